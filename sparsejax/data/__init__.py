@@ -1,0 +1,16 @@
+"""Data sets as plain arrays: toy problems drawn from a key, digits, MNIST and its kin.
+
+Everything comes as `Split(x, y)` (toys) or `Dataset(train, test)` of float32 inputs and
+int32 labels, whole and in memory: small data, many cheap experiments. Nothing is
+downloaded; `mnist` and `fashion_mnist` read the files that they are pointed to.
+"""
+
+from sparsejax.data.catalogue import NAMES as NAMES
+from sparsejax.data.catalogue import load as load
+from sparsejax.data.digits import digits as digits
+from sparsejax.data.idx import fashion_mnist as fashion_mnist
+from sparsejax.data.idx import mnist as mnist
+from sparsejax.data.splits import Dataset as Dataset
+from sparsejax.data.splits import Split as Split
+from sparsejax.data.toys import circle as circle
+from sparsejax.data.toys import spiral as spiral

@@ -1,0 +1,192 @@
+"""Walk the jaxpr of any JAX function: find its named activations, change them, and
+tell which of its parameters are kernels.
+
+This is the only file that touches JAX's internal representation (`jax.extend`); the
+rest of the library asks it. Calls (`jit`, `custom_jvp`, `custom_vjp`, `remat`) are
+opened only where there is something of interest inside, so that everything else keeps
+its own meaning, its derivative rules included. A custom derivative rule *around* a name
+that is edited or read gives way to the derivative of what is inside it, because the
+rule knows nothing of the edit. Loops and branches (`scan`, `while`, `cond`) are never
+opened: a name inside one stands for many values.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+from jax.extend import core as jex
+
+_REMATS = frozenset({"remat", "remat2", "checkpoint"})
+_CALLS = _REMATS | {
+    "jit",
+    "pjit",
+    "closed_call",
+    "core_call",
+    "custom_jvp_call",
+    "custom_vjp_call",
+    "custom_vjp_call_jaxpr",
+}
+_PRODUCTS = frozenset({"dot_general", "conv_general_dilated", "ragged_dot_general"})
+
+
+class Program(NamedTuple):
+    """A function traced for given arguments: flat inputs to flat outputs."""
+
+    closed: Any
+    inputs: list
+    out_tree: Any
+
+
+class Site(NamedTuple):
+    """One place where a function names an activation."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: Any
+    inside: str  # the loop or branch around it, "" for none
+
+
+def trace(fn: Callable, *args, **kwargs) -> Program:
+    """Trace `fn(*args, **kwargs)` to a `Program` whose inputs are those very leaves."""
+    call = lambda args, kwargs: fn(*args, **kwargs)
+    closed, shapes = jax.make_jaxpr(call, return_shape=True)(args, kwargs)
+    return Program(closed, jax.tree.leaves((args, kwargs)), jax.tree.structure(shapes))
+
+
+def sites(program: Program) -> list[Site]:
+    """Every named activation (`jax.ad_checkpoint.checkpoint_name`), in program order."""
+    return list(_sites(program.closed.jaxpr, ""))
+
+
+def evaluate(
+    program: Program,
+    names: frozenset[str],
+    visit: Callable[[str, Any, dict], tuple[Any, dict]],
+) -> tuple[Any, dict]:
+    """Run a program, calling `visit` at the activations in `names`.
+
+    Args:
+        program: from `trace`.
+        names: names to stop at; everything else runs as it is.
+        visit: `(name, value, state) -> (value, state)`; the program goes on with the
+            returned value, still under its name. `state` starts as `{}`.
+
+    Returns:
+        The function's output and the final state.
+    """
+    closed = program.closed
+    outs, state = _evaluate(
+        closed.jaxpr, closed.consts, program.inputs, names, visit, {}
+    )
+    return jax.tree.unflatten(program.out_tree, outs), state
+
+
+def kernels(program: Program, count: int) -> list[bool]:
+    """Which of the first `count` inputs (the parameters) are used as kernels.
+
+    A kernel is an operand of a dot product or a convolution, directly or after
+    operations on parameters and constants alone (reshapes, scalings, sums of
+    parameters). Where several parameters are combined first, as in `kernel * scale`,
+    those with at least two axes count.
+    """
+    jaxpr = program.closed.jaxpr
+    found: set[int] = set()
+    shapes = [var.aval.shape for var in jaxpr.invars]
+    origins = [
+        frozenset([i]) if i < count else None for i, _ in enumerate(jaxpr.invars)
+    ]
+    for group in _products(jaxpr, origins):
+        found |= {i for i in group if len(group) == 1 or len(shapes[i]) >= 2}
+    return [i in found and bool(shapes[i]) for i in range(count)]
+
+
+def _inner(equation) -> Iterator[Any]:
+    """The jaxprs in the parameters of an equation."""
+    for value in equation.params.values():
+        for item in value if isinstance(value, tuple | list) else (value,):
+            if isinstance(item, jex.ClosedJaxpr):
+                yield item.jaxpr
+            elif isinstance(item, jex.Jaxpr):
+                yield item
+
+
+def _sites(jaxpr, inside: str) -> Iterator[Site]:
+    for equation in jaxpr.eqns:
+        kind = equation.primitive.name
+        if kind == "name":
+            aval = equation.outvars[0].aval
+            yield Site(equation.params["name"], aval.shape, aval.dtype, inside)
+        for body in _inner(equation):
+            yield from _sites(body, inside if kind in _CALLS else inside or kind)
+
+
+def _evaluate(jaxpr, consts, inputs, names, visit, state):
+    values = dict(zip(jaxpr.constvars, consts, strict=True))
+    values.update(zip(jaxpr.invars, inputs, strict=True))
+    read = lambda atom: atom.val if isinstance(atom, jex.Literal) else values[atom]
+    for equation in jaxpr.eqns:
+        arguments = [read(atom) for atom in equation.invars]
+        kind = equation.primitive.name
+        if kind == "name" and equation.params["name"] in names:
+            value, state = visit(equation.params["name"], arguments[0], state)
+            outs = _bind(equation, [value])
+        elif kind in _CALLS and _mentions(equation, names):
+            outs, state = _call(equation, arguments, names, visit, state)
+        else:
+            outs = _bind(equation, arguments)
+        values.update(zip(equation.outvars, outs, strict=True))
+    return [read(atom) for atom in jaxpr.outvars], state
+
+
+def _mentions(equation, names) -> bool:
+    found = (site.name for body in _inner(equation) for site in _sites(body, ""))
+    return any(name in names for name in found)
+
+
+def _call(equation, arguments, names, visit, state):
+    params = equation.params
+    body = next(params[k] for k in ("jaxpr", "call_jaxpr", "fun_jaxpr") if k in params)
+    jaxpr, consts = getattr(body, "jaxpr", body), getattr(body, "consts", ())
+    run = lambda state, *values: _evaluate(jaxpr, consts, values, names, visit, state)
+    if equation.primitive.name in _REMATS:
+        run = jax.checkpoint(
+            run, prevent_cse=params["prevent_cse"], policy=params["policy"]
+        )
+    return run(state, *arguments)
+
+
+def _bind(equation, arguments) -> list:
+    primitive = equation.primitive
+    with equation.ctx.manager:
+        outs = primitive.bind(*arguments, **primitive.get_bind_params(equation.params))
+    return outs if primitive.multiple_results else [outs]
+
+
+def _products(jaxpr, origins: Sequence[frozenset[int] | None]) -> list[frozenset[int]]:
+    """Groups of inputs that meet in an operand of a product.
+
+    `origins[k]` are the inputs that the k-th variable is made of, `None` once data is
+    mixed in.
+    """
+    groups: list[frozenset[int]] = []
+    made_of: dict[Any, frozenset[int] | None] = dict.fromkeys(
+        jaxpr.constvars, frozenset()
+    )
+    made_of.update(zip(jaxpr.invars, origins, strict=True))
+    for equation in jaxpr.eqns:
+        kind = equation.primitive.name
+        parts = [
+            frozenset() if isinstance(atom, jex.Literal) else made_of[atom]
+            for atom in equation.invars
+        ]
+        if kind in _PRODUCTS:
+            groups += [part for part in parts if part]
+        for body in _inner(equation):
+            # cond: (index, *operands); while: (*constants of the test, *the body's)
+            into = parts[len(parts) - len(body.invars) :]
+            if len(into) == len(body.invars):
+                groups += _products(body, into)
+        known = [part for part in parts if part is not None]
+        whole = frozenset().union(*known) if len(known) == len(parts) else None
+        made_of.update(dict.fromkeys(equation.outvars, whole))
+    return groups

@@ -1,0 +1,288 @@
+"""Masks are data: trees of zeros and ones that say what of a network is kept.
+
+`Masks.weights` has the structure of the parameters; a leaf is a full array of 0 and 1,
+or a 0-d 1 where the parameter is never pruned (a bias, say). `Masks.nodes` holds one
+vector of 0 and 1 per named activation. Both are plain pytrees, so `vmap` over masks,
+`grad` with respect to masks and files of masks need nothing of ours.
+
+Functions here take any tree of masks: `Masks`, its `weights`, its `nodes`, or one array.
+Leaves of no axes are never sampled and never counted.
+"""
+
+import operator
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree
+
+from sparsejax import interpret, trees
+
+
+class Masks(NamedTuple):
+    """What is kept of a network.
+
+    Attributes:
+        weights: tree of the structure of the parameters, each leaf 0/1 of the
+            parameter's shape, or a 0-d 1 where it is never pruned.
+        nodes: for each named activation a 0/1 vector over its units (its last axis).
+    """
+
+    weights: PyTree
+    nodes: dict[str, Array]
+
+
+def ones(
+    fn: Callable,
+    params: PyTree,
+    *args: Any,
+    prunable: Callable[[str, Array], bool] | None = None,
+) -> Masks:
+    """The masks that keep everything.
+
+    Args:
+        fn: `fn(params, *args)`.
+        params: parameters of `fn`.
+        *args: inputs of `fn`; only shapes and dtypes matter.
+        prunable: `prunable(path, leaf)` says which leaves may be pruned; by default
+            those that `fn` uses as a kernel (an operand of a dot product or of a
+            convolution).
+
+    Returns:
+        `Masks` of ones. Activations inside a loop and names used more than once have
+        no entry in `nodes`: no single vector could mask them.
+
+    Raises:
+        ValueError: if no leaf is prunable.
+    """
+    program = interpret.trace(fn, params, *args)
+    leaves, structure = jax.tree.flatten(params)
+    if prunable is None:
+        chosen = interpret.kernels(program, len(leaves))
+    else:
+        chosen = [prunable(*item) for item in trees.by_path(params).items()]
+    if not any(chosen):
+        raise ValueError(
+            "no parameter can be pruned: fn uses none of "
+            f"{trees.listed(trees.by_path(params))} as a kernel; "
+            "pass prunable=lambda path, leaf: ... to choose"
+            if prunable is None
+            else "prunable(path, leaf) chose none of "
+            f"{trees.listed(trees.by_path(params))}"
+        )
+    weights = [
+        jnp.ones(jnp.shape(leaf) if keep else (), _dtype(leaf))
+        for leaf, keep in zip(leaves, chosen, strict=True)
+    ]
+    sites = interpret.sites(program)
+    names = [site.name for site in sites]
+    nodes = {
+        site.name: jnp.ones(site.shape[-1:], site.dtype)
+        for site in sites
+        if names.count(site.name) == 1 and not site.inside and site.shape
+    }
+    return Masks(jax.tree.unflatten(structure, weights), nodes)
+
+
+def bernoulli(
+    key: Key[Array, ""],
+    tree: PyTree,
+    keep_prob: float | int | Float[Array, ""],
+    shape: tuple[int, ...] = (),
+) -> PyTree:
+    """Independent masks: every entry is 1 with probability `keep_prob`.
+
+    Args:
+        key: a key.
+        tree: tree of masks that gives structure, shapes and dtypes.
+        keep_prob: chance of a 1, in [0, 1].
+        shape: leading axes, one mask for each index.
+
+    Returns:
+        Tree like `tree` with leaves of shape `shape + leaf.shape`.
+    """
+    if not isinstance(keep_prob, jax.core.Tracer) and not 0 <= keep_prob <= 1:
+        raise ValueError(f"keep_prob must be in [0, 1], got {keep_prob}")
+    leaves, structure = jax.tree.flatten(tree)
+    keys = jax.random.split(key, max(len(leaves), 1))
+
+    def draw(key, leaf):
+        if not jnp.ndim(leaf):
+            return jnp.broadcast_to(leaf, shape)
+        uniform = jax.random.uniform(key, shape + leaf.shape)
+        return (uniform < keep_prob).astype(leaf.dtype)
+
+    drawn = [draw(*pair) for pair in zip(keys, leaves, strict=False)]
+    return jax.tree.unflatten(structure, drawn)
+
+
+def fixed_size(
+    key: Key[Array, ""], tree: PyTree, kept: int, shape: tuple[int, ...] = ()
+) -> PyTree:
+    """Uniformly random masks with exactly `kept` ones over all leaves together.
+
+    Args:
+        key: a key.
+        tree: tree of masks that gives structure, shapes and dtypes.
+        kept: number of ones, from 0 to the number of entries.
+        shape: leading axes, one mask for each index.
+
+    Returns:
+        Tree like `tree` with leaves of shape `shape + leaf.shape`.
+    """
+    leaves, structure = jax.tree.flatten(tree)
+    sizes = [leaf.size if jnp.ndim(leaf) else 0 for leaf in leaves]
+    total = sum(sizes)
+    if not isinstance(kept, jax.core.Tracer) and not 0 <= kept <= total:
+        raise ValueError(f"cannot keep {kept} of {total} entries")
+    count = 1
+    for length in shape:
+        count *= length
+
+    def one(key):
+        chosen = jax.random.permutation(key, total) < kept
+        pieces = jnp.split(chosen, jnp.cumulative_sum(jnp.array(sizes))[:-1].tolist())
+        return [
+            piece.reshape(leaf.shape).astype(leaf.dtype) if jnp.ndim(leaf) else leaf
+            for piece, leaf in zip(pieces, leaves, strict=True)
+        ]
+
+    drawn = jax.vmap(one)(jax.random.split(key, count))
+    drawn = [leaf.reshape(shape + leaf.shape[1:]) for leaf in drawn]
+    return jax.tree.unflatten(structure, drawn)
+
+
+def subsets(n: int, start: int = 0, stop: int | None = None) -> Float[Array, "masks n"]:
+    """The masks numbered `start` to `stop - 1` of all 2^n: column i is bit i.
+
+    Example:
+        >>> subsets(2).tolist()
+        [[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]
+    """
+    stop = 1 << n if stop is None else stop
+    if not 0 <= n <= 31 or not 0 <= start <= stop <= 1 << n:
+        raise ValueError(f"no subsets {start} to {stop} of {n} nodes (at most 31)")
+    index = jnp.arange(start, stop, dtype=jnp.uint32)[:, None]
+    bits = (index >> jnp.arange(n, dtype=jnp.uint32)) & jnp.uint32(1)
+    return bits.astype(jnp.float32)
+
+
+def flip_path(
+    key: Key[Array, ""], n: int, start: Float[Array, " n"] | None = None
+) -> Float[Array, "steps n"]:
+    """A walk over the hypercube that flips every unit once, in random order.
+
+    Args:
+        key: a key.
+        n: number of units.
+        start: first mask; by default every unit is on with probability 1/2.
+
+    Returns:
+        Masks of shape `(n + 1, n)`: the first is `start`, the last its complement.
+
+    Reference:
+        Hobson, "Neural Networks, More than you wanted to Show".
+    """
+    start_key, order_key = jax.random.split(key)
+    if start is None:
+        start = jax.random.bernoulli(start_key, 0.5, (n,)).astype(jnp.float32)
+    time = jax.random.permutation(order_key, n)
+    flipped = jnp.arange(n + 1)[:, None] > time
+    return jnp.where(flipped, 1 - start, start)
+
+
+def apply(params: PyTree, weights: PyTree) -> PyTree:
+    """Parameters times their masks.
+
+    Raises:
+        ValueError: if structures differ, or a mask has neither its parameter's shape
+            nor no axes.
+    """
+    check(params, weights)
+    # A leaf that is never pruned may be of any dtype, a key or an integer, say.
+    scale = lambda param, mask: (
+        param * mask.astype(param.dtype)
+        if jnp.issubdtype(param.dtype, jnp.inexact)
+        else param
+    )
+    return jax.tree.map(scale, params, weights)
+
+
+def zero(tree: PyTree, weights: PyTree) -> PyTree:
+    """`tree` with exact zeros (never -0.0) where `weights` removes."""
+    return jax.tree.map(zero_leaf, tree, weights)
+
+
+def zero_leaf(leaf: Array, mask: Array) -> Array:
+    """One leaf of `zero`; a mask of no axes removes nothing."""
+    return jnp.where(mask != 0, leaf, jnp.zeros_like(leaf)) if jnp.ndim(mask) else leaf
+
+
+def check(params: PyTree, weights: PyTree) -> None:
+    """Raise a `ValueError` that names the first mask that does not fit its parameter."""
+    if jax.tree.structure(params) != jax.tree.structure(weights):
+        have, want = set(trees.by_path(weights)), set(trees.by_path(params))
+        raise ValueError(
+            "masks.weights must have the structure of params; "
+            f"missing: {trees.listed(sorted(want - have))}; "
+            f"unknown: {trees.listed(sorted(have - want))}"
+        )
+    masks = trees.by_path(weights)
+    for name, param in trees.by_path(params).items():
+        shape = jnp.shape(masks[name])
+        if shape not in ((), jnp.shape(param)):
+            raise ValueError(
+                f"the mask of {name!r} has shape {shape}; expected the parameter's, "
+                f"{jnp.shape(param)}, or () where it is never pruned"
+            )
+
+
+def count(tree: PyTree) -> Int[Array, ""]:
+    """Number of ones, over leaves with axes; exact up to 2^31."""
+    return sum(_counts(tree), start=jnp.zeros((), jnp.int32))
+
+
+def density(tree: PyTree) -> Float[Array, ""]:
+    """Kept fraction over all leaves with axes."""
+    total = sum(leaf.size for leaf in _full(tree))
+    return count(tree).astype(jnp.float32) / jnp.float32(total)
+
+
+def counts(tree: PyTree) -> dict[str, int]:
+    """Number of ones of each leaf with axes, under its path."""
+    full = {k: leaf for k, leaf in trees.by_path(tree).items() if jnp.ndim(leaf)}
+    return {k: int(n) for k, n in zip(full, _counts(list(full.values())), strict=True)}
+
+
+def sizes(tree: PyTree) -> dict[str, int]:
+    """Number of entries of each leaf with axes, under its path."""
+    return {k: leaf.size for k, leaf in trees.by_path(tree).items() if jnp.ndim(leaf)}
+
+
+def overlap(a: PyTree, b: PyTree) -> Float[Array, ""]:
+    """Intersection over union of the ones of two masks (1 if both are empty)."""
+    both = jax.tree.map(lambda p, q: (p != 0) & (q != 0), a, b)
+    either = jax.tree.map(lambda p, q: (p != 0) | (q != 0), a, b)
+    union = count(either)
+    ratio = count(both) / jnp.maximum(union, 1)
+    return jnp.where(union == 0, jnp.ones_like(ratio), ratio)
+
+
+def is_nested(child: PyTree, parent: PyTree) -> Bool[Array, ""]:
+    """Whether `child` keeps nothing that `parent` removed."""
+    inside = jax.tree.map(lambda c, p: jnp.all((c == 0) | (p != 0)), child, parent)
+    return jax.tree.reduce(operator.and_, inside, jnp.array(True))
+
+
+def _dtype(leaf):
+    dtype = jnp.result_type(leaf)
+    return dtype if jnp.issubdtype(dtype, jnp.inexact) else jnp.float32
+
+
+def _full(tree) -> list:
+    return [leaf for leaf in jax.tree.leaves(tree) if jnp.ndim(leaf)]
+
+
+def _counts(tree) -> list[Int[Array, ""]]:
+    return [jnp.sum(leaf != 0, dtype=jnp.int32) for leaf in _full(tree)]

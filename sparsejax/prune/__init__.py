@@ -1,0 +1,19 @@
+"""Pruning: what to remove, how much of it where, and what to train afterwards.
+
+Scores say how much each weight matters, `remove` takes the lowest away in exact numbers,
+`lottery` repeats it between trainings, `compact` folds what no longer does anything.
+"""
+
+from sparsejax.prune.compact import compact as compact
+from sparsejax.prune.compact import idle as idle
+from sparsejax.prune.lottery import Ticket as Ticket
+from sparsejax.prune.lottery import barrier as barrier
+from sparsejax.prune.lottery import lottery as lottery
+from sparsejax.prune.lottery import shuffle as shuffle
+from sparsejax.prune.remove import erk as erk
+from sparsejax.prune.remove import remaining as remaining
+from sparsejax.prune.remove import remove as remove
+from sparsejax.prune.scores import activation_std as activation_std
+from sparsejax.prune.scores import magnitude as magnitude
+from sparsejax.prune.scores import random as random
+from sparsejax.prune.scores import snip as snip

@@ -1,0 +1,207 @@
+"""Lottery tickets: train, prune, rewind, again.
+
+`lottery` knows nothing of models, data or optimizers: it is given
+`train(state, mask, stop) -> state`. What a round restarts from is two independent
+choices, which make the four retraining modes of the literature:
+
+    weights_from  schedule_from
+    "rewind"      "rewind"   lottery tickets (rewind_to=0), weight rewinding (k > 0)
+    "trained"     "rewind"   learning-rate rewinding
+    "trained"     "final"    fine-tuning at the last learning rate
+    "rewind"      "final"    rewound weights, last learning rate (a control; it fails)
+
+References:
+    Frankle, Carbin, "The Lottery Ticket Hypothesis", 2018, arXiv:1803.03635.
+    Frankle, Dziugaite, Roy, Carbin, "Stabilizing the Lottery Ticket Hypothesis", 2019,
+    arXiv:1903.01611.
+    Renda, Frankle, Carbin, "Comparing Rewinding and Fine-tuning in Neural Network
+    Pruning", 2020, arXiv:2003.02389.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key, PyTree
+
+from sparsejax import masks
+from sparsejax.prune import scores
+from sparsejax.prune.remove import Amount, Scope, check_not_emptied, remove
+from sparsejax.train import State
+
+
+class Ticket(NamedTuple):
+    """One level of a lottery run.
+
+    Attributes:
+        level: number of prunings so far, 0 for the dense network.
+        mask: what is kept, a tree like `Masks.weights`.
+        start: the state that training began from; removed weights are zero.
+        trained: the state at the end of training.
+    """
+
+    level: int
+    mask: PyTree
+    start: State
+    trained: State
+
+
+def lottery(
+    train: Callable[[State, PyTree, int | None], State],
+    state: State,
+    mask: PyTree,
+    *,
+    rounds: int,
+    fraction: Amount | Sequence[Amount],
+    scope: Scope | Sequence[Scope] = "layer",
+    rewind_to: int = 0,
+    weights_from: str = "rewind",
+    schedule_from: str = "rewind",
+    score: Callable[[State], PyTree] = lambda state: scores.magnitude(state.params),
+    allow_empty: bool = False,
+    tickets: Sequence[Ticket] = (),
+    on_round: Callable[[Ticket], Any] | None = None,
+) -> list[Ticket]:
+    """Train, then prune and retrain `rounds` times.
+
+    Args:
+        train: `train(state, mask, stop)` trains to step `stop`, or to the end of
+            training if that is None. Deterministic, if rewinding is to repeat.
+        state: before training; with a leading axis everywhere, several networks that
+            are pruned each by itself.
+        mask: what may be pruned, usually `masks.ones(...).weights`.
+        rounds: number of prunings (1: one-shot).
+        fraction: of the weights still kept, removed in every round, or one number for
+            each round.
+        scope: as in `remove`, or one for each round.
+        rewind_to: training step of the dense network that rounds rewind to.
+        weights_from: "rewind" or "trained": parameters that a round restarts with,
+            statistics of normalisation included.
+        schedule_from: "rewind" or "final": where optimizer state, schedule, step and
+            with it the order of the data restart.
+        score: `score(state) -> tree` of one trained network, higher = keep.
+        allow_empty: let layers lose their last weight.
+        tickets: the first tickets of a run that was interrupted; it goes on after them.
+        on_round: called with every new ticket.
+
+    Returns:
+        `rounds + 1` tickets, the dense network first.
+
+    Raises:
+        ValueError: for choices that do not exist, and as `remove` does.
+    """
+    restart = _restart(weights_from, schedule_from)
+    per_round = isinstance(fraction, Sequence)
+    fractions = list(fraction) if per_round else [fraction] * rounds
+    several = isinstance(scope, Sequence) and not isinstance(scope, str)
+    scopes = list(scope) if several else [scope] * rounds
+    if rounds < 0 or len(fractions) != rounds or len(scopes) != rounds:
+        raise ValueError(
+            f"{rounds} rounds need as many fractions and scopes, got {len(fractions)} "
+            f"and {len(scopes)}"
+        )
+    done = list(tickets)
+    if not done:
+        rewind = train(state, mask, rewind_to) if rewind_to else state
+        done = [Ticket(0, mask, rewind, train(rewind, mask, None))]
+        _report(on_round, done[0])
+    rewind, dense = done[0].start, done[0].trained
+    length = _step(dense) - _step(rewind)
+    for level in range(len(done), rounds + 1):
+        last = done[-1]
+        cut = dict(fraction=fractions[level - 1], scope=scopes[level - 1])
+        kept = _prune(score, last.trained, last.mask, allow_empty, **cut)
+        start = restart(rewind, last.trained, kept)
+        trained = train(start, kept, _step(start) + length)
+        done.append(Ticket(level, kept, start, trained))
+        _report(on_round, done[-1])
+    return done
+
+
+def shuffle(key: Key[Array, ""], mask: PyTree) -> PyTree:
+    """A mask with as many ones in every leaf, at random places."""
+    leaves, structure = jax.tree.flatten(mask)
+    keys = jax.random.split(key, len(leaves))
+    move = lambda key, leaf: (
+        jax.random.permutation(key, leaf.reshape(-1)).reshape(leaf.shape)
+        if leaf.ndim
+        else leaf
+    )
+    return jax.tree.unflatten(structure, [*map(move, keys, leaves)])
+
+
+class Barrier(NamedTuple):
+    """Error between two networks.
+
+    Attributes:
+        height: largest excess of the error on the straight line between the two sets
+            of parameters over the line between their errors; in the unit of `error`.
+        curve: error at equally spaced points of the line, ends included.
+    """
+
+    height: Float[Array, ""]
+    curve: Float[Array, " points"]
+
+
+def barrier(
+    error: Callable[[PyTree], Float[Array, ""]], a: PyTree, b: PyTree, points: int = 11
+) -> Barrier:
+    """Linear mode connectivity of two trained networks.
+
+    Args:
+        error: `error(params)`, test error or loss.
+        a: parameters of one network.
+        b: parameters of the other, trained from the same start on data in another
+            order.
+        points: number of points on the line.
+
+    Reference:
+        Frankle, Dziugaite, Roy, Carbin, "Linear Mode Connectivity and the Lottery Ticket
+        Hypothesis", 2019, arXiv:1912.05671.
+    """
+    t = jnp.linspace(0.0, 1.0, points)
+    mix = lambda t: jax.tree.map(lambda p, q: p + t.astype(p.dtype) * (q - p), a, b)
+    curve = jax.lax.map(lambda t: error(mix(t)), t)
+    line = curve[0] + t.astype(curve.dtype) * (curve[-1] - curve[0])
+    return Barrier(jnp.max(curve - line), curve)
+
+
+def _restart(weights_from, schedule_from) -> Callable[[State, State, PyTree], State]:
+    if weights_from not in ("rewind", "trained"):
+        raise ValueError(
+            f"weights_from must be 'rewind' or 'trained', got {weights_from!r}"
+        )
+    if schedule_from not in ("rewind", "final"):
+        raise ValueError(
+            f"schedule_from must be 'rewind' or 'final', got {schedule_from!r}"
+        )
+
+    def restart(rewind: State, trained: State, mask: PyTree) -> State:
+        weights = rewind if weights_from == "rewind" else trained
+        schedule = rewind if schedule_from == "rewind" else trained
+        zero = jax.vmap(masks.zero) if schedule.key.ndim else masks.zero
+        return schedule._replace(params=zero(weights.params, mask))
+
+    return restart
+
+
+def _prune(score, state, mask, allow_empty, **cut):
+    if not state.key.ndim:
+        return remove(score(state), mask, allow_empty=allow_empty, **cut)
+    one = lambda state, mask: remove(score(state), mask, **cut)
+    new = jax.jit(jax.vmap(one))(state, mask)
+    if not allow_empty:
+        for seed in range(len(state.key)):
+            of_seed = lambda tree, seed=seed: jax.tree.map(lambda a: a[seed], tree)
+            check_not_emptied(of_seed(mask), of_seed(new))
+    return new
+
+
+def _step(state: State) -> int:
+    return int(jnp.max(state.step))
+
+
+def _report(on_round, ticket):
+    if on_round is not None:
+        on_round(ticket)

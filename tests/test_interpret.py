@@ -1,0 +1,80 @@
+"""Which parameters are kernels, and where names are, for functions of many shapes."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax.ad_checkpoint import checkpoint_name
+
+from sparsejax import interpret
+
+
+def kernels(fn, params, *args):
+    program = interpret.trace(fn, params, *args)
+    chosen = interpret.kernels(program, len(jax.tree.leaves(params)))
+    return {k for k, keep in zip(params, chosen, strict=True) if keep}
+
+
+x = jnp.ones((5, 4))
+w = jnp.ones((4, 4))
+v = jnp.ones(4)
+
+
+@pytest.mark.parametrize(
+    "fn, params, expected",
+    [
+        (lambda p, x: x @ p["k"] + p["b"], {"b": v, "k": w}, {"k"}),
+        (lambda p, x: x @ p["v"], {"v": v}, {"v"}),
+        (lambda p, x: x @ (p["k"] * p["s"]), {"k": w, "s": v}, {"k"}),
+        (lambda p, x: x @ (p["k"] + p["u"] @ p["v"]), dict(k=w, u=w, v=w), set("kuv")),
+        (lambda p, x: x @ p["k"].reshape(4, 4).T, {"k": jnp.ones(16)}, {"k"}),
+        (lambda p, x: (x * p["s"]) @ p["k"], {"k": w, "s": v}, {"k"}),
+        (lambda p, x: jax.nn.relu(x + p["e"]) @ x.T, {"e": w[0]}, set()),
+        (
+            lambda p, x: jax.lax.scan(lambda h, k: (jnp.tanh(h @ k), None), x, p["ks"])[
+                0
+            ],
+            {"ks": jnp.ones((3, 4, 4))},
+            {"ks"},
+        ),
+        (
+            lambda p, x: jax.lax.cond(
+                x.sum() > 0, lambda k: x @ k, lambda k: x @ k.T, p["k"]
+            ),
+            {"k": w},
+            {"k"},
+        ),
+        (jax.checkpoint(lambda p, x: jax.jit(jnp.dot)(x, p["k"])), {"k": w}, {"k"}),
+        (
+            lambda p, x: jax.lax.conv(x[None, None], p["k"], (1, 1), "VALID") + p["b"],
+            {"b": jnp.ones(()), "k": jnp.ones((1, 1, 2, 2))},
+            {"k"},
+        ),
+        # a sum over the batch times a parameter is no kernel of anything
+        (lambda p, x: x * p["b"], {"b": v}, set()),
+    ],
+)
+def test_kernels(fn, params, expected):
+    assert kernels(fn, params, x) == expected
+
+
+def test_sites_tell_name_shape_and_loop():
+    def fn(x):
+        h = checkpoint_name(x, "a")
+        h = jax.jit(lambda h: checkpoint_name(h[:, :2], "b"))(h)
+        return jax.lax.map(lambda row: checkpoint_name(row, "c"), h)
+
+    found = interpret.sites(interpret.trace(fn, x))
+    assert [(s.name, s.shape, s.inside) for s in found] == [
+        ("a", (5, 4), ""),
+        ("b", (5, 2), ""),
+        ("c", (2,), "scan"),
+    ]
+
+
+def test_evaluate_without_names_is_the_function():
+    fn = lambda x, *, scale: {"y": jax.nn.softmax(x * scale), "n": 3}
+    program = interpret.trace(fn, x, scale=jnp.float32(2))
+    out, state = interpret.evaluate(program, frozenset(), lambda n, v, s: (v, s))
+    assert state == {}
+    assert jnp.array_equal(out["y"], jax.nn.softmax(2 * x))
+    assert out["n"] == 3
