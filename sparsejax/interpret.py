@@ -54,7 +54,7 @@ def trace(fn: Callable, *args, **kwargs) -> Program:
 
 
 def sites(program: Program) -> list[Site]:
-    """Every named activation (`jax.ad_checkpoint.checkpoint_name`), in program order."""
+    """Every activation named by `jax.ad_checkpoint.checkpoint_name`, in order."""
     return list(_sites(program.closed.jaxpr, ""))
 
 

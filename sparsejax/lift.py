@@ -121,9 +121,9 @@ def edit(fn: Callable, edits: Mapping[str, Callable]) -> Callable:
 def _mask_units(name, mask, value):
     if value.ndim == 0 or jnp.shape(mask) != value.shape[-1:]:
         raise ValueError(
-            f"masks.nodes[{name!r}] has shape {jnp.shape(mask)}, but the activation has "
-            f"shape {value.shape}, that is {value.shape[-1:]} units; if fn uses vmap "
-            "itself, lift the function of one example and vmap outside"
+            f"masks.nodes[{name!r}] has shape {jnp.shape(mask)}, but the activation "
+            f"has shape {value.shape}, that is {value.shape[-1:]} units; if fn uses "
+            "vmap itself, lift the function of one example and vmap outside"
         )
     return value * jnp.asarray(mask).astype(value.dtype)
 

@@ -5,10 +5,11 @@ or a 0-d 1 where the parameter is never pruned (a bias, say). `Masks.nodes` hold
 vector of 0 and 1 per named activation. Both are plain pytrees, so `vmap` over masks,
 `grad` with respect to masks and files of masks need nothing of ours.
 
-Functions here take any tree of masks: `Masks`, its `weights`, its `nodes`, or one array.
-Leaves of no axes are never sampled and never counted.
+Functions here take any tree of masks: `Masks`, its `weights`, its `nodes`, or one
+array. Leaves of no axes are never sampled and never counted.
 """
 
+import itertools as it
 import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -118,7 +119,10 @@ def bernoulli(
 
 
 def fixed_size(
-    key: Key[Array, ""], tree: PyTree, kept: int, shape: tuple[int, ...] = ()
+    key: Key[Array, ""],
+    tree: PyTree,
+    kept: int | Int[Array, ""],
+    shape: tuple[int, ...] = (),
 ) -> PyTree:
     """Uniformly random masks with exactly `kept` ones over all leaves together.
 
@@ -142,7 +146,7 @@ def fixed_size(
 
     def one(key):
         chosen = jax.random.permutation(key, total) < kept
-        pieces = jnp.split(chosen, jnp.cumulative_sum(jnp.array(sizes))[:-1].tolist())
+        pieces = jnp.split(chosen, list(it.accumulate(sizes))[:-1])
         return [
             piece.reshape(leaf.shape).astype(leaf.dtype) if jnp.ndim(leaf) else leaf
             for piece, leaf in zip(pieces, leaves, strict=True)
@@ -220,7 +224,7 @@ def zero_leaf(leaf: Array, mask: Array) -> Array:
 
 
 def check(params: PyTree, weights: PyTree) -> None:
-    """Raise a `ValueError` that names the first mask that does not fit its parameter."""
+    """Raise a `ValueError` that names the first mask that does not fit."""
     if jax.tree.structure(params) != jax.tree.structure(weights):
         have, want = set(trees.by_path(weights)), set(trees.by_path(params))
         raise ValueError(

@@ -121,8 +121,10 @@ def fit(
         )
     state = init(params, optimizer, key, trainable) if state is None else state
     many = bool(state.key.ndim)
-    mask = jax.vmap(_mask) if many else _mask
-    state = state._replace(params=mask(state.params, masks.weights))
+    mask = partial(_mask, _optimizer(optimizer, trainable, state.params))
+    mask = jax.vmap(mask) if many else mask
+    params, opt_state = mask(state.params, state.opt_state, masks.weights)
+    state = state._replace(params=params, opt_state=opt_state)
     per_epoch = len(x) // batch_size
     stop = steps if epochs is None else epochs * per_epoch
     at = int(np.max(state.step))
@@ -186,10 +188,7 @@ def _steps(how, state, masks, x, y, order, start, stop):
         if stateful and trainable is not None:
             pick = lambda path, new, old: new if trainable(path, new) else old
             moved = trees.map_with_path(pick, moved, updated)
-        params = masks_.zero(moved, masks.weights)
-        opt_state = optax.tree_utils.tree_map_params(
-            optimizer, masks_.zero_leaf, opt_state, masks.weights
-        )
+        params, opt_state = _mask(optimizer, moved, opt_state, masks.weights)
         return params, opt_state, total + value.astype(jnp.float32)
 
     carry = (state.params, state.opt_state, jnp.zeros(()))
@@ -261,6 +260,9 @@ def _optimizer(optimizer, trainable, params):
     return optax.masked(optimizer, trees.map_with_path(trainable, params))
 
 
-def _mask(params, weights):
+def _mask(optimizer, params, opt_state, weights):
+    """Exact zeros where weights are removed, in everything shaped like parameters."""
     masks_.check(params, weights)
-    return masks_.zero(params, weights)
+    zero = masks_.zero_leaf
+    opt_state = optax.tree_utils.tree_map_params(optimizer, zero, opt_state, weights)
+    return masks_.zero(params, weights), opt_state

@@ -2,8 +2,8 @@
 
 A page is one file that works from a folder, without a network: style, data, pictures
 and script are inside it, and its Content-Security-Policy forbids everything else. Build
-the pieces (`section`, `figure_svg`, `table`, ...), join them with `page`, `write` the
-result. Anything that is not `Html` is escaped.
+the pieces (`section`, `figure_svg`, `table`, ...), join them with `page`, and write
+the result with `runs.write_text`. Anything that is not `Html` is escaped.
 
 A page's own script finds the kit in one object `sj` (see kit.js): `sj.data`, elements,
 number formats, sign colours, painted pictures, sliders, and state in the address.
@@ -12,7 +12,6 @@ Not for notebooks or servers; and what a page shows is computed before, by its c
 """
 
 from .document import page as page
-from .document import write as write
 from .markup import Html as Html
 from .markup import columns as columns
 from .markup import data_uri as data_uri

@@ -59,22 +59,6 @@ def page(
     )
 
 
-def write(path: str | os.PathLike[str], html: str) -> None:
-    """Write a page whole or not at all: under a temporary name, then renamed.
-
-    Args:
-        path: the file; its folder exists.
-        html: the text of the page.
-    """
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(html.encode("utf-8"))
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 @functools.cache
 def _resource(name: str) -> str:
     return resources.files("sparsejax.pages").joinpath(name).read_text(encoding="utf-8")

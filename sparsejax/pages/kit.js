@@ -1,4 +1,5 @@
-// The kit under every page: one global object `sj`, no network, no dependency.
+// The kit under every page: one global object `sj`, no network, no dependency. It runs
+// right after the header, so that theme and controls are there before anything else.
 "use strict";
 const sj = (() => {
   const root = document.documentElement;
@@ -34,25 +35,17 @@ const sj = (() => {
   };
 
   // ---- Errors are shown where the page would have been, never an empty page.
-  const ready = (run) => {
-    if (document.body && document.querySelector("main")) run();
-    else document.addEventListener("DOMContentLoaded", run, { once: true });
-  };
   const fail = (error, message) => {
     if (/ResizeObserver loop/.test(message)) return;
     const text = (error && error.stack) || message;
-    ready(() => {
-      const old = document.querySelector(".error pre");
-      root.dataset.failed = "";
-      if (old) old.append("\n\n" + text);
-      else {
-        const box = el("div", { class: "error", role: "alert" },
-          el("strong", {}, "A part of this page could not be drawn"),
-          el("p", {}, message),
-          el("details", {}, el("summary", {}, "Details"), el("pre", {}, text)));
-        document.querySelector("main").before(box);
-      }
-    });
+    const old = document.querySelector(".error pre");
+    root.dataset.failed = "";
+    if (old) return old.append("\n\n" + text);
+    document.querySelector("header").after(
+      el("div", { class: "error", role: "alert" },
+        el("strong", {}, "A part of this page could not be drawn"),
+        el("p", {}, message),
+        el("details", {}, el("summary", {}, "Details"), el("pre", {}, text))));
   };
   addEventListener("error", (event) => fail(event.error, event.message));
   addEventListener("unhandledrejection", (event) =>
@@ -115,21 +108,19 @@ const sj = (() => {
   for (const query of ["(prefers-color-scheme: dark)", "print"]) {
     matchMedia(query).addEventListener("change", changed);
   }
-  ready(() => {
-    const group = (name, label, face) =>
-      el("div", { class: "group", role: "group", "aria-label": label },
-        Object.entries(choices[name]).map(([value, text]) =>
-          el("button", {
-            type: "button", value, title: text, "data-choice": name,
-            "aria-label": text, "aria-pressed": String(root.dataset[name] === value),
-            onclick: () => choose(name, value),
-          }, face(value, text))));
-    document.querySelector(".controls").append(
-      group("theme", "Theme", (value, text) => text),
-      group("signs", "Sign colours", (value) =>
-        el("span", { class: value, "aria-hidden": "true" },
-          el("i", {}, "+"), el("i", {}, "−"))));
-  });
+  const group = (name, label, face) =>
+    el("div", { class: "group", role: "group", "aria-label": label },
+      Object.entries(choices[name]).map(([value, text]) =>
+        el("button", {
+          type: "button", value, title: text, "data-choice": name, "aria-label": text,
+          "aria-pressed": String(root.dataset[name] === value),
+          onclick: () => choose(name, value),
+        }, face(value, text))));
+  document.querySelector(".controls").append(
+    group("theme", "Theme", (value, text) => text),
+    group("signs", "Sign colours", (value) =>
+      el("span", { class: value, "aria-hidden": "true" },
+        el("i", {}, "+"), el("i", {}, "−"))));
 
   // ---- Signed values: minus, zero and plus colours, mixed by magnitude.
   const color = (name) => { // of a variable of the style sheet, as "rgb(r, g, b)"

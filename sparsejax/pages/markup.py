@@ -15,7 +15,7 @@ from typing import TypeGuard
 import numpy as np
 
 # "97.3 %", "98.1 ± 0.2", "1,024", "1e-3", "0.2x": text that is read as a number.
-_NUMBER = re.compile(r"[-−+~≈<>≤≥]? ?\d[\d.,  ]*(e[-−+]?\d+)?( ?± ?[\d.]+)? ?[%×x]?")
+_NUMBER = re.compile(r"[-−+~≈<>≤≥]? ?\d[\d.,]*(e[-−+]?\d+)?( ?± ?[\d.]+)? ?[%×x]?")
 
 
 class Html(str):
@@ -122,14 +122,12 @@ def table(
             raise ValueError(
                 f"row {index} has {len(row)} cells, the header names {len(names)}"
             )
-    columns = [_column(list(column)) for column in zip(*cells)] or [([], "")] * len(
-        names
-    )
-    kinds = [kind for _, kind in columns]
+    shown = [_column([row[i] for row in cells]) for i in range(len(names))]
+    kinds = [kind for _, kind in shown]
     head = [tag("th", n, scope="col", class_=k) for n, k in zip(names, kinds)]
     body = [
         tag("tr", *(tag("td", text, class_=k) for text, k in zip(row, kinds)))
-        for row in zip(*(texts for texts, _ in columns))
+        for row in zip(*(texts for texts, _ in shown))
     ] or [tag("tr", tag("td", "Nothing here yet.", colspan=len(names), class_="none"))]
     whole = tag("table", tag("thead", tag("tr", *head)), tag("tbody", *body))
     # Wide tables scroll inside their card; with a tab stop, by keyboard too.

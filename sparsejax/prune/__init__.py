@@ -1,7 +1,8 @@
 """Pruning: what to remove, how much of it where, and what to train afterwards.
 
-Scores say how much each weight matters, `remove` takes the lowest away in exact numbers,
-`lottery` repeats it between trainings, `compact` folds what no longer does anything.
+Scores say how much each weight matters, `remove` takes the lowest away in exact
+numbers, `lottery` repeats it between trainings, `compact` folds what no longer does
+anything.
 """
 
 from sparsejax.prune.compact import compact as compact

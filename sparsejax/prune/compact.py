@@ -58,7 +58,7 @@ def idle(params: PyTree) -> dict[str, Idle]:
 def compact(
     params: PyTree, activation: Callable[[Array], Array] = jax.nn.relu
 ) -> tuple[PyTree, dict[str, np.ndarray]]:
-    """The same function with fewer units: constants folded into biases, unread ones gone.
+    """The same function without its idle units; constants are folded into biases.
 
     Args:
         params: parameters of `models.mlp` or `models.convnet`, removed weights zero.

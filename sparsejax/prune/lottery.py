@@ -157,8 +157,8 @@ def barrier(
         points: number of points on the line.
 
     Reference:
-        Frankle, Dziugaite, Roy, Carbin, "Linear Mode Connectivity and the Lottery Ticket
-        Hypothesis", 2019, arXiv:1912.05671.
+        Frankle, Dziugaite, Roy, Carbin, "Linear Mode Connectivity and the Lottery
+        Ticket Hypothesis", 2019, arXiv:1912.05671.
     """
     t = jnp.linspace(0.0, 1.0, points)
     mix = lambda t: jax.tree.map(lambda p, q: p + t.astype(p.dtype) * (q - p), a, b)

@@ -1,13 +1,13 @@
 """Take the lowest scores away, in exact numbers.
 
-One rule for every number: of `alive` weights a fraction `p` removes `p * alive`, rounded
-half to even, with `p` read as the decimal it is written as (0.2 is 1/5, not the double
-beside it). Among equal scores the lowest flat index goes first, leaves taken in the order
-of the tree. Both hold at any size: nothing is counted in floating point.
+One rule for every number: of `alive` weights a fraction `p` removes `p * alive`,
+rounded half to even, with `p` read as the decimal it is written as (0.2 is 1/5, not the
+double beside it). Among equal scores the lowest flat index goes first, leaves taken in
+the order of the tree. Both hold at any size: nothing is counted in floating point.
 
-On the host, NumPy's partition finds the threshold. Inside `jit` and `vmap` it is found by
-bisection on the bits of the scores, which needs no sort: XLA's sorts are an order of
-magnitude slower (`benchmarks/README.md`).
+On the host, NumPy's partition finds the threshold. Inside `jit` and `vmap` it is found
+by bisection on the bits of the scores, which needs no sort: XLA's sorts are several
+times slower (`benchmarks/README.md`).
 """
 
 from collections.abc import Callable, Mapping
@@ -216,7 +216,7 @@ def _keep_traced(scores, alive, fraction) -> list[jax.Array]:
 
 
 def _last(holds: Callable, low: int, high: int) -> jax.Array:
-    """The last integer from low to high for which `holds`, true at low, by bisection."""
+    """The last integer from low to high for which `holds`, by bisection."""
 
     def halve(_, ends):
         low, high = ends

@@ -51,7 +51,7 @@ def activation_std(fn: Callable, params: PyTree, *args: Any) -> dict[str, Array]
     """Standard deviation of every unit over examples (and places in the image).
 
     Args:
-        fn: `fn(params, *args)` with named activations of shape `(examples, ..., units)`.
+        fn: `fn(params, *args)` with named activations `(examples, ..., units)`.
         params: parameters.
         *args: a batch of inputs.
 

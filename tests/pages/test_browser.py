@@ -12,7 +12,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from sparsejax import pages
+from sparsejax import pages, runs
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 BROWSER = next(filter(None, map(shutil.which, NAMES)), None)
@@ -48,8 +48,8 @@ def browse(tmp_path_factory):
 
     def open_page(page, state="", width=None):
         folder = tmp_path_factory.mktemp("page")
-        pages.write(folder / "index.html", page)
-        pages.write(folder / "frame.html", FRAME.replace("WIDTH", str(width)))
+        runs.write_text(folder / "index.html", page)
+        runs.write_text(folder / "frame.html", FRAME.replace("WIDTH", str(width)))
         opened = folder / ("frame.html" if width else "index.html")
         command = [
             BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
@@ -279,7 +279,7 @@ def test_errors_are_shown(browse):
         text: document.querySelector(".error").textContent,
         loading: getComputedStyle(document.querySelector(".loading")).display,
         controls: document.querySelectorAll(".controls button").length,
-        before: document.querySelector(".error").nextElementSibling.tagName,
+        after: document.querySelector(".error").previousElementSibling.tagName,
       }), 100);
     });
     throw new TypeError("no <b>level</b> 12");
@@ -291,12 +291,12 @@ def test_errors_are_shown(browse):
     assert "not a picture: data:image/png;base64,AAAA" in found["text"]
     assert found["loading"] == "none"
     assert found["controls"] == 5
-    assert found["before"] == "MAIN"
+    assert found["after"] == "HEADER"
 
 
 def test_storage_may_be_forbidden(browse):
     script = """
-    onload = () => { press("dark"); report(document.documentElement.dataset.theme); };
+    press("dark"); report(document.documentElement.dataset.theme);
     """
     deny = "Object.defineProperty(window, 'localStorage', { get() { throw 'no'; } });"
     page = make(script=script).replace("const sj =", deny + "const sj =", 1)

@@ -1,0 +1,350 @@
+"""Lottery tickets on images: train, prune, rewind and retrain, with controls.
+
+Reproduces and extends Böhm, Kirk, Gavenčiak, "Sparsity and interpretability?" (2020):
+an MNIST network of 784-32-32-10 pruned to 2% of its weights. All seeds train together
+in one compiled program. Every level is checkpointed; a run that was killed goes on with
+the level it was at and ends with the same arrays, bit for bit.
+
+    <folder>/level_03/checkpoint.npz   mask/..., params/..., opt_state/..., step, key,
+                                       each with a leading axis over seeds
+    <folder>/rewind.npz                the state that every round rewinds to
+    <folder>/metrics.jsonl             a line for each level, variant and seed
+    <folder>/fig_*.svg, index.html
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from sparsejax import data, lift, masks, prune, runs, train, trees
+from sparsejax.experiments import lottery_config, lottery_report
+from sparsejax.experiments.lottery_config import Config as Config
+from sparsejax.experiments.lottery_config import plan as plan
+from sparsejax.masks import Masks
+from sparsejax.prune import Ticket
+
+
+def run(
+    config: Config,
+    folder: Path,
+    *,
+    data_dir: str | Path | None = None,
+    report: Callable[[str], Any] = print,
+) -> list[dict[str, Any]]:
+    """Run, or go on with, an experiment.
+
+    Args:
+        config: what to run.
+        folder: where; a folder of an unfinished run of the same config is continued.
+        data_dir: folder of the data set's files.
+        report: called with lines of progress.
+
+    Returns:
+        The records of `metrics.jsonl`.
+
+    Raises:
+        ValueError: for bad input, and when a loss is not finite: the levels before are
+            kept.
+    """
+    rounds = plan(config)
+    lab = _Lab(config, data.load(config.dataset, data_dir))
+    if runs.start(folder, config, _about()):
+        report(f"{folder} is complete; remove it or force to run it again")
+        return runs.read_metrics(folder)
+    state, mask = lab.start()
+    tickets = _resume(folder, state, mask, report)
+    records = [r for r in runs.read_metrics(folder) if r["level"] < len(tickets)]
+    began, first = time.perf_counter(), len(tickets)
+    levels = len(rounds.counts)
+
+    def on_round(ticket: Ticket) -> None:
+        level_records = lab.measure(ticket)
+        records.extend(level_records)
+        _save(folder, ticket)
+        runs.write_metrics(folder, records)
+        spent = time.perf_counter() - began
+        left = spent / (ticket.level + 1 - first) * (levels - ticket.level - 1)
+        report(f"{_line(level_records, levels)}  {spent:5.0f} s, {left:.0f} s left")
+
+    prune.lottery(
+        lab.train,
+        state,
+        mask,
+        rounds=levels - 1,
+        fraction=rounds.fractions,
+        scope=rounds.scopes,
+        rewind_to=config.rewind_to,
+        weights_from=config.weights_from,
+        schedule_from=config.schedule_from,
+        score=lab.score,
+        allow_empty=config.allow_empty,
+        tickets=tickets,
+        on_round=on_round,
+    )
+    weights = [read_level(folder, level) for level in range(levels)]
+    shape = lab.images.shape[1:]
+    lottery_report.write(folder, dataclasses.asdict(config), records, weights, shape)
+    runs.finish(folder)
+    return records
+
+
+def read_level(folder: Path, level: int) -> dict[str, np.ndarray]:
+    """The arrays of one level: `params/...`, `mask/...`, each `(seeds, ...)`.
+
+    Raises:
+        runs.DamagedFile: if they cannot be read.
+    """
+    return runs.read_arrays(_path(folder, level))
+
+
+def summary(folder: Path) -> str:
+    """Three lines on a finished run: what was found, where it is, what to do next."""
+    found = lottery_report.finding(runs.read_metrics(folder))
+    return (
+        f"{found}\n"
+        f"open {folder / 'index.html'}\n"
+        "next: --rewind_to=100, --scope=layer or --exclude=dense_0; see --help"
+    )
+
+
+class _Lab:
+    """The functions of one experiment, bound to its data; compiled once each."""
+
+    def __init__(self, config: Config, dataset: data.Dataset):
+        self.config = config
+        self.model = lottery_config.model(config)
+        self.apply = lift.masked(self.model.apply)
+        flat = lambda x: x.reshape(len(x), -1) if config.model == "mlp" else x
+        put = lambda split: (jnp.asarray(flat(split.x)), jnp.asarray(split.y))
+        self.images = dataset.train.x
+        self.training, self.test = put(dataset.train), put(dataset.test)
+        epochs = lottery_config.epochs(config)
+        self.steps = epochs * (len(self.images) // config.batch_size)
+        if not 0 <= config.rewind_to < self.steps:
+            raise ValueError(
+                f"rewind_to must be in [0, {self.steps}), the steps of a training, "
+                f"got {config.rewind_to}"
+            )
+        self.optimizer = _optimizer(config, self.steps)
+        self.keys = jax.vmap(jax.random.key)(jnp.array(config.seeds))
+        # the second order of the data is for the barrier
+        shared = jax.random.key(config.data_seed)
+        base = shared if config.share_data_order else self.keys
+        self.orders = [_fold(base, 100), _fold(base, 101)]
+
+    def start(self) -> tuple[train.State, Any]:
+        """The states before training and the masks that keep everything, stacked."""
+        mask = lottery_config.prunable(self.config)
+        stack = lambda leaf: jnp.broadcast_to(leaf, (len(self.keys), *leaf.shape))
+        return self.fresh(0), jax.tree.map(stack, mask)
+
+    def fresh(self, draw: int) -> train.State:
+        """Newly initialised states; `draw` 0 is where the lottery starts."""
+        example = self.training[0][0]
+        init = jax.jit(jax.vmap(lambda key: self.model.init(key, example)))
+        params = init(_fold(self.keys, draw))
+        return train.init(params, self.optimizer, _fold(self.keys, 1))
+
+    def train(self, state, mask, stop=None, order=0) -> train.State:
+        """Train all seeds to step `stop`."""
+        state, _ = train.fit(
+            self.apply,
+            state.params,
+            Masks(mask, {}),
+            self.training,
+            optimizer=self.optimizer,
+            batch_size=self.config.batch_size,
+            key=state.key,
+            steps=self.steps if stop is None else stop,
+            data_key=self.orders[order],
+            state=state,
+            callback=self._check_loss,
+        )
+        return state
+
+    def score(self, state) -> Any:
+        """The score of one network's weights."""
+        if self.config.score == "magnitude":
+            return prune.magnitude(state.params)
+        if self.config.score == "random":
+            return prune.random(_fold(state.key, 2), state.params)
+        x, y = (array[:1000] for array in self.training)
+        loss = lambda p: train.cross_entropy(self.model.apply(p, x), y)
+        return prune.snip(state.params, jax.grad(loss)(state.params))
+
+    def measure(self, ticket: Ticket) -> list[dict[str, Any]]:
+        """Records of a ticket and its controls, for every seed."""
+        records = self._records("ticket", ticket, ticket.mask, ticket.start)
+        if not ticket.level:
+            return records
+        keys = _fold(self.keys, 1000 + ticket.level)
+        for control in self.config.controls:
+            mask, start = self._control(control, keys, ticket)
+            records += self._records(control, ticket, mask, start)
+        return records
+
+    def _control(self, control, keys, ticket):
+        if control == "reinit":
+            return ticket.mask, self.fresh(10 + ticket.level)
+        kept = lambda key, mask: masks.fixed_size(key, mask, masks.count(mask))
+        draw = kept if control == "random" else prune.shuffle
+        return jax.jit(jax.vmap(draw))(keys, ticket.mask), ticket.start
+
+    def _records(self, variant, ticket, mask, start):
+        stop = int(start.step[0]) + int(ticket.trained.step[0] - ticket.start.step[0])
+        again = lambda order: self.train(start, mask, stop, order).params
+        params = ticket.trained.params if variant == "ticket" else again(0)
+        results = self._evaluate(params, mask)
+        heights = [None] * len(self.keys)
+        if self.config.barrier:
+            heights = self._barrier(params, again(1), mask).tolist()
+        return [
+            {
+                "level": ticket.level,
+                "variant": variant,
+                "seed": seed,
+                "kept": sum(kept.values()),
+                "density": sum(kept.values()) / total,
+                "kept_per_layer": kept,
+                "test_accuracy": float(results["accuracy"][i]),
+                "test_loss": float(results["loss"][i]),
+                "barrier": heights[i],
+                "idle": _idle(jax.tree.map(lambda leaf, i=i: leaf[i], params)),
+            }
+            for i, seed in enumerate(self.config.seeds)
+            for kept, total in [_counts(mask, i)]
+        ]
+
+    def _evaluate(self, params, mask):
+        keep = Masks(mask, {})
+        return train.evaluate(self.apply, params, keep, self.test, stacked=True)
+
+    def _barrier(self, a, b, mask):
+        return _barriers(self.apply, a, b, Masks(mask, {}), self.test)
+
+    def _check_loss(self, state, metrics):
+        bad = np.flatnonzero(~np.isfinite(metrics["loss"]))
+        if bad.size:
+            seeds = trees.listed(self.config.seeds[i] for i in bad)
+            raise ValueError(
+                f"the loss of seed {seeds} is not finite at step {int(state.step[0])}; "
+                "the levels before are kept; lower learning_rate or leave the seed out"
+            )
+
+
+@partial(jax.jit, static_argnums=0)
+def _barriers(apply, a, b, keep, test):
+    """Height of the test-error barrier between stacked networks."""
+
+    def one(a, b, keep):
+        error = lambda p: 1 - train.evaluate(apply, p, keep, test)["accuracy"]
+        return prune.barrier(error, a, b).height
+
+    return jax.vmap(one)(a, b, keep)
+
+
+def _fold(keys, number):
+    """A new key for each of one or several."""
+    fold = lambda key: jax.random.fold_in(key, number)
+    return jax.vmap(fold)(keys) if keys.ndim else fold(keys)
+
+
+def _optimizer(config: Config, steps: int) -> optax.GradientTransformation:
+    rate: Any = config.learning_rate
+    if config.schedule == "cosine":
+        # Not to zero, so that "final" names a rate one can fine-tune with.
+        rate = optax.cosine_decay_schedule(rate, steps, alpha=0.01)
+    decay = config.optimizer == "adamw"
+    more = {"weight_decay": config.weight_decay} if decay else {}
+    return lottery_config.OPTIMIZERS[config.optimizer](rate, **more)
+
+
+def _about() -> dict[str, Any]:
+    device = jax.devices()[0]
+    return {
+        "jax": jax.__version__,
+        "numpy": np.__version__,
+        "device": f"{device.platform}:{device.device_kind}",
+        "started": time.strftime("%Y-%m-%d %H:%M:%S"),
+    }
+
+
+def _path(folder: Path, level: int) -> Path:
+    return folder / f"level_{level:02d}" / "checkpoint.npz"
+
+
+def _save(folder: Path, ticket: Ticket) -> None:
+    """Write a level; the rewind point goes with level 0."""
+    if not ticket.level:
+        runs.write_arrays(folder / "rewind.npz", _arrays(ticket.start, ticket.mask))
+    arrays = _arrays(ticket.trained, ticket.mask)
+    runs.write_arrays(_path(folder, ticket.level), arrays)
+
+
+def _arrays(state: train.State, mask: Any) -> dict[str, np.ndarray]:
+    saved = trees.to_arrays({"mask": mask, **state._asdict()})
+    small = lambda key, array: array.astype(bool) if key.startswith("mask/") else array
+    return {key: small(key, array) for key, array in saved.items()}
+
+
+def _resume(folder, state, mask, report) -> list[Ticket]:
+    """The tickets that a folder holds, up to the first that cannot be read."""
+    like = {"mask": jax.tree.map(lambda m: m.astype(bool), mask), **state._asdict()}
+
+    def read(path):
+        saved = trees.from_arrays(runs.read_arrays(path), like)
+        cast = lambda saved, leaf: saved.astype(leaf.dtype)
+        kept = jax.tree.map(cast, saved.pop("mask"), mask)
+        return train.State(**saved), kept
+
+    tickets: list[Ticket] = []
+    while (path := _path(folder, len(tickets))).exists():
+        try:
+            rewind, _ = read(folder / "rewind.npz")
+            trained, kept = read(path)
+        except ValueError as error:
+            report(f"damaged: {error}; going on from the level before")
+            break
+        tickets.append(Ticket(len(tickets), kept, rewind, trained))
+    if tickets:
+        report(f"going on after level {len(tickets) - 1} in {folder}")
+    return tickets
+
+
+def _counts(mask, seed) -> tuple[dict[str, int], int]:
+    one = jax.tree.map(lambda leaf: leaf[seed], mask)
+    return masks.counts(one), sum(masks.sizes(one).values())
+
+
+def _idle(params) -> dict[str, dict[str, int]]:
+    found = prune.idle(params)
+    return {
+        name: {
+            "constant": int(units.constant.sum()),
+            "unread": int((units.unread & ~units.constant).sum()),
+            "units": len(units.constant),
+        }
+        for name, units in found.items()
+    }
+
+
+def _line(records, levels) -> str:
+    """One line of progress for a level."""
+    first = records[0]
+    mean = lambda variant: np.mean(
+        [r["test_accuracy"] for r in records if r["variant"] == variant]
+    )
+    variants = dict.fromkeys(r["variant"] for r in records)
+    scores = "  ".join(f"{v} {mean(v):.2%}" for v in variants)
+    return (
+        f"level {first['level']:2d}/{levels - 1}  {first['kept']:6d} weights "
+        f"({first['density']:6.2%})  {scores}"
+    )

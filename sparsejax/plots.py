@@ -1,0 +1,189 @@
+"""Figures, one function each: arrays in, a matplotlib `Figure` out.
+
+One visual language: a title that says what was found, labelled axes, seeds as thin
+lines and their mean as a thick one, published values dashed. Signs are green (+) and
+red (-) or blue and orange, zero is grey. Nothing here touches global state or a
+display.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
+from numpy.typing import ArrayLike
+
+from sparsejax import runs
+
+# Okabe and Ito's colours, told apart by colour-blind readers and in grey
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+SIGNS = {
+    "green-red": LinearSegmentedColormap.from_list(
+        "green-red", ["#b2182b", "#e5e5e5", "#1b7837"]
+    ),
+    "blue-orange": LinearSegmentedColormap.from_list(
+        "blue-orange", ["#d55e00", "#e5e5e5", "#0072b2"]
+    ),
+}
+_STYLE = {
+    "font.size": 12,
+    "axes.titlesize": 13,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e5e5e5",
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "svg.hashsalt": "sparsejax",
+}
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure, whole or not at all; the suffix says the format."""
+    metadata = {"Date": None} if path.suffix == ".svg" else {}
+    with runs.atomic(path) as temporary, matplotlib.rc_context(_STYLE):
+        figure.savefig(temporary, metadata=metadata, dpi=150, bbox_inches="tight")
+
+
+def against_density(
+    series: Mapping[str, tuple[ArrayLike, ArrayLike]],
+    *,
+    title: str,
+    ylabel: str,
+    published: tuple[float, float, str] | None = None,
+    percent: bool = True,
+) -> Figure:
+    """A measure against the fraction of weights left, denser networks on the left.
+
+    Args:
+        series: `{label: (density, values)}` with shapes `(levels,)` and
+            `(levels, seeds)`; the first is drawn strongest.
+        title: the finding.
+        ylabel: the measure and its unit.
+        published: `(density, value, label)` of a published result.
+        percent: whether values are fractions to be shown as percentages.
+    """
+    figure, axes = _figure(7.5, 4.6, title)
+    for i, (label, (density, values)) in enumerate(series.items()):
+        density, values = np.asarray(density), np.asarray(values)
+        color, width = COLORS[i % len(COLORS)], 2.6 if i == 0 else 1.8
+        axes.plot(density, values, color=color, lw=0.6, alpha=0.35)
+        mean = values.mean(axis=1)
+        axes.plot(density, mean, color=color, lw=width, marker="o", ms=4, label=label)
+    if published is not None:
+        density, value, label = published
+        axes.axhline(value, color="#555555", lw=1, ls="--")
+        axes.plot([density], [value], "D", color="#555555", ms=6, label=label)
+    axes.set_xscale("log")
+    axes.invert_xaxis()
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{100 * x:g}%"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    if percent:
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+    axes.set_xlabel("weights left (of those that may be pruned)")
+    axes.set_ylabel(ylabel)
+    axes.legend()
+    return figure
+
+
+def weights_per_layer(
+    counts: Mapping[str, ArrayLike], sizes: Mapping[str, int], *, title: str
+) -> Figure:
+    """Weights left in every layer at every level, on a log axis.
+
+    Args:
+        counts: `{layer: (levels, seeds)}`.
+        sizes: `{layer: number of weights before pruning}`.
+        title: the finding.
+    """
+    figure, axes = _figure(7.5, 4.6, title)
+    for i, (layer, kept) in enumerate(counts.items()):
+        kept, color = np.asarray(kept), COLORS[i % len(COLORS)]
+        levels = np.arange(len(kept))
+        mean = kept.mean(axis=1)
+        axes.plot(levels, kept, color=color, lw=0.6, alpha=0.35)
+        label = f"{layer}: {sizes[layer]:,} → {mean[-1]:,.0f}"
+        axes.plot(levels, mean, color=color, lw=2.2, marker="o", ms=4, label=label)
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:,g}"))
+    axes.set_xlabel("level (number of prunings)")
+    axes.set_ylabel("weights left")
+    axes.legend()
+    return figure
+
+
+def idle_units(
+    layers: Mapping[str, tuple[ArrayLike, ArrayLike, int]], *, title: str
+) -> Figure:
+    """Units that are constant, unread or live, at every level.
+
+    Args:
+        layers: `{name: (constant, unread, units)}`, the first two of shape `(levels,)`
+            (means over seeds), disjoint.
+        title: the finding.
+    """
+    figure = Figure(figsize=(7.5, 3.6), layout="constrained")
+    with matplotlib.rc_context(_STYLE):
+        figure.suptitle(title, x=0.01, ha="left", weight="bold", size=13)
+        panels = figure.subplots(1, len(layers), squeeze=False, sharex=True)[0]
+    for axes, (name, (constant, unread, units)) in zip(
+        panels, layers.items(), strict=True
+    ):
+        constant, unread = np.asarray(constant), np.asarray(unread)
+        live = units - constant - unread
+        axes.stackplot(
+            np.arange(len(live)),
+            live,
+            unread,
+            constant,
+            labels=("live", "unread (no output)", "constant (no input)"),
+            colors=("#0072b2", "#e69f00", "#cccccc"),
+        )
+        axes.set_title(name, size=12, weight="normal")
+        axes.set_xlabel("level")
+        axes.set_ylim(0, units)
+        axes.set_xlim(0, max(len(live) - 1, 1))
+        axes.grid(False)
+    panels[0].set_ylabel("units (mean over seeds)")
+    panels[0].legend(loc="lower left", fontsize=10)
+    return figure
+
+
+def filters(
+    images: ArrayLike, labels: Sequence[str], *, title: str, signs: str = "green-red"
+) -> Figure:
+    """Signed pictures in a grid, each scaled by itself.
+
+    Args:
+        images: `(pictures, height, width)`.
+        labels: one for each picture.
+        title: the finding.
+        signs: "green-red" or "blue-orange".
+    """
+    images = np.asarray(images)
+    columns = min(8, len(images))
+    rows = -(-len(images) // columns)
+    figure = Figure(figsize=(1.15 * columns, 1.35 * rows + 0.5), layout="constrained")
+    figure.suptitle(title, x=0.01, ha="left", weight="bold", size=13)
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in panels:
+        axes.axis("off")
+    for axes, picture, label in zip(panels, images, labels, strict=False):
+        scale = np.abs(picture).max() or 1
+        axes.imshow(picture, cmap=SIGNS[signs], vmin=-scale, vmax=scale)
+        axes.set_title(label, size=9)
+    return figure
+
+
+def _figure(width: float, height: float, title: str) -> tuple[Figure, Any]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    with matplotlib.rc_context(_STYLE):
+        axes = figure.subplots()
+        axes.set_title(title)
+    return figure, axes

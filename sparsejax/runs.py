@@ -1,0 +1,214 @@
+"""Run folders: one experiment, one folder, complete or resumable.
+
+    <root>/<fields that differ from the defaults>-<hash>/
+        config.json     every field of the config, and where and with what it ran
+        metrics.jsonl   one JSON object a line
+        *.npz           arrays under their paths
+        DONE            written last
+
+The name depends on the config's non-default fields alone, so that new fields with
+defaults leave old names as they were. Every file is written beside its place and
+renamed into it: a killed run leaves no half file. Nothing is ever unpickled.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import re
+import subprocess
+import tempfile
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+class DamagedFile(ValueError):
+    """A file of a run that cannot be read."""
+
+
+def name(config: Any) -> str:
+    """The folder name of a run: a slug of the non-default fields, and their hash.
+
+    Args:
+        config: a dataclass instance whose fields all have defaults.
+
+    Example:
+        >>> @dataclasses.dataclass(frozen=True)
+        ... class Config:
+        ...     rounds: int = 18
+        ...     dataset: str = "digits"
+        >>> name(Config()), name(Config(rounds=3))
+        ('default-44136fa3', 'rounds=3-aa5c2887')
+    """
+    changed = {
+        field.name: getattr(config, field.name)
+        for field in dataclasses.fields(config)
+        if getattr(config, field.name) != _default(field)
+    }
+    text = json.dumps(changed, sort_keys=True, default=str)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    slug = "_".join(f"{key}={_short(value)}" for key, value in changed.items())
+    return f"{slug[:120].rstrip('_=')}-{digest}" if slug else f"default-{digest}"
+
+
+def start(folder: Path, config: Any, about: Mapping[str, Any] | None = None) -> bool:
+    """Make or enter a run folder.
+
+    Args:
+        folder: the folder; made if missing.
+        config: a dataclass instance of JSON-like fields.
+        about: what else to record (versions, devices).
+
+    Returns:
+        Whether the run is complete already.
+
+    Raises:
+        ValueError: if the folder holds a run of another config, or other files.
+    """
+    fields = json.loads(json.dumps(dataclasses.asdict(config), default=str))
+    path = folder / "config.json"
+    if path.exists():
+        found = read_json(path).get("config")
+        if found != fields:
+            found = found if isinstance(found, dict) else {}
+            differ = sorted(
+                key for key in {*fields, *found} if fields.get(key) != found.get(key)
+            )
+            raise ValueError(
+                f"{folder} holds a run of another config ({', '.join(differ)} differ); "
+                "choose another folder or remove it"
+            )
+        return (folder / "DONE").exists()
+    if folder.exists() and any(folder.iterdir()):
+        raise ValueError(
+            f"{folder} has files but no config.json: it is not a run folder; "
+            "choose another"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(path, {"config": fields, "commit": _commit(), **(about or {})})
+    return False
+
+
+def finish(folder: Path) -> None:
+    """Mark a run as complete."""
+    write_text(folder / "DONE", "")
+
+
+@contextlib.contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`, renamed to it if the block succeeds."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(
+        dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix
+    )
+    os.close(handle)
+    try:
+        yield Path(temporary)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON, whole or not at all."""
+    write_text(path, json.dumps(value, indent=2, default=_plain) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON.
+
+    Raises:
+        DamagedFile: if it is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DamagedFile(f"{path} cannot be read as JSON: {error}") from None
+
+
+def write_metrics(folder: Path, records: Iterable[Mapping[str, Any]]) -> None:
+    """Write all records of a run to `metrics.jsonl`."""
+    lines = [json.dumps(record, default=_plain) for record in records]
+    write_text(folder / "metrics.jsonl", "".join(line + "\n" for line in lines))
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """The records in `metrics.jsonl`, none if there is no such file.
+
+    Raises:
+        DamagedFile: if a line is not JSON.
+    """
+    path = folder / "metrics.jsonl"
+    if not path.exists():
+        return []
+    try:
+        return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        raise DamagedFile(f"{path} cannot be read: {error}") from None
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays to one compressed `.npz`, whole or not at all."""
+    with atomic(path) as temporary, open(temporary, "wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """All arrays of an `.npz`; checksums are verified, nothing is unpickled.
+
+    Raises:
+        DamagedFile: if the file is missing, truncated or corrupt.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {key: file[key] for key in file.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
+        raise DamagedFile(f"{path} cannot be read: {error}") from None
+    except Exception as error:  # zlib.error and what else a flipped byte can cause
+        raise DamagedFile(f"{path} is corrupt: {error}") from None
+
+
+def _default(field: dataclasses.Field) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
+
+
+def _short(value: Any) -> str:
+    text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return re.sub(r"[^\w.,:=+-]+", "-", text)
+
+
+def _plain(value: Any) -> Any:
+    """NumPy scalars and arrays for JSON."""
+    if isinstance(value, np.generic | np.ndarray) or hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def _commit() -> str | None:
+    """The git commit of the code that runs, with a + if it was changed since."""
+    here, tracked = Path(__file__).parent, Path(__file__).name
+    ask = lambda *words: subprocess.run(
+        ["git", "-C", str(here), *words], capture_output=True, text=True, timeout=10
+    ).stdout.strip()
+    try:
+        if not ask("ls-files", tracked):  # installed in somebody else's checkout
+            return None
+        changed = ask("status", "--porcelain", "-uno", "--", ".")
+        return ask("rev-parse", "HEAD") + ("+" if changed else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
