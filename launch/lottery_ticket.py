@@ -14,6 +14,7 @@ level, figures and index.html. Started again after a kill, it goes on where it w
 """
 
 import dataclasses
+import functools
 import os
 import shutil
 import sys
@@ -53,32 +54,27 @@ def _define() -> None:
 
 def _config(values) -> lottery_config.Config:
     fields = {f.name: getattr(values, f.name) for f in dataclasses.fields(_DEFAULT)}
-    numbers = lambda words: tuple(int(word) for word in words)
-    fields["seeds"] = _seeds(fields["seeds"])
-    fields["widths"] = numbers(fields["widths"])
+    fields["seeds"] = _numbers("seeds", fields["seeds"])
+    fields["widths"] = _numbers("widths", fields["widths"])
     for name in ("layer_fractions", "exclude", "controls"):
         fields[name] = tuple(word for word in fields[name] if word)
     return lottery_config.Config(**fields)
 
 
-def _seeds(words: list[str]) -> tuple[int, ...]:
+def _numbers(flag: str, words: list[str]) -> tuple[int, ...]:
     """0,1,7 or 0:5 (0 to 4) or a mixture."""
-    seeds: list[int] = []
+    numbers: list[int] = []
     for word in words:
         start, colon, stop = word.partition(":")
         try:
-            seeds += range(int(start), int(stop)) if colon else [int(start)]
+            numbers += range(int(start), int(stop)) if colon else [int(start)]
         except ValueError:
-            raise ValueError(f"--seeds: {word!r} is neither a number nor A:B") from None
-    return tuple(seeds)
-
-
-def _report(line: str) -> None:
-    print(line, flush=True)
+            raise ValueError(f"--{flag}: {word!r} is no number nor A:B") from None
+    return tuple(numbers)
 
 
 def main(argv: list[str]) -> None:
-    values = flags.FLAGS
+    values, report = flags.FLAGS, functools.partial(print, flush=True)
     logging.set_verbosity(logging.WARNING)
     try:
         if len(argv) > 1:
@@ -92,7 +88,7 @@ def main(argv: list[str]) -> None:
             return
         if values.force:
             shutil.rmtree(folder, ignore_errors=True)
-        lottery_ticket.run(config, folder, data_dir=values.data_dir, report=_report)
+        lottery_ticket.run(config, folder, data_dir=values.data_dir, report=report)
         print(lottery_ticket.summary(folder))
     except ValueError as error:
         sys.exit(f"error: {error}")

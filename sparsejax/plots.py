@@ -6,7 +6,8 @@ red (-) or blue and orange, zero is grey. Nothing here touches global state or a
 display.
 """
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import matplotlib
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import ArrayLike
 
 from sparsejax import runs
@@ -44,6 +45,17 @@ _STYLE = {
 }
 
 
+def _styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    """Draw in our style whatever the caller's settings are."""
+
+    @functools.wraps(draw)
+    def drawn(*args, **kwargs):
+        with matplotlib.rc_context({**matplotlib.rcParamsDefault, **_STYLE}):
+            return draw(*args, **kwargs)
+
+    return drawn
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write a figure, whole or not at all; the suffix says the format."""
     metadata = {"Date": None} if path.suffix == ".svg" else {}
@@ -51,6 +63,7 @@ def save(figure: Figure, path: Path) -> None:
         figure.savefig(temporary, metadata=metadata, dpi=150, bbox_inches="tight")
 
 
+@_styled
 def against_density(
     series: Mapping[str, tuple[ArrayLike, ArrayLike]],
     *,
@@ -69,7 +82,7 @@ def against_density(
         published: `(density, value, label)` of a published result.
         percent: whether values are fractions to be shown as percentages.
     """
-    figure, axes = _figure(7.5, 4.6, title)
+    figure, axes = _figure(title)
     for i, (label, (density, values)) in enumerate(series.items()):
         density, values = np.asarray(density), np.asarray(values)
         color, width = COLORS[i % len(COLORS)], 2.6 if i == 0 else 1.8
@@ -82,16 +95,20 @@ def against_density(
         axes.plot([density], [value], "D", color="#555555", ms=6, label=label)
     axes.set_xscale("log")
     axes.invert_xaxis()
+    axes.xaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{100 * x:g}%"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     if percent:
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+        axes.yaxis.set_major_formatter(
+            FuncFormatter(lambda y, _: f"{round(100 * y, 6):g}%")
+        )
     axes.set_xlabel("weights left (of those that may be pruned)")
     axes.set_ylabel(ylabel)
     axes.legend()
     return figure
 
 
+@_styled
 def weights_per_layer(
     counts: Mapping[str, ArrayLike], sizes: Mapping[str, int], *, title: str
 ) -> Figure:
@@ -102,7 +119,7 @@ def weights_per_layer(
         sizes: `{layer: number of weights before pruning}`.
         title: the finding.
     """
-    figure, axes = _figure(7.5, 4.6, title)
+    figure, axes = _figure(title)
     for i, (layer, kept) in enumerate(counts.items()):
         kept, color = np.asarray(kept), COLORS[i % len(COLORS)]
         levels = np.arange(len(kept))
@@ -112,12 +129,15 @@ def weights_per_layer(
         axes.plot(levels, mean, color=color, lw=2.2, marker="o", ms=4, label=label)
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:,g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("level (number of prunings)")
     axes.set_ylabel("weights left")
     axes.legend()
     return figure
 
 
+@_styled
 def idle_units(
     layers: Mapping[str, tuple[ArrayLike, ArrayLike, int]], *, title: str
 ) -> Figure:
@@ -128,10 +148,9 @@ def idle_units(
             (means over seeds), disjoint.
         title: the finding.
     """
-    figure = Figure(figsize=(7.5, 3.6), layout="constrained")
-    with matplotlib.rc_context(_STYLE):
-        figure.suptitle(title, x=0.01, ha="left", weight="bold", size=13)
-        panels = figure.subplots(1, len(layers), squeeze=False, sharex=True)[0]
+    figure = Figure(figsize=(6.8, 4.4), layout="constrained")
+    figure.suptitle(title, x=0.01, ha="left", weight="bold", size=13)
+    panels = figure.subplots(1, len(layers), squeeze=False, sharex=True)[0]
     for axes, (name, (constant, unread, units)) in zip(
         panels, layers.items(), strict=True
     ):
@@ -147,14 +166,18 @@ def idle_units(
         )
         axes.set_title(name, size=12, weight="normal")
         axes.set_xlabel("level")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_ylim(0, units)
         axes.set_xlim(0, max(len(live) - 1, 1))
         axes.grid(False)
     panels[0].set_ylabel("units (mean over seeds)")
-    panels[0].legend(loc="lower left", fontsize=10)
+    figure.legend(
+        *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3
+    )
     return figure
 
 
+@_styled
 def filters(
     images: ArrayLike, labels: Sequence[str], *, title: str, signs: str = "green-red"
 ) -> Figure:
@@ -181,9 +204,8 @@ def filters(
     return figure
 
 
-def _figure(width: float, height: float, title: str) -> tuple[Figure, Any]:
-    figure = Figure(figsize=(width, height), layout="constrained")
-    with matplotlib.rc_context(_STYLE):
-        axes = figure.subplots()
-        axes.set_title(title)
+def _figure(title: str) -> tuple[Figure, Any]:
+    figure = Figure(figsize=(6.8, 4.4), layout="constrained")
+    axes = figure.subplots()
+    axes.set_title(title)
     return figure, axes

@@ -173,7 +173,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         DamagedFile: if the file is missing, truncated or corrupt.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
             return {key: file[key] for key in file.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
         raise DamagedFile(f"{path} cannot be read: {error}") from None

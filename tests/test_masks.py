@@ -102,9 +102,10 @@ def test_apply_leaves_counters_and_keys_alone():
 
 
 def test_bernoulli_keeps_the_asked_for_fraction():
-    drawn = sj.masks.bernoulli(jax.random.key(0), ONES, 0.3, (4000,))
+    draw = jax.jit(lambda key: sj.masks.bernoulli(key, ONES, 0.3, (4000,)))
+    drawn = jax.device_get(draw(jax.random.key(0)))
     for k, shape in SHAPES.items():
-        leaf = np.asarray(drawn[k])
+        leaf = drawn[k]
         assert leaf.shape == (4000, *shape) and leaf.dtype == np.float32
         assert set(np.unique(leaf)) == {0.0, 1.0}
         error = np.sqrt(0.3 * 0.7 / 4000)
@@ -120,7 +121,8 @@ def test_samplers_repeat_with_their_key():
         lambda key: sj.masks.bernoulli(key, ONES, 0.5, (2, 3)),
         lambda key: sj.masks.fixed_size(key, ONES, 9, (2, 3)),
     ):
-        one, again, other = map(sample, map(jax.random.key, (0, 0, 1)))
+        drawn = map(jax.jit(sample), map(jax.random.key, (0, 0, 1)))
+        one, again, other = jax.device_get(list(drawn))
         assert one["kernel"].shape == (2, 3, 3, 4) and one["bias"].shape == (2, 3)
         jax.tree.map(np.testing.assert_array_equal, one, again)
         assert (one["kernel"] != other["kernel"]).any()
@@ -149,7 +151,8 @@ def test_fixed_size_keeps_exactly_that_many(kept, seed):
 
 def test_fixed_size_is_uniform_over_masks():
     tree = {"a": jnp.ones(2), "b": jnp.ones((1, 2))}
-    drawn = sj.masks.fixed_size(jax.random.key(0), tree, 2, (6000,))
+    draw = jax.jit(lambda key: sj.masks.fixed_size(key, tree, 2, (6000,)))
+    drawn = draw(jax.random.key(0))
     rows = np.concatenate([drawn["a"], drawn["b"][:, 0]], axis=1)
     seen = Counter(map(tuple, rows.astype(int).tolist()))
     assert len(seen) == 6  # 4 choose 2
@@ -157,7 +160,7 @@ def test_fixed_size_is_uniform_over_masks():
 
 
 def test_fixed_size_inside_jit():
-    draw = lambda key: sj.masks.fixed_size(key, ONES, 7, (2,))
+    draw = lambda key: sj.masks.fixed_size(key, ONES, 7, (3,))
     inside, outside = jax.jit(draw)(jax.random.key(5)), draw(jax.random.key(5))
     jax.tree.map(np.testing.assert_array_equal, inside, outside)
 
@@ -186,7 +189,7 @@ def test_a_flip_path_flips_every_unit_once(seed, given_start):
 
 def test_flip_paths_start_and_go_anywhere():
     keys = jax.random.split(jax.random.key(0), 3000)
-    paths = np.asarray(jax.vmap(lambda key: sj.masks.flip_path(key, 3))(keys))
+    paths = np.asarray(jax.jit(jax.vmap(lambda key: sj.masks.flip_path(key, 3)))(keys))
     starts = Counter(map(tuple, paths[:, 0]))
     assert set(starts) == set(it.product((0.0, 1.0), repeat=3))
     assert max(abs(n - 375) for n in starts.values()) < 5 * np.sqrt(3000 * 7 / 64)
@@ -196,20 +199,25 @@ def test_flip_paths_start_and_go_anywhere():
 
 
 def test_stacked_masks_vmap():
-    stacked = sj.masks.bernoulli(jax.random.key(0), ONES, 0.5, (4,))
-    other = sj.masks.bernoulli(jax.random.key(1), ONES, 0.9, (4,))
     params = jax.tree.map(lambda m: m + 2, ONES)
-    count, nested = jax.vmap(sj.masks.count), jax.vmap(sj.masks.is_nested)
-    applied = jax.vmap(sj.masks.apply, (None, 0))(params, stacked)
-    both = jax.tree.map(jnp.multiply, stacked, other)
-    assert nested(both, stacked).shape == (4,) and nested(both, stacked).all()
-    for i in range(4):
-        row = jax.tree.map(lambda leaf, i=i: leaf[i], stacked)
-        assert count(stacked)[i] == sj.masks.count(row)
-        expected = sj.masks.apply(params, row)
-        jax.tree.map(
-            lambda a, b, i=i: np.testing.assert_array_equal(a[i], b), applied, expected
-        )
+    masks, others = ([random_mask(i) for i in range(k, k + 3)] for k in (0, 3))
+    stack = lambda trees: jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
+
+    def each(a, b):
+        both = jax.tree.map(jnp.multiply, a, b)
+        return {
+            "count": sj.masks.count(a),
+            "density": sj.masks.density(a),
+            "overlap": sj.masks.overlap(a, b),
+            "nested": (sj.masks.is_nested(a, b), sj.masks.is_nested(both, a)),
+            "apply": sj.masks.apply(params, a),
+            "zero": sj.masks.zero(params, a),
+        }
+
+    together = jax.jit(jax.vmap(each))(stack(masks), stack(others))
+    for i, pair in enumerate(zip(masks, others, strict=True)):
+        row = jax.tree.map(lambda leaf, i=i: leaf[i], jax.device_get(together))
+        jax.tree.map(np.testing.assert_array_equal, row, each(*pair))
 
 
 def test_gradients_reach_the_masks(rng):
@@ -240,7 +248,8 @@ def test_gradients_reach_the_masks(rng):
     ],
 )
 def test_ones_finds_kernels_and_nodes(model, x, kernels, units):
-    params = model.init(jax.random.key(0), x)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), x)
+    params = jax.tree.map(lambda p: np.ones(p.shape, p.dtype), shapes)
     masks = sj.masks.ones(model.apply, params, x)
     assert jax.tree.structure(masks.weights) == jax.tree.structure(params)
     assert sj.masks.counts(masks.weights) == kernels

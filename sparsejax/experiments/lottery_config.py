@@ -52,19 +52,21 @@ class Config:
             each by itself.
         exclude: layers that are never pruned nor counted.
         final_count: weights left after the last round, exactly (global scope).
-        score: "magnitude", "random" or "snip".
+        score: what the lowest of is removed: "magnitude", "random" or "snip" (|w g|).
         rewind_to: training step that rounds rewind to.
-        weights_from: "rewind" or "trained".
-        schedule_from: "rewind" or "final".
+        weights_from: weights that a round restarts with: of the "rewind" point, or as
+            "trained".
+        schedule_from: optimizer state, learning rate and order of the data that a round
+            restarts with: of the "rewind" point, or the "final" ones.
         epochs: of every training; by default 3 (digits: 40).
         batch_size: examples a step.
-        optimizer: "sgd", "momentum", "adam" or "adamw".
-        learning_rate: its peak.
+        optimizer: "sgd", "momentum" (0.9), "adam" or "adamw".
+        learning_rate: at the start of the schedule.
         schedule: "cosine" (to a hundredth) or "constant".
-        weight_decay: of adamw.
+        weight_decay: of adamw alone.
         seeds: networks, trained together.
         share_data_order: all seeds see the data in the same order (faster).
-        data_seed: that order.
+        data_seed: seed of the shared order.
         controls: trained at every level beside the tickets: "random" (as many weights
             anywhere), "shuffled" (as many in every layer), "reinit" (same mask, fresh
             weights).
@@ -256,6 +258,8 @@ def _check(config: Config) -> None:
         raise ValueError(f"seeds must be different numbers, got {config.seeds}")
     if not 0 <= config.fraction < 1:
         raise ValueError(f"fraction must be in [0, 1), got {config.fraction}")
+    if not all(width > 0 for width in config.widths):
+        raise ValueError(f"widths must be positive, got {config.widths}")
     positive = ("batch_size", "learning_rate", "epochs", "rounds")
     for field in positive:
         value = getattr(config, field)

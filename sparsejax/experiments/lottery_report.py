@@ -226,7 +226,7 @@ def _facts(config, records):
     ]
 
 
-def _rows(records) -> list[list[str]]:
+def _rows(records) -> list[list[str | None]]:
     variants = list(dict.fromkeys(record["variant"] for record in records))
     grids = {v: {row[0]["level"]: row for row in _grid(records, v)} for v in variants}
     header = ["level", "weights", "left", *(_LABELS[v] for v in variants)]
@@ -235,7 +235,7 @@ def _rows(records) -> list[list[str]]:
         cells = [
             f"{_mean(grids[v][level], 'test_accuracy'):.2%}"
             if level in grids[v]
-            else ""
+            else None
             for v in variants
         ]
         kept, density = _mean(row, "kept"), _mean(row, "density")

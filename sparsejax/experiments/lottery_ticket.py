@@ -68,8 +68,8 @@ def run(
     def on_round(ticket: Ticket) -> None:
         level_records = lab.measure(ticket)
         records.extend(level_records)
-        _save(folder, ticket)
         runs.write_metrics(folder, records)
+        _save(folder, ticket)  # last: a level without it is made again
         spent = time.perf_counter() - began
         left = spent / (ticket.level + 1 - first) * (levels - ticket.level - 1)
         report(f"{_line(level_records, levels)}  {spent:5.0f} s, {left:.0f} s left")
@@ -185,17 +185,18 @@ class _Lab:
         records = self._records("ticket", ticket, ticket.mask, ticket.start)
         if not ticket.level:
             return records
-        keys = _fold(self.keys, 1000 + ticket.level)
         for control in self.config.controls:
-            mask, start = self._control(control, keys, ticket)
+            mask, start = self._control(control, ticket)
             records += self._records(control, ticket, mask, start)
         return records
 
-    def _control(self, control, keys, ticket):
+    def _control(self, control, ticket):
         if control == "reinit":
-            return ticket.mask, self.fresh(10 + ticket.level)
+            return ticket.mask, self.fresh(1000 + ticket.level)
         kept = lambda key, mask: masks.fixed_size(key, mask, masks.count(mask))
         draw = kept if control == "random" else prune.shuffle
+        which = 2000 if control == "random" else 3000
+        keys = _fold(self.keys, which + ticket.level)
         return jax.jit(jax.vmap(draw))(keys, ticket.mask), ticket.start
 
     def _records(self, variant, ticket, mask, start):

@@ -2,11 +2,9 @@
 
 import functools
 import json
-import os
 import re
 from importlib import resources
 from numbers import Integral
-from pathlib import Path
 from string import Template
 from typing import Any
 

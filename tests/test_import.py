@@ -1,0 +1,35 @@
+"""Importing the package is cheap, lazy, and starts no backend."""
+
+import subprocess
+import sys
+
+import sparsejax as sj
+
+
+def run(code):
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_import_starts_nothing():
+    out = run(
+        "import sys, sparsejax; print([m for m in ('jax', 'flax', 'matplotlib', "
+        "'sklearn', 'optax') if m in sys.modules])"
+    )
+    assert out.strip() == "[]"
+
+
+def test_masks_cost_only_jax_and_no_backend():
+    out = run(
+        "import sys, sparsejax as sj; sj.masks, sj.masked;"
+        "from jax._src import xla_bridge;"
+        "print([m for m in ('flax', 'matplotlib', 'sklearn', 'optax') "
+        "if m in sys.modules], xla_bridge.backends_are_initialized())"
+    )
+    assert out.strip() == "[] False"
+
+
+def test_every_public_name_exists():
+    for name in sj.__all__:
+        assert getattr(sj, name) is not None
+    assert set(sj.__all__) <= set(dir(sj))

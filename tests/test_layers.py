@@ -1,0 +1,82 @@
+"""Imports go down only; a few libraries are imported in one place each."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+# Every module may import what stands further down, and its own package.
+LAYERS = [
+    {"experiments"},
+    {"plots", "removal", "hypercube", "prune", "relevance", "flowgraph", "dissect"}
+    | {"weights", "features", "rl"},
+    {"train", "sweep", "models", "pretrained", "data"},
+    {"lift", "masks"},
+    {"interpret"},
+]
+GROUND = {"runs", "pages", "trees"}
+ONLY = {
+    "flax": {"models"},
+    "sklearn": {"data"},
+    "PIL": {"data"},
+    "matplotlib": {"plots"},
+    "gymnasium": {"rl"},
+    "pydot": {"flowgraph"},
+    "absl": set(),
+}
+# `masks` makes what `lift` applies; `plots` writes through `runs`.
+WITHIN = {("lift", "masks")}
+
+
+def modules():
+    for path in sorted((ROOT / "sparsejax").rglob("*.py")):
+        name = path.relative_to(ROOT / "sparsejax").parts[0].removesuffix(".py")
+        if name != "__init__":
+            yield path, name
+
+
+def imports(path):
+    """Full names of what a file imports, wherever in the file."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def level(name):
+    return next((i for i, layer in enumerate(LAYERS) if name in layer), None)
+
+
+@pytest.mark.parametrize("path, name", list(modules()), ids=str)
+def test_imports_go_down(path, name):
+    assert name in GROUND or level(name) is not None, f"{name} has no layer"
+    for full in imports(path):
+        top, *rest = full.split(".")
+        if top != "sparsejax":
+            assert name in ONLY.get(top, {name}), f"{path} imports {top}"
+            if top == "jax" and rest[:1] in (["extend"], ["_src"], ["interpreters"]):
+                assert name == "interpret", f"{path} imports {full}"
+            continue
+        other = rest[0]
+        if other == name or other in GROUND or (name, other) in WITHIN:
+            continue
+        assert name not in GROUND, f"{path}: the ground floor imports {other}"
+        assert level(other) is not None, f"{path} imports unknown {other}"
+        assert level(name) < level(other), f"{path}: {name} imports {other}"
+
+
+def test_the_ground_floor_needs_no_jax():
+    for path, name in modules():
+        if name in ("runs", "pages"):
+            tops = {full.split(".")[0] for full in imports(path)}
+            assert not tops & {"jax", "flax", "optax", "sparsejax"}
+
+
+def test_launchers_are_short_and_only_map_flags():
+    for path in (ROOT / "launch").glob("*.py"):
+        assert len(path.read_text().splitlines()) <= 100
+        inside = {f for f in imports(path) if f.startswith("sparsejax")}
+        known = ("sparsejax.experiments", "sparsejax.runs")
+        assert all(full.startswith(known) for full in inside)

@@ -1,0 +1,123 @@
+"""Run folders: names, atomic files, damage."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from sparsejax import runs
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    rounds: int = 18
+    dataset: str = "digits"
+    seeds: tuple[int, ...] = (0, 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Grown(Config):
+    added: str = "later"
+
+
+def test_names_depend_on_what_differs_from_the_defaults():
+    assert runs.name(Config()) == runs.name(Grown())
+    assert runs.name(Config(rounds=3)) == runs.name(Grown(rounds=3))
+    names = {runs.name(c) for c in (Config(), Config(rounds=3), Config(seeds=(0, 2)))}
+    assert len(names) == 3
+    odd = runs.name(Config(dataset="a b/../c" + "x" * 200))
+    assert "/" not in odd and " " not in odd and len(odd) < 140
+
+
+def test_start_finish_and_enter_again(tmp_path):
+    folder = tmp_path / "run"
+    assert not runs.start(folder, Config(), {"device": "cpu"})
+    saved = json.loads((folder / "config.json").read_text())
+    assert saved["config"] == {"rounds": 18, "dataset": "digits", "seeds": [0, 1]}
+    assert saved["device"] == "cpu" and "commit" in saved
+    assert not runs.start(folder, Config())
+    runs.finish(folder)
+    assert runs.start(folder, Config())
+
+
+def test_foreign_folders_are_refused(tmp_path):
+    runs.start(tmp_path / "run", Config())
+    with pytest.raises(ValueError, match=r"another config \(rounds differ\)"):
+        runs.start(tmp_path / "run", Config(rounds=2))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").touch()
+    with pytest.raises(ValueError, match="not a run folder"):
+        runs.start(tmp_path / "mine", Config())
+    (tmp_path / "run" / "config.json").write_text("{")
+    with pytest.raises(runs.DamagedFile, match="config.json"):
+        runs.start(tmp_path / "run", Config())
+
+
+def test_arrays_round_trip(tmp_path, rng):
+    arrays = {"a/b": rng.normal(size=(2, 3)), "mask": np.array([True, False])}
+    runs.write_arrays(tmp_path / "x.npz", arrays)
+    read = runs.read_arrays(tmp_path / "x.npz")
+    assert read.keys() == arrays.keys()
+    for key, array in arrays.items():
+        np.testing.assert_array_equal(read[key], array)
+    assert [p.name for p in tmp_path.iterdir()] == ["x.npz"]
+
+
+@pytest.mark.parametrize("damage", ["missing", "short", "flipped", "text", "empty"])
+def test_damage_is_one_clear_error(tmp_path, rng, damage):
+    path = tmp_path / "x.npz"
+    runs.write_arrays(path, {"a": rng.normal(size=1000)})
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    other = {
+        "short": path.read_bytes()[:2000],
+        "flipped": bytes(content),
+        "text": b"hello",
+        "empty": b"",
+    }
+    path.unlink() if damage == "missing" else path.write_bytes(other[damage])
+    with pytest.raises(runs.DamagedFile, match="x.npz"):
+        runs.read_arrays(path)
+
+
+def test_pickles_are_never_opened(tmp_path):
+    path = tmp_path / "x.npz"
+    np.savez(path, allow_pickle=True, a=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(runs.DamagedFile, match="x.npz"):
+        runs.read_arrays(path)
+
+
+def test_metrics_round_trip(tmp_path):
+    assert runs.read_metrics(tmp_path) == []
+    records = [{"level": 0, "loss": np.float32(0.5)}, {"level": 1, "seeds": (0, 1)}]
+    runs.write_metrics(tmp_path, records)
+    back = [{"level": 0, "loss": 0.5}, {"level": 1, "seeds": [0, 1]}]
+    assert runs.read_metrics(tmp_path) == back
+    (tmp_path / "metrics.jsonl").write_text('{"a": 1}\n{"b"')
+    with pytest.raises(runs.DamagedFile, match="metrics.jsonl"):
+        runs.read_metrics(tmp_path)
+
+
+def test_a_write_leaves_the_file_and_nothing_else(tmp_path):
+    path = tmp_path / "deeper" / "index.html"
+    runs.write_text(path, "old")
+    runs.write_text(path, "é\n")
+    assert path.read_bytes() == "é\n".encode()
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_write_that_fails_keeps_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "index.html"
+    runs.write_text(path, "old")
+    with pytest.raises(UnicodeEncodeError):
+        runs.write_text(path, "\ud800")
+
+    def refuse(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("os.replace", refuse)
+    with pytest.raises(OSError, match="disk full"):
+        runs.write_text(path, "new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
