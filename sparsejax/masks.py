@@ -164,8 +164,9 @@ def subsets(n: int, start: int = 0, stop: int | None = None) -> Float[Array, "ma
         >>> subsets(2).tolist()
         [[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]
     """
-    stop = 1 << n if stop is None else stop
-    if not 0 <= n <= 31 or not 0 <= start <= stop <= 1 << n:
+    total = 1 << max(n, 0)
+    stop = total if stop is None else stop
+    if not 0 <= n <= 31 or not 0 <= start <= stop <= total:
         raise ValueError(f"no subsets {start} to {stop} of {n} nodes (at most 31)")
     index = jnp.arange(start, stop, dtype=jnp.uint32)[:, None]
     bits = (index >> jnp.arange(n, dtype=jnp.uint32)) & jnp.uint32(1)
@@ -289,4 +290,4 @@ def _full(tree) -> list:
 
 
 def _counts(tree) -> list[Int[Array, ""]]:
-    return [jnp.sum(leaf != 0, dtype=jnp.int32) for leaf in _full(tree)]
+    return [jnp.sum(jnp.asarray(leaf, bool), dtype=jnp.int32) for leaf in _full(tree)]

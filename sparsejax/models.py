@@ -7,6 +7,7 @@ normalisation too. Any other Flax, Equinox or bare function serves as well: noth
 in the library depends on `Model`.
 """
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -81,7 +82,7 @@ def linen(module: nn.Module) -> Model:
     `module(x)` must evaluate; where it has statistics or dropout it must take
     `module(x, train=True)`, with `batch_stats` and a `dropout` stream.
     """
-    accepts_train = "train" in type(module).__call__.__code__.co_varnames
+    accepts_train = "train" in inspect.signature(type(module).__call__).parameters
     mode = lambda train: {"train": train} if accepts_train else {}
 
     def init(key, x):

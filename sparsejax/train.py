@@ -121,6 +121,7 @@ def fit(
         )
     state = init(params, optimizer, key, trainable) if state is None else state
     many = bool(state.key.ndim)
+    data_key = state.key if data_key is None else data_key
     mask = partial(_mask, _optimizer(optimizer, trainable, state.params))
     mask = jax.vmap(mask) if many else mask
     params, opt_state = mask(state.params, state.opt_state, masks.weights)
@@ -128,6 +129,8 @@ def fit(
     per_epoch = len(x) // batch_size
     stop = steps if epochs is None else epochs * per_epoch
     at = int(np.max(state.step))
+    if (np.asarray(state.step) != at).any():
+        raise ValueError(f"stacked states are at different steps: {state.step}")
     history = []
     while at < stop:
         until = min(stop, (at // per_epoch + 1) * per_epoch)
@@ -185,7 +188,7 @@ def _steps(how, state, masks, x, y, order, start, stop):
         with jax.numpy_dtype_promotion("standard"):  # optax counts on it
             updates, opt_state = optimizer.update(grads, opt_state, params)
             moved = optax.apply_updates(params, updates)
-        if stateful and trainable is not None:
+        if trainable is not None:
             pick = lambda path, new, old: new if trainable(path, new) else old
             moved = trees.map_with_path(pick, moved, updated)
         params, opt_state = _mask(optimizer, moved, opt_state, masks.weights)
@@ -263,6 +266,9 @@ def _optimizer(optimizer, trainable, params):
 def _mask(optimizer, params, opt_state, weights):
     """Exact zeros where weights are removed, in everything shaped like parameters."""
     masks_.check(params, weights)
-    zero = masks_.zero_leaf
-    opt_state = optax.tree_utils.tree_map_params(optimizer, zero, opt_state, weights)
+    frozen = lambda leaf: isinstance(leaf, optax.MaskedNode)
+    zero = lambda leaf, mask: leaf if frozen(leaf) else masks_.zero_leaf(leaf, mask)
+    opt_state = optax.tree_utils.tree_map_params(
+        optimizer, zero, opt_state, weights, is_leaf=frozen
+    )
     return masks_.zero(params, weights), opt_state

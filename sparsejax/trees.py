@@ -57,7 +57,9 @@ def from_arrays(arrays: Mapping[str, np.ndarray], like: Any) -> Any:
                 f"expected {data.dtype}{data.shape}"
             )
         array = jax.numpy.asarray(array)
-        return jax.random.wrap_key_data(array) if _is_key(template) else array
+        if not _is_key(template):
+            return array
+        return jax.random.wrap_key_data(array, impl=jax.random.key_impl(template))
 
     return map_with_path(leaf, like)
 

@@ -111,14 +111,21 @@ def scheduled(t, g, w, s):
     return -(0.1 if t <= 5 else 0.01) * step
 
 
+def shifted(t, g, w, s):
+    return momentum(t, g + 0.1, w, s)
+
+
 RATE = optax.piecewise_constant_schedule(0.1, {5: 0.1})
 CLIPPED = optax.chain(optax.clip_by_global_norm(0.2), optax.sgd(0.1, momentum=0.9))
+# An update that does not vanish with the gradient.
+SHIFT = optax.stateless(lambda g, params: jax.tree.map(lambda g: g + 0.1, g))
 OPTIMIZERS = {
     sgd: (optax.sgd(0.3), 0),
     momentum: (optax.sgd(0.1, momentum=0.9), 1),
     adam: (optax.adam(0.01), 2),
     adamw: (optax.adamw(0.01, weight_decay=0.5), 2),
     clipped: (CLIPPED, 1),
+    shifted: (optax.chain(SHIFT, optax.sgd(0.1, momentum=0.9)), 1),
     scheduled: (
         optax.chain(
             optax.trace(0.9),
@@ -132,7 +139,7 @@ MOMENTUM, ADAM, SCHEDULED = (OPTIMIZERS[f][0] for f in (momentum, adam, schedule
 
 
 def by_hand(update, steps, moving=1.0):
-    """What training should give, and the mean loss of every epoch."""
+    """What training should give, and the loss of every step."""
     flat, unflatten = jax.flatten_util.ravel_pytree(PARAMS)
     full = jax.tree.map(np.broadcast_to, MASKS.weights, jax.tree.map(np.shape, PARAMS))
     kept = np.concatenate([m.reshape(-1) for m in jax.tree.leaves(full)])
@@ -145,7 +152,7 @@ def by_hand(update, steps, moving=1.0):
         g = np.concatenate([g.reshape(-1) for g in jax.tree.leaves(grads)]) * kept
         w = (w + moving * update(t + 1, g, w, memory)) * kept
         losses.append(loss)
-    return tree(w), np.reshape(losses, (-1, PER_EPOCH)).mean(axis=1)
+    return tree(w), np.array(losses)
 
 
 @pytest.mark.parametrize("update", OPTIMIZERS, ids=lambda f: f.__name__)
@@ -154,7 +161,8 @@ def test_equals_a_plain_loop_and_removed_weights_stay_zero(update):
     state, metrics = fit(optimizer, epochs=3)
     params, losses = by_hand(update, 3 * PER_EPOCH)
     assert_close(state.params, params)
-    np.testing.assert_allclose(metrics["loss"], losses, rtol=1e-5)
+    of_epochs = losses.reshape(3, PER_EPOCH).mean(axis=1)
+    np.testing.assert_allclose(metrics["loss"], of_epochs, rtol=1e-5)
     assert state.step == 3 * PER_EPOCH and state.key == jax.random.key(0)
     assert assert_removed(state, MASKS.weights) == 1 + buffers
 
@@ -305,6 +313,8 @@ def test_callback_gets_every_epoch():
     assert_equal(seen[-1][0], state)
     losses = [float(metrics["loss"]) for _, metrics in seen]
     np.testing.assert_array_equal(metrics["loss"], np.float32(losses))
+    parts = np.split(by_hand(momentum, 15)[1], [6, 12])
+    np.testing.assert_allclose(losses, [part.mean() for part in parts], rtol=1e-5)
 
 
 def test_a_learning_rate_of_nan_shows():
@@ -372,6 +382,26 @@ def test_dropout_comes_from_the_key_of_the_state():
     assert (one.params["dense"]["bias"] != other.params["dense"]["bias"]).any()
     _, half = fit_noisy(0, epochs=None, steps=7)
     assert_equal(fit_noisy(5, state=half)[1], one)
+
+
+def noting(params, masks, x, *, key):
+    """Notes what it draws."""
+    seen = jnp.roll(params["seen"], 1).at[0].set(jax.random.uniform(key))
+    return x @ params["w"], {"seen": seen, "w": params["w"]}
+
+
+def test_every_step_has_its_own_randomness():
+    params = {"seen": jnp.zeros(9), "w": jnp.ones((6, 3))}
+    masks = sj.masks.Masks({"seen": jnp.ones(()), "w": jnp.ones(())}, {})
+    go = lambda seed, steps, **knobs: train.fit(
+        noting, params, masks, (X, Y), key=jax.random.key(seed), steps=steps,
+        optimizer=MOMENTUM, batch_size=BATCH, data_key=ORDER, stateful=True,
+        trainable=lambda path, leaf: path == "w", **knobs,
+    )[0]  # fmt: skip
+    one, other = go(0, 9), go(1, 9)
+    drawn = np.concatenate([one.params["seen"], other.params["seen"]])
+    assert len(set(drawn.tolist())) == 18
+    assert_equal(go(0, 9, state=go(0, 4)), one)
 
 
 @pytest.mark.parametrize("batch_size", [7, 50, 2000])

@@ -61,8 +61,9 @@ class Config:
         epochs: of every training; by default 3 (digits: 40).
         batch_size: examples a step.
         optimizer: "sgd", "momentum" (0.9), "adam" or "adamw".
-        learning_rate: at the start of the schedule.
-        schedule: "cosine" (to a hundredth) or "constant".
+        learning_rate: the highest of the schedule.
+        schedule: "cosine" (linear warm-up over a tenth of the steps, then a cosine down
+            to a hundredth of the rate) or "constant".
         weight_decay: of adamw alone.
         seeds: networks, trained together.
         share_data_order: all seeds see the data in the same order (faster).
@@ -91,7 +92,7 @@ class Config:
     epochs: int | None = None
     batch_size: int = 64
     optimizer: str = "momentum"
-    learning_rate: float = 0.1
+    learning_rate: float = 0.15
     schedule: str = "cosine"
     weight_decay: float = 1e-4
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)

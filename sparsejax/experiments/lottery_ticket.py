@@ -138,6 +138,13 @@ class _Lab:
         # the second order of the data is for the barrier
         shared = jax.random.key(config.data_seed)
         base = shared if config.share_data_order else self.keys
+        example = self.training[0][0]
+        self.init = jax.jit(jax.vmap(lambda key: self.model.init(key, example)))
+        anywhere = lambda key, mask: masks.fixed_size(key, mask, masks.count(mask))
+        self.draw = {
+            "random": jax.jit(jax.vmap(anywhere)),
+            "shuffled": jax.jit(jax.vmap(prune.shuffle)),
+        }
         self.orders = [_fold(base, 100), _fold(base, 101)]
 
     def start(self) -> tuple[train.State, Any]:
@@ -148,9 +155,7 @@ class _Lab:
 
     def fresh(self, draw: int) -> train.State:
         """Newly initialised states; `draw` 0 is where the lottery starts."""
-        example = self.training[0][0]
-        init = jax.jit(jax.vmap(lambda key: self.model.init(key, example)))
-        params = init(_fold(self.keys, draw))
+        params = self.init(_fold(self.keys, draw))
         return train.init(params, self.optimizer, _fold(self.keys, 1))
 
     def train(self, state, mask, stop=None, order=0) -> train.State:
@@ -193,11 +198,9 @@ class _Lab:
     def _control(self, control, ticket):
         if control == "reinit":
             return ticket.mask, self.fresh(1000 + ticket.level)
-        kept = lambda key, mask: masks.fixed_size(key, mask, masks.count(mask))
-        draw = kept if control == "random" else prune.shuffle
         which = 2000 if control == "random" else 3000
         keys = _fold(self.keys, which + ticket.level)
-        return jax.jit(jax.vmap(draw))(keys, ticket.mask), ticket.start
+        return self.draw[control](keys, ticket.mask), ticket.start
 
     def _records(self, variant, ticket, mask, start):
         stop = int(start.step[0]) + int(ticket.trained.step[0] - ticket.start.step[0])
@@ -262,7 +265,9 @@ def _optimizer(config: Config, steps: int) -> optax.GradientTransformation:
     rate: Any = config.learning_rate
     if config.schedule == "cosine":
         # Not to zero, so that "final" names a rate one can fine-tune with.
-        rate = optax.cosine_decay_schedule(rate, steps, alpha=0.01)
+        rate = optax.warmup_cosine_decay_schedule(
+            0.0, rate, steps // 10, steps, end_value=rate / 100
+        )
     decay = config.optimizer == "adamw"
     more = {"weight_decay": config.weight_decay} if decay else {}
     return lottery_config.OPTIMIZERS[config.optimizer](rate, **more)

@@ -19,6 +19,7 @@ References:
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -104,14 +105,21 @@ def lottery(
     done = list(tickets)
     if not done:
         rewind = train(state, mask, rewind_to) if rewind_to else state
+        rewind = restart(rewind, rewind, mask)
         done = [Ticket(0, mask, rewind, train(rewind, mask, None))]
         _report(on_round, done[0])
     rewind, dense = done[0].start, done[0].trained
     length = _step(dense) - _step(rewind)
+    if length <= 0:
+        raise ValueError(
+            f"nothing to train after rewind_to={rewind_to}: training ends at step "
+            f"{_step(dense)}"
+        )
+    prune = _pruner(score, bool(state.key.ndim), allow_empty)
     for level in range(len(done), rounds + 1):
         last = done[-1]
-        cut = dict(fraction=fractions[level - 1], scope=scopes[level - 1])
-        kept = _prune(score, last.trained, last.mask, allow_empty, **cut)
+        cut = fractions[level - 1], scopes[level - 1]
+        kept = prune(last.trained, last.mask, *cut)
         start = restart(rewind, last.trained, kept)
         trained = train(start, kept, _step(start) + length)
         done.append(Ticket(level, kept, start, trained))
@@ -186,16 +194,29 @@ def _restart(weights_from, schedule_from) -> Callable[[State, State, PyTree], St
     return restart
 
 
-def _prune(score, state, mask, allow_empty, **cut):
-    if not state.key.ndim:
-        return remove(score(state), mask, allow_empty=allow_empty, **cut)
-    one = lambda state, mask: remove(score(state), mask, **cut)
-    new = jax.jit(jax.vmap(one))(state, mask)
-    if not allow_empty:
-        for seed in range(len(state.key)):
+def _pruner(score, many, allow_empty) -> Callable[..., PyTree]:
+    """`prune(state, mask, fraction, scope)`, of one network or of stacked ones."""
+    if not many:
+        keep = partial(remove, allow_empty=allow_empty)
+        return lambda state, mask, fraction, scope: keep(
+            score(state), mask, fraction, scope=scope
+        )
+
+    @partial(jax.jit, static_argnums=(2, 3))
+    def together(state, mask, fraction, scope):
+        scope = scope if isinstance(scope, str) else dict(scope)
+        one = lambda state, mask: remove(score(state), mask, fraction, scope=scope)
+        return jax.vmap(one)(state, mask)
+
+    def prune(state, mask, fraction, scope):
+        static = scope if isinstance(scope, str) else tuple(sorted(scope.items()))
+        new = together(state, mask, fraction, static)
+        for seed in range(0 if allow_empty else len(state.key)):
             of_seed = lambda tree, seed=seed: jax.tree.map(lambda a: a[seed], tree)
             check_not_emptied(of_seed(mask), of_seed(new))
-    return new
+        return new
+
+    return prune
 
 
 def _step(state: State) -> int:

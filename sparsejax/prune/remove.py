@@ -85,8 +85,9 @@ def remove(
     for group, part in zip(groups, fractions or [_exact(fraction)], strict=True):
         kept = keep([ranked[i] for i in group], [leaves[i] for i in group], part)
         for i, leaf in zip(group, kept, strict=True):
-            new[i] = leaf.astype(leaves[i].dtype)
-    new_mask = jax.tree.unflatten(structure, [*map(jnp.asarray, new)])
+            dtype = jax.dtypes.canonicalize_dtype(leaves[i].dtype)
+            new[i] = jnp.asarray(leaf).astype(dtype)
+    new_mask = jax.tree.unflatten(structure, new)
     if not traced and not allow_empty:
         check_not_emptied(mask, new_mask)
     return new_mask
@@ -182,8 +183,9 @@ def _keep_on_host(scores, alive, fraction) -> list[np.ndarray]:
     removed = count - remaining(count, fraction)
     if removed:
         top = np.inf if score.dtype.kind == "f" else np.iinfo(score.dtype).max
-        candidates = np.where(kept, score, top)
-        threshold = np.partition(candidates, removed - 1)[removed - 1]
+        candidates = np.where(kept, score, score.dtype.type(top))
+        candidates.partition(removed - 1)
+        threshold = candidates[removed - 1]
         below = kept & (score < threshold)
         ties = removed - int(np.count_nonzero(below))
         kept &= ~below
