@@ -1,36 +1,37 @@
 PYTHON ?= python3
-BIN := .venv/bin
-STAMP := .venv/.installed
-PEERS := .venv/.peers
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
 .PHONY: demo test test-all lint bench clean
 
-demo: $(STAMP)  ## lottery tickets on handwritten digits, under three minutes
+demo: $(VENV)/.installed  ## lottery tickets on handwritten digits, half a minute
 	$(BIN)/python launch/lottery_ticket.py --dataset=digits
 
-test: $(STAMP)  ## everything but the slow checks
-	$(BIN)/python -m pytest -q -n auto -m "not slow"
+test: $(VENV)/.installed  ## everything but the slow checks
+	$(BIN)/python -m pytest -q -n auto -m "not slow" -rs
 
-test-all: $(STAMP)
-	$(BIN)/python -m pytest -q -n auto
+test-all: $(VENV)/.installed  ## everything
+	$(BIN)/python -m pytest -q -n auto -rs
 
-lint: $(STAMP)
+lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
-bench: $(PEERS)  ## side by side with what people use today
+bench: $(VENV)/.peers  ## side by side with what people use today
 	$(BIN)/python benchmarks/training_step.py
+	$(BIN)/python benchmarks/convolution.py
 	$(BIN)/python benchmarks/mask_update.py
 
-$(STAMP): pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+$(VENV)/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(INSTALL) '.[test]'
 	touch $@
 
-$(PEERS): $(STAMP)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[peers]'
+$(VENV)/.peers: $(VENV)/.installed
+	$(INSTALL) '.[peers]'
 	touch $@
 
 clean:
-	rm -rf .venv
+	rm -rf $(VENV)

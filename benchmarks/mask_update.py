@@ -18,8 +18,8 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
-import torch
-from torch.nn.utils import prune as torch_prune
+import torch  # pyright: ignore[reportMissingImports]
+from torch.nn.utils import prune as torch_prune  # pyright: ignore
 
 import sparsejax as sj
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from sparsejax import interpret, trees
@@ -103,7 +104,7 @@ def bernoulli(
     Returns:
         Tree like `tree` with leaves of shape `shape + leaf.shape`.
     """
-    if not isinstance(keep_prob, jax.core.Tracer) and not 0 <= keep_prob <= 1:
+    if not isinstance(keep_prob, Tracer) and not 0 <= keep_prob <= 1:
         raise ValueError(f"keep_prob must be in [0, 1], got {keep_prob}")
     leaves, structure = jax.tree.flatten(tree)
     keys = jax.random.split(key, max(len(leaves), 1))
@@ -138,7 +139,7 @@ def fixed_size(
     leaves, structure = jax.tree.flatten(tree)
     sizes = [leaf.size if jnp.ndim(leaf) else 0 for leaf in leaves]
     total = sum(sizes)
-    if not isinstance(kept, jax.core.Tracer) and not 0 <= kept <= total:
+    if not isinstance(kept, Tracer) and not 0 <= kept <= total:
         raise ValueError(f"cannot keep {kept} of {total} entries")
     count = 1
     for length in shape:

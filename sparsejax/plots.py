@@ -30,7 +30,7 @@ SIGNS = {
         "blue-orange", ["#d55e00", "#e5e5e5", "#0072b2"]
     ),
 }
-_STYLE = {
+_STYLE: Any = {
     "font.size": 12,
     "axes.titlesize": 13,
     "axes.titleweight": "bold",

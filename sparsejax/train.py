@@ -119,39 +119,53 @@ def fit(
             f"cannot take batches of {batch_size} from {len(x)} examples "
             f"with {len(y)} labels"
         )
-    state = init(params, optimizer, key, trainable) if state is None else state
-    many = bool(state.key.ndim)
-    data_key = state.key if data_key is None else data_key
-    mask = partial(_mask, _optimizer(optimizer, trainable, state.params))
-    mask = jax.vmap(mask) if many else mask
-    params, opt_state = mask(state.params, state.opt_state, masks.weights)
-    state = state._replace(params=params, opt_state=opt_state)
+    now = init(params, optimizer, key, trainable) if state is None else state
+    data_key = now.key if data_key is None else data_key
+    at = int(np.max(now.step))
+    if (np.asarray(now.step) != at).any():
+        raise ValueError(f"stacked states are at different steps: {now.step}")
+    how = _How(apply, loss, optimizer, trainable, stateful, batch_size)
+    stacked = bool(now.key.ndim), bool(data_key.ndim)
+    now = _begin(how, stacked[0], now, masks)
     per_epoch = len(x) // batch_size
     stop = steps if epochs is None else epochs * per_epoch
-    at = int(np.max(state.step))
-    if (np.asarray(state.step) != at).any():
-        raise ValueError(f"stacked states are at different steps: {state.step}")
-    history = []
-    while at < stop:
-        until = min(stop, (at // per_epoch + 1) * per_epoch)
-        state, metrics = _epoch(
-            (apply, loss, optimizer, trainable, stateful, batch_size),
-            (many, bool(data_key.ndim)),
-            state,
-            masks,
-            x,
-            y,
-            _order(data_key, at // per_epoch, len(x)),
-            jnp.int32(at),
-            jnp.int32(until),
-        )
+    history: list[dict[str, Array]] = []
+    while at < (stop or 0):
+        until = min(stop or 0, (at // per_epoch + 1) * per_epoch)
+        order = _order(data_key, at // per_epoch, len(x))
+        span = jnp.int32(at), jnp.int32(until)
+        now, metrics = _epoch(how, stacked, now, masks, x, y, order, *span)
         at = until
         history.append(metrics)
         if callback is not None:
-            callback(state, metrics)
+            callback(now, metrics)
     if not history:
-        return state, {"loss": jnp.zeros((0, *state.key.shape))}
-    return state, jax.tree.map(lambda *m: jnp.stack(m), *history)
+        return now, {"loss": jnp.zeros((0, *now.key.shape))}
+    return now, jax.tree.map(lambda *m: jnp.stack(m), *history)
+
+
+class _How(NamedTuple):
+    """What a compiled epoch depends on, besides shapes."""
+
+    apply: Callable
+    loss: Callable
+    optimizer: optax.GradientTransformation
+    trainable: Callable | None
+    stateful: bool
+    batch_size: int
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _begin(how, many, state, masks):
+    """The state with zeros where weights are removed."""
+
+    def one(params, opt_state, weights):
+        optimizer = _optimizer(how.optimizer, how.trainable, params)
+        return _mask(optimizer, params, opt_state, weights)
+
+    one = jax.vmap(one) if many else one
+    params, opt_state = one(state.params, state.opt_state, masks.weights)
+    return state._replace(params=params, opt_state=opt_state)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -166,8 +180,8 @@ def _epoch(how, stacked, state, masks, x, y, order, start, stop):
 
 
 def _steps(how, state, masks, x, y, order, start, stop):
-    apply, loss, optimizer, trainable, stateful, batch_size = how
-    optimizer = _optimizer(optimizer, trainable, state.params)
+    apply, loss, _, trainable, stateful, batch_size = how
+    optimizer = _optimizer(how.optimizer, trainable, state.params)
     per_epoch = len(x) // batch_size
 
     def objective(params, batch, labels, key):

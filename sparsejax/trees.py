@@ -64,7 +64,7 @@ def from_arrays(arrays: Mapping[str, np.ndarray], like: Any) -> Any:
     return map_with_path(leaf, like)
 
 
-def listed(names: Iterable[str], most: int = 12) -> str:
+def listed(names: Iterable[Any], most: int = 12) -> str:
     """Names for an error message: quoted, cut after `most`.
 
     Example:
@@ -77,6 +77,6 @@ def listed(names: Iterable[str], most: int = 12) -> str:
 
 
 def _is_key(leaf) -> bool:
-    return isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(
+    return isinstance(leaf, jax.Array) and jax.numpy.issubdtype(
         leaf.dtype, jax.dtypes.prng_key
     )

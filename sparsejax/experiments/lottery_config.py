@@ -126,6 +126,7 @@ def plan(config: Config) -> Plan:
     _check(config)
     sizes = masks.sizes(prunable(config))
     total = sum(sizes.values())
+    fractions: list[Any]
     usual = _USUAL[config.dataset][1]
     if config.layer_fractions:
         if config.final_count is not None:
@@ -138,10 +139,11 @@ def plan(config: Config) -> Plan:
             {path: rate(f, n, level) for path, (f, n) in own.items()}
             for level in range(rounds)
         ]
-        fractions: list[float | Fraction] = [config.fraction] * rounds
+        fractions = [config.fraction] * rounds
     elif config.final_count is None:
         rounds = usual if config.rounds is None else config.rounds
-        fractions, scopes = [config.fraction] * rounds, [config.scope] * rounds
+        fractions = [config.fraction] * rounds
+        scopes = [config.scope] * rounds
     else:
         fractions = _to_final_count(config, total)
         scopes = ["global"] * len(fractions)

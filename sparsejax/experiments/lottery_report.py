@@ -229,7 +229,12 @@ def _facts(config, records):
 def _rows(records) -> list[list[str | None]]:
     variants = list(dict.fromkeys(record["variant"] for record in records))
     grids = {v: {row[0]["level"]: row for row in _grid(records, v)} for v in variants}
-    header = ["level", "weights", "left", *(_LABELS[v] for v in variants)]
+    header: list[str | None] = [
+        "level",
+        "weights",
+        "left",
+        *(_LABELS[v] for v in variants),
+    ]
     rows = [header]
     for level, row in grids["ticket"].items():
         cells = [

@@ -237,7 +237,7 @@ class _Lab:
     def _check_loss(self, state, metrics):
         bad = np.flatnonzero(~np.isfinite(metrics["loss"]))
         if bad.size:
-            seeds = trees.listed(self.config.seeds[i] for i in bad)
+            seeds = trees.listed([self.config.seeds[i] for i in bad])
             raise ValueError(
                 f"the loss of seed {seeds} is not finite at step {int(state.step[0])}; "
                 "the levels before are kept; lower learning_rate or leave the seed out"

@@ -16,6 +16,7 @@ from fractions import Fraction
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import PyTree
 
 from sparsejax import masks, trees
@@ -77,7 +78,7 @@ def remove(
                 f"scores of {names[i]!r} have shape {jnp.shape(ranked[i])}, "
                 f"expected {leaves[i].shape}"
             )
-    traced = any(isinstance(leaf, jax.core.Tracer) for leaf in [*leaves, *ranked])
+    traced = any(isinstance(leaf, Tracer) for leaf in [*leaves, *ranked])
     keep = _keep_traced if traced else _keep_on_host
     fractions = _fractions(fraction, scope, [names[i] for i in chosen])
     groups = [chosen] if fractions is None else [[i] for i in chosen]
@@ -182,7 +183,8 @@ def _keep_on_host(scores, alive, fraction) -> list[np.ndarray]:
     count = int(np.count_nonzero(kept))
     removed = count - remaining(count, fraction)
     if removed:
-        top = np.inf if score.dtype.kind == "f" else np.iinfo(score.dtype).max
+        floating = score.dtype.kind == "f"
+        top = np.inf if floating else np.iinfo(np.dtype(score.dtype.name)).max
         candidates = np.where(kept, score, score.dtype.type(top))
         candidates.partition(removed - 1)
         threshold = candidates[removed - 1]
