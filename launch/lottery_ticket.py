@@ -40,7 +40,7 @@ def _define() -> None:
             flags.DEFINE_enum(field.name, default, choices, text)
         elif isinstance(default, bool):
             flags.DEFINE_bool(field.name, default, text)
-        elif isinstance(default, float):
+        elif field.type in (float, float | None):
             flags.DEFINE_float(field.name, default, text)
         elif isinstance(default, tuple):
             flags.DEFINE_list(field.name, list(map(str, default)), text)

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from flax import traverse_util
 from jax.ad_checkpoint import checkpoint_name
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, ArrayLike, Float, PyTree
 
 
 class Model(NamedTuple):
@@ -131,11 +131,12 @@ class _Mlp(nn.Module):
     activation: Callable[[Array], Array]
 
     @nn.compact
-    def __call__(self, x: Float[Array, "*batch inputs"]):
+    def __call__(self, x: Float[ArrayLike, "*batch inputs"]):
+        h = jnp.asarray(x)
         for i, units in enumerate(self.features[:-1]):
-            x = self.activation(_dense(units, f"dense_{i}")(x))
-            x = checkpoint_name(x, f"hidden_{i}")
-        return _dense(self.features[-1], f"dense_{len(self.features) - 1}")(x)
+            h = self.activation(_dense(units, f"dense_{i}")(h))
+            h = checkpoint_name(h, f"hidden_{i}")
+        return _dense(self.features[-1], f"dense_{len(self.features) - 1}")(h)
 
 
 class _ConvNet(nn.Module):
@@ -144,7 +145,8 @@ class _ConvNet(nn.Module):
     activation: Callable[[Array], Array]
 
     @nn.compact
-    def __call__(self, x: Float[Array, "*batch height width channels"]):
+    def __call__(self, x: Float[ArrayLike, "*batch height width channels"]):
+        h = jnp.asarray(x)
         for i, units in enumerate(self.channels):
             conv = nn.Conv(
                 units,
@@ -154,9 +156,8 @@ class _ConvNet(nn.Module):
                 conv_general_dilated=_convolve,
                 name=f"conv_{i}",
             )
-            x = checkpoint_name(self.activation(conv(x)), f"hidden_{i}")
-        x = x.reshape(*x.shape[:-3], -1)
-        return _dense(self.outputs, "dense_0")(x)
+            h = checkpoint_name(self.activation(conv(h)), f"hidden_{i}")
+        return _dense(self.outputs, "dense_0")(h.reshape(*h.shape[:-3], -1))
 
 
 def _dense(units: int, name: str) -> nn.Dense:

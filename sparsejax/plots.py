@@ -15,7 +15,13 @@ import matplotlib
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import (
+    FixedLocator,
+    FuncFormatter,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+)
 from numpy.typing import ArrayLike
 
 from sparsejax import runs
@@ -30,6 +36,7 @@ SIGNS = {
         "blue-orange", ["#d55e00", "#e5e5e5", "#0072b2"]
     ),
 }
+_ACCURACIES = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999)
 _STYLE: Any = {
     "font.size": 12,
     "axes.titlesize": 13,
@@ -42,6 +49,7 @@ _STYLE: Any = {
     "axes.axisbelow": True,
     "legend.frameon": False,
     "svg.hashsalt": "sparsejax",
+    "svg.fonttype": "none",
 }
 
 
@@ -70,9 +78,9 @@ def against_density(
     title: str,
     ylabel: str,
     published: tuple[float, float, str] | None = None,
-    percent: bool = True,
+    logit: bool = False,
 ) -> Figure:
-    """A measure against the fraction of weights left, denser networks on the left.
+    """A percentage against the fraction of weights left, denser networks on the left.
 
     Args:
         series: `{label: (density, values)}` with shapes `(levels,)` and
@@ -80,7 +88,7 @@ def against_density(
         title: the finding.
         ylabel: the measure and its unit.
         published: `(density, value, label)` of a published result.
-        percent: whether values are fractions to be shown as percentages.
+        logit: spread the ends of the vertical axis, as suits accuracies.
     """
     figure, axes = _figure(title)
     for i, (label, (density, values)) in enumerate(series.items()):
@@ -98,10 +106,14 @@ def against_density(
     axes.xaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{100 * x:g}%"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    if percent:
-        axes.yaxis.set_major_formatter(
-            FuncFormatter(lambda y, _: f"{round(100 * y, 6):g}%")
-        )
+    if logit:
+        axes.set_yscale("logit", nonpositive="clip")
+        axes.yaxis.set_major_locator(FixedLocator(_ACCURACIES))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.minorticks_off()
+    axes.yaxis.set_major_formatter(
+        FuncFormatter(lambda y, _: f"{round(100 * y, 6):g}%")
+    )
     axes.set_xlabel("weights left (of those that may be pruned)")
     axes.set_ylabel(ylabel)
     axes.legend()

@@ -113,6 +113,7 @@ def _figures(config, records) -> dict[str, tuple[Any, str]]:
                 title=finding(records),
                 ylabel="test accuracy",
                 published=published,
+                logit=True,
             ),
             "Test accuracy against weights left. Thin lines: seeds; thick: their mean.",
         ),

@@ -262,7 +262,7 @@ def _fold(keys, number):
 
 
 def _optimizer(config: Config, steps: int) -> optax.GradientTransformation:
-    rate: Any = config.learning_rate
+    rate: Any = lottery_config.learning_rate(config)
     if config.schedule == "cosine":
         # Not to zero, so that "final" names a rate one can fine-tune with.
         rate = optax.warmup_cosine_decay_schedule(

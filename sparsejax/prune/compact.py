@@ -92,18 +92,13 @@ def compact(
             constant = np.where(lost[i].constant, np.asarray(value, np.float64), 0)
             outputs = np.flatnonzero(~(lost[i].constant | lost[i].unread))
             kept[f"hidden_{i}"] = outputs
-        rows = (
-            (*kernel.shape[:-2], len(inputs))
-            if _is_conv(name)
-            else (len(places) * len(inputs),)
-        )
+        taps = kernel.shape[:-2] if _is_conv(name) else ()
+        rows = (*taps, len(inputs) if taps else len(places) * len(inputs))
         new = places[:, inputs][:, :, outputs].reshape(*rows, len(outputs))
-        cast = lambda leaf, array, name=name: jnp.asarray(
-            array, params[name][leaf].dtype
-        )
+        old = params[name]
         small[name] = {
-            "bias": cast("bias", bias[outputs]),
-            "kernel": cast("kernel", new),
+            "bias": jnp.asarray(bias[outputs], old["bias"].dtype),
+            "kernel": jnp.asarray(new, old["kernel"].dtype),
         }
         inputs = outputs
     return small, kept
