@@ -23,6 +23,7 @@ bench: $(VENV)/.peers  ## side by side with what people use today
 	$(BIN)/python benchmarks/training_step.py
 	$(BIN)/python benchmarks/convolution.py
 	$(BIN)/python benchmarks/mask_update.py
+	$(BIN)/python benchmarks/lottery_run.py
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

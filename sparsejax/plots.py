@@ -212,7 +212,7 @@ def filters(
     for axes, picture, label in zip(panels, images, labels, strict=False):
         scale = np.abs(picture).max() or 1
         axes.imshow(picture, cmap=SIGNS[signs], vmin=-scale, vmax=scale)
-        axes.set_title(label, size=9)
+        axes.set_title(label, size=9, weight="normal")
     return figure
 
 

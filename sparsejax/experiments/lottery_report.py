@@ -124,29 +124,51 @@ def _figures(config, records) -> dict[str, tuple[Any, str]]:
                     for name in sizes
                 },
                 sizes,
-                title="Weights left in each layer",
+                title=_layers_finding(tickets, sizes),
             ),
             "Weights left in each layer, by level.",
         ),
     }
     if tickets[0][0]["idle"]:
         figures["idle"] = (
-            plots.idle_units(
-                _idle(tickets), title="Hidden units that still do something"
-            ),
+            plots.idle_units(_idle(tickets), title=_idle_finding(tickets[-1])),
             "Units without input are constant; without output, unread.",
         )
     if tickets[0][0]["barrier"] is not None:
         figures["barrier"] = (
             plots.against_density(
                 _series(records, "barrier"),
-                title="Barrier between two trainings on data in another order",
-                ylabel="test error barrier",
+                title="Test error barrier of the last ticket: "
+                f"{_mean(tickets[-1], 'barrier'):.2%}",
+                ylabel="test error barrier between two data orders",
             ),
             "Largest rise of the test error on the straight line between two networks "
             "trained from the same start on data in two orders.",
         )
     return figures
+
+
+def _layers_finding(tickets, sizes) -> str:
+    """Which layer keeps the largest part of its weights, and which the smallest."""
+    left = {
+        name: float(np.mean([r["kept_per_layer"][name] for r in tickets[-1]])) / size
+        for name, size in sizes.items()
+    }
+    most, least = max(left, key=left.__getitem__), min(left, key=left.__getitem__)
+    short = lambda name: name.removesuffix("/kernel")
+    return (
+        f"{short(most)} keeps {left[most]:.1%} of its weights, "
+        f"{short(least)} {left[least]:.1%}"
+    )
+
+
+def _idle_finding(row) -> str:
+    units = sum(layer["units"] for layer in row[0]["idle"].values())
+    idle = [
+        sum(layer["constant"] + layer["unread"] for layer in r["idle"].values())
+        for r in row
+    ]
+    return f"{units - np.mean(idle):.1f} of {units} hidden units still do something"
 
 
 def _grid(records, variant) -> list[list[Mapping[str, Any]]]:

@@ -174,8 +174,9 @@ def _fractions(fraction, scope, names) -> list[Fraction] | None:
 
 
 def _keep_on_host(scores, alive, fraction) -> list[np.ndarray]:
-    flat = lambda arrays: np.concatenate([np.asarray(a).reshape(-1) for a in arrays])
-    score, kept = flat(scores), flat(alive) != 0
+    rows = lambda arrays: [np.asarray(a).reshape(-1) for a in arrays]
+    join = lambda arrays: arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+    score, kept = join(rows(scores)), join([a != 0 for a in rows(alive)])
     if score.dtype.kind not in "fiu":  # bfloat16 and friends
         score = score.astype(np.float32)
     if np.isnan(score).any():
