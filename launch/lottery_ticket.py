@@ -1,6 +1,6 @@
 """Lottery tickets on images: train, prune, rewind and retrain, with controls.
 
-Digits (embedded, two minutes):
+Digits (embedded, half a minute):
     python launch/lottery_ticket.py
 
 MNIST at 2% of its weights, five seeds:
@@ -16,7 +16,6 @@ level, figures and index.html. Started again after a kill, it goes on where it w
 import dataclasses
 import functools
 import os
-import shutil
 import sys
 from pathlib import Path
 
@@ -86,11 +85,10 @@ def main(argv: list[str]) -> None:
         print(f"folder: {folder}")
         if values.dry_run:
             return
-        if values.force:
-            shutil.rmtree(folder, ignore_errors=True)
-        lottery_ticket.run(config, folder, data_dir=values.data_dir, report=report)
+        options = dict(data_dir=values.data_dir, force=values.force, report=report)
+        lottery_ticket.run(config, folder, **options)
         print(lottery_ticket.summary(folder))
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
 
 

@@ -10,6 +10,7 @@ rule knows nothing of the edit. Loops and branches (`scan`, `while`, `cond`) are
 opened: a name inside one stands for many values.
 """
 
+import itertools as it
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -30,7 +31,7 @@ _PRODUCTS = frozenset({"dot_general", "conv_general_dilated", "ragged_dot_genera
 
 
 class Program(NamedTuple):
-    """A function traced for given arguments: flat inputs to flat outputs."""
+    """A function traced for given arguments: flat arrays to flat outputs."""
 
     closed: Any
     inputs: list
@@ -47,10 +48,21 @@ class Site(NamedTuple):
 
 
 def trace(fn: Callable, *args, **kwargs) -> Program:
-    """Trace `fn(*args, **kwargs)` to a `Program` whose inputs are those very leaves."""
-    call = lambda args, kwargs: fn(*args, **kwargs)
-    closed, shapes = jax.make_jaxpr(call, return_shape=True)(args, kwargs)
-    return Program(closed, jax.tree.leaves((args, kwargs)), jax.tree.structure(shapes))
+    """Trace `fn(*args, **kwargs)` to a `Program` whose inputs are those arrays.
+
+    What is no array (a flag, a name, a Python number) is passed on as it is.
+    """
+    leaves, structure = jax.tree.flatten((args, kwargs))
+    arrays = [leaf for leaf in leaves if _is_array(leaf)]
+
+    def call(arrays):
+        given = iter(arrays)
+        full = [next(given) if _is_array(leaf) else leaf for leaf in leaves]
+        args, kwargs = jax.tree.unflatten(structure, full)
+        return fn(*args, **kwargs)
+
+    closed, shapes = jax.make_jaxpr(call, return_shape=True)(arrays)
+    return Program(closed, arrays, jax.tree.structure(shapes))
 
 
 def sites(program: Program) -> list[Site]:
@@ -81,8 +93,8 @@ def evaluate(
     return jax.tree.unflatten(program.out_tree, outs), state
 
 
-def kernels(program: Program, count: int) -> list[bool]:
-    """Which of the first `count` inputs (the parameters) are used as kernels.
+def kernels(program: Program, params: Sequence[Any]) -> list[bool]:
+    """Which leaves of the parameters, the program's first inputs, are kernels.
 
     A kernel is an operand of a dot product or a convolution, directly or after
     operations on parameters and constants alone (reshapes, scalings, sums of
@@ -90,14 +102,18 @@ def kernels(program: Program, count: int) -> list[bool]:
     those with at least two axes count.
     """
     jaxpr = program.closed.jaxpr
-    found: set[int] = set()
     shapes = [var.aval.shape for var in jaxpr.invars]
-    origins = [
-        frozenset([i]) if i < count else None for i, _ in enumerate(jaxpr.invars)
-    ]
-    for group in _products(jaxpr, origins):
-        found |= {i for i in group if len(group) == 1 or len(shapes[i]) >= 2}
-    return [i in found and bool(shapes[i]) for i in range(count)]
+    count = sum(map(_is_array, params))
+    origins = [frozenset([i]) if i < count else None for i in range(len(shapes))]
+    groups, _ = _products(jaxpr, origins)
+    whole = lambda group, i: len(group) == 1 or len(shapes[i]) >= 2
+    found = {i for group in groups for i in group if shapes[i] and whole(group, i)}
+    index = it.count()
+    return [_is_array(leaf) and next(index) in found for leaf in params]
+
+
+def _is_array(leaf) -> bool:
+    return hasattr(leaf, "shape") and hasattr(leaf, "dtype")
 
 
 def _inner(equation) -> Iterator[Any]:
@@ -162,31 +178,46 @@ def _bind(equation, arguments) -> list:
     return outs if primitive.multiple_results else [outs]
 
 
-def _products(jaxpr, origins: Sequence[frozenset[int] | None]) -> list[frozenset[int]]:
+_Origin = frozenset[int] | None
+
+
+def _products(
+    jaxpr, origins: Sequence[_Origin]
+) -> tuple[list[frozenset[int]], list[_Origin]]:
     """Groups of inputs that meet in an operand of a product.
 
-    `origins[k]` are the inputs that the k-th variable is made of, `None` once data is
-    mixed in.
+    An origin is the set of parameters that a variable is made of, `None` once data is
+    mixed in. Given those of the inputs, returns the groups and those of the outputs.
     """
     groups: list[frozenset[int]] = []
-    made_of: dict[Any, frozenset[int] | None] = dict.fromkeys(
-        jaxpr.constvars, frozenset()
-    )
+    made_of: dict[Any, _Origin] = dict.fromkeys(jaxpr.constvars, frozenset())
     made_of.update(zip(jaxpr.invars, origins, strict=True))
+    read = lambda atom: frozenset() if isinstance(atom, jex.Literal) else made_of[atom]
     for equation in jaxpr.eqns:
         kind = equation.primitive.name
-        parts = [
-            frozenset() if isinstance(atom, jex.Literal) else made_of[atom]
-            for atom in equation.invars
-        ]
+        parts = [read(atom) for atom in equation.invars]
+        outs = [_union(parts)] * len(equation.outvars)
         if kind in _PRODUCTS:
             groups += [part for part in parts if part]
         for body in _inner(equation):
             # cond: (index, *operands); while: (*constants of the test, *the body's)
             into = parts[len(parts) - len(body.invars) :]
-            if len(into) == len(body.invars):
-                groups += _products(body, into)
-        known = [part for part in parts if part is not None]
-        whole = frozenset().union(*known) if len(known) == len(parts) else None
-        made_of.update(dict.fromkeys(equation.outvars, whole))
-    return groups
+            if len(into) != len(body.invars):
+                continue
+            if kind == "scan":  # what a step returns is what the next one is given
+                first = equation.params["num_consts"]
+                carried = equation.params["num_carry"]
+                _, after = _products(body, into)
+                for i in range(carried):
+                    into[first + i] = _union([into[first + i], after[i]])
+            found, after = _products(body, into)
+            groups += found
+            if kind in _CALLS:
+                outs = after
+        made_of.update(zip(equation.outvars, outs, strict=True))
+    return groups, [read(atom) for atom in jaxpr.outvars]
+
+
+def _union(parts: Sequence[_Origin]) -> _Origin:
+    known = [part for part in parts if part is not None]
+    return frozenset().union(*known) if len(known) == len(parts) else None

@@ -40,14 +40,16 @@ def ones(
     fn: Callable,
     params: PyTree,
     *args: Any,
-    prunable: Callable[[str, Array], bool] | None = None,
+    prunable: Callable[[str, Any], bool] | None = None,
+    **kwargs: Any,
 ) -> Masks:
     """The masks that keep everything.
 
     Args:
-        fn: `fn(params, *args)`.
+        fn: `fn(params, *args, **kwargs)`.
         params: parameters of `fn`.
         *args: inputs of `fn`; only shapes and dtypes matter.
+        **kwargs: more inputs.
         prunable: `prunable(path, leaf)` says which leaves may be pruned; by default
             those that `fn` uses as a kernel (an operand of a dot product or of a
             convolution).
@@ -59,10 +61,10 @@ def ones(
     Raises:
         ValueError: if no leaf is prunable.
     """
-    program = interpret.trace(fn, params, *args)
+    program = interpret.trace(fn, params, *args, **kwargs)
     leaves, structure = jax.tree.flatten(params)
     if prunable is None:
-        chosen = interpret.kernels(program, len(leaves))
+        chosen = interpret.kernels(program, leaves)
     else:
         chosen = [prunable(*item) for item in trees.by_path(params).items()]
     if not any(chosen):
@@ -209,8 +211,8 @@ def apply(params: PyTree, weights: PyTree) -> PyTree:
     check(params, weights)
     # A leaf that is never pruned may be of any dtype, a key or an integer, say.
     scale = lambda param, mask: (
-        param * mask.astype(param.dtype)
-        if jnp.issubdtype(param.dtype, jnp.inexact)
+        param * jnp.asarray(mask).astype(jnp.result_type(param))
+        if jnp.ndim(mask) or jnp.issubdtype(jnp.result_type(param), jnp.inexact)
         else param
     )
     return jax.tree.map(scale, params, weights)
@@ -222,8 +224,10 @@ def zero(tree: PyTree, weights: PyTree) -> PyTree:
 
 
 def zero_leaf(leaf: Array, mask: Array) -> Array:
-    """One leaf of `zero`; a mask of no axes removes nothing."""
-    return jnp.where(mask != 0, leaf, jnp.zeros_like(leaf)) if jnp.ndim(mask) else leaf
+    """One leaf of `zero`; a mask of another shape, as of no axes, removes nothing."""
+    if not jnp.ndim(mask) or jnp.shape(leaf) != jnp.shape(mask):
+        return leaf
+    return jnp.where(mask != 0, leaf, jnp.zeros_like(leaf))
 
 
 def check(params: PyTree, weights: PyTree) -> None:

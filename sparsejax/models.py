@@ -147,6 +147,12 @@ class _ConvNet(nn.Module):
     @nn.compact
     def __call__(self, x: Float[ArrayLike, "*batch height width channels"]):
         h = jnp.asarray(x)
+        if min(h.shape[-3:-1]) <= 2 * len(self.channels):
+            raise ValueError(
+                f"{len(self.channels)} 3x3 convolutions without padding need images of "
+                f"more than {2 * len(self.channels)} pixels a side, got "
+                f"{h.shape[-3]}x{h.shape[-2]}"
+            )
         for i, units in enumerate(self.channels):
             conv = nn.Conv(
                 units,
@@ -174,7 +180,7 @@ def _convolve(x, kernel, strides, padding, **kwargs):
     """`lax.conv_general_dilated`, on CPUs as a dot product over patches.
 
     XLA's convolutions on CPU are slow inside loops and under `vmap`, that is, wherever
-    we train: 47 ms a step against 16 ms (see `benchmarks/README.md`).
+    we train (see `benchmarks/README.md`).
     """
     if jax.default_backend() != "cpu":
         return jax.lax.conv_general_dilated(x, kernel, strides, padding, **kwargs)

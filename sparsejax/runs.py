@@ -73,7 +73,8 @@ def start(folder: Path, config: Any, about: Mapping[str, Any] | None = None) -> 
     fields = json.loads(json.dumps(dataclasses.asdict(config), default=str))
     path = folder / "config.json"
     if path.exists():
-        found = read_json(path).get("config")
+        whole = read_json(path)
+        found = whole.get("config") if isinstance(whole, dict) else None
         if found != fields:
             found = found if isinstance(found, dict) else {}
             differ = sorted(
@@ -84,7 +85,7 @@ def start(folder: Path, config: Any, about: Mapping[str, Any] | None = None) -> 
                 "choose another folder or remove it"
             )
         return (folder / "DONE").exists()
-    if folder.exists() and any(folder.iterdir()):
+    if folder.exists() and any(not p.name.startswith(".") for p in folder.iterdir()):
         raise ValueError(
             f"{folder} has files but no config.json: it is not a run folder; "
             "choose another"

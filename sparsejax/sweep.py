@@ -50,23 +50,25 @@ def evaluate(
         make = masks
         if count is None:
             raise ValueError("pass count=, the number of masks that the function makes")
+        total = count
     else:
-        lengths = {k: len(leaf) for k, leaf in trees.by_path(masks).items()}
-        if len(set(lengths.values())) != 1:
+        masks = jax.tree.map(jnp.asarray, masks)
+        lengths = {k: leaf.shape[:1] for k, leaf in trees.by_path(masks).items()}
+        if len(set(lengths.values())) != 1 or () in lengths.values():
             raise ValueError(f"masks have leading axes of different lengths: {lengths}")
-        have = next(iter(lengths.values()))
+        (have,) = next(iter(lengths.values()))
         if count not in (None, have):
             raise ValueError(f"count is {count}, but there are {have} masks")
-        count = have
+        total = have
         make = lambda index: jax.tree.map(lambda leaf: leaf[index], masks)
-    if count < 1 or batch_size < 1:
-        raise ValueError(f"cannot evaluate {count} masks, {batch_size} at a time")
-    batch_size = min(batch_size, count)
+    if total < 1 or batch_size < 1:
+        raise ValueError(f"cannot evaluate {total} masks, {batch_size} at a time")
+    batch_size = min(batch_size, total)
     chunk = jax.jit(jax.vmap(lambda index: fn(make(index))))
     results = []
-    for start in tqdm(range(0, count, batch_size), disable=not progress, unit="chunk"):
+    for start in tqdm(range(0, total, batch_size), disable=not progress, unit="chunk"):
         # past the end the last mask stands in
-        index = np.minimum(np.arange(start, start + batch_size), count - 1)
+        index = np.minimum(np.arange(start, start + batch_size), total - 1)
         results.append(jax.device_get(chunk(jnp.asarray(index, jnp.int32))))
-    join = lambda *parts: np.concatenate(parts)[:count]
+    join = lambda *parts: np.concatenate(parts)[:total]
     return jax.tree.map(join, *results)

@@ -87,7 +87,7 @@ def fit(
         params: initial parameters; ignored if `state` is given.
         masks: what is kept; must not change shape during training.
         data: `(x, y)`, `x` of shape `(examples, ...)`.
-        optimizer: any optax optimizer.
+        optimizer: any optax optimizer whose state mirrors the parameters or is small.
         batch_size: examples a step. What an epoch leaves over is dropped, other
             examples in every epoch.
         key: a key, or `(seeds,)` keys to train as many stacked networks.
@@ -98,7 +98,7 @@ def fit(
             derived from `state.key`.
         state: go on from here.
         trainable: `trainable(path, leaf)`: leaves that the optimizer moves; by default
-            all.
+            all. Needed if `stateful`.
         stateful: `apply(params, masks, x, key=key)` returns `(y, params)`, and leaves
             that are not trainable are taken from there (`Model.train_apply`).
         callback: called with the state and the metrics of every epoch.
@@ -114,6 +114,13 @@ def fit(
     x, y = jnp.asarray(data[0]), jnp.asarray(data[1])
     if (steps is None) == (epochs is None):
         raise ValueError("pass one of steps= and epochs=")
+    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        raise ValueError("key must come from jax.random.key, not jax.random.PRNGKey")
+    if stateful and trainable is None:
+        raise ValueError(
+            "stateful=True needs trainable=, which tells parameters from statistics "
+            "(such as models.is_trainable)"
+        )
     if not 0 < batch_size <= len(x) or len(x) != len(y):
         raise ValueError(
             f"cannot take batches of {batch_size} from {len(x)} examples "
@@ -208,7 +215,7 @@ def _steps(how, state, masks, x, y, order, start, stop):
         params, opt_state = _mask(optimizer, moved, opt_state, masks.weights)
         return params, opt_state, total + value.astype(jnp.float32)
 
-    carry = (state.params, state.opt_state, jnp.zeros(()))
+    carry = (state.params, state.opt_state, jnp.zeros((), jnp.float32))
     params, opt_state, total = jax.lax.fori_loop(start, stop, step, carry)
     taken = stop - start
     state = State(state.step + taken, params, opt_state, state.key)
@@ -250,11 +257,12 @@ def evaluate(
     def one(params, masks):
         def chunk(pair):
             out = apply(params, masks, pair[0])
-            return each(out, pair[1]), jnp.argmax(out, -1) == pair[1]
+            right = jnp.argmax(out, -1).astype(pair[1].dtype) == pair[1]
+            return each(out, pair[1]), right
 
         losses, right = jax.lax.map(chunk, (split(x), split(y)))
-        mean = lambda a: a.reshape(-1)[: len(x)].mean(dtype=jnp.float32)
-        return {"loss": mean(losses), "accuracy": mean(right)}
+        mean = lambda a: a.reshape(-1)[: len(x)].mean()
+        return {"loss": mean(losses), "accuracy": mean(right.astype(jnp.float32))}
 
     return (jax.vmap(one) if stacked else one)(params, masks)
 
@@ -262,8 +270,7 @@ def evaluate(
 def _order(key, epoch, examples):
     """The examples' order in one epoch, for one key or for each of several.
 
-    Drawn by NumPy from the key's bits: XLA's permutation of 60,000 takes half as long
-    as the epoch itself on a CPU.
+    Drawn by NumPy from the key's bits: XLA's permutation is a sort, slow on a CPU.
     """
     bits = np.asarray(jax.random.key_data(key))
     draw = lambda seed: np.random.default_rng([*seed, epoch]).permutation(examples)

@@ -35,8 +35,7 @@ def map_with_path(function: Callable, tree: Any, *rest: Any) -> Any:
 
 def to_arrays(tree: Any) -> dict[str, np.ndarray]:
     """The leaves as NumPy arrays under their paths, ready for a file; keys as data."""
-    raw = lambda leaf: jax.random.key_data(leaf) if _is_key(leaf) else leaf
-    return {name: np.asarray(raw(leaf)) for name, leaf in by_path(tree).items()}
+    return {name: _raw(leaf) for name, leaf in by_path(tree).items()}
 
 
 def from_arrays(arrays: Mapping[str, np.ndarray], like: Any) -> Any:
@@ -47,7 +46,7 @@ def from_arrays(arrays: Mapping[str, np.ndarray], like: Any) -> Any:
     """
 
     def leaf(name, template):
-        data = jax.random.key_data(template) if _is_key(template) else template
+        data = _raw(template)
         if name not in arrays:
             raise ValueError(f"no array {name!r}; there are {listed(arrays)}")
         array = arrays[name]
@@ -56,9 +55,9 @@ def from_arrays(arrays: Mapping[str, np.ndarray], like: Any) -> Any:
                 f"array {name!r} is {array.dtype}{array.shape}, "
                 f"expected {data.dtype}{data.shape}"
             )
-        array = jax.numpy.asarray(array)
         if not _is_key(template):
-            return array
+            return jax.numpy.asarray(array.view(np.asarray(template).dtype))
+        array = jax.numpy.asarray(array)
         return jax.random.wrap_key_data(array, impl=jax.random.key_impl(template))
 
     return map_with_path(leaf, like)
@@ -74,6 +73,13 @@ def listed(names: Iterable[Any], most: int = 12) -> str:
     names = list(names)
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return (", ".join(repr(name) for name in names[:most]) or "none") + more
+
+
+def _raw(leaf) -> np.ndarray:
+    """A leaf as a type that files know: keys by their data, bfloat16 by its bits."""
+    array = np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
+    foreign = array.dtype.kind == "V"
+    return array.view(f"u{array.dtype.itemsize}") if foreign else array
 
 
 def _is_key(leaf) -> bool:

@@ -10,7 +10,7 @@ from sparsejax import interpret
 
 def kernels(fn, params, *args):
     program = interpret.trace(fn, params, *args)
-    chosen = interpret.kernels(program, len(jax.tree.leaves(params)))
+    chosen = interpret.kernels(program, jax.tree.leaves(params))
     return {k for k, keep in zip(params, chosen, strict=True) if keep}
 
 
@@ -78,3 +78,30 @@ def test_evaluate_without_names_is_the_function():
     assert state == {}
     assert jnp.array_equal(out["y"], jax.nn.softmax(2 * x))
     assert out["n"] == 3
+
+
+def test_kernels_prepared_beside_data_and_states_of_loops():
+    prepare = jax.jit(lambda k, x: (k * 2, x + 1))
+
+    def prepared(p, x):
+        k, x = prepare(p["k"], x)
+        return x @ k
+
+    assert kernels(prepared, {"k": w}, x) == {"k"}
+
+    def recurrent(p, x):
+        step = lambda h, row: (jnp.tanh(h @ p["k"] + row), None)
+        return jax.lax.scan(step, p["start"], x)[0]
+
+    assert kernels(recurrent, {"k": w, "start": w[0]}, x) == {"k"}
+
+
+def test_what_is_no_array_is_passed_on_as_it_is():
+    def fn(p, x, mode, *, train=False, axis=0):
+        assert mode == "sum" and isinstance(axis, int)
+        return checkpoint_name(x @ p, "h").sum(axis) if train else x
+
+    program = interpret.trace(fn, w, x, "sum", train=True, axis=1)
+    out, _ = interpret.evaluate(program, frozenset("h"), lambda n, v, s: (v, s))
+    assert out.shape == (5,)
+    assert interpret.kernels(program, [w]) == [True]

@@ -13,7 +13,7 @@ def test_example_runs(capsys):
     exec(code, names)
     printed = capsys.readouterr().out
     assert printed.startswith("0.5 ")
-    assert names["test"][0].shape == (360, 64)
+    assert names["flat"](names["test"])[0].shape == (360, 64)
     accuracy = float(re.search(r"'accuracy': Array\(([\d.]+)", printed)[1])
     assert accuracy > 0.9
 

@@ -66,7 +66,7 @@ def test_values_and_gradients_with_respect_to_masks(loss):
 def test_bad_input(loss):
     with pytest.raises(ValueError, match="pass count="):
         sj.sweep.evaluate(loss, lambda i: {"hidden_0": jnp.ones(6)})
-    with pytest.raises(ValueError, match="different lengths: {'a': 2, 'b': 3}"):
+    with pytest.raises(ValueError, match="different lengths: {'a': .2,., 'b': .3,.}"):
         sj.sweep.evaluate(lambda m: m, {"a": jnp.ones(2), "b": jnp.ones(3)})
     with pytest.raises(ValueError, match="count is 3, but there are 2"):
         sj.sweep.evaluate(lambda m: m, jnp.ones((2, 4)), count=3)

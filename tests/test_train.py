@@ -451,3 +451,40 @@ def test_bad_arguments():
         fit(MOMENTUM, masks=MASKS._replace(weights={}), epochs=1)
     with pytest.raises(ValueError, match=r"nodes\['hidden_0'\] has shape \(7,\)"):
         fit(MOMENTUM, masks=MASKS._replace(nodes={"hidden_0": jnp.ones(7)}), epochs=1)
+
+
+def test_float64_and_factored_states():
+    with jax.enable_x64(True):
+        rng = np.random.default_rng(0)
+        x, y = (
+            jnp.asarray(rng.normal(size=(40, 5))),
+            jnp.asarray(rng.integers(0, 3, 40)),
+        )
+        params = {"w": jnp.asarray(rng.normal(size=(5, 3)))}
+        fn = lambda params, x: x @ params["w"]
+        weights = {"w": jnp.asarray(rng.integers(0, 2, (5, 3)), jnp.float64)}
+        masks = sj.masks.Masks(weights, {})
+        apply = sj.masked(fn)
+        for optimizer in (
+            optax.sgd(0.1),
+            optax.adafactor(0.1, min_dim_size_to_factor=2),
+            optax.novograd(0.1),
+        ):
+            state, _ = train.fit(
+                apply, params, masks, (x, y), optimizer=optimizer,
+                batch_size=10, epochs=2, key=jax.random.key(0),
+            )  # fmt: skip
+            assert state.params["w"].dtype == jnp.float64
+            assert (np.asarray(state.params["w"])[weights["w"] == 0] == 0).all()
+        metrics = train.evaluate(apply, state.params, masks, (x, y.astype(jnp.int32)))
+        assert metrics["loss"].dtype == jnp.float64
+
+
+def test_statistics_without_trainable_are_refused():
+    with pytest.raises(ValueError, match="stateful=True needs trainable="):
+        train.fit(
+            lambda *a, key: None, {}, sj.masks.Masks({}, {}),
+            (jnp.ones(4), jnp.ones(4)),
+            optimizer=optax.sgd(0.1), batch_size=2, epochs=1,
+            key=jax.random.key(0), stateful=True,
+        )  # fmt: skip

@@ -1,6 +1,7 @@
 """What a lottery-ticket run does: its config, and the plan that follows from it."""
 
 import dataclasses
+import math
 import re
 from collections.abc import Callable, Sequence
 from fractions import Fraction
@@ -70,9 +71,9 @@ class Config:
         seeds: networks, trained together.
         share_data_order: all seeds see the data in the same order (faster).
         data_seed: seed of the shared order.
-        controls: trained at every level beside the tickets: "random" (as many weights
-            anywhere), "shuffled" (as many in every layer), "reinit" (same mask, fresh
-            weights).
+        controls: trained at every level beside the tickets, on their schedule: "random"
+            (as many weights anywhere) and "shuffled" (as many in every layer), both
+            with the weights of the rewind point; "reinit" (same mask, fresh weights).
         barrier: train every ticket and control a second time on data in another order
             and measure the barrier between the two (twice the time).
         allow_empty: let a layer lose its last weight.
@@ -220,12 +221,14 @@ def _layer_fractions(config, sizes) -> dict[str, tuple[float, int | None]]:
     own = {}
     for entry in config.layer_fractions:
         try:
-            layer, _, rest = entry.partition("=")
+            layer, equals, rest = entry.partition("=")
+            if not equals:
+                raise ValueError("no =")
             rate, _, number = rest.partition("x")
-            own[_find(layer, list(sizes))] = (
-                float(rate),
-                int(number) if number else None,
-            )
+            path, count = _find(layer, list(sizes)), int(number) if number else None
+            if path in own or (count is not None and count < 1):
+                raise ValueError("named twice, or for no round")
+            own[path] = float(rate), count
         except ValueError as error:
             if "no layer" in str(error):
                 raise
@@ -274,8 +277,13 @@ def _check(config: Config) -> None:
         raise ValueError(f"fraction must be in [0, 1), got {config.fraction}")
     if not all(width > 0 for width in config.widths):
         raise ValueError(f"widths must be positive, got {config.widths}")
-    positive = ("batch_size", "learning_rate", "epochs", "rounds")
-    for field in positive:
+    if not all(0 <= seed < 2**31 for seed in (*config.seeds, config.data_seed)):
+        raise ValueError(f"seeds must be in [0, 2^31), got {config.seeds}")
+    for field in ("batch_size", "learning_rate", "epochs"):
         value = getattr(config, field)
-        if value is not None and not value > 0:
+        if value is not None and not 0 < value < math.inf:
             raise ValueError(f"{field} must be positive, got {value}")
+    for field in ("rounds", "rewind_to", "weight_decay"):
+        value = getattr(config, field)
+        if value is not None and not 0 <= value < math.inf:
+            raise ValueError(f"{field} must not be negative, got {value}")

@@ -95,7 +95,7 @@ const show = (i) => {
 const start = Math.min(sj.hash.get("level", levels.length - 1), levels.length - 1);
 const slider = sj.slider("Level", levels.length, (i) => levels[i].name, show);
 slider.value = start;
-sj.fill("filters", slider, text, sj.legend("−", "+"), tiles);
+sj.fill("filters", slider, text, sj.el("p", {}, sj.legend("−", "+")), tiles);
 """
 
 
@@ -168,7 +168,8 @@ def _idle_finding(row) -> str:
         sum(layer["constant"] + layer["unread"] for layer in r["idle"].values())
         for r in row
     ]
-    return f"{units - np.mean(idle):.1f} of {units} hidden units still do something"
+    live = round(units - float(np.mean(idle)), 1)
+    return f"{live:g} of {units} hidden units still do something"
 
 
 def _grid(records, variant) -> list[list[Mapping[str, Any]]]:
@@ -224,7 +225,7 @@ def _facts(config, records):
     tickets = _grid(records, "ticket")
     dense, last = tickets[0], tickets[-1]
     good = _mean(dense, "test_accuracy")
-    winning = [row for row in tickets if _mean(row, "test_accuracy") >= good]
+    winning = [row for row in tickets[1:] if _mean(row, "test_accuracy") >= good]
     spread = lambda row: (
         f"{min(r['test_accuracy'] for r in row):.2%} to "
         f"{max(r['test_accuracy'] for r in row):.2%} over {len(row)} seeds"
@@ -243,7 +244,7 @@ def _facts(config, records):
         ),
         (
             "smallest winning ticket",
-            f"{_mean(winning[-1], 'kept'):,.0f}",
+            f"{_mean(winning[-1], 'kept'):,.0f}" if winning else "none",
             "fewest weights at the dense accuracy or above",
         ),
     ]
@@ -256,7 +257,7 @@ def _rows(records) -> list[list[str | None]]:
         "level",
         "weights",
         "left",
-        *(_LABELS[v] for v in variants),
+        *variants,
     ]
     rows = [header]
     for level, row in grids["ticket"].items():
@@ -303,7 +304,7 @@ def _page_levels(records, pictures) -> list[dict[str, Any]]:
         layers = ", ".join(f"{k} {n:,}" for k, n in first["kept_per_layer"].items())
         text = (
             f"{first['kept']:,} weights ({layers}); "
-            f"test accuracy {first['test_accuracy']:.2%}"
+            f"test accuracy of seed {first['seed']}: {first['test_accuracy']:.2%}"
         )
         levels.append({"name": name, "text": text, "units": picture["units"]})
     return levels

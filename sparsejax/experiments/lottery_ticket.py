@@ -13,6 +13,8 @@ the level it was at and ends with the same arrays, bit for bit.
 """
 
 import dataclasses
+import itertools as it
+import shutil
 import time
 from collections.abc import Callable
 from functools import partial
@@ -37,6 +39,7 @@ def run(
     folder: Path,
     *,
     data_dir: str | Path | None = None,
+    force: bool = False,
     report: Callable[[str], Any] = print,
 ) -> list[dict[str, Any]]:
     """Run, or go on with, an experiment.
@@ -45,6 +48,7 @@ def run(
         config: what to run.
         folder: where; a folder of an unfinished run of the same config is continued.
         data_dir: folder of the data set's files.
+        force: remove an earlier run of this config first.
         report: called with lines of progress.
 
     Returns:
@@ -56,12 +60,17 @@ def run(
     """
     rounds = plan(config)
     lab = _Lab(config, data.load(config.dataset, data_dir))
-    if runs.start(folder, config, _about()):
-        report(f"{folder} is complete; remove it or force to run it again")
-        return runs.read_metrics(folder)
+    if force and (folder / "config.json").exists():
+        shutil.rmtree(folder)
+    complete = runs.start(folder, config, _about())
+    records = _measured(folder, config, report)
+    if complete and records and records[-1]["level"] == len(rounds.counts) - 1:
+        report(f"{folder} is complete; --force runs it again")
+        return records
     state, mask = lab.start()
-    tickets = _resume(folder, state, mask, report)
-    records = [r for r in runs.read_metrics(folder) if r["level"] < len(tickets)]
+    tickets = _resume(folder, state, mask, records, report)
+    lab.rewind = tickets[0].start if tickets else None
+    records = [r for r in records if r["level"] < len(tickets)]
     began, first = time.perf_counter(), len(tickets)
     levels = len(rounds.counts)
 
@@ -126,8 +135,15 @@ class _Lab:
         put = lambda split: (jnp.asarray(flat(split.x)), jnp.asarray(split.y))
         self.images = dataset.train.x
         self.training, self.test = put(dataset.train), put(dataset.test)
-        epochs = lottery_config.epochs(config)
-        self.steps = epochs * (len(self.images) // config.batch_size)
+        self.doing = "the start"  # for messages
+        self.rewind: Any = None  # the state that rounds rewind to, once there is one
+        per_epoch = len(self.images) // config.batch_size
+        if not per_epoch:
+            raise ValueError(
+                f"batch_size {config.batch_size} is larger than the "
+                f"{len(self.images)} training images"
+            )
+        self.steps = lottery_config.epochs(config) * per_epoch
         if not 0 <= config.rewind_to < self.steps:
             raise ValueError(
                 f"rewind_to must be in [0, {self.steps}), the steps of a training, "
@@ -187,23 +203,28 @@ class _Lab:
 
     def measure(self, ticket: Ticket) -> list[dict[str, Any]]:
         """Records of a ticket and its controls, for every seed."""
+        if not ticket.level:
+            self.rewind = ticket.start
         records = self._records("ticket", ticket, ticket.mask, ticket.start)
         if not ticket.level:
             return records
         for control in self.config.controls:
-            mask, start = self._control(control, ticket)
+            mask, weights = self._control(control, ticket)
+            start = ticket.start._replace(params=weights)
             records += self._records(control, ticket, mask, start)
         return records
 
     def _control(self, control, ticket):
+        """Mask and initial weights; schedule and data are the ticket's."""
         if control == "reinit":
-            return ticket.mask, self.fresh(1000 + ticket.level)
+            return ticket.mask, self.fresh(1000 + ticket.level).params
         which = 2000 if control == "random" else 3000
         keys = _fold(self.keys, which + ticket.level)
-        return self.draw[control](keys, ticket.mask), ticket.start
+        return self.draw[control](keys, ticket.mask), self.rewind.params
 
     def _records(self, variant, ticket, mask, start):
-        stop = int(start.step[0]) + int(ticket.trained.step[0] - ticket.start.step[0])
+        self.doing = f"level {ticket.level}, {variant}"
+        stop = int(ticket.trained.step[0])
         again = lambda order: self.train(start, mask, stop, order).params
         params = ticket.trained.params if variant == "ticket" else again(0)
         results = self._evaluate(params, mask)
@@ -239,8 +260,9 @@ class _Lab:
         if bad.size:
             seeds = trees.listed([self.config.seeds[i] for i in bad])
             raise ValueError(
-                f"the loss of seed {seeds} is not finite at step {int(state.step[0])}; "
-                "the levels before are kept; lower learning_rate or leave the seed out"
+                f"the loss of seed {seeds} is not finite at step {int(state.step[0])} "
+                f"(after {self.doing}); finished levels are kept; lower learning_rate "
+                "or leave the seed out"
             )
 
 
@@ -301,8 +323,24 @@ def _arrays(state: train.State, mask: Any) -> dict[str, np.ndarray]:
     return {key: small(key, array) for key, array in saved.items()}
 
 
-def _resume(folder, state, mask, report) -> list[Ticket]:
-    """The tickets that a folder holds, up to the first that cannot be read."""
+def _measured(folder, config, report) -> list[dict[str, Any]]:
+    """The records of a folder, up to the first level that does not have all of them."""
+    try:
+        found = runs.read_metrics(folder)
+        levels = [list(group) for _, group in it.groupby(found, lambda r: r["level"])]
+    except (runs.DamagedFile, KeyError, TypeError) as error:
+        report(f"damaged: metrics.jsonl: {error}; making its levels again")
+        return []
+    whole = lambda level, rows: (
+        len(rows) == len(config.seeds) * (1 + (level > 0) * len(config.controls))
+        and all(row["level"] == level for row in rows)
+    )
+    good = it.takewhile(lambda pair: whole(*pair), enumerate(levels))
+    return [row for _, rows in good for row in rows]
+
+
+def _resume(folder, state, mask, records, report) -> list[Ticket]:
+    """The tickets of measured levels, up to the first that cannot be read."""
     like = {"mask": jax.tree.map(lambda m: m.astype(bool), mask), **state._asdict()}
 
     def read(path):
@@ -311,15 +349,16 @@ def _resume(folder, state, mask, report) -> list[Ticket]:
         kept = jax.tree.map(cast, saved.pop("mask"), mask)
         return train.State(**saved), kept
 
+    measured = {record["level"] for record in records}
     tickets: list[Ticket] = []
-    while (path := _path(folder, len(tickets))).exists():
+    while (level := len(tickets)) in measured and _path(folder, level).exists():
         try:
             rewind, _ = read(folder / "rewind.npz")
-            trained, kept = read(path)
+            trained, kept = read(_path(folder, level))
         except ValueError as error:
-            report(f"damaged: {error}; going on from the level before")
+            report(f"damaged: {error}; making level {level} again")
             break
-        tickets.append(Ticket(len(tickets), kept, rewind, trained))
+        tickets.append(Ticket(level, kept, rewind, trained))
     if tickets:
         report(f"going on after level {len(tickets) - 1} in {folder}")
     return tickets

@@ -109,7 +109,8 @@ def _layers(params) -> list[tuple[str, np.ndarray, np.ndarray]]:
     kinds = ("conv", "dense")
     parse = lambda name: (name.rpartition("_")[0], name.rpartition("_")[2])
     for name, layer in params.items():
-        if parse(name)[0] not in kinds or set(layer) != {"kernel", "bias"}:
+        known = parse(name)[0] in kinds and parse(name)[1].isdigit()
+        if not known or set(layer) != {"kernel", "bias"}:
             raise ValueError(
                 f"layer {name!r} with {sorted(layer)} is not one of models.mlp or "
                 "models.convnet; compact knows 'conv_i' and 'dense_i' alone"

@@ -97,6 +97,8 @@ def lottery(
     fractions = list(fraction) if per_round else [fraction] * rounds
     several = isinstance(scope, Sequence) and not isinstance(scope, str)
     scopes = list(scope) if several else [scope] * rounds
+    if rewind_to < 0:
+        raise ValueError(f"rewind_to must not be negative, got {rewind_to}")
     if rounds < 0 or len(fractions) != rounds or len(scopes) != rounds:
         raise ValueError(
             f"{rounds} rounds need as many fractions and scopes, got {len(fractions)} "
@@ -213,7 +215,10 @@ def _pruner(score, many, allow_empty) -> Callable[..., PyTree]:
         new = together(state, mask, fraction, static)
         for seed in range(0 if allow_empty else len(state.key)):
             of_seed = lambda tree, seed=seed: jax.tree.map(lambda a: a[seed], tree)
-            check_not_emptied(of_seed(mask), of_seed(new))
+            try:
+                check_not_emptied(of_seed(mask), of_seed(new))
+            except ValueError as error:
+                raise ValueError(f"network {seed}: {error}") from None
         return new
 
     return prune

@@ -12,6 +12,7 @@ times slower (`benchmarks/README.md`).
 
 from collections.abc import Callable, Mapping
 from fractions import Fraction
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -54,13 +55,13 @@ def remove(
             together; a dict from path to fraction sets single leaves, the others take
             `fraction`.
         allow_empty: let a leaf lose its last entry. Inside `jit` and `vmap`, where
-            numbers are not known, this is not checked.
+            numbers are not known, neither this nor NaN is checked.
 
     Returns:
         A mask nested in `mask`, of the same structure and dtypes.
 
     Raises:
-        ValueError: for a fraction outside [0, 1), a path that is no prunable leaf,
+        ValueError: for a fraction outside [0, 1) (to nine digits), an unknown path,
             scores that do not fit or are NaN, and a leaf that would be emptied.
     """
     leaves, structure = jax.tree.flatten(mask)
@@ -72,6 +73,10 @@ def remove(
         )
     ranked = jax.tree.leaves(scores)
     chosen = [i for i, leaf in enumerate(leaves) if jnp.ndim(leaf)]
+    if not chosen:
+        raise ValueError(
+            f"no leaf of {trees.listed(names)} can be pruned: none has axes"
+        )
     for i in chosen:
         if jnp.shape(ranked[i]) != leaves[i].shape:
             raise ValueError(
@@ -111,7 +116,7 @@ def erk(
 
     A leaf of shape `(..., in, out)` gets density `min(1, scale * (sum of its axes /
     product of its axes) ^ power)`, with `scale` such that all leaves together keep
-    `density`. Each leaf's count is rounded half to even.
+    `density`. Each leaf's count is rounded half to even, to no less than one.
 
     Args:
         mask: the mask that the fractions are for; leaves need at least two axes.
@@ -134,8 +139,11 @@ def erk(
     raw = {k: (sum(m.shape) / m.size) ** power for k, m in full.items()}
     budget = density * sum(m.size for m in full.values())
     dense: set[str] = set()
+    scale = 1.0
     while True:
         rest = [k for k in full if k not in dense]
+        if not rest:
+            break
         spent = sum(full[k].size for k in dense)
         scale = (budget - spent) / sum(raw[k] * full[k].size for k in rest)
         over = {k for k in rest if scale * raw[k] > 1}
@@ -144,17 +152,19 @@ def erk(
         dense |= over
     alive = masks.counts(mask)
     target = {k: 1.0 if k in dense else scale * raw[k] for k in full}
-    kept = {k: min(round(target[k] * full[k].size), alive[k]) for k in full}
+    goal = {k: max(round(target[k] * full[k].size), 1) for k in full}
+    kept = {k: min(goal[k], alive[k]) for k in full}
     return {k: Fraction(alive[k] - kept[k], alive[k] or 1) for k in full}
 
 
 def _exact(fraction: Amount) -> Fraction:
     if not 0 <= fraction < 1:
         raise ValueError(f"a fraction to remove must be in [0, 1), got {fraction}")
-    if isinstance(fraction, Fraction):
-        return fraction
     # Nine digits fit the integer arithmetic of the traced form.
-    return Fraction(repr(float(fraction))).limit_denominator(10**9)
+    exact = Fraction(str(fraction)).limit_denominator(10**9)
+    if exact == 1:
+        raise ValueError(f"a fraction to remove must be in [0, 1), got {fraction}")
+    return exact
 
 
 def _fractions(fraction, scope, names) -> list[Fraction] | None:
@@ -203,25 +213,31 @@ def _keep_traced(scores, alive, fraction) -> list[jax.Array]:
     kept = flat(alive) != 0
     count = jnp.sum(kept, dtype=jnp.int32)
     removed = _portion(count, fraction)
-    order = jnp.where(kept, _ordered_bits(flat(scores)), jnp.iinfo(jnp.int32).max)
+    order = _ordered_bits(flat(scores))
+    everything = jnp.iinfo(order.dtype)
+    order = jnp.where(kept, order, jnp.asarray(everything.max, order.dtype))
     below = lambda t: jnp.sum(order < t, dtype=jnp.int32)
     # The largest t with at most `removed` scores below it is the first to be kept,
     # or one of those that tie with it.
-    everything = jnp.iinfo(jnp.int32)
-    threshold = _last(lambda t: below(t) <= removed, everything.min, everything.max)
+    threshold = _last(lambda t: below(t) <= removed, everything, order.dtype)
     index = jnp.arange(order.size, dtype=jnp.int32)
     tied = kept & (order == threshold)
     ties = removed - below(threshold)
     within = lambda i: jnp.sum(tied & (index < i), dtype=jnp.int32) <= ties
-    end = _last(within, 0, order.size)
+    end = _last(within, _Range(0, order.size), jnp.int32)
     kept &= ~((order < threshold) | (tied & (index < end)))
     ends = np.cumsum([np.size(a) for a in alive])[:-1].tolist()
     pieces = zip(jnp.split(kept, ends), alive, strict=True)
     return [piece.reshape(jnp.shape(a)) for piece, a in pieces]
 
 
-def _last(holds: Callable, low: int, high: int) -> jax.Array:
-    """The last integer from low to high for which `holds`, by bisection."""
+class _Range(NamedTuple):
+    min: int
+    max: int
+
+
+def _last(holds: Callable, bounds: Any, dtype: Any) -> jax.Array:
+    """The last integer within bounds for which `holds`, by bisection."""
 
     def halve(_, ends):
         low, high = ends
@@ -230,22 +246,23 @@ def _last(holds: Callable, low: int, high: int) -> jax.Array:
         good = holds(middle)
         return jnp.where(good, middle, low), jnp.where(good, high, middle - 1)
 
-    ends = jnp.int32(low), jnp.int32(high)
+    low, high = int(bounds.min), int(bounds.max)
+    ends = jnp.asarray(low, dtype), jnp.asarray(high, dtype)
     return jax.lax.fori_loop(0, (high - low).bit_length(), halve, ends)[0]
 
 
 def _ordered_bits(score: jax.Array) -> jax.Array:
-    """int32 that sort as the scores do; -0.0 equals 0.0."""
+    """Signed integers that sort as the scores do; -0.0 equals 0.0."""
+    wide = score.dtype.itemsize == 8  # with 64-bit types enabled
+    signed = jnp.int64 if wide else jnp.int32
+    if jnp.issubdtype(score.dtype, jnp.unsignedinteger):
+        bits = score.astype(jnp.uint64 if wide else jnp.uint32)
+        return jax.lax.bitcast_convert_type(bits, signed) ^ jnp.iinfo(signed).min
     if jnp.issubdtype(score.dtype, jnp.integer):
-        return score.astype(jnp.int32)
-    if score.dtype == jnp.float64:
-        raise ValueError(
-            "scores in float64 can only be ranked outside jit and vmap; "
-            "pass float32 scores here"
-        )
-    score = jnp.where(score == 0, 0, score.astype(jnp.float32))
-    bits = jax.lax.bitcast_convert_type(score, jnp.int32)
-    return jnp.where(bits < 0, bits ^ jnp.int32(0x7FFFFFFF), bits)
+        return score.astype(signed)
+    score = score.astype(jnp.float64 if wide else jnp.float32)
+    bits = jax.lax.bitcast_convert_type(jnp.where(score == 0, 0, score), signed)
+    return jnp.where(bits < 0, bits ^ jnp.iinfo(signed).max, bits)
 
 
 def _portion(count: jax.Array, fraction: Fraction) -> jax.Array:

@@ -4,7 +4,7 @@ Any function that returns a tree of the structure of the mask is a score; these 
 usual ones.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -47,13 +47,16 @@ def snip(params: PyTree, grads: PyTree) -> PyTree:
     return jax.tree.map(lambda w, g: jnp.abs(w * g), params, grads)
 
 
-def activation_std(fn: Callable, params: PyTree, *args: Any) -> dict[str, Array]:
+def activation_std(
+    fn: Callable, params: PyTree, *args: Any, names: Iterable[str] | None = None
+) -> dict[str, Array]:
     """Standard deviation of every unit over examples (and places in the image).
 
     Args:
         fn: `fn(params, *args)` with named activations `(examples, ..., units)`.
         params: parameters.
         *args: a batch of inputs.
+        names: which activations; by default all.
 
     Returns:
         `{name: (units,)}`, the structure of `Masks.nodes`. Constant units score 0.
@@ -61,5 +64,5 @@ def activation_std(fn: Callable, params: PyTree, *args: Any) -> dict[str, Array]
     Reference:
         Hobson, "Neural Networks, More than you wanted to Show".
     """
-    _, acts = lift.activations(fn)(params, *args)
+    _, acts = lift.activations(fn, names)(params, *args)
     return {name: jnp.std(h, axis=tuple(range(h.ndim - 1))) for name, h in acts.items()}

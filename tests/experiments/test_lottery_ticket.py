@@ -115,6 +115,46 @@ def test_the_rounds_restart_from_the_rewind_point(finished):
         np.testing.assert_array_equal(value, arrays[key], err_msg=key)
 
 
+def test_controls_start_with_the_weights_of_the_rewind_point(monkeypatch, tmp_path):
+    starts = []
+    original = lottery_ticket._Lab._records
+
+    def spy(lab, variant, ticket, mask, start):
+        starts.append((variant, mask, start))
+        return original(lab, variant, ticket, mask, start)
+
+    monkeypatch.setattr(lottery_ticket._Lab, "_records", spy)
+    config = dataclasses.replace(SMALL, rounds=1, barrier=False)
+    lottery_ticket.run(config, tmp_path / "run", report=quiet)
+    rewind = runs.read_arrays(tmp_path / "run" / "rewind.npz")
+    by_variant = {variant: (mask, start) for variant, mask, start in starts}
+    ticket, state = by_variant["ticket"]
+    for variant, (mask, start) in by_variant.items():
+        kernel = np.asarray(start.params["dense_0"]["kernel"])
+        kept = np.asarray(mask["dense_0"]["kernel"]) != 0
+        same = kernel[kept] == rewind["params/dense_0/kernel"][kept]
+        assert same.all() if variant != "reinit" else same.mean() < 0.01
+        assert (start.step == state.step).all()
+        other = np.asarray(ticket["dense_0"]["kernel"]) != kept
+        assert other.any() == (variant in ("random", "shuffled"))
+
+
+@pytest.mark.parametrize("lines", [0, 5, "missing", "text", "numbers"])
+def test_damaged_metrics_make_levels_again(finished, tmp_path, lines):
+    folder = tmp_path / "run"
+    shutil.copytree(finished[0], folder)
+    path = folder / "metrics.jsonl"
+    content = path.read_text().splitlines(keepends=True)
+    if lines == "missing":
+        path.unlink()
+    else:
+        other = {"text": "hello\n", "numbers": "3\n4\n"}
+        path.write_text(other.get(lines) or "".join(content[:lines]))
+    records = lottery_ticket.run(SMALL, folder, report=quiet)
+    assert json.loads(json.dumps(records)) == runs.read_metrics(folder)
+    assert runs.read_metrics(folder) == runs.read_metrics(finished[0])
+
+
 class Killed(BaseException):
     pass
 
@@ -264,5 +304,5 @@ def test_the_page_draws_its_filters(finished, tmp_path):
         timeout=60,
     ).stdout
     assert dom.count("<canvas") == 12
-    assert "1 (60.0% left)" in dom and "fresh weights" in dom
+    assert "1 (60.0% left)" in dom and "reinit" in dom
     assert dom.count('class="error"') == 1  # the one for browsers without scripts

@@ -42,6 +42,10 @@ def test_dry_run_prints_the_plan_and_leaves_nothing(tmp_path):
         (["--exclude=dense_7"], "error: no layer 'dense_7'; there are 'dense_0'"),
         (["--dataset=mnist", "--data_dir=/nowhere"], "error: "),
         (["extra"], "error: unknown arguments"),
+        (["--batch_size=99999"], "error: batch_size 99999 is larger than the 1437"),
+        (["--rewind_to=-1"], "error: rewind_to must not be negative"),
+        (["--model=convnet", "--widths=2,2,2,2"], "error: 4 3x3 convolutions"),
+        (["--out=/proc/nowhere"], "error: "),
     ],
 )
 def test_bad_flags_get_one_line(tmp_path, flags, message):

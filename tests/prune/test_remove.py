@@ -190,3 +190,30 @@ def test_bad_input(rng):
         prune.remove({"w": scores["w"]}, mask, 0.1)
     with pytest.raises(ValueError, match="NaN"):
         prune.remove({**scores, "v": np.array([np.nan, 1])}, mask, 0.5)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "int64", "uint32", "int8", "bfloat16"])
+def test_every_type_of_score_ranks_the_same_inside_jit(dtype, rng):
+    with jax.enable_x64(True):
+        wide = rng.integers(-100, 100, 200) if dtype != "uint32" else 2**31 - 50
+        numbers = wide + rng.integers(0, 100, 200)
+        if dtype == "float64":
+            numbers = 1 + numbers * 1e-12  # equal in float32
+        scores = {"a": jnp.asarray(numbers.clip(*limits(dtype)), dtype)}
+        mask = {"a": jnp.ones(200)}
+        expected = oracle(scores, mask, 0.3, "layer")["a"]
+        np.testing.assert_array_equal(prune.remove(scores, mask, 0.3)["a"], expected)
+        np.testing.assert_array_equal(traced(scores, mask, 0.3, "layer")["a"], expected)
+
+
+def limits(dtype):
+    return (-128, 127) if dtype == "int8" else (-np.inf, np.inf)
+
+
+def test_erk_keeps_everything_and_at_least_one():
+    assert prune.erk({"a": jnp.ones((9, 2))}, 1.0) == {"a": 0}
+    mask = {"a": jnp.ones((100, 100)), "b": jnp.ones((4, 2))}
+    fractions = prune.erk(mask, 0.0005, power=0)
+    scores = {k: np.arange(m.size).reshape(m.shape) * 1.0 for k, m in mask.items()}
+    new = prune.remove(scores, mask, 0, scope=fractions)
+    assert sj.masks.counts(new) == {"a": 5, "b": 1}
