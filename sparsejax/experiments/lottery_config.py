@@ -220,22 +220,17 @@ def _layer_fractions(config, sizes) -> dict[str, tuple[float, int | None]]:
     """Rate and number of rounds (None: all) for each layer named in the config."""
     own = {}
     for entry in config.layer_fractions:
-        try:
-            layer, equals, rest = entry.partition("=")
-            if not equals:
-                raise ValueError("no =")
-            rate, _, number = rest.partition("x")
-            path, count = _find(layer, list(sizes)), int(number) if number else None
-            if path in own or (count is not None and count < 1):
-                raise ValueError("named twice, or for no round")
-            own[path] = float(rate), count
-        except ValueError as error:
-            if "no layer" in str(error):
-                raise
+        match = re.fullmatch(r"(.+)=([\d.]+)(?:x([1-9]\d*))?", entry)
+        if match is None:
             raise ValueError(
                 f"layer_fractions entry {entry!r} is not like 'dense_0=0.1' or "
                 "'dense_0=0.1x20'"
-            ) from None
+            )
+        layer, rate, rounds = match.groups()
+        path = _find(layer, list(sizes))
+        if path in own:
+            raise ValueError(f"layer_fractions names {layer!r} twice")
+        own[path] = float(rate), int(rounds) if rounds else None
     return own
 
 

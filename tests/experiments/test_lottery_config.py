@@ -56,6 +56,8 @@ def test_excluded_layers_do_not_count():
             "no layer 'conv_0'; there are 'dense_0'",
         ),
         ({"layer_fractions": ("dense_0:1",)}, "'dense_0:1' is not like 'dense_0=0.1'"),
+        ({"layer_fractions": ("dense_0=0.1x0",)}, "'dense_0=0.1x0' is not like"),
+        ({"layer_fractions": ("dense_0=0.1", "dense_0=0.2")}, "names 'dense_0' twice"),
         ({"layer_fractions": ("dense_0=1.5",)}, r"must be in \[0, 1\), got 1.5"),
         ({"exclude": ("dense_0", "dense_1", "dense_2")}, "leaves nothing to prune"),
         ({"fraction": 1.0}, r"fraction must be in \[0, 1\), got 1.0"),
