@@ -33,3 +33,7 @@ def test_every_public_name_exists():
     for name in sj.__all__:
         assert getattr(sj, name) is not None
     assert set(sj.__all__) <= set(dir(sj))
+
+
+def test_experiments_can_be_reached_from_the_top():
+    assert sj.experiments.lottery_ticket.Config().dataset == "digits"

@@ -1,0 +1,3 @@
+"""Whole experiments: each a frozen `Config` and one function `run(config, folder)`."""
+
+from sparsejax.experiments import lottery_ticket as lottery_ticket

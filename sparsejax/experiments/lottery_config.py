@@ -45,9 +45,9 @@ class Config:
         model: "mlp" or "convnet".
         widths: hidden units, or channels of the convolutions; by default (32, 32) and
             (6, 6, 6).
-        rounds: prunings; by default as many as `final_count` needs, or a usual number
-            for the data set.
-        fraction: removed in every round.
+        rounds: number of prunings; by default as many as `final_count` needs, else 18
+            (digits: 14).
+        fraction: part of the weights still kept that every round removes.
         scope: "global" ranks all weights together, "layer" each layer by itself.
         layer_fractions: single layers' own rates, as "dense_0=0.1" or, for the first 20
             rounds only, "dense_0=0.1x20"; the other layers are pruned by `fraction`,
@@ -68,7 +68,7 @@ class Config:
         schedule: "cosine" (linear warm-up over a tenth of the steps, then a cosine down
             to a hundredth of the rate) or "constant".
         weight_decay: of adamw alone.
-        seeds: networks, trained together.
+        seeds: a network each, trained together; launchers read 0:5 as 0,1,2,3,4.
         share_data_order: all seeds see the data in the same order (faster).
         data_seed: seed of the shared order.
         controls: trained at every level beside the tickets, on their schedule: "random"
