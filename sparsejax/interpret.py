@@ -205,8 +205,8 @@ def _products(
             if len(into) != len(body.invars):
                 continue
             if kind == "scan":  # what a step returns is what the next one is given
-                first = equation.params["num_consts"]
-                carried = equation.params["num_carry"]
+                carried = _same_shape(equation.outvars, body.outvars)
+                first = _same_shape(equation.invars, body.invars) - carried
                 _, after = _products(body, into)
                 for i in range(carried):
                     into[first + i] = _union([into[first + i], after[i]])
@@ -216,6 +216,12 @@ def _products(
                 outs = after
         made_of.update(zip(equation.outvars, outs, strict=True))
     return groups, [read(atom) for atom in jaxpr.outvars]
+
+
+def _same_shape(outer, inner) -> int:
+    """How many of a scan's variables its body sees whole: constants and carry."""
+    pairs = zip(outer, inner, strict=True)
+    return sum(a.aval.shape == b.aval.shape for a, b in pairs)
 
 
 def _union(parts: Sequence[_Origin]) -> _Origin:
