@@ -36,6 +36,7 @@ def row(folder: Path) -> str:
     barriers = [r["barrier"] for r in end if r["barrier"] is not None]
     barrier = f"{100 * np.mean(barriers):.2f}" if barriers else ""
     cells = [
+        runs.read_json(folder / "config.json")["config"]["dataset"],
         options(folder),
         str(len(end)),
         str(last),
@@ -66,10 +67,10 @@ def main(root: Path) -> None:
     folders = [f for f in root.iterdir() if (f / "DONE").exists()]
     folders.sort(key=lambda f: runs.read_json(f / "config.json")["started"])
     print(
-        "| options | seeds | rounds | dense | weights left (by layer) | accuracy "
+        "| data | options | seeds | rounds | dense | weights left (by layer) | accuracy "
         "[min, max] | random | shuffled | reinit | barrier, points |"
     )
-    print("|" + "---|" * 10)
+    print("|" + "---|" * 11)
     for folder in folders:
         print(row(folder))
 

@@ -1,6 +1,7 @@
 """What a lottery-ticket run does: its config, and the plan that follows from it."""
 
 import dataclasses
+import inspect
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -165,8 +166,8 @@ def plan(config: Config) -> Plan:
 
 def help_texts() -> dict[str, str]:
     """What every field of `Config` means, from its docstring."""
-    _, _, text = (Config.__doc__ or "").partition("Attributes:")
-    entries = re.findall(r"^        (\w+): (.*(?:\n {12}.*)*)", text, re.MULTILINE)
+    _, _, text = (inspect.getdoc(Config) or "").partition("Attributes:")
+    entries = re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", text, re.MULTILINE)
     return {name: " ".join(entry.split()) for name, entry in entries}
 
 
