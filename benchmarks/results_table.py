@@ -13,7 +13,7 @@ import numpy as np
 from sparsejax import runs
 from sparsejax.experiments.lottery_config import Config
 
-HIDDEN = ("dataset", "final_count", "controls", "barrier", "seeds", "data_seed")
+HIDDEN = ("dataset", "final_count", "controls", "barrier")
 
 
 def row(folder: Path) -> str:
@@ -67,8 +67,8 @@ def main(root: Path) -> None:
     folders = [f for f in root.iterdir() if (f / "DONE").exists()]
     folders.sort(key=lambda f: runs.read_json(f / "config.json")["started"])
     print(
-        "| data | options | seeds | rounds | dense | weights left (by layer) | accuracy "
-        "[min, max] | random | shuffled | reinit | barrier, points |"
+        "| data | options | seeds | rounds | dense | weights left (by layer) | "
+        "accuracy [min, max] | random | shuffled | reinit | barrier, points |"
     )
     print("|" + "---|" * 11)
     for folder in folders:
