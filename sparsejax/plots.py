@@ -88,11 +88,13 @@ def against_density(
         title: the finding.
         ylabel: the measure and its unit.
         published: `(density, value, label)` of a published result.
-        logit: spread the ends of the vertical axis, as suits accuracies.
+        logit: spread the ends of the vertical axis, as suits accuracies; beyond 0.1%
+            and 99.9% they are drawn there.
     """
     figure, axes = _figure(title)
     for i, (label, (density, values)) in enumerate(series.items()):
         density, values = np.asarray(density), np.asarray(values)
+        values = values.clip(0.001, 0.999) if logit else values
         color, width = COLORS[i % len(COLORS)], 2.6 if i == 0 else 1.8
         axes.plot(density, values, color=color, lw=0.6, alpha=0.35)
         mean = values.mean(axis=1)
@@ -107,7 +109,7 @@ def against_density(
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{100 * x:g}%"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     if logit:
-        axes.set_yscale("logit", nonpositive="clip")
+        axes.set_yscale("logit")
         axes.yaxis.set_major_locator(FixedLocator(_ACCURACIES))
         axes.yaxis.set_minor_formatter(NullFormatter())
         axes.minorticks_off()
