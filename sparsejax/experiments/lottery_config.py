@@ -268,7 +268,9 @@ def _check(config: Config) -> None:
             f"there are {trees.listed(CONTROLS)}"
         )
     if not config.seeds or len(set(config.seeds)) < len(config.seeds):
-        raise ValueError(f"seeds must be different numbers, got {config.seeds}")
+        raise ValueError(
+            f"seeds must be different numbers, one at least, got {config.seeds}"
+        )
     if not 0 <= config.fraction < 1:
         raise ValueError(f"fraction must be in [0, 1), got {config.fraction}")
     if not all(width > 0 for width in config.widths):
