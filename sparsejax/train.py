@@ -95,7 +95,7 @@ def fit(
         steps: train until `state.step` is this.
         epochs: the same in epochs of `examples // batch_size` steps.
         data_key: order of the data: one for all seeds, or one for each; by default
-            derived from `state.key`.
+            `state.key`.
         state: go on from here.
         trainable: `trainable(path, leaf)`: leaves that the optimizer moves; by default
             all. Needed if `stateful`.
@@ -135,10 +135,10 @@ def fit(
     stacked = bool(now.key.ndim), bool(data_key.ndim)
     now = _begin(how, stacked[0], now, masks)
     per_epoch = len(x) // batch_size
-    stop = steps if epochs is None else epochs * per_epoch
+    stop = steps if steps is not None else (epochs or 0) * per_epoch
     history: list[dict[str, Array]] = []
-    while at < (stop or 0):
-        until = min(stop or 0, (at // per_epoch + 1) * per_epoch)
+    while at < stop:
+        until = min(stop, (at // per_epoch + 1) * per_epoch)
         order = _order(data_key, at // per_epoch, len(x))
         span = jnp.int32(at), jnp.int32(until)
         now, metrics = _epoch(how, stacked, now, masks, x, y, order, *span)
