@@ -1,5 +1,5 @@
-"""Walk the jaxpr of any JAX function: find its named activations, change them, and
-tell which of its parameters are kernels.
+"""Walk the jaxpr of any JAX function: find its named activations, change them, tell
+which of its parameters are kernels, or run it on values of another kind.
 
 This is the only file that touches JAX's internal representation (`jax.extend`); the
 rest of the library asks it. Calls (`jit`, `custom_jvp`, `custom_vjp`, `remat`) are
@@ -11,6 +11,8 @@ opened: a name inside one stands for many values.
 """
 
 import itertools as it
+import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -27,6 +29,11 @@ _CALLS = _REMATS | {
     "custom_vjp_call",
     "custom_vjp_call_jaxpr",
 }
+# Frames that tell a user nothing: of JAX, of the layers' libraries, and ours.
+_LIBRARIES = re.compile(
+    r"site-packages[\\/](jax|flax|equinox|haiku)[\\/]|^"
+    + re.escape(os.path.dirname(__file__))
+)
 _PRODUCTS = frozenset({"dot_general", "conv_general_dilated", "ragged_dot_general"})
 
 
@@ -36,6 +43,34 @@ class Program(NamedTuple):
     closed: Any
     inputs: list
     out_tree: Any
+
+
+class Step(NamedTuple):
+    """One primitive of a function, as `walk` shows it to a rule.
+
+    Attributes:
+        name: of the primitive.
+        params: its parameters.
+        label: the name of what is called, where it is a call; "" otherwise.
+        shape, dtype: of its first result.
+        place: where in the user's code it comes from, for messages.
+        run: applies the primitive to arrays: `run(*arguments) -> list`.
+        enter: walks what is called, with any rule: `enter(arguments, rule) -> list`;
+            None where there is nothing inside, or a loop or a branch.
+        inner: names of all the primitives inside.
+        consts: arrays that the inside holds.
+    """
+
+    name: str
+    params: dict[str, Any]
+    label: str
+    shape: tuple[int, ...]
+    dtype: Any
+    place: str
+    run: Callable[..., list]
+    enter: Callable[[Sequence, Callable], list] | None
+    inner: frozenset[str]
+    consts: tuple
 
 
 class Site(NamedTuple):
@@ -91,6 +126,25 @@ def evaluate(
         closed.jaxpr, closed.consts, program.inputs, names, visit, {}
     )
     return jax.tree.unflatten(program.out_tree, outs), state
+
+
+def walk(
+    program: Program, inputs: Sequence, rule: Callable[[Step, list], list]
+) -> list:
+    """Run a program on values of another kind: intervals, symbols, relevances.
+
+    Args:
+        program: from `trace`.
+        inputs: the values of its inputs.
+        rule: `(step, arguments) -> results` of one primitive. Constants of the program
+            are arrays among the arguments; what else they are, the rule's own results
+            say. Calls come to the rule too: it can `enter` them.
+
+    Returns:
+        The values of the flat outputs.
+    """
+    closed = program.closed
+    return _walk(closed.jaxpr, closed.consts, inputs, rule, "an unknown place")
 
 
 def kernels(program: Program, params: Sequence[Any]) -> list[bool]:
@@ -154,6 +208,55 @@ def _evaluate(jaxpr, consts, inputs, names, visit, state):
     return [read(atom) for atom in jaxpr.outvars], state
 
 
+def _walk(jaxpr, consts, inputs, rule, around: str) -> list:
+    values = dict(zip(jaxpr.constvars, consts, strict=True))
+    values.update(zip(jaxpr.invars, inputs, strict=True))
+    read = lambda atom: atom.val if isinstance(atom, jex.Literal) else values[atom]
+    for equation in jaxpr.eqns:
+        outs = rule(_step(equation, around), [read(atom) for atom in equation.invars])
+        values.update(zip(equation.outvars, outs, strict=True))
+    return [read(atom) for atom in jaxpr.outvars]
+
+
+def _step(equation, around: str) -> Step:
+    place = _place(equation.source_info) or around
+    enter: Callable | None = None
+    inner, consts = frozenset(), ()
+    if equation.primitive.name in _CALLS:
+        jaxpr, consts = _body(equation)
+        inner = frozenset(_primitives(jaxpr))
+        enter = lambda arguments, rule: _walk(jaxpr, consts, arguments, rule, place)
+    out = equation.outvars[0].aval
+    return Step(
+        equation.primitive.name,
+        equation.params,
+        str(equation.params.get("name", "")) if enter else "",
+        tuple(getattr(out, "shape", ())),
+        getattr(out, "dtype", None),
+        place,
+        lambda *arguments: _bind(equation, arguments),
+        enter,
+        inner,
+        tuple(consts),
+    )
+
+
+def _primitives(jaxpr) -> Iterator[str]:
+    for equation in jaxpr.eqns:
+        yield equation.primitive.name
+        for body in _inner(equation):
+            yield from _primitives(body)
+
+
+def _place(source) -> str:
+    """File, line and scope of an equation in the user's own code; "" if not known."""
+    frames = source.traceback.frames if source.traceback else ()
+    own = (f for f in frames if not _LIBRARIES.search(f.file_name))
+    where = [f"{f.file_name}:{f.line_num}" for f in it.islice(own, 1)]
+    scope = str(source.name_stack)
+    return " in ".join([*where, scope] if scope else where)
+
+
 def _mentions(equation, names) -> bool:
     found = (site.name for body in _inner(equation) for site in _sites(body, ""))
     return any(name in names for name in found)
@@ -161,14 +264,20 @@ def _mentions(equation, names) -> bool:
 
 def _call(equation, arguments, names, visit, state):
     params = equation.params
-    body = next(params[k] for k in ("jaxpr", "call_jaxpr", "fun_jaxpr") if k in params)
-    jaxpr, consts = getattr(body, "jaxpr", body), getattr(body, "consts", ())
+    jaxpr, consts = _body(equation)
     run = lambda state, *values: _evaluate(jaxpr, consts, values, names, visit, state)
     if equation.primitive.name in _REMATS:
         run = jax.checkpoint(
             run, prevent_cse=params["prevent_cse"], policy=params["policy"]
         )
     return run(state, *arguments)
+
+
+def _body(equation) -> tuple[Any, Sequence]:
+    """The jaxpr and the constants of what a call calls."""
+    params = equation.params
+    body = next(params[k] for k in ("jaxpr", "call_jaxpr", "fun_jaxpr") if k in params)
+    return getattr(body, "jaxpr", body), getattr(body, "consts", ())
 
 
 def _bind(equation, arguments) -> list:

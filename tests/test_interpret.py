@@ -105,3 +105,29 @@ def test_what_is_no_array_is_passed_on_as_it_is():
     out, _ = interpret.evaluate(program, frozenset("h"), lambda n, v, s: (v, s))
     assert out.shape == (5,)
     assert interpret.kernels(program, [w]) == [True]
+
+
+def test_walking_with_arrays_runs_the_function():
+    def fn(x):
+        h = jax.jit(lambda x: checkpoint_name(jnp.tanh(x @ w), "h"))(x)
+        return jax.nn.relu(h).sum(axis=0)
+
+    program = interpret.trace(fn, x)
+    for enter in (False, True):
+        seen = []
+
+        def rule(step, arguments, enter=enter, seen=seen):
+            seen.append(step)
+            if enter and step.enter:
+                return step.enter(arguments, rule)
+            return step.run(*arguments)
+
+        (out,) = interpret.walk(program, [x], rule)
+        assert jnp.allclose(out, fn(x))
+        names = [step.name for step in seen]
+        assert ("tanh" in names) == enter
+        assert all(step.place.startswith(__file__) for step in seen)
+        labels = [step.label for step in seen if step.label]
+        assert labels == ["<lambda>", "relu"][: 1 + enter]
+        assert seen[0].inner == {"dot_general", "tanh", "name"}
+        assert seen[0].shape == (5, 4)

@@ -1,0 +1,148 @@
+"""The values of a graph's nodes, in JAX: level by level, a batch at a time."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float
+
+from sparsejax.flowgraph.graph import PLAIN, Graph, arity
+from sparsejax.flowgraph.ops import OPS
+
+
+def nodes(graph: Graph, x: ArrayLike) -> Float[Array, "*batch nodes"]:
+    """The value of every node; see `Graph.evaluate`.
+
+    Compiled once a graph. The numbers are float32, or float64 where `x` is.
+    """
+    x = jnp.asarray(x)
+    rank = len(graph.shape)
+    if x.shape[x.ndim - rank :] != graph.shape:
+        raise ValueError(
+            f"expected inputs of shape (*batch, {', '.join(map(str, graph.shape))}), "
+            f"got {x.shape}"
+        )
+    batch = x.shape[: x.ndim - rank]
+    dtype = x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else jnp.float32
+    flat = x.reshape(-1, len(graph.low)).astype(dtype)
+    return compiled(graph)(flat).reshape(*batch, len(graph))
+
+
+def check(graph: Graph, fn: Callable, x: ArrayLike) -> float:
+    """See `Graph.check`."""
+    x = jnp.asarray(x)
+    expected = jax.jit(jax.vmap(fn))(x)
+    found = graph(x)
+    if expected.size != found.size:
+        raise ValueError(
+            f"the graph has {found.shape[-1]} outputs, the function returns "
+            f"{expected.shape[1:]}; compare it with the function it was traced from"
+        )
+    difference = np.asarray(expected, np.float64).reshape(found.shape) - found
+    return float(np.abs(difference).max(initial=0.0))
+
+
+def in_numpy(graph: Graph, x: ArrayLike) -> Float[np.ndarray, "*batch nodes"]:
+    """The same as `nodes` in float64, node by node: slow, obvious and exact."""
+    x = np.asarray(x, np.float64)
+    flat = x.reshape(*x.shape[: x.ndim - len(graph.shape)], len(graph.low))
+    values = np.zeros((len(graph), *flat.shape[:-1]))
+    spread = lambda weights: weights.reshape(-1, *(1 for _ in flat.shape[:-1]))
+    for i, op in enumerate(graph.ops):
+        args, coefs = graph.operands(i)
+        if op == "input":
+            values[i] = flat[..., graph.inputs[i]]
+            continue
+        total = (spread(coefs) * values[args]).sum(axis=0) + graph.consts[i]
+        if op in PLAIN:
+            values[i] = total
+        elif arity(graph, op) == 1:
+            values[i] = numpy_function(graph, op)(total)
+        else:
+            values[i] = numpy_function(graph, op)(*values[args])
+    return np.moveaxis(values, 0, -1)
+
+
+def numpy_function(graph: Graph, op: str) -> Callable[..., np.ndarray]:
+    """An operation of a graph on float64 arrays."""
+    if op not in graph.functions:
+        return OPS[op].numpy
+    body = graph.functions[op]
+
+    def apply(*operands):
+        values = in_numpy(body, np.stack(operands, axis=-1))
+        return values[..., body.outputs[0]]
+
+    return apply
+
+
+def compiled(graph: Graph) -> Callable[[Array], Array]:
+    """The jitted function from flat inputs `(batch, inputs)` to `(batch, nodes)`."""
+    if "_compiled" not in graph.__dict__:
+        graph.__dict__["_compiled"] = jax.jit(plan(graph))
+    return graph.__dict__["_compiled"]
+
+
+def plan(graph: Graph) -> Callable[[Array], Array]:
+    """That function before it is jitted: one step for every depth and operation."""
+    groups: dict[tuple, list[int]] = {}
+    for i, (op, depth) in enumerate(zip(graph.ops, graph.depth.tolist(), strict=True)):
+        plain = op in PLAIN or arity(graph, op) == 1
+        count = 0 if plain else int(graph.starts[i + 1] - graph.starts[i])
+        groups.setdefault((depth, op, count), []).append(i)
+    order = sorted(groups)
+    where = np.empty(len(graph), np.int64)
+    where[[i for key in order for i in groups[key]]] = np.arange(len(graph))
+    steps = [_step(graph, key[1], groups[key], where) for key in order]
+
+    def values(flat):
+        # nodes first: what a step reads are then whole rows
+        rows = jnp.zeros((0, len(flat)), flat.dtype)
+        for step in steps:
+            rows = jnp.concatenate([rows, step(flat, rows)])
+        return rows[where].T
+
+    return values
+
+
+def _step(graph: Graph, op: str, members: list[int], where) -> Callable:
+    """The values of nodes of one operation and depth from those before."""
+    lengths = np.diff(graph.starts)[members]
+    edges = np.concatenate(
+        [np.arange(graph.starts[i], graph.starts[i + 1]) for i in members]
+    ).astype(np.int64)
+    args, coefs = where[graph.args[edges]], graph.coefs[edges]
+    consts = graph.consts[members]
+    owner = np.repeat(np.arange(len(members)), lengths)
+
+    def weighted(rows):
+        terms = rows[args] * jnp.asarray(coefs, rows.dtype)[:, None]
+        total = jax.ops.segment_sum(terms, owner, len(members), indices_are_sorted=True)
+        return total + jnp.asarray(consts, rows.dtype)[:, None]
+
+    if op == "input":
+        return lambda flat, rows: flat[:, graph.inputs[members]].T
+    if op == "const":
+        constant = lambda flat: jnp.asarray(consts, flat.dtype)[:, None]
+        return lambda flat, rows: jnp.broadcast_to(
+            constant(flat), (len(members), len(flat))
+        )
+    if op in ("affine", "output"):
+        return lambda flat, rows: weighted(rows)
+    apply = function(graph.functions[op]) if op in graph.functions else OPS[op].jax
+    if arity(graph, op) == 1:
+        return lambda flat, rows: apply(weighted(rows))
+    table = args.reshape(len(members), -1)
+    return lambda flat, rows: apply(*(rows[table[:, k]] for k in range(table.shape[1])))
+
+
+def function(body: Graph) -> Callable[..., Array]:
+    """A graph of a few operands as a function of arrays, applied element by element."""
+    run = plan(body)
+
+    def apply(*operands):
+        flat = jnp.stack([operand.reshape(-1) for operand in operands], axis=-1)
+        return run(flat)[:, body.outputs[0]].reshape(operands[0].shape)
+
+    return apply

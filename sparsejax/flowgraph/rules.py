@@ -1,0 +1,405 @@
+"""What each primitive of JAX does to arrays of affine forms.
+
+A rule is `rule(tracer, step, arguments) -> results`; arguments are `Forms`, or arrays
+where nothing depends on the input. Four families: primitives that only move elements
+are run on the elements' positions; linear ones multiply sparse matrices; operations in
+`OPS` make nodes; the rest are written with these. Add a rule to `RULES` (or give it to
+`trace`) to teach the tracer a primitive.
+"""
+
+import dataclasses
+import itertools as it
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from sparsejax.flowgraph import forms as forms_
+from sparsejax.flowgraph.forms import Forms
+from sparsejax.flowgraph.ops import OPS
+
+Rule = Callable[[Any, Any, list], list]
+
+
+def moved(tracer, step, arguments) -> list:
+    """Reshape, slice, concatenate, gather, ...: where does every element come from?
+
+    The primitive itself is run on positions. Operands of floats, such as the value that
+    pads, take part; integers, such as the start of a slice, stay what they are.
+    """
+    parts, positions, start = [], [], 0
+    for argument in arguments:
+        if not isinstance(argument, Forms) and np.asarray(argument).dtype.kind in "iub":
+            positions.append(argument)
+            continue
+        part = tracer.forms(argument)
+        index = (start + part.index).astype(np.int32)
+        positions.append(index)
+        parts.append(part)
+        start += len(part.const)
+    results = [np.asarray(result) for result in step.run(*positions)]
+    for index in results:
+        if index.size and not (0 <= index.min() and index.max() < start):
+            raise tracer.error(step, "reads outside its operand; clip the indices")
+    return [forms_.take(parts, index) for index in results]
+
+
+def same(tracer, step, arguments) -> list:
+    return arguments[:1]
+
+
+def convert(tracer, step, arguments) -> list:
+    (x,) = arguments
+    kind = np.dtype(step.dtype).kind
+    if kind == "c" or (kind in "iu" and not tracer.is_truth(x)):
+        raise tracer.error(step, f"turns numbers into {step.dtype}")
+    return [x]
+
+
+# ---- Linear
+
+
+def add(tracer, step, arguments) -> list:
+    a, b = tracer.together(step, arguments)
+    return [forms_.add(a, b)]
+
+
+def sub(tracer, step, arguments) -> list:
+    a, b = tracer.together(step, arguments)
+    return [forms_.add(a, forms_.scale(b, -np.ones(len(b.const))))]
+
+
+def neg(tracer, step, arguments) -> list:
+    (x,) = arguments
+    return [forms_.scale(x, -np.ones(len(x.const)))]
+
+
+def mul(tracer, step, arguments) -> list:
+    """Where one factor is a number the product is linear; elsewhere a node."""
+    a, b = tracer.together(step, arguments)
+    fixed_a, fixed_b = a.terms == 0, b.terms == 0
+    linear = fixed_a | fixed_b
+    factors = np.where(fixed_b, b.const, np.where(fixed_a, a.const, 0.0))
+    tracer.check(step, "a factor", factors)
+    # rows of the other factor: a's where b is a number
+    other = forms_.take(
+        [a, b], np.arange(a.const.size) + np.where(fixed_b, 0, a.const.size)
+    )
+    result = forms_.scale(dataclasses.replace(other, shape=a.shape), factors)
+    if linear.all():
+        return [result]
+    rest = (~linear).astype(float)  # the other rows are 0 * 0 here, and no nodes
+    pair = [forms_.scale(a, rest), forms_.scale(b, rest)]
+    return [forms_.add(result, tracer.apply(step, "mul", pair))]
+
+
+def div(tracer, step, arguments) -> list:
+    x, y = arguments
+    if isinstance(y, Forms):
+        return elementwise("div")(tracer, step, arguments)
+    with np.errstate(divide="ignore"):
+        inverse = 1 / np.asarray(y, np.float64)
+    return mul(tracer, step, [x, inverse])
+
+
+def reduce_sum(tracer, step, arguments) -> list:
+    (x,) = arguments
+    groups = _groups(x, step.params["axes"])
+    return [_sums(tracer, step, x, groups)]
+
+
+def cumsum(tracer, step, arguments) -> list:
+    (x,) = arguments
+    axis, index = step.params["axis"], x.index
+    index = np.moveaxis(index, axis, -1)
+    n = index.shape[-1]
+    back = step.params["reverse"]
+    seen = np.triu(np.ones((n, n), bool)) if back else np.tril(np.ones((n, n), bool))
+    groups = np.where(seen, index[..., None, :], -1)
+    return [_sums(tracer, step, x, np.moveaxis(groups, -2, axis))]
+
+
+def reduce_window_sum(tracer, step, arguments) -> list:
+    (x,) = arguments
+    return [_sums(tracer, step, x, _windows(x, step.params))]
+
+
+def dot_general(tracer, step, arguments) -> list:
+    a, b = arguments
+    (sum_a, sum_b), (batch_a, batch_b) = step.params["dimension_numbers"]
+    if isinstance(a, Forms) and isinstance(b, Forms):
+        return [_dot_of_two(tracer, step, a, b)]
+    left = _matrices(_index(a), batch_a, sum_a)
+    right = _matrices(_index(b), batch_b, sum_b)
+    out = np.arange(math.prod(step.shape)).reshape(
+        left.shape[0], left.shape[1], right.shape[1]
+    )
+    if isinstance(a, Forms):
+        x, moving, weights = a, left, np.asarray(b, np.float64).reshape(-1)[right]
+    else:
+        x, moving, weights = b, right, np.asarray(a, np.float64).reshape(-1)[left]
+        out = np.swapaxes(out, 1, 2)
+    tracer.check(step, "a weight", weights)
+    batch, column, term = np.nonzero(weights)
+    tracer.room(step, len(term) * moving.shape[1])
+    source = moving[batch, :, term]
+    values = np.broadcast_to(weights[batch, column, term][:, None], source.shape)
+    kernel = forms_.kernel(
+        [out[batch, :, column]], [source], [values], out.size, len(x.const)
+    )
+    return [tracer.product(step, kernel, x)]
+
+
+def conv_general_dilated(tracer, step, arguments) -> list:
+    x, weights = arguments
+    params = step.params
+    if isinstance(weights, Forms):
+        raise tracer.error(step, "convolves with a kernel that depends on the input")
+    if params["batch_group_count"] != 1:
+        raise tracer.error(step, "has batch groups, which no layer has")
+    spec = params["dimension_numbers"]
+    index = np.transpose(x.index, spec.lhs_spec)  # (batch, channel, *space)
+    weights = np.transpose(np.asarray(weights, np.float64), spec.rhs_spec)
+    tracer.check(step, "a weight", weights)
+    out = np.transpose(
+        np.arange(math.prod(step.shape)).reshape(step.shape), spec.out_spec
+    )
+    groups = params["feature_group_count"]
+    per_group = weights.shape[0] // groups
+    tracer.room(step, int(np.count_nonzero(weights)) * out[0, 0].size * len(out))
+    rows, columns, values = [], [], []
+    shifts = _shifts(
+        index,
+        (1, 1, *weights.shape[2:]),
+        (1, 1, *params["window_strides"]),
+        ((0, 0), (0, 0), *params["padding"]),
+        (1, 1, *params["lhs_dilation"]),
+        (1, 1, *params["rhs_dilation"]),
+    )
+    for offset, image in shifts:
+        unit, channel = np.nonzero(weights[(slice(None), slice(None), *offset[2:])])
+        source = image[:, unit // per_group * weights.shape[1] + channel]
+        rows.append(out[:, unit])
+        columns.append(source)
+        factors = weights[(unit, channel, *offset[2:])]
+        spread = factors.reshape(1, -1, *(1 for _ in offset[2:]))
+        values.append(np.broadcast_to(spread, source.shape))
+    kernel = forms_.kernel(rows, columns, values, out.size, len(x.const))
+    return [tracer.product(step, kernel, x)]
+
+
+# ---- Operations that make nodes
+
+
+def elementwise(op: str) -> Rule:
+    def rule(tracer, step, arguments) -> list:
+        operands = tracer.together(step, arguments)
+        return [tracer.apply(step, op, operands)]
+
+    return rule
+
+
+def extreme(op: str, neutral: float) -> Rule:
+    """max or min; with the number 0, max is a relu."""
+
+    def rule(tracer, step, arguments) -> list:
+        for x, number in (arguments, arguments[::-1]):
+            if isinstance(number, Forms):
+                continue
+            if (np.asarray(number) == neutral).all():
+                return [forms_.broadcast(tracer.forms(x), step.shape)]
+            if op == "max" and not np.any(number):
+                return [tracer.apply(step, "relu", [forms_.broadcast(x, step.shape)])]
+        return elementwise(op)(tracer, step, arguments)
+
+    return rule
+
+
+def integer_pow(tracer, step, arguments) -> list:
+    (x,), power = arguments, step.params["y"]
+    if power == 2:
+        return elementwise("square")(tracer, step, [x])
+    return elementwise("pow")(tracer, step, [x, np.full(x.shape, float(power))])
+
+
+def power(tracer, step, arguments) -> list:
+    x, y = arguments
+    if not isinstance(y, Forms) and (np.asarray(y) == 2).all():
+        return elementwise("square")(tracer, step, [x])
+    return elementwise("pow")(tracer, step, arguments)
+
+
+def negation(tracer, step, arguments) -> list:
+    """Logical not: 1 - x."""
+    (x,) = arguments
+    minus = forms_.scale(x, -np.ones(len(x.const)))
+    return [dataclasses.replace(minus, const=minus.const + 1)]
+
+
+def select(tracer, step, arguments) -> list:
+    which, *cases = arguments
+    if not isinstance(which, Forms):
+        which = np.broadcast_to(np.asarray(which).astype(int), step.shape)
+        parts = [forms_.broadcast(tracer.forms(c), step.shape) for c in cases]
+        return [forms_.take(parts, which * parts[0].const.size + parts[0].index)]
+    if len(cases) > 2:
+        raise tracer.error(step, "chooses among more than two cases by the input")
+    return elementwise("select")(tracer, step, arguments)
+
+
+def clamp(tracer, step, arguments) -> list:
+    low, x, high = arguments
+    above = extreme("max", -math.inf)(tracer, step, [x, low])[0]
+    return extreme("min", math.inf)(tracer, step, [above, high])
+
+
+def reduce_extreme(op: str) -> Rule:
+    def rule(tracer, step, arguments) -> list:
+        (x,) = arguments
+        return [tracer.gather(step, op, x, _groups(x, step.params["axes"]))]
+
+    return rule
+
+
+def reduce_window_extreme(op: str) -> Rule:
+    def rule(tracer, step, arguments) -> list:
+        (x,) = arguments
+        return [tracer.gather(step, op, x, _windows(x, step.params))]
+
+    return rule
+
+
+def finite(tracer, step, arguments) -> list:
+    """What a graph holds is finite wherever its input is."""
+    return [np.ones(step.shape, bool)]
+
+
+# ---- Helpers
+
+
+def _groups(x: Forms, axes) -> np.ndarray:
+    """Positions of the elements that a reduction takes together, `(*rest, members)`."""
+    kept = [a for a in range(len(x.shape)) if a not in axes]
+    index = np.transpose(x.index, (*kept, *axes))
+    return index.reshape(*(x.shape[a] for a in kept), -1)
+
+
+def _windows(x: Forms, params) -> np.ndarray:
+    """Positions of the elements in every window, -1 for padding."""
+    images = [
+        image
+        for _, image in _shifts(
+            x.index,
+            params["window_dimensions"],
+            params["window_strides"],
+            params["padding"],
+            params["base_dilation"],
+            params["window_dilation"],
+        )
+    ]
+    return np.stack(images, axis=-1)
+
+
+def _shifts(index, window, strides, padding, base_dilation, window_dilation):
+    """For every place in a window, the element that is there, over all windows."""
+    shape = [(n - 1) * d + 1 if n else 0 for n, d in zip(index.shape, base_dilation)]
+    wide = np.full(shape, -1)
+    wide[tuple(slice(None, None, d) for d in base_dilation)] = index
+    wide = np.pad(
+        wide, [(max(a, 0), max(b, 0)) for a, b in padding], constant_values=-1
+    )
+    crop = [slice(max(-a, 0), n - max(-b, 0))
+            for (a, b), n in zip(padding, wide.shape)]  # fmt: skip
+    wide = wide[tuple(crop)]
+    reach = [(k - 1) * d + 1 for k, d in zip(window, window_dilation)]
+    counts = [max((n - r) // s + 1, 0) for n, r, s in zip(wide.shape, reach, strides)]
+    for offset in it.product(*map(range, window)):
+        starts = [o * d for o, d in zip(offset, window_dilation)]
+        yield offset, wide[tuple(
+            slice(a, a + s * (n - 1) + 1 if n else a, s)
+            for a, s, n in zip(starts, strides, counts)
+        )]  # fmt: skip
+
+
+def _sums(tracer, step, x: Forms, groups: np.ndarray) -> Forms:
+    rows = np.arange(math.prod(groups.shape[:-1]))
+    rows = np.broadcast_to(rows[:, None], (len(rows), groups.shape[-1]))
+    tracer.room(step, rows.size)
+    kernel = forms_.kernel(
+        [rows], [groups.reshape(rows.shape)], [np.ones(rows.shape)],
+        len(rows), len(x.const),
+    )  # fmt: skip
+    return tracer.product(step, kernel, x)
+
+
+def _matrices(index: np.ndarray, batch, contracted) -> np.ndarray:
+    """An operand of a product as `(batch, free, contracted)`."""
+    free = [a for a in range(index.ndim) if a not in (*batch, *contracted)]
+    size = lambda axes: math.prod(index.shape[a] for a in axes)
+    moved = np.transpose(index, (*batch, *free, *contracted))
+    return moved.reshape(size(batch), size(free), size(contracted))
+
+
+def _dot_of_two(tracer, step, a: Forms, b: Forms) -> Forms:
+    """A product of two arrays that both depend on the input: a node for each factor."""
+    (sum_a, sum_b), (batch_a, batch_b) = step.params["dimension_numbers"]
+    left = _matrices(a.index, batch_a, sum_a)[:, :, None, :]
+    right = _matrices(b.index, batch_b, sum_b)[:, None, :, :]
+    left, right = np.broadcast_arrays(left, right)
+    tracer.room(step, left.size)
+    pairs = [forms_.take([a], left), forms_.take([b], right)]
+    (products,) = mul(tracer, step._replace(shape=left.shape), pairs)
+    groups = products.index.reshape(-1, left.shape[-1])
+    sums = _sums(tracer, step, products, groups)
+    return dataclasses.replace(sums, shape=step.shape)
+
+
+def _index(array) -> np.ndarray:
+    """The flat position of every element."""
+    return np.arange(math.prod(array.shape)).reshape(array.shape)
+
+
+_MOVED = (
+    "reshape transpose broadcast_in_dim slice squeeze expand_dims rev gather split "
+    "dynamic_slice dynamic_update_slice concatenate stack unstack pad scatter tile"
+).split()
+_SAME = (
+    "copy copy_p stop_gradient reduce_precision optimization_barrier device_put "
+    "sharding_constraint real"
+).split()
+_NAMES = {"logistic": "sigmoid", "asin": "arcsin", "acos": "arccos", "atan": "arctan"}
+_NAMES |= {"asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh"}
+_NAMES |= {"atan2": "arctan2"}
+_WRITTEN = {"max", "min", "mul", "div", "pow", "select", "not", "relu"}
+
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(_MOVED, moved),
+    **dict.fromkeys(_SAME, same),
+    **{op: elementwise(op) for op in OPS if op not in _WRITTEN},
+    **{name: elementwise(op) for name, op in _NAMES.items()},
+    "convert_element_type": convert,
+    "add": add,
+    "add_any": add,
+    "sub": sub,
+    "neg": neg,
+    "mul": mul,
+    "div": div,
+    "reduce_sum": reduce_sum,
+    "cumsum": cumsum,
+    "reduce_window_sum": reduce_window_sum,
+    "dot_general": dot_general,
+    "conv_general_dilated": conv_general_dilated,
+    "max": extreme("max", -math.inf),
+    "min": extreme("min", math.inf),
+    "reduce_max": reduce_extreme("max"),
+    "reduce_min": reduce_extreme("min"),
+    "reduce_window_max": reduce_window_extreme("max"),
+    "reduce_window_min": reduce_window_extreme("min"),
+    "integer_pow": integer_pow,
+    "pow": power,
+    "not": negation,
+    "select_n": select,
+    "clamp": clamp,
+    "is_finite": finite,
+}

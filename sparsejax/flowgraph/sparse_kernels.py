@@ -1,0 +1,92 @@
+"""What is left of every kernel, as sparse matrices."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jax.experimental import sparse as jax_sparse
+from jaxtyping import PyTree
+from scipy import sparse
+
+from sparsejax import runs, trees
+
+
+def kernels(
+    params: PyTree, mask: PyTree | None = None, *, format: str = "csr"
+) -> dict[str, Any]:
+    """The kernels of a network as sparse matrices (inputs, outputs).
+
+    Args:
+        params: parameters.
+        mask: a tree like `Masks.weights`; leaves that are never pruned (0-d) are left
+            out. None: the non-zero weights of every leaf with two axes or more.
+        format: "csr" for `scipy.sparse.csr_array`, "bcoo" for JAX's `BCOO`.
+
+    Returns:
+        `{path: matrix}`. The last axis of a kernel is its outputs; the others, such as
+        rows, columns and input channels of a convolution, are flattened to inputs. A
+        weight that is kept is stored, even if it is zero.
+    """
+    if format not in ("csr", "bcoo"):
+        raise ValueError(f'unknown format {format!r}; there are "csr" and "bcoo"')
+    leaves = trees.by_path(params)
+    kept = {path: np.asarray(leaf) != 0 for path, leaf in leaves.items()}
+    if mask is not None:
+        given = trees.by_path(mask)
+        if given.keys() != leaves.keys():
+            differ = sorted(given.keys() ^ leaves.keys())
+            raise ValueError(f"mask and params differ in {trees.listed(differ)}")
+        kept = {path: np.asarray(leaf) != 0 for path, leaf in given.items()}
+    matrices = {
+        path: _matrix(path, np.asarray(leaf), kept[path])
+        for path, leaf in leaves.items()
+        if kept[path].ndim >= 2
+    }
+    if format == "csr":
+        return matrices
+    to_bcoo = jax_sparse.BCOO.from_scipy_sparse
+    return {path: to_bcoo(matrix) for path, matrix in matrices.items()}
+
+
+def write_kernels(path: str | Path, matrices: Mapping[str, sparse.csr_array]) -> None:
+    """Write kernels in "csr" format to one `.npz`, whole or not at all."""
+    parts = {
+        f"{name}/{part}": np.asarray(getattr(matrix, part))
+        for name, matrix in matrices.items()
+        for part in ("data", "indices", "indptr", "shape")
+    }
+    runs.write_arrays(Path(path), parts)
+
+
+def read_kernels(path: str | Path) -> dict[str, sparse.csr_array]:
+    """Read what `write_kernels` wrote.
+
+    Raises:
+        ValueError: if the file cannot be read or does not hold such matrices.
+    """
+    parts = runs.read_arrays(Path(path))
+    names = dict.fromkeys(key.rpartition("/")[0] for key in parts)
+    try:
+        return {name: _read(parts, name) for name in names}
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"{path} does not hold sparse kernels: {error}") from None
+
+
+def _matrix(path: str, kernel: np.ndarray, kept: np.ndarray) -> sparse.csr_array:
+    if kernel.shape != kept.shape:
+        raise ValueError(
+            f"the mask of {path} has shape {kept.shape}, expected {kernel.shape}"
+        )
+    flat, there = (a.reshape(-1, kernel.shape[-1]) for a in (kernel, kept))
+    rows, columns = np.nonzero(there)
+    entries = flat[rows, columns], (rows, columns)
+    return sparse.csr_array(sparse.coo_array(entries, flat.shape))
+
+
+def _read(parts: Mapping[str, np.ndarray], name: str) -> sparse.csr_array:
+    get = lambda part: parts[f"{name}/{part}"]
+    shape = tuple(get("shape").tolist())
+    matrix = sparse.csr_array((get("data"), get("indices"), get("indptr")), shape)
+    matrix.check_format(full_check=True)
+    return matrix
