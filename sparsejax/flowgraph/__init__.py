@@ -10,8 +10,10 @@ left: what a person could hope to read.
 Reference: Böhm, Kirk, Gavenčiak, "Sparsity and interpretability?", 2020.
 """
 
+from .bounds import Bounds as Bounds
 from .export.json import from_json as from_json
 from .graph import Graph as Graph
+from .graph import TooLarge as TooLarge
 from .rules import RULES as RULES
 from .sparse_kernels import kernels as kernels
 from .sparse_kernels import read_kernels as read_kernels

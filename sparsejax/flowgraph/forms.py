@@ -14,6 +14,8 @@ import numpy as np
 from jaxtyping import ArrayLike, Float, Int
 from scipy import sparse
 
+from sparsejax.flowgraph.graph import TooLarge
+
 
 @dataclasses.dataclass(eq=False)
 class Forms:
@@ -101,10 +103,6 @@ def _clean(matrix) -> sparse.csr_array:
     matrix.eliminate_zeros()
     matrix.sort_indices()
     return matrix
-
-
-class TooLarge(ValueError):
-    """The graph would have more nodes or edges than the limit."""
 
 
 class Nodes:

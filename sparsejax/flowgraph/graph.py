@@ -24,6 +24,10 @@ PLAIN = ("input", "const", "affine", "output")
 LEVELS = ("scalar", "dot", "neuron")
 
 
+class TooLarge(ValueError):
+    """A graph is larger than the limit of what was asked of it."""
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Graph:
     """Scalar nodes and the edges between them.

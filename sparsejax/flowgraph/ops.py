@@ -25,9 +25,9 @@ class Op(NamedTuple):
         arity: number of operands; 0 for any number, at least one.
         jax: on JAX arrays.
         numpy: on NumPy arrays, in float64.
-        python: expression in Python with `math`; operands are {0}, {1}, or, for any
-            number, {all}.
-        c: the same in C99; {fold} nests two operands at a time.
+        python: expression in Python; operands are {0}, {1}, or, for any number,
+            {all}. Functions other than `math`'s are written out in `export.source`.
+        c: the same in C99, float or double; {fold} nests two operands at a time.
         bounds: on intervals `(low, high)`, one an operand: an interval that holds every
             value.
     """
@@ -197,7 +197,7 @@ def _compare(symbol, numpy_fn, never, always) -> Op:
         to_float,
         lambda a, b: numpy_fn(a, b).astype(float),
         f"float({{0}} {symbol} {{1}})",
-        f"(double)({{0}} {symbol} {{1}})",
+        f"({{0}} {symbol} {{1}})",
         _truth(never, always),
     )
 
@@ -208,20 +208,20 @@ def _logic(symbol, fn, bounds=None) -> Op:
         2,
         lambda a, b: fn(a > 0, b > 0).astype(a.dtype),
         lambda a, b: fn(a > 0, b > 0).astype(float),
-        f"float(bool({{0}}) {symbol} bool({{1}}))",
-        f"(double)(({{0}} != 0) {symbol} ({{1}} != 0))",
+        f"float(({{0}} > 0) {symbol} ({{1}} > 0))",
+        f"(({{0}} > 0) {symbol} ({{1}} > 0))",
         bounds or (lambda x, y: tuple(ends(x, y))),  # and, or: rising in both
     )
 
 
 def _same(name: str, python: str | None = None, **limits) -> Op:
-    """A rising function that has one name in jnp, NumPy, `math` and C, about."""
+    """A rising function that has one name everywhere, about."""
     short = name.replace("arc", "a")
     fn = getattr(np, name)
     return _unary(
         getattr(jnp, name),
         fn,
-        python or f"math.{short}({{0}})",
+        python or f"{short}({{0}})",
         f"{short}({{0}})",
         _rising(fn, **limits),
     )
@@ -233,60 +233,58 @@ OPS: dict[str, Op] = {
     "relu": _unary(
         jax.nn.relu,
         lambda x: np.maximum(x, 0.0),
-        "max({0}, 0.0)",
-        "fmax({0}, 0.0)",
+        "relu({0})",
+        "relu({0})",
         _rising(lambda x: np.maximum(x, 0.0)),
     ),
     "abs": _unary(jnp.abs, np.abs, "abs({0})", "fabs({0})", _valley(np.abs)),
     "sign": _unary(
         jnp.sign,
         np.sign,
-        "float(({0} > 0) - ({0} < 0))",
-        "(double)(({0} > 0) - ({0} < 0))",
+        "sign({0})",
+        "sign({0})",
         _rising(np.sign),
     ),
     "square": _unary(
-        jnp.square, np.square, "({0}) ** 2", "(({0}) * ({0}))", _valley(np.square)
+        jnp.square, np.square, "square({0})", "square({0})", _valley(np.square)
     ),
     "exp": _same("exp", least=0.0),
-    "exp2": _same("exp2", "2.0 ** ({0})", least=0.0),
+    "exp2": _same("exp2", least=0.0),
     "expm1": _same("expm1", least=-1.0),
     "log": _same("log"),
     "log1p": _same("log1p"),
     "sqrt": _same("sqrt", least=0.0),
-    "cbrt": _same("cbrt"),
+    "cbrt": _same("cbrt", "math.cbrt({0})"),
     "rsqrt": _unary(
         jax.lax.rsqrt,
         _reciprocal_root,
-        "1.0 / math.sqrt({0})",
-        "(1.0 / sqrt({0}))",
+        "rsqrt({0})",
+        "1 / sqrt({0})",
         _falling(_reciprocal_root, 0.0),
     ),
-    "tanh": _same("tanh"),
+    "tanh": _same("tanh", "math.tanh({0})"),
     "sigmoid": _unary(
         jax.nn.sigmoid,
         _sigmoid,
-        "0.5 * (1.0 + math.tanh(0.5 * ({0})))",
-        "(1.0 / (1.0 + exp(-({0}))))",
+        "sigmoid({0})",
+        "1 / (1 + exp(-({0})))",
         _rising(_sigmoid),
     ),
-    "sin": _unary(
-        jnp.sin, np.sin, "math.sin({0})", "sin({0})", _wave(np.sin, np.pi / 2)
-    ),
-    "cos": _unary(jnp.cos, np.cos, "math.cos({0})", "cos({0})", _wave(np.cos, 0.0)),
-    "tan": _unary(jnp.tan, np.tan, "math.tan({0})", "tan({0})", _tan_bounds),
+    "sin": _unary(jnp.sin, np.sin, "sin({0})", "sin({0})", _wave(np.sin, np.pi / 2)),
+    "cos": _unary(jnp.cos, np.cos, "cos({0})", "cos({0})", _wave(np.cos, 0.0)),
+    "tan": _unary(jnp.tan, np.tan, "tan({0})", "tan({0})", _tan_bounds),
     "arcsin": _same("arcsin", least=-np.pi / 2, most=np.pi / 2),
     "arccos": _unary(
         jnp.arccos,
         np.arccos,
-        "math.acos({0})",
+        "acos({0})",
         "acos({0})",
         _falling(np.arccos, 0.0, np.pi),
     ),
-    "arctan": _same("arctan"),
+    "arctan": _same("arctan", "math.atan({0})"),
     "sinh": _same("sinh"),
-    "cosh": _unary(jnp.cosh, np.cosh, "math.cosh({0})", "cosh({0})", _valley(np.cosh)),
-    "arcsinh": _same("arcsinh"),
+    "cosh": _unary(jnp.cosh, np.cosh, "cosh({0})", "cosh({0})", _valley(np.cosh)),
+    "arcsinh": _same("arcsinh", "math.asinh({0})"),
     "arccosh": _same("arccosh", least=0.0),
     "arctanh": _same("arctanh"),
     "erf": _unary(
@@ -303,16 +301,14 @@ OPS: dict[str, Op] = {
         "erfc({0})",
         _falling(special.erfc),
     ),
-    "floor": _same("floor", "float(math.floor({0}))"),
-    "ceil": _same("ceil", "float(math.ceil({0}))"),
-    "round": _unary(
-        jnp.round, np.round, "float(round({0}))", "rint({0})", _rising(np.round)
-    ),
+    "floor": _same("floor"),
+    "ceil": _same("ceil"),
+    "round": _unary(jnp.round, np.round, "rint({0})", "rint({0})", _rising(np.round)),
     "not": _unary(
         lambda x: 1 - x,
         lambda x: 1 - x,
-        "(1.0 - {0})",
-        "(1.0 - {0})",
+        "1.0 - ({0})",
+        "1 - ({0})",
         lambda x: (1 - x[1], 1 - x[0]),
     ),
     "mul": Op(
@@ -323,13 +319,17 @@ OPS: dict[str, Op] = {
         "{0} * {1}",
         _corners(np.multiply),
     ),
-    "div": Op(2, jnp.divide, np.divide, "{0} / {1}", "{0} / {1}", _quotient_bounds),
-    "pow": Op(2, jnp.power, np.power, "{0} ** {1}", "pow({0}, {1})", _power_bounds),
+    "div": Op(
+        2, jnp.divide, np.divide, "divide({0}, {1})", "{0} / {1}", _quotient_bounds
+    ),
+    "pow": Op(
+        2, jnp.power, np.power, "power({0}, {1})", "pow({0}, {1})", _power_bounds
+    ),
     "rem": Op(
         2,
         jax.lax.rem,
         np.fmod,
-        "math.fmod({0}, {1})",
+        "fmod({0}, {1})",
         "fmod({0}, {1})",
         _remainder_bounds,
     ),
@@ -345,8 +345,8 @@ OPS: dict[str, Op] = {
         0,
         lambda *xs: jnp.max(jnp.stack(xs), axis=0),
         lambda *xs: np.max(np.stack(xs), axis=0),
-        "max({all})",
-        "fmax({fold})",
+        "maximum({all})",
+        "maximum({fold})",
         lambda *xs: (
             np.max([x[0] for x in xs], axis=0),
             np.max([x[1] for x in xs], axis=0),
@@ -356,8 +356,8 @@ OPS: dict[str, Op] = {
         0,
         lambda *xs: jnp.min(jnp.stack(xs), axis=0),
         lambda *xs: np.min(np.stack(xs), axis=0),
-        "min({all})",
-        "fmin({fold})",
+        "minimum({all})",
+        "minimum({fold})",
         lambda *xs: (
             np.min([x[0] for x in xs], axis=0),
             np.min([x[1] for x in xs], axis=0),

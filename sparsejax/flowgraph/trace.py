@@ -24,8 +24,8 @@ from scipy import sparse
 from sparsejax import interpret
 from sparsejax.flowgraph import evaluate, graph
 from sparsejax.flowgraph import forms as forms_
-from sparsejax.flowgraph.forms import Forms, Nodes, TooLarge
-from sparsejax.flowgraph.graph import Graph
+from sparsejax.flowgraph.forms import Forms, Nodes
+from sparsejax.flowgraph.graph import Graph, TooLarge
 from sparsejax.flowgraph.ops import OPS
 from sparsejax.flowgraph.rules import RULES, Rule
 
@@ -92,7 +92,7 @@ def trace(
     program = _program(fn, x)
     tracer = Tracer(boxes, {**RULES, **(rules or {})}, max_nodes)
     if size > max_nodes:
-        raise ValueError(
+        raise TooLarge(
             f"the input has {size:,} elements, max_nodes is {max_nodes:,}; raise it"
         )
     for i, label in enumerate(labels):
@@ -137,8 +137,6 @@ class Tracer:
     def rule(self, step, arguments) -> list:
         """Run one primitive."""
         if not any(isinstance(argument, Forms) for argument in arguments):
-            if step.enter and "name" in step.inner:  # names inside have no meaning
-                return step.enter(arguments, self.rule)
             return step.run(*arguments)
         if step.name == "name":
             return [self._name(step, arguments[0])]
@@ -155,7 +153,7 @@ class Tracer:
         try:
             return self.rules[step.name](self, step, arguments)
         except TooLarge as error:
-            raise ValueError(f"{error}, at {step.place}; {_SMALLER}") from None
+            raise TooLarge(f"{error}, at {step.place}; {_SMALLER}") from None
 
     def forms(self, array) -> Forms:
         """A rule's argument as forms, numbers too."""
@@ -178,10 +176,11 @@ class Tracer:
 
     def product(self, step, kernel: sparse.csr_array, x: Forms) -> Forms:
         """Weighted sums; of sums where that takes fewer edges than naming these."""
+        layer = self.layer("sum")
         result = forms_.product(kernel, x, step.shape)
         if result.matrix.nnz <= kernel.nnz + x.matrix.nnz:
             return result
-        self._at(step, self.nodes.of, x, self.layer("sum"))
+        self._at(step, self.nodes.of, x, layer)
         return forms_.product(kernel, x, step.shape)
 
     def layer(self, op: str) -> str:
@@ -212,7 +211,7 @@ class Tracer:
     def room(self, step, edges: int) -> None:
         """Refuse a step of more edges than the limit, before it takes the memory."""
         if edges > 10 * self.max_nodes:
-            raise ValueError(
+            raise TooLarge(
                 f"{step.name} at {step.place} alone needs {edges:,} edges, the limit "
                 f"is {10 * self.max_nodes:,}; {_SMALLER}"
             )
