@@ -13,6 +13,7 @@ opened: a name inside one stands for many values.
 import itertools as it
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -59,6 +60,8 @@ class Step(NamedTuple):
             None where there is nothing inside, or a loop or a branch.
         inner: names of all the primitives inside.
         consts: arrays that the inside holds.
+        shared: which results, and, of a call, which arguments inside it, are read more
+            than once.
     """
 
     name: str
@@ -71,6 +74,7 @@ class Step(NamedTuple):
     enter: Callable[[Sequence, Callable], list] | None
     inner: frozenset[str]
     consts: tuple
+    shared: tuple[list[bool], list[bool]]
 
 
 class Site(NamedTuple):
@@ -212,19 +216,29 @@ def _walk(jaxpr, consts, inputs, rule, around: str) -> list:
     values = dict(zip(jaxpr.constvars, consts, strict=True))
     values.update(zip(jaxpr.invars, inputs, strict=True))
     read = lambda atom: atom.val if isinstance(atom, jex.Literal) else values[atom]
+    uses = _uses(jaxpr)
     for equation in jaxpr.eqns:
-        outs = rule(_step(equation, around), [read(atom) for atom in equation.invars])
+        step = _step(equation, around, uses)
+        outs = rule(step, [read(atom) for atom in equation.invars])
         values.update(zip(equation.outvars, outs, strict=True))
     return [read(atom) for atom in jaxpr.outvars]
 
 
-def _step(equation, around: str) -> Step:
+def _uses(jaxpr) -> Counter:
+    """How often every variable is read."""
+    atoms = [*(a for equation in jaxpr.eqns for a in equation.invars), *jaxpr.outvars]
+    return Counter(atom for atom in atoms if not isinstance(atom, jex.Literal))
+
+
+def _step(equation, around: str, uses: Counter) -> Step:
     place = _place(equation.source_info) or around
     enter: Callable | None = None
-    inner, consts = frozenset(), ()
+    inner, consts, inside = frozenset(), (), []
     if equation.primitive.name in _CALLS:
         jaxpr, consts = _body(equation)
         inner = frozenset(_primitives(jaxpr))
+        within = _uses(jaxpr)
+        inside = [within[var] > 1 for var in jaxpr.invars]
         enter = lambda arguments, rule: _walk(jaxpr, consts, arguments, rule, place)
     out = equation.outvars[0].aval
     return Step(
@@ -238,6 +252,7 @@ def _step(equation, around: str) -> Step:
         enter,
         inner,
         tuple(consts),
+        ([uses[var] > 1 for var in equation.outvars], inside),
     )
 
 

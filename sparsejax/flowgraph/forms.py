@@ -119,7 +119,7 @@ class Nodes:
 
     def add(self, op, args=(), coefs=(), const=0.0, key=("", "")) -> int:
         """The node that computes this, new or not."""
-        what = (op, args, coefs, const)
+        what = (op, args, coefs, const + 0.0)  # no negative zero
         node = self._known.get(what)
         if node is None:
             if len(self.rows) >= self.limit:

@@ -335,6 +335,25 @@ def build(nodes: Sequence[tuple], like: Graph | None = None, **fields: Any) -> G
     return Graph(**fields) if like is None else dataclasses.replace(like, **fields)
 
 
+def function(nodes: Sequence[tuple], output: int) -> Graph:
+    """An operation of one operand, as a graph for `Graph.functions`.
+
+    Args:
+        nodes: as in `build`; the first is the operand.
+        output: the node of the result.
+    """
+    return build(
+        nodes,
+        inputs=np.arange(1),
+        outputs=np.array([output]),
+        output_names=("y",),
+        shape=(1,),
+        input_names=("x",),
+        low=np.full(1, -np.inf),
+        high=np.full(1, np.inf),
+    ).live()
+
+
 def nodes(graph: Graph) -> list[tuple]:
     """The inverse of `build`."""
     spans = zip(graph.starts[:-1].tolist(), graph.starts[1:].tolist(), strict=True)

@@ -22,6 +22,7 @@ from jaxtyping import ArrayLike
 from scipy import sparse
 
 from sparsejax import interpret
+from sparsejax.flowgraph import boxes as boxes_
 from sparsejax.flowgraph import evaluate, graph
 from sparsejax.flowgraph import forms as forms_
 from sparsejax.flowgraph.forms import Forms, Nodes
@@ -32,7 +33,7 @@ from sparsejax.flowgraph.rules import RULES, Rule
 # Calls by these names become one node each where all that is inside works element by
 # element on one array: the activations of `jax.nn` as people know them.
 BOXES = frozenset(
-    "relu6 elu selu celu leaky_relu softplus silu swish gelu hard_tanh hard_sigmoid "
+    "relu6 elu selu celu leaky_relu softplus silu swish hard_tanh hard_sigmoid "
     "hard_silu hard_swish log_sigmoid soft_sign squareplus mish sparse_plus "
     "sparse_sigmoid".split()
 )
@@ -138,6 +139,13 @@ class Tracer:
         """Run one primitive."""
         if not any(isinstance(argument, Forms) for argument in arguments):
             return step.run(*arguments)
+        results, inside = step.shared
+        self._settle(step, arguments, inside)
+        outs = self._run(step, arguments)
+        self._settle(step, outs, results)
+        return outs
+
+    def _run(self, step, arguments) -> list:
         if step.name == "name":
             return [self._name(step, arguments[0])]
         if step.enter:
@@ -235,6 +243,10 @@ class Tracer:
 
     def finished(self) -> list[tuple]:
         """All nodes, with keys as text, none twice."""
+        for node, op, operand in boxes_.recognise(self.nodes.rows, self.function):
+            *_, (layer, unit) = self.nodes.rows[node]
+            self._renamed.setdefault(layer, layer.replace("mul", op))
+            self.nodes.rows[node] = op, (operand,), (1.0,), 0.0, (layer, unit)
         seen: Counter[str] = Counter()
         nodes = []
         for op, args, coefs, const, (layer, unit) in self.nodes.rows:
@@ -247,6 +259,14 @@ class Tracer:
                 key = f"{key}#{seen[key]}"
             nodes.append((op, args, coefs, const, key))
         return nodes
+
+    def _settle(self, step, arrays, shared: list[bool]) -> None:
+        """Make nodes of sums that are read more than once."""
+        for array, twice in zip(arrays, shared, strict=False):
+            if twice and isinstance(array, Forms):
+                layer = self.layer("sum")
+                if (array.terms + (array.const != 0) > 1).any():
+                    self._at(step, self.nodes.of, array, layer)
 
     def _name(self, step, x: Forms) -> Forms:
         """A named activation: its elements become nodes of that name."""
@@ -268,19 +288,10 @@ class Tracer:
         values[at] = scalar
         (out,) = step.enter(values, inside.scalar_rule)
         nodes = inside.outputs(inside.forms(out))
-        body = graph.build(
-            inside.finished(),
-            inputs=np.arange(1),
-            outputs=nodes,
-            output_names=("y",),
-            shape=(1,),
-            input_names=("x",),
-            low=np.full(1, -np.inf),
-            high=np.full(1, np.inf),
-        ).live()
+        body = graph.function(inside.finished(), int(nodes[0]))
         if len(body) == 2 and body.ops[1] in OPS:  # one operation that has a name
             return self.apply(step, body.ops[1], [arguments[at]])
-        name = self._function(step.label, body)
+        name = self.function(step.label, body)
         layer = self.layer(name)
         single = lambda x: evaluate.in_numpy(body, x[:, None])[:, body.outputs[0]]
         return self._at(step, self.nodes.apply, name, single, [arguments[at]], layer)
@@ -293,7 +304,7 @@ class Tracer:
             return step.enter(arguments, self.scalar_rule)
         return self.rule(step._replace(shape=()), arguments)
 
-    def _function(self, label: str, body: Graph) -> str:
+    def function(self, label: str, body: Graph) -> str:
         """The name of an operation: the same for the same body."""
         same = lambda a, b: graph.nodes(a) == graph.nodes(b)
         for number in range(1, len(self.functions) + 2):
