@@ -1,7 +1,6 @@
 """What a lottery-ticket run does: its config, and the plan that follows from it."""
 
 import dataclasses
-import inspect
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -162,13 +161,6 @@ def plan(config: Config) -> Plan:
             }
             counts.append(sum(kept.values()))
     return Plan(fractions, scopes, counts)
-
-
-def help_texts() -> dict[str, str]:
-    """What every field of `Config` means, from its docstring."""
-    _, _, text = (inspect.getdoc(Config) or "").partition("Attributes:")
-    entries = re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", text, re.MULTILINE)
-    return {name: " ".join(entry.split()) for name, entry in entries}
 
 
 def epochs(config: Config) -> int:

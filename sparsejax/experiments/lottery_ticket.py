@@ -10,6 +10,7 @@ the level it was at and ends with the same arrays, bit for bit.
     <folder>/rewind.npz                the state that every round rewinds to
     <folder>/metrics.jsonl             a line for each level, variant and seed
     <folder>/fig_*.svg, index.html
+    <folder>/flowgraph/                the last ticket of the first seed as a flow graph
 """
 
 import dataclasses
@@ -27,9 +28,10 @@ import numpy as np
 import optax
 
 from sparsejax import data, lift, masks, prune, runs, train, trees
-from sparsejax.experiments import lottery_config, lottery_report
+from sparsejax.experiments import flowgraph, lottery_config, lottery_report, networks
 from sparsejax.experiments.lottery_config import Config as Config
 from sparsejax.experiments.lottery_config import plan as plan
+from sparsejax.flowgraph import TooLarge
 from sparsejax.masks import Masks
 from sparsejax.prune import Ticket
 
@@ -101,6 +103,7 @@ def run(
     weights = [read_level(folder, level) for level in range(levels)]
     shape = lab.images.shape[1:]
     lottery_report.write(folder, dataclasses.asdict(config), records, weights, shape)
+    _flow_graph(folder, data_dir, report)
     runs.finish(folder)
     return records
 
@@ -119,9 +122,24 @@ def summary(folder: Path) -> str:
     found = lottery_report.finding(runs.read_metrics(folder))
     return (
         f"{found}\n"
-        f"open {folder / 'index.html'}\n"
+        f"open {folder / 'index.html'} and {folder / 'flowgraph' / 'graph.html'}\n"
         "next: --rewind_to=100, --scope=layer or --exclude=dense_0; see --help"
     )
+
+
+def _flow_graph(folder, data_dir, report) -> None:
+    """The first seed's last ticket as a flow graph, where it is small enough."""
+    network = networks.load(folder, data_dir=data_dir)
+    try:
+        flowgraph.run(
+            flowgraph.Config(exact=False),
+            folder / "flowgraph",
+            network,
+            force=True,
+            report=lambda line: None,
+        )
+    except TooLarge as error:
+        report(f"no flow graph of the last ticket: {error}")
 
 
 class _Lab:

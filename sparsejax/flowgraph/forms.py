@@ -229,25 +229,24 @@ class Nodes:
 
     def _node(self, op: str, args: tuple[int, ...], key) -> tuple[int, float]:
         """(node, 0) or, where the operands alone tell the value, (-1, value)."""
-        if len(args) == 2 and args[0] == args[1]:
+        if len(args) == 2 and args[0] == args[-1]:
             if op in ("eq", "ge", "le", "ne", "gt", "lt"):
                 return -1, float(op in ("eq", "ge", "le"))
             if op in ("max", "min", "and", "or"):
                 return args[0], 0.0
             if op == "mul":
-                op, args = "square", args[:1]
-        if op == "select" and args[1] == args[2]:
-            return args[1], 0.0
+                return self.add("square", args[:1], (1.0,), 0.0, key), 0.0
+        if op == "select" and len(set(args[1:])) == 1:
+            return args[-1], 0.0
         return self.add(op, args, (1.0,) * len(args), 0.0, key), 0.0
 
 
 def place(nodes: np.ndarray, values: np.ndarray, shape, width: int) -> Forms:
     """An array whose elements are nodes, or numbers where the node is -1."""
     there = nodes >= 0
-    starts = np.concatenate([[0], np.cumsum(there)])
-    matrix = sparse.csr_array(
-        (np.ones(int(there.sum())), nodes[there], starts), (len(nodes), width)
-    )
+    rows = np.flatnonzero(there)
+    entries = np.ones(len(rows)), (rows, nodes[there])
+    matrix = sparse.csr_array(sparse.coo_array(entries, (len(nodes), width)))
     return Forms(tuple(shape), matrix, np.where(there, 0.0, values))
 
 

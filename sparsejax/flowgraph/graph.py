@@ -275,7 +275,7 @@ class Graph:
         return graphml.to_graphml(self)
 
     def to_networkx(self) -> Any:
-        """A `networkx.DiGraph`; networkx must be installed."""
+        """A `networkx.MultiDiGraph`; networkx must be installed."""
         from sparsejax.flowgraph.export import graphml
 
         return graphml.to_networkx(self)

@@ -3,7 +3,7 @@
 One table: what an operation is in JAX (to evaluate batches), in NumPy (to fold
 constants), in Python and C (to write source), and what it does to intervals. Whatever
 else a network computes is written in these (see `trace`), so that every export is
-complete by construction. The page's own table is in page/page.js; a test compares them.
+complete by construction. The page's own table is in page/ops.js; a test compares them.
 """
 
 import math

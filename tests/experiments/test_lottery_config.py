@@ -4,7 +4,8 @@ import dataclasses
 
 import pytest
 
-from sparsejax.experiments.lottery_config import Config, help_texts, plan
+from sparsejax.experiments.fields import help_texts
+from sparsejax.experiments.lottery_config import Config, plan
 
 MNIST = Config(dataset="mnist")
 
@@ -79,6 +80,6 @@ def test_bad_configs(change, message):
 
 
 def test_every_field_is_explained():
-    texts = help_texts()
+    texts = help_texts(Config)
     assert set(texts) == {field.name for field in dataclasses.fields(Config)}
     assert all(len(text) > 10 for text in texts.values())

@@ -1,0 +1,61 @@
+"""What launchers share: flags out of a config's fields, and one line for an error."""
+
+import dataclasses
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from absl import app, flags, logging
+
+from sparsejax.experiments import fields
+
+flags.disclaim_key_flags()  # --help shows them as the launcher's own
+
+
+def define(config: Any, choices: Mapping[str, Sequence[str]]) -> None:
+    """A flag for every field of a config, with its default and its help."""
+    texts = fields.help_texts(type(config))
+    for field in dataclasses.fields(config):
+        default, text = getattr(config, field.name), texts[field.name]
+        if field.name in choices:
+            flags.DEFINE_enum(field.name, default, list(choices[field.name]), text)
+        elif isinstance(default, bool):
+            flags.DEFINE_bool(field.name, default, text)
+        elif field.type in (float, float | None):
+            flags.DEFINE_float(field.name, default, text)
+        elif isinstance(default, tuple):
+            flags.DEFINE_list(field.name, list(map(str, default)), text)
+        else:
+            flags.DEFINE_integer(field.name, default, text)
+
+
+def read(config: type) -> dict[str, Any]:
+    """The values of these flags; lists hold words."""
+    return {f.name: getattr(flags.FLAGS, f.name) for f in dataclasses.fields(config)}
+
+
+def numbers(flag: str, words: Sequence[str]) -> tuple[int, ...]:
+    """0,1,7 or 0:5 (0 to 4) or a mixture."""
+    found: list[int] = []
+    for word in words:
+        start, colon, stop = word.partition(":")
+        try:
+            found += range(int(start), int(stop)) if colon else [int(start)]
+        except ValueError:
+            raise ValueError(f"--{flag}: {word!r} is no number nor A:B") from None
+    return tuple(found)
+
+
+def run(main: Callable[[Any], None]) -> None:
+    """Parse the flags and call `main` with them; bad input ends in one line."""
+
+    def start(argv: list[str]) -> None:
+        logging.set_verbosity(logging.WARNING)
+        try:
+            if len(argv) > 1:
+                raise ValueError(f"unknown arguments {argv[1:]}; flags begin with --")
+            main(flags.FLAGS)
+        except (ValueError, OSError) as error:
+            sys.exit(f"error: {error}")
+
+    app.run(start)

@@ -1,0 +1,212 @@
+"""A pruned network as a flow graph: counts, ranges, drawings, pages and source.
+
+Reproduces the figures of Böhm, Kirk, Gavenčiak, "Sparsity and interpretability?"
+(2020), and adds what an exact graph allows: proofs, programs, and a page in which the
+network runs.
+
+    <folder>/index.html          what was found, and links to all the rest
+    <folder>/graph.html          the graph, to explore; #out=output_3 shows one output;
+                                 where it is too large, a page for each output instead
+    <folder>/graph.json, .dot, .graphml, predict.py, predict.c, kernels.npz
+    <folder>/metrics.jsonl       a line for each output
+"""
+
+import dataclasses
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sparsejax import flowgraph, runs
+from sparsejax.experiments import flowgraph_report
+from sparsejax.experiments.networks import Network
+from sparsejax.flowgraph import Graph, TooLarge
+
+STABLE = ("off", "passthrough", "merge-if-smaller", "merge-all")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What to make of a network.
+
+    Attributes:
+        seed: which network of the run; by default the first.
+        level: which level of the run; by default the last.
+        samples: test inputs shown on the pages.
+        simplify: what to do, before anything else, with units that are linear over the
+            whole domain: "no" (keep the graph as traced), "off" (only fold what never
+            changes), "passthrough" (show them as linear), "merge-if-smaller" or
+            "merge-all" (multiply them out).
+        exact: find the exact range of every output too, by integer programming.
+        time_limit: seconds for each end of an exact range.
+    """
+
+    seed: int | None = None
+    level: int | None = None
+    samples: int = 6
+    simplify: str = "no"
+    exact: bool = True
+    time_limit: float = 10.0
+
+
+CHOICES = {"simplify": ("no", *STABLE)}
+
+
+def run(
+    config: Config,
+    folder: Path,
+    network: Network,
+    *,
+    force: bool = False,
+    report: Callable[[str], Any] = print,
+) -> list[dict[str, Any]]:
+    """Make, or go on making, everything about one network.
+
+    Args:
+        config: what to make.
+        folder: where.
+        network: from `networks.load`.
+        force: remove an earlier run of this config first.
+        report: called with lines of progress.
+
+    Returns:
+        The records of `metrics.jsonl`.
+
+    Raises:
+        ValueError: for bad input, and for a network that is too large to be drawn.
+    """
+    if config.simplify not in CHOICES["simplify"]:
+        raise ValueError(
+            f"unknown simplify {config.simplify!r}; there are {CHOICES['simplify']}"
+        )
+    if config.samples < 1:
+        raise ValueError(f"samples must be positive, got {config.samples}")
+    if force and (folder / "config.json").exists():
+        shutil.rmtree(folder)
+    graph = traced(network, config.simplify)
+    if runs.start(folder, config, {"network": network.title}):
+        report(f"{folder} is complete; --force runs it again")
+        return runs.read_metrics(folder)
+    report(f"{graph}")
+    _write_files(graph, network, folder, report)
+    records = _measured(config, graph, network, folder, report)
+    exact = flowgraph_report.exact_bounds(graph, records)
+    chosen = examples(network, config.samples)
+    _write_pages(graph, network, folder, exact, chosen, report)
+    flowgraph_report.write(folder, graph, network, records, chosen)
+    runs.finish(folder)
+    return records
+
+
+def traced(network: Network, simplify: str = "no") -> Graph:
+    """The graph of a network."""
+    shape = network.x.shape[1:]
+    image = network.image
+    if image is not None and image[-1] == 1:
+        image = image[:2]
+    example = np.zeros(shape, np.float32)
+    graph = flowgraph.trace(network.fn, example, domain=network.domain, image=image)
+    return graph if simplify == "no" else graph.simplify(simplify)
+
+
+def examples(network: Network, count: int) -> np.ndarray:
+    """Positions of test inputs: the first of each label in turn."""
+    order = np.argsort(network.y, kind="stable")
+    labels = network.y[order]
+    turn = np.arange(len(order)) - np.searchsorted(labels, labels)
+    return order[np.lexsort((labels, turn))][:count]
+
+
+def summary(folder: Path) -> str:
+    """Three lines on a finished run."""
+    records = runs.read_metrics(folder)
+    largest = max(records, key=lambda r: r["vertices"])
+    constant = [r["output"] for r in records if r["constant"]]
+    return (
+        f"largest graph of one output: {largest['output']}, {largest['vertices']} "
+        f"vertices; constant outputs: {', '.join(constant) or 'none'}\n"
+        f"open {folder / 'index.html'}\n"
+        "next: --simplify=passthrough, another --seed or --level; see --help"
+    )
+
+
+def _write_files(graph: Graph, network: Network, folder: Path, report) -> None:
+    formats = {
+        "graph.json": graph.to_json,
+        "graph.graphml": graph.to_graphml,
+        "graph.dot": graph.to_dot,
+        "predict.py": graph.to_python,
+        "predict.c": graph.to_c,
+    }
+    for name, make in formats.items():
+        try:
+            runs.write_text(folder / name, make())
+        except TooLarge as error:
+            report(f"no {name}: {error}")
+    kernels = flowgraph.kernels(network.params, network.mask)
+    flowgraph.write_kernels(folder / "kernels.npz", kernels)
+
+
+def _write_pages(graph, network, folder, exact, chosen, report) -> None:
+    """One page of all outputs or, where that is too large, one of each."""
+    common = {
+        "samples": network.x[chosen],
+        "labels": network.y[chosen],
+        "data": network.x,
+    }
+    try:
+        title = f"Flow graph: {network.title}"
+        options = {**common, "fn": network.fn, "exact": exact, "title": title}
+        graph.save_html(folder / "graph.html", **options)
+        return
+    except TooLarge as error:
+        report(f"a page for each output: {error}")
+    for i, name in enumerate(graph.output_names):
+        one, title = lambda x, i=i: network.fn(x)[i], f"{name}: {network.title}"
+        options = {**common, "fn": one, "title": title}
+        graph.subgraph(i).save_html(folder / f"{name}.html", **options)
+
+
+def _measured(config, graph, network, folder, report) -> list[dict[str, Any]]:
+    """The records, those that are there already first."""
+    names = list(graph.output_names)
+    try:
+        records = runs.read_metrics(folder)
+    except runs.DamagedFile as error:
+        report(f"damaged: {error}; measuring again")
+        records = []
+    records = [r for r, name in zip(records, names) if r.get("output") == name]
+    interval = graph.bounds("interval")
+    values = np.asarray(graph(network.x))
+    flags = {flag.key: flag.proof for flag in graph.flags(network.x)
+             if flag.kind == "constant output"}  # fmt: skip
+    began = time.perf_counter()
+    for i in range(len(records), len(names)):
+        part, node = graph.subgraph(i), int(graph.outputs[i])
+        vertices, edges = part.count("published")
+        record = {
+            "output": names[i],
+            "vertices": vertices,
+            "edges": edges,
+            "nodes": len(part),
+            "inputs": len(part.inputs),
+            "constant": flags.get(names[i], flags.get(graph.keys[node])),
+            "interval": [float(interval.low[node]), float(interval.high[node])],
+            "observed": [float(values[:, i].min()), float(values[:, i].max())],
+        }
+        if config.exact:
+            found = graph.bounds("exact", nodes=[node], time_limit=config.time_limit)
+            record["exact"] = [float(found.low[0]), float(found.high[0])]
+            record["gap"] = found.gap[0].tolist()
+            record["witness"] = [found.witness_low[0].tolist(),
+                                 found.witness_high[0].tolist()]  # fmt: skip
+        records.append(record)
+        runs.write_metrics(folder, records)
+        spent = time.perf_counter() - began
+        report(
+            f"{names[i]:12} {vertices:5d} vertices, {edges:5d} edges  {spent:4.0f} s"
+        )
+    return records

@@ -1,0 +1,183 @@
+"""The summary page of a flow-graph run."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sparsejax import pages, runs
+from sparsejax.experiments.networks import Network
+from sparsejax.flowgraph import Bounds, Graph
+
+_SOURCE_LIMIT = 100_000  # characters of source that a page shows
+_DRAWN_LIMIT = 80  # boxes of a drawing that can still be read
+
+
+def write(
+    folder: Path,
+    graph: Graph,
+    network: Network,
+    records: Sequence[Mapping[str, Any]],
+    chosen: np.ndarray,
+) -> None:
+    """Write `index.html`, and `drawing_*.svg` of one output for some inputs.
+
+    Args:
+        folder: the run's.
+        graph: the whole graph.
+        network: what it is of.
+        records: the lines of `metrics.jsonl`.
+        chosen: positions of the test inputs to draw.
+    """
+    error = graph.check(network.fn, network.x)
+    predicted = np.asarray(graph(network.x)).argmax(axis=1)
+    vertices, edges = graph.count("published")
+    weights = sum(int(np.count_nonzero(leaf)) for leaf in _kernels(network))
+    accuracy = float((predicted == network.y).mean())
+    flags = graph.flags(network.x)
+    ignored = sum(flag.kind == "ignored input" for flag in flags)
+    dead = [flag for flag in flags if flag.kind in ("dead unit", "constant unit")]
+    html = pages.page(
+        f"Flow graph: {network.title}",
+        pages.facts(
+            [
+                ("weights", weights, f"{accuracy:.2%} of the test inputs are right"),
+                ("vertices", vertices, f"and {edges:,} edges, as published counts go"),
+                ("inputs read", len(graph.inputs), f"{ignored:,} are ignored"),
+                ("idle units", len(dead), "proved or observed; see the graph"),
+                ("largest error", f"{error:.1e}", f"on {len(network.x):,} test inputs"),
+            ]
+        ),
+        pages.section(
+            "Explore",
+            _links(graph, folder),
+            note="Each page runs the network itself: draw an input, remove a node, "
+            "change a weight.",
+        ),
+        *_drawings(folder, graph, network, records, chosen),
+        pages.section(
+            "Outputs",
+            pages.table(_rows(folder, records), _HEADER, caption=_CAPTION),
+        ),
+        *_source(graph),
+        lead=_finding(graph, records, weights, accuracy),
+        footer=f"Made by sparsejax. The graph and the JAX function differ by at most "
+        f"{error:.1e} on {len(network.x):,} test inputs. graph.json holds all of it.",
+    )
+    runs.write_text(folder / "index.html", html)
+
+
+def exact_bounds(graph: Graph, records: Sequence[Mapping[str, Any]]) -> Bounds | None:
+    """The exact ranges among the records."""
+    if not all("exact" in record for record in records):
+        return None
+    ends = np.array([record["exact"] for record in records], np.float64)
+    gaps = np.array([record["gap"] for record in records], np.float64)
+    return Bounds(graph.outputs, ends[:, 0], ends[:, 1], gaps)
+
+
+_HEADER = (
+    "output", "vertices", "edges", "inputs read", "interval", "exact", "test set",
+    "constant",
+)  # fmt: skip
+_CAPTION = (
+    "Ranges of each output: by intervals over the domain, exactly over the domain (by "
+    "integer programming), and over the test set."
+)
+
+
+def _kernels(network: Network) -> list[np.ndarray]:
+    """The kept weights of every leaf that is pruned."""
+    found = [np.asarray(leaf) for leaf in _leaves(network.mask)]
+    return [leaf for leaf in found if leaf.ndim]
+
+
+def _leaves(tree) -> list[Any]:
+    if isinstance(tree, Mapping):
+        return [leaf for value in tree.values() for leaf in _leaves(value)]
+    return [tree]
+
+
+def _links(graph: Graph, folder: Path) -> pages.Html:
+    """Links to the page of the whole graph and of every output."""
+    links = [_link(folder, name, name) for name in graph.output_names]
+    if (folder / "graph.html").exists():
+        links.insert(0, pages.tag("a", "all outputs", href="graph.html#out=all"))
+    apart = [part for link in links for part in (" · ", link)]
+    return pages.tag("p", *apart[1:])
+
+
+def _link(folder: Path, name: str, text: str) -> pages.Html:
+    whole = (folder / "graph.html").exists()
+    address = f"graph.html#out={name}" if whole else f"{name}.html"
+    return pages.tag("a", text, href=address)
+
+
+def _rows(folder: Path, records) -> list[list[Any]]:
+    ends = lambda pair: f"{pair[0]:.2f} to {pair[1]:.2f}".replace("-", "−")
+    rows = []
+    for record in records:
+        name, exact = record["output"], None
+        if "exact" in record:
+            exact = ends(record["exact"]) + (
+                " (not proved)" if any(record["gap"]) else ""
+            )
+        rows.append([
+            _link(folder, name, name),
+            record["vertices"], record["edges"], record["inputs"],
+            ends(record["interval"]), exact, ends(record["observed"]),
+            record["constant"],
+        ])  # fmt: skip
+    return rows
+
+
+def _drawings(folder, graph, network, records, chosen) -> list[pages.Html]:
+    """The smallest graph of an output that varies, for each of the chosen inputs."""
+    sizes = {i: r["nodes"] - r["inputs"] for i, r in enumerate(records)
+             if not r["constant"]}  # fmt: skip
+    if not sizes or graph.image is None:
+        return []
+    output = min(sizes, key=sizes.__getitem__)
+    part = graph.subgraph(output).at("neuron")
+    if len(part) - len(part.inputs) > _DRAWN_LIMIT:
+        return []
+    name, figures = records[output]["output"], []
+    for i, position in enumerate(chosen.tolist()):
+        svg = part.to_svg(network.x[position])
+        runs.write_text(folder / f"drawing_{i}.svg", svg)
+        text = f"{name} for a test image of class {network.y[position]}"
+        figures.append(pages.figure_svg(svg, text, text))
+    note = (
+        "Beside every filter: the filter times the image. Green lines carry positive "
+        "values, red ones negative; thickness is the size of the value."
+    )
+    title = f"How {name} is computed"
+    return [pages.section(title, *figures, note=note)]
+
+
+def _source(graph: Graph) -> list[pages.Html]:
+    """The network as a program."""
+    source = graph.to_python()
+    if len(source) > _SOURCE_LIMIT:
+        return []
+    return [
+        pages.section(
+            "The network as a program",
+            pages.tag(
+                "details",
+                pages.tag("summary", "predict.py, which needs nothing but Python"),
+                pages.tag("pre", source),
+            ),
+            note="predict.c is the same in C99.",
+        )
+    ]
+
+
+def _finding(graph, records, weights, accuracy) -> str:
+    constant = [r["output"] for r in records if r["constant"]]
+    tail = f" {', '.join(constant)} never changes." if constant else ""
+    return (
+        f"{weights:,} weights, {accuracy:.1%} right: every one of the "
+        f"{len(graph):,} steps of the computation is on these pages.{tail}"
+    )

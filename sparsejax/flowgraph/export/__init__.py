@@ -1,0 +1,1 @@
+"""What a graph can be written as: JSON, source, drawings, a page."""

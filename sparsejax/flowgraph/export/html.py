@@ -1,0 +1,343 @@
+"""A graph as one interactive HTML file: offline, and it evaluates the network itself.
+
+The page is made of the scripts in `flowgraph/page`, joined in the order of `SCRIPTS`:
+each is one constant that those after it use. ops to formats are functions without a
+page; source, state and scene say what is shown; the others show it. The whole graph is
+in it, so that its JSON button gives what `Graph.to_json` gives, whatever is shown.
+"""
+
+import functools
+import hashlib
+import math
+import re
+from base64 import b64encode
+from collections.abc import Callable, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import ArrayLike
+
+from sparsejax import pages, runs
+from sparsejax.flowgraph.export import json
+from sparsejax.flowgraph.graph import Graph, TooLarge
+
+SCRIPTS = tuple(
+    "ops engine views layout pictures formats source state scene boxes pane panel "
+    "inputs outputs controls notes page".split()
+)
+MOST_EDGES = 30_000  # apart from those inside pictures: more cannot be looked at
+BINS = 16  # of a histogram
+LISTED = 60  # flags of one kind by name; of the others their number
+RANDOM = 256  # inputs for the comparison where none are given
+
+
+def save_html(graph: Graph, path: str | Path, **options: Any) -> None:
+    """Write the page; `options` are those of `html`."""
+    runs.write_text(Path(path), html(graph, **options))
+
+
+def html(
+    graph: Graph,
+    *,
+    samples: ArrayLike | None = None,
+    labels: Sequence[int | str] | ArrayLike | None = None,
+    fn: Callable | None = None,
+    data: ArrayLike | None = None,
+    exact: Any = None,
+    other: Graph | None = None,
+    title: str = "Flow graph",
+    lead: str | None = None,
+    footer: str | None = None,
+) -> str:
+    """The page's text.
+
+    Args:
+        graph: what to show, as `trace` returned it.
+        samples: inputs to choose from, shape `(k, *graph.shape)`.
+        labels: their k true labels.
+        fn: the function of one input that the graph was traced from; the page states
+            the largest difference over `samples` and `data`.
+        data: inputs to observe every node on, shape `(n, *graph.shape)`.
+        exact: what `graph.bounds("exact")` returned.
+        other: a second graph of the same inputs and outputs, shown beside the first.
+        title: of the page.
+        lead: a sentence under the title.
+        footer: how the network was made, for instance.
+
+    Raises:
+        ValueError: if an argument does not fit the graph, or the graph is too large.
+    """
+    inputs = _batch(graph, samples, "samples")
+    observed = None if data is None else _batch(graph, data, "data")
+    if observed is not None and not len(observed):
+        raise ValueError("data has no input")
+    named = None if labels is None else [str(label) for label in np.asarray(labels)]
+    if named is not None and len(named) != len(inputs):
+        raise ValueError(f"{len(inputs)} samples have {len(named)} labels")
+    _check_size(graph)
+    graphs = [_pack(graph, inputs, observed, exact, "A" if other is not None else None)]
+    if other is not None:
+        _check_other(graph, other)
+        graphs.append(_pack(other, inputs, observed, None, "B"))
+    notes = [
+        footer,
+        _comparison(graph, fn, inputs, observed),
+        _contents(graph),
+        pages.tag("span", id="certificate"),
+    ]
+    return pages.page(
+        title,
+        pages.slot("flow"),
+        lead=lead,
+        footer=pages.join(
+            *(pages.tag("p", note) for note in notes if note is not None)
+        ),
+        data={"graphs": graphs, "samples": _samples(inputs), "labels": named},
+        script="\n".join(_lean(f"{name}.js") for name in SCRIPTS),
+        style=_lean("page.css"),
+    )
+
+
+# ---- What the page embeds
+
+
+def _pack(graph: Graph, inputs, observed, exact, name) -> dict[str, Any]:
+    """A graph and all that is known about it."""
+    expected = np.asarray(graph(inputs), np.float32) if len(inputs) else []
+    return {
+        "name": name,
+        "graph": _short(json.to_dict(graph)),
+        "ranges": {
+            "interval": _ends(graph.bounds("interval")),
+            "exact": None if exact is None else _exact(exact),
+            "observed": None if observed is None else _observed(graph, observed),
+        },
+        "flags": _flags(graph, observed),
+        "expected": expected,
+    }
+
+
+def _short(whole: dict[str, Any]) -> dict[str, Any]:
+    """Without what repeats: names that count, and keys that are names of inputs."""
+    names, inputs, nodes = whole["input_names"], whole["inputs"], whole["nodes"]
+    keys, kind = nodes["keys"], whole["dtype"]
+    if inputs and keys[: len(inputs)] == [names[i] for i in inputs]:
+        keys = keys[len(inputs) :]
+    shapes = [whole["shape"], whole["image"] or [], (whole["image"] or [])[:2]]
+    patterns = (_pattern(names, shape) for shape in shapes)
+    return {
+        **whole,
+        "input_names": next(filter(None, patterns), names),
+        "nodes": {
+            "op": _binary(nodes["op"]),
+            "degree": _binary(nodes["degree"]),
+            "args": _binary(nodes["args"]),
+            "coefs": _binary(nodes["coefs"], kind),
+            "consts": _binary(nodes["consts"], kind),
+            "keys": keys,
+        },
+        "functions": {key: _short(body) for key, body in whole["functions"].items()},
+    }
+
+
+def _binary(values: Any, kind: str | None = None) -> dict[str, str]:
+    """Numbers as bytes in base64: half as long as their decimals."""
+    if kind is None:
+        kind = np.min_scalar_type(max(values, default=0)).name
+    array = np.asarray(values, np.dtype(kind).newbyteorder("<"))
+    return {kind: b64encode(array.tobytes()).decode("ascii")}
+
+
+def _pattern(names: list[str], shape: Sequence[int]) -> dict[str, Any] | None:
+    """{"pattern": [before, shape, after]} where names count through a shape."""
+    first = ",".join("0" for _ in shape)
+    if len(names) < 2 or len(names) != np.prod(shape) or first not in names[0]:
+        return None
+    before, _, after = names[0].partition(first)
+    for name, at in zip(names, np.ndindex(*shape), strict=True):
+        if name != f"{before}{','.join(map(str, at))}{after}":
+            return None
+    return {"pattern": [before, list(shape), after]}
+
+
+def _samples(inputs: np.ndarray) -> list[Any]:
+    """Base64 where all numbers are k / 255: the same in 1/8 of the length."""
+    flat = inputs.reshape(len(inputs), math.prod(inputs.shape[1:]))
+    bytes_ = np.clip(np.round(flat * 255), 0, 255).astype(np.uint8)
+    if (bytes_.astype(np.float32) / np.float32(255) == flat).all():
+        return [b64encode(row.tobytes()).decode("ascii") for row in bytes_]
+    return list(flat)
+
+
+def _ends(bounds: Any) -> dict[str, Any]:
+    """Ends as float32, rounded outward, so that they stay bounds."""
+    return {
+        "low": _binary(_outward(bounds.low, -np.inf), "float32"),
+        "high": _binary(_outward(bounds.high, np.inf), "float32"),
+    }
+
+
+def _outward(ends: np.ndarray, side: float) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        near = ends.astype(np.float32)
+    short = near < ends if side > 0 else near > ends
+    return np.where(short, np.nextafter(near, np.float32(side)), near)
+
+
+def _exact(bounds: Any) -> dict[str, Any]:
+    none = np.zeros((len(bounds.nodes), 2))
+    gap = none if bounds.gap is None else np.asarray(bounds.gap)
+    return {
+        "nodes": np.asarray(bounds.nodes).tolist(),
+        "gap": gap.max(axis=1).astype(np.float32),
+        **_ends(bounds),
+    }
+
+
+def _observed(graph: Graph, data: np.ndarray) -> dict[str, Any]:
+    """Least and most of every node, and a histogram between of those that compute.
+
+    A bar is one digit, 0-9a-z.
+    """
+    values = np.asarray(graph.evaluate(data))
+    low, high = values.min(axis=0), values.max(axis=0)
+    place = (values - low) / np.where(high > low, high - low, 1) * BINS
+    bins = np.minimum(place.astype(int), BINS - 1)
+    digits = "0123456789abcdefghijklmnopqrstuvwxyz"
+    bars = []
+    for column in bins.T[len(graph.inputs) :]:
+        counts = np.bincount(column, minlength=BINS)
+        # Rounded up: a bin that holds something is seen.
+        heights = np.ceil(counts / counts.max() * (len(digits) - 1)).astype(int)
+        bars.append("".join(digits[h] for h in heights))
+    return {
+        "count": len(data),
+        "low": _binary(low, "float32"),
+        "high": _binary(high, "float32"),
+        "bars": "".join(bars),
+    }
+
+
+def _flags(graph: Graph, observed: np.ndarray | None) -> list[dict[str, Any]]:
+    """Flags of a kind and a proof together."""
+    groups: dict[tuple[str, str], list] = {}
+    for flag in graph.flags(observed):
+        groups.setdefault((flag.kind, flag.proof), []).append([flag.key, flag.detail])
+    return [
+        {
+            "kind": kind,
+            "proof": proof,
+            "count": len(items),
+            "items": items[:LISTED],
+            "total": len(graph.low) if kind == "ignored input" else None,
+        }
+        for (kind, proof), items in groups.items()
+    ]
+
+
+# ---- What the footer says
+
+
+def _comparison(graph: Graph, fn, inputs, observed) -> str:
+    if fn is None:
+        return "The graph was not compared with a JAX function."
+    batches = [
+        batch for batch in (inputs, observed) if batch is not None and len(batch)
+    ]
+    where = "of the page's samples and data"
+    if not batches:
+        low, high = graph.low.reshape(graph.shape), graph.high.reshape(graph.shape)
+        rng = np.random.default_rng(0)
+        batches = [rng.uniform(low, high, (RANDOM, *graph.shape)).astype(np.float32)]
+        where = "drawn at random from the domain"
+    error = max(graph.check(fn, batch) for batch in batches)
+    count = sum(map(len, batches))
+    return (
+        f"Largest difference between the graph and the JAX function: {error:.2g}, over "
+        f"{count:,} input{'s' if count > 1 else ''} {where}."
+    )
+
+
+def _contents(graph: Graph) -> pages.Html:
+    digest = hashlib.sha256(graph.to_json().encode()).hexdigest()
+    return pages.join(
+        f"The full graph has {graph.num_vertices:,} vertices and {graph.num_edges:,} "
+        f"edges at level {graph.level!r}; the JSON button saves it whole, SHA-256 ",
+        pages.tag("code", digest),
+        ". One file, no network: made with sparsejax.",
+    )
+
+
+# ---- Checks
+
+
+def _batch(graph: Graph, x: ArrayLike | None, name: str) -> np.ndarray:
+    if x is None:
+        return np.zeros((0, *graph.shape), np.float32)
+    array = np.asarray(x, np.float32)
+    if array.ndim != len(graph.shape) + 1 or array.shape[1:] != graph.shape:
+        expected = ", ".join(map(str, ("k", *graph.shape)))
+        raise ValueError(f"{name} have shape {array.shape}, expected ({expected})")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} hold numbers that are not finite")
+    return array
+
+
+def _check_size(graph: Graph) -> None:
+    edges = graph.num_edges
+    if graph.image is not None:
+        edges -= sum(_pictured(graph))
+    if edges > MOST_EDGES:
+        raise TooLarge(
+            f"the graph has {edges:,} edges to draw, a page holds {MOST_EDGES:,}; save "
+            "a part of it such as graph.subgraph(0), or prune the network further"
+        )
+
+
+def _pictured(graph: Graph) -> list[int]:
+    """Edges of the affine nodes that read inputs alone: the page draws pictures."""
+    used = len(graph.inputs)
+    return [
+        len(args)
+        for i, op in enumerate(graph.ops)
+        if op == "affine" and (args := graph.operands(i)[0]).max(initial=-1) < used
+    ]
+
+
+def _check_other(graph: Graph, other: Graph) -> None:
+    for field in ("shape", "image", "output_names", "level"):
+        mine, theirs = getattr(graph, field), getattr(other, field)
+        if mine != theirs:
+            raise ValueError(
+                f"the two graphs differ in {field}: {mine!r} and {theirs!r}; side by "
+                "side they need the same inputs and outputs"
+            )
+    _check_size(other)
+
+
+@functools.cache
+def _lean(name: str) -> str:
+    """A file of the page without comments and most spaces: a quarter shorter."""
+    text = resources.files("sparsejax.flowgraph.page").joinpath(name).read_text("utf-8")
+    text = re.sub(r"(?s)/\*.*?\*/", "", text)
+    lines = (line.strip() for line in text.splitlines())
+    kept = (line for line in lines if line and not line.startswith("//"))
+    return "\n".join(map(_tight if name.endswith(".js") else _tight_rule, kept))
+
+
+def _tight(line: str) -> str:
+    """A line of script without spaces beside punctuation, but for those in strings."""
+    if "`" in line or re.search(r"[^*/]/[^/ ]", line):  # templates, patterns
+        return line
+    parts = re.split(r'("(?:\\.|[^"\\])*")', re.sub(r"\s// .*", "", line))
+    parts[::2] = [
+        re.sub(r" ?([=<>?:;,(){}&|*]+) ?", r"\1", part) for part in parts[::2]
+    ]
+    return "".join(parts).strip()
+
+
+def _tight_rule(line: str) -> str:
+    """A line of style without the spaces that mean nothing."""
+    return re.sub(r" ?([{};,]) ?|(?<=[a-z]:) (?=\S)", r"\1", line)

@@ -1,0 +1,185 @@
+// Boxes and lines of a scene as SVG elements.
+const boxes = (() => {
+  const PICTURE = 56; // side of a weight picture
+  const PAD = 5;
+
+  const pen = document.createElement("canvas").getContext("2d");
+  const textWidth = (text, font) => {
+    pen.font = font;
+    return pen.measureText(text).width;
+  };
+  const SMALL = "12px system-ui, sans-serif", BOLD = "600 13px system-ui, sans-serif";
+  const short = (text, most = 22) =>
+    text.length <= most ? text : `${text.slice(0, most - 9)}…${text.slice(-8)}`;
+  const two = (value) => { // two decimals, as in the figures of 2020
+    const text = Math.abs(value) >= 1e5 ? sj.format(value) : value.toFixed(2);
+    return `[${(/^-?0\.00$/.test(text) ? "0.00" : text).replace("-", "−")}]`;
+  };
+  const sign = (value) => (value > 0 ? "plus" : value < 0 ? "minus" : "zero");
+
+  const verb = (scene, box) => { // what a box does, in a word
+    if (box.term >= 0) return `× ${sj.format(scene.changes.coefs[box.term])}`;
+    if (box.op === "input" || box.op === "output") return "";
+    return box.op === "affine" ? "Σ" : box.op;
+  };
+
+  const title = (box) => short(box.output && box.op !== "output" ? box.output : box.key);
+
+  const sizes = (scene) =>
+    scene.shown.boxes.map((box, i) => {
+      const words = textWidth(`${verb(scene, box)}  `, SMALL);
+      const label = textWidth(title(box), SMALL);
+      // Room for a sign and two digits: values change, places should not.
+      const numbers = Math.max(...[two(scene.numbers[i]), box.picture ? "[−8.88]"
+        : "[−88.88]"].map((text) => textWidth(text, BOLD)));
+      if (box.picture) {
+        const inner = Math.max(2 * PICTURE + PAD, label + numbers + 8);
+        const height = PICTURE + 2 * PAD + 19;
+        return { width: Math.ceil(inner / 8) * 8 + 2 * PAD, height };
+      }
+      const inner = Math.max(label, words + numbers);
+      return { width: Math.ceil(inner / 8) * 8 + 16, height: 42 };
+    });
+
+  // ---- Boxes
+
+  const supports = (graph, box) => { // positions in the input, and its edges
+    const edges = [];
+    const [from, to] = [graph.starts[box.owner], graph.starts[box.owner + 1]];
+    for (let e = from; e < to; e++) edges.push(e);
+    return { edges, positions: edges.map((e) => graph.inputs[graph.args[e]]) };
+  };
+
+  const patches = new WeakMap(); // graph -> whether its pictures are of patches
+  const areSmall = (graph) => {
+    if (!patches.has(graph)) {
+      const owners = graph.ops.map((_, i) => i).filter((i) => views.pictured(graph, i));
+      patches.set(graph, pictures.small(graph.image, owners.map((owner) =>
+        pictures.extent(graph.image, supports(graph, { owner }).positions))));
+    }
+    return patches.get(graph);
+  };
+
+  // Addresses of a box's pictures: weights, and weights times input.
+  const paint = (scene, box) => {
+    const { graph, values, changes, scales } = scene;
+    const { edges, positions } = supports(graph, box);
+    const extent = areSmall(graph) ? pictures.extent(graph.image, positions)
+      : [0, 0, ...graph.image.slice(0, 2)];
+    const weights = edges.map((e) => changes.coefs[e]);
+    const products = edges.map((e) => changes.coefs[e] * values[graph.args[e]]);
+    const make = (numbers, scale) => pictures.map(document.createElement("canvas"),
+      graph.image, positions, numbers, scale, extent).toDataURL();
+    return { weights: make(weights, scales.weights), extent,
+      products: make(products, scales.products) };
+  };
+
+  const frame = (graph, [top, left, height, width], x, y) => { // where a patch lies
+    const [rows, columns] = graph.image;
+    const unit = PICTURE / Math.max(rows, columns);
+    return sj.svg("rect", { class: "patch", x: x + left * unit, y: y + top * unit,
+      width: width * unit, height: height * unit });
+  };
+
+  const face = (scene, box, place) => {
+    const { graph } = scene;
+    const { weights, products, extent } = paint(scene, box);
+    const patch = areSmall(graph);
+    const left = -place.width / 2 + (place.width - 2 * PICTURE - PAD) / 2;
+    const top = -place.height / 2 + PAD;
+    const picture = (href, i) => sj.svg("image", { href, x: left + i * (PICTURE + PAD),
+      y: top, width: PICTURE, height: PICTURE, style: "image-rendering: pixelated" });
+    // Of a small patch the input is shown beside it, with the patch's place.
+    return [picture(weights, 0), picture(patch ? scene.input : products, 1),
+      patch && frame(graph, extent, left + PICTURE + PAD, top)].filter(Boolean);
+  };
+
+  const words = (scene, box, place, value) => {
+    const bottom = place.height / 2, left = -place.width / 2;
+    const number = (x, y, anchor) => sj.svg("text",
+      { class: `value ${sign(value)}`, x, y, "text-anchor": anchor }, two(value));
+    if (box.picture) {
+      const key = { class: "key", x: left + PAD + 1, y: bottom - 7 };
+      return [sj.svg("text", key, title(box)),
+        number(-left - PAD - 1, bottom - 7, "end")];
+    }
+    const lead = verb(scene, box);
+    const middle = { class: "key", y: -5, "text-anchor": "middle" };
+    const key = sj.svg("text", middle, title(box));
+    if (!lead) return [key, number(0, 13, "middle")];
+    return [key,
+      sj.svg("text", { class: "verb", x: left + 8, y: 13 }, lead),
+      number(-left - 8, 13, "end")];
+  };
+
+  // What is said of a box: of its node, or of the weighted sum that is a part of it.
+  const about = (notes, box) =>
+    box.node < 0 ? undefined : notes.get(box.node) ?? notes.get(box.owner);
+
+  const badge = (scene, box, place) => {
+    const text = about(scene.badges, box);
+    const x = place.width / 2 - 4, y = -place.height / 2 - 5;
+    const pin = scene.pins.has(box.key) && sj.svg("circle",
+      { class: "pin", cx: -place.width / 2, cy: -place.height / 2, r: 5 });
+    const corner = { class: "badge", x, y, "text-anchor": "end" };
+    return [pin, text && sj.svg("text", corner, text)]
+      .filter(Boolean);
+  };
+
+  const kind = (box) =>
+    box.output ? "output" : box.picture ? "picture" : box.op === "input" ? "input"
+      : box.op === "const" ? "const" : "inner";
+
+  const drawBox = (scene, i) => {
+    const box = scene.shown.boxes[i], place = scene.placed.places[i];
+    const value = scene.numbers[i];
+    const marks = [kind(box), about(scene.differs, box),
+      about(scene.badges, box) && "edited",
+      scene.selected === box.key && "selected"].filter(Boolean);
+    return sj.svg("g", {
+      class: `box ${marks.join(" ")}`, tabindex: -1, role: "button", "data-box": i,
+      "data-key": box.key, "data-value": value,
+      transform: `translate(${place.x.toFixed(1)} ${place.y.toFixed(1)})`,
+      "aria-label": `${title(box)}, ${verb(scene, box)} ${two(value)}`,
+    },
+    sj.svg("title", {}, `${box.key}: ${box.op}, value ${sj.format(value, 6)}`),
+    sj.svg("rect", { class: "shape", x: -place.width / 2, y: -place.height / 2, rx: 6,
+      width: place.width, height: place.height }),
+    box.picture ? face(scene, box, place) : [],
+    words(scene, box, place, value), badge(scene, box, place));
+  };
+
+  // ---- Lines
+
+  const shownAs = (scene, link) => link[scene.by === "weight" ? "coef" : scene.by];
+
+  const strokes = (scene) => {
+    const numbers = scene.list.map((link) => shownAs(scene, link) || 0);
+    const most = numbers.reduce((a, b) => Math.max(a, Math.abs(b)), 0) || 1;
+    return numbers.map((number) => {
+      const part = Math.abs(number) / most;
+      return { sign: sign(number), width: number ? 1 + 7 * part : 1,
+        opacity: number ? 0.4 + 0.6 * part : 0.55 };
+    });
+  };
+
+  const drawLine = (scene, link, i, stroke) => {
+    const { boxes } = scene.shown;
+    return sj.svg("path", {
+      class: `edge ${stroke.sign}`, d: scene.placed.lines[i], "data-edge": i,
+      "stroke-width": stroke.width.toFixed(2),
+      "stroke-opacity": stroke.opacity.toFixed(2),
+    }, sj.svg("title", {}, `${boxes[link.from].key} → ${boxes[link.to].key}: ` +
+      `weight ${sj.format(link.coef, 5)} × value ${sj.format(link.value, 5)} = ` +
+      sj.format(link.contribution, 5)));
+  };
+
+  const lay = (scene, list) => { // strong lines above weak ones
+    const order = [...list.keys()].sort((a, b) => list[a].width - list[b].width);
+    return order.map((i) => drawLine(scene, scene.list[i], i, list[i]));
+  };
+
+  const drawAll = (scene) => scene.shown.boxes.map((_, i) => drawBox(scene, i));
+
+  return { sizes, strokes, lay, drawAll, paint, two };
+})();

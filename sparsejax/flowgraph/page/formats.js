@@ -1,0 +1,55 @@
+// Files that the page writes: the graph as JSON, exactly as `Graph.to_json` does, and a
+// description for Graphviz.
+const formats = (() => {
+  // Python prints 1e-05 where JavaScript prints 0.00001; the digits are the same.
+  const number = (value) => {
+    const size = Math.abs(value);
+    if (Number.isInteger(value) && size < 1e15) return String(value + 0);
+    if (size >= 1e-4 && size < 1e16) {
+      return String(value) + (Number.isInteger(value) ? ".0" : "");
+    }
+    return value.toExponential().replace(/e([-+])(\d)$/, "e$10$2");
+  };
+  const text = (value) => JSON.stringify(value).replace(/[\u007f-\uffff]/g, (c) =>
+    c === "\u007f" ? c : `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
+  const json = (value) => {
+    if (value === null || typeof value === "boolean") return String(value);
+    if (typeof value === "number") return number(value);
+    if (typeof value === "string") return text(value);
+    if (Array.isArray(value)) return `[${value.map(json).join(",")}]`;
+    const pairs = Object.entries(value).map(([k, v]) => `${text(k)}:${json(v)}`);
+    return `{${pairs.join(",")}}`;
+  };
+  const whole = (graph) =>
+    json({ format: "sparsejax.flowgraph", version: 1, ...graph.whole });
+
+  const quoted = (label) => `"${label.replace(/[\\"]/g, "\\$&").replace(/\n/g, "\\n")}"`;
+  // What is drawn: boxes with their values, edges with their weights.
+  const dot = ({ shown, numbers, list }) => [
+    "digraph flow {",
+    "  node [shape=box, fontname=\"sans-serif\"];",
+    ...shown.boxes.map((box, i) =>
+      `  n${i} [label=${quoted(`${box.key}\n${box.op} [${numbers[i].toFixed(2)}]`)}];`),
+    ...list.map((link) =>
+      `  n${link.from} -> n${link.to} [label=${quoted(link.coef.toPrecision(4))}];`),
+    "}", "",
+  ].join("\n");
+
+  const save = (name, content, type) => {
+    const href = URL.createObjectURL(new Blob([content], { type }));
+    sj.el("a", { href, download: name }).click();
+    setTimeout(() => URL.revokeObjectURL(href), 10000);
+  };
+
+  // A PNG at twice the size, by way of an image that holds the SVG file.
+  const png = async (svg) => {
+    const image = new Image();
+    image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(svg)}`;
+    await image.decode();
+    const canvas = sj.el("canvas", { width: 2 * image.width, height: 2 * image.height });
+    canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
+    return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+  };
+
+  return { json: whole, dot, save, png };
+})();

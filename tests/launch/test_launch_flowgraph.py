@@ -1,0 +1,62 @@
+"""The launcher as a stranger starts it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sparsejax.experiments import lottery_ticket
+from sparsejax.experiments.lottery_config import Config
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def lottery(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lottery") / "run"
+    config = Config(widths=(6,), rounds=2, fraction=0.6, epochs=1, seeds=(0,),
+                    controls=(), barrier=False)  # fmt: skip
+    lottery_ticket.run(config, folder, report=lambda line: None)
+    return folder
+
+
+def launch(*flags):
+    script = str(ROOT / "launch" / "flowgraph.py")
+    return subprocess.run(
+        [sys.executable, script, *flags], capture_output=True, text=True
+    )
+
+
+def test_a_run_ends_with_what_was_found_where_it_is_and_what_is_next(lottery):
+    done = launch(f"--run={lottery}", "--samples=2")
+    assert done.returncode == 0, done.stderr
+    found, where, following = done.stdout.splitlines()[-3:]
+    assert "largest graph of one output: output_" in found
+    assert where.startswith(f"open {lottery / 'flowgraph'}")
+    assert Path(where.removeprefix("open ")).exists()
+    assert following.startswith("next: ")
+    again = launch(f"--run={lottery}", "--samples=2")
+    assert "is complete" in again.stdout
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        ([], "error: --run is missing"),
+        (["--run=/nowhere"], "error: /nowhere is no run folder"),
+        (["--run=.", "extra"], "error: unknown arguments"),
+        (["--simplify=all"], "value should be one of <no|off|passthrough"),
+    ],
+)
+def test_bad_flags_get_one_line(flags, message):
+    done = launch(*flags)
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_help_teaches():
+    done = launch("--help")
+    for text in ("graph.html", "exact range of every output", "--[no]exact", "--seed"):
+        assert text in " ".join(done.stdout.split())
