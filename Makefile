@@ -5,7 +5,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --e
 
 .PHONY: demo test test-all lint bench clean
 
-demo: $(VENV)/.installed  ## lottery tickets on handwritten digits, half a minute
+demo: $(VENV)/.installed  ## lottery tickets on handwritten digits, and the last one to look at
 	$(BIN)/python launch/lottery_ticket.py --dataset=digits
 
 test: $(VENV)/.installed  ## everything but the slow checks
@@ -24,6 +24,8 @@ bench: $(VENV)/.peers  ## side by side with what people use today
 	$(BIN)/python benchmarks/convolution.py
 	$(BIN)/python benchmarks/mask_update.py
 	$(BIN)/python benchmarks/lottery_run.py
+	$(BIN)/python benchmarks/flowgraph_layout.py
+	$(BIN)/python benchmarks/flowgraph_source.py
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

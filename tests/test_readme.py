@@ -1,4 +1,4 @@
-"""The example in the README runs and says what one expects."""
+"""The examples in the README run and say what one expects."""
 
 import re
 from pathlib import Path
@@ -6,16 +6,21 @@ from pathlib import Path
 README = Path(__file__).parent.parent / "README.md"
 
 
-def test_example_runs(capsys):
-    (code,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-    assert len(code.strip().splitlines()) <= 20
+def test_examples_run(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first, second = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    assert max(len(code.strip().splitlines()) for code in (first, second)) <= 20
     names: dict = {}
-    exec(code, names)
+    exec(first, names)
     printed = capsys.readouterr().out
     assert printed.startswith("0.5 ")
     assert names["flat"](names["test"])[0].shape == (360, 64)
     accuracy = float(re.search(r"'accuracy': Array\(([\d.]+)", printed)[1])
     assert accuracy > 0.9
+    exec(second, names)
+    assert capsys.readouterr().out.startswith("Graph(")
+    assert (tmp_path / "graph.html").stat().st_size > 50_000
+    assert "def predict" in names["program"]
 
 
 def test_links_lead_somewhere():

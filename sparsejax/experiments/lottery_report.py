@@ -28,6 +28,8 @@ def write(
     records: Sequence[Mapping[str, Any]],
     levels: Sequence[Mapping[str, np.ndarray]],
     image_shape: tuple[int, ...],
+    *,
+    flow_graph: str | None = None,
 ) -> None:
     """Write `fig_*.svg` and `index.html`.
 
@@ -37,6 +39,7 @@ def write(
         records: the lines of `metrics.jsonl`.
         levels: arrays of every level, as from `lottery_ticket.read_level`.
         image_shape: `(height, width, channels)`.
+        flow_graph: address of the last ticket's flow graph.
     """
     figures = _figures(config, records)
     for name, (figure, _) in figures.items():
@@ -64,6 +67,7 @@ def write(
             note=f"Kernels of seed {config['seeds'][0]}, each scaled by itself. "
             "Move the slider to go through the levels.",
         ),
+        *_read_on(flow_graph, config["seeds"][0]),
         pages.section("Where weights stay", pages.columns(*drawn[1:])),
         pages.section(
             "Levels",
@@ -76,6 +80,15 @@ def write(
         script=_SCRIPT,
     )
     runs.write_text(folder / "index.html", html)
+
+
+def _read_on(address, seed) -> list[pages.Html]:
+    if address is None:
+        return []
+    link = pages.tag("a", "Every step of its computation", href=address)
+    text = pages.join(link, ", to be looked at, changed and drawn into.")
+    title = f"The last ticket of seed {seed}, as a flow graph"
+    return [pages.section(title, pages.tag("p", text))]
 
 
 _SCRIPT = """

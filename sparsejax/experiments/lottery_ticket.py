@@ -102,8 +102,9 @@ def run(
     )
     weights = [read_level(folder, level) for level in range(levels)]
     shape = lab.images.shape[1:]
-    lottery_report.write(folder, dataclasses.asdict(config), records, weights, shape)
-    _flow_graph(folder, data_dir, report)
+    link = "flowgraph/index.html" if _flow_graph(folder, data_dir, report) else None
+    about = dataclasses.asdict(config)
+    lottery_report.write(folder, about, records, weights, shape, flow_graph=link)
     runs.finish(folder)
     return records
 
@@ -122,13 +123,13 @@ def summary(folder: Path) -> str:
     found = lottery_report.finding(runs.read_metrics(folder))
     return (
         f"{found}\n"
-        f"open {folder / 'index.html'} and {folder / 'flowgraph' / 'graph.html'}\n"
-        "next: --rewind_to=100, --scope=layer or --exclude=dense_0; see --help"
+        f"open {folder / 'index.html'}, and flowgraph/graph.html beside it\n"
+        f"next: python launch/flowgraph.py --run={folder}, or --exclude=dense_0 here"
     )
 
 
-def _flow_graph(folder, data_dir, report) -> None:
-    """The first seed's last ticket as a flow graph, where it is small enough."""
+def _flow_graph(folder, data_dir, report) -> bool:
+    """The first seed's last ticket as a flow graph, unless it is too large."""
     network = networks.load(folder, data_dir=data_dir)
     try:
         flowgraph.run(
@@ -140,6 +141,8 @@ def _flow_graph(folder, data_dir, report) -> None:
         )
     except TooLarge as error:
         report(f"no flow graph of the last ticket: {error}")
+        return False
+    return True
 
 
 class _Lab:

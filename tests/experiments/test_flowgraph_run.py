@@ -48,6 +48,9 @@ def test_lottery_runs_leave_a_page_of_their_last_ticket(lottery):
     assert (lottery / "flowgraph" / "DONE").exists()
     assert (lottery / "flowgraph" / "graph.html").exists()
     assert "flowgraph/graph.html" in lottery_ticket.summary(lottery)
+    page = (lottery / "index.html").read_text()
+    assert 'href="flowgraph/index.html"' in page
+    assert (lottery / "flowgraph" / "index.html").exists()
 
 
 def test_networks_are_what_the_run_has(lottery, network):

@@ -174,7 +174,7 @@ def test_killed_and_resumed_is_the_same_bit_for_bit(
         if when == "after saving" and ticket.level == 2:
             raise Killed
 
-    def report(*_):
+    def report(*_, **__):
         raise Killed
 
     original = lottery_ticket._save
