@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from sparsejax import pages, runs
+from sparsejax import flowgraph, pages, runs
 from sparsejax.experiments.networks import Network
 from sparsejax.flowgraph import Bounds, Graph
 
 _SOURCE_LIMIT = 100_000  # characters of source that a page shows
-_DRAWN_LIMIT = 80  # boxes of a drawing that can still be read
+_LEGIBLE, _DRAWN = 16, 120  # nodes of a drawing: two side by side, and alone
 
 
 def write(
@@ -33,7 +33,9 @@ def write(
     error = graph.check(network.fn, network.x)
     predicted = np.asarray(graph(network.x)).argmax(axis=1)
     vertices, edges = graph.count("published")
-    weights = sum(int(np.count_nonzero(leaf)) for leaf in _kernels(network))
+    weights = _nonzero(flowgraph.kernels(network.params))
+    pruned = _nonzero(flowgraph.kernels(network.params, network.mask))
+    kept = "" if weights == pruned else f"{pruned:,} of them in layers that were pruned"
     accuracy = float((predicted == network.y).mean())
     flags = graph.flags(network.x)
     ignored = sum(flag.kind == "ignored input" for flag in flags)
@@ -42,7 +44,8 @@ def write(
         f"Flow graph: {network.title}",
         pages.facts(
             [
-                ("weights", weights, f"{accuracy:.2%} of the test inputs are right"),
+                ("right", f"{accuracy:.2%}", f"of {len(network.x):,} test inputs"),
+                ("weights", weights, kept or "that are not zero"),
                 ("vertices", vertices, f"and {edges:,} edges, as published counts go"),
                 ("inputs read", len(graph.inputs), f"{ignored:,} are ignored"),
                 ("idle units", len(dead), "proved or observed; see the graph"),
@@ -87,16 +90,8 @@ _CAPTION = (
 )
 
 
-def _kernels(network: Network) -> list[np.ndarray]:
-    """The kept weights of every leaf that is pruned."""
-    found = [np.asarray(leaf) for leaf in _leaves(network.mask)]
-    return [leaf for leaf in found if leaf.ndim]
-
-
-def _leaves(tree) -> list[Any]:
-    if isinstance(tree, Mapping):
-        return [leaf for value in tree.values() for leaf in _leaves(value)]
-    return [tree]
+def _nonzero(kernels) -> int:
+    return sum(int(np.count_nonzero(matrix.data)) for matrix in kernels.values())
 
 
 def _links(graph: Graph, folder: Path) -> pages.Html:
@@ -133,15 +128,17 @@ def _rows(folder: Path, records) -> list[list[Any]]:
 
 
 def _drawings(folder, graph, network, records, chosen) -> list[pages.Html]:
-    """The smallest graph of an output that varies, for each of the chosen inputs."""
-    sizes = {i: r["nodes"] - r["inputs"] for i, r in enumerate(records)
+    """One output's graph for each of the chosen inputs: the largest one can read."""
+    boxes = {i: r["nodes"] - r["inputs"] for i, r in enumerate(records)
              if not r["constant"]}  # fmt: skip
-    if not sizes or graph.image is None:
+    if not boxes or graph.image is None:
         return []
-    output = min(sizes, key=sizes.__getitem__)
+    legible = [i for i, count in boxes.items() if count <= _LEGIBLE]
+    output = max(legible, key=boxes.__getitem__) if legible else min(
+        boxes, key=boxes.__getitem__)  # fmt: skip
+    if boxes[output] > _DRAWN:
+        return []
     part = graph.subgraph(output).at("neuron")
-    if len(part) - len(part.inputs) > _DRAWN_LIMIT:
-        return []
     name, figures = records[output]["output"], []
     for i, position in enumerate(chosen.tolist()):
         svg = part.to_svg(network.x[position])
@@ -152,8 +149,8 @@ def _drawings(folder, graph, network, records, chosen) -> list[pages.Html]:
         "Beside every filter: the filter times the image. Green lines carry positive "
         "values, red ones negative; thickness is the size of the value."
     )
-    title = f"How {name} is computed"
-    return [pages.section(title, *figures, note=note)]
+    body = [pages.columns(*figures)] if legible else figures
+    return [pages.section(f"How {name} is computed", *body, note=note)]
 
 
 def _source(graph: Graph) -> list[pages.Html]:

@@ -9,6 +9,7 @@ carry and coloured by its sign, and beside every picture is its product with the
 Reference: Böhm, Kirk, Gavenčiak, "Sparsity and interpretability?", 2020.
 """
 
+import textwrap
 from html import escape
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from sparsejax.flowgraph.export import dot
 from sparsejax.flowgraph.graph import Graph
 from sparsejax.flowgraph.layout import Layout, layout
 
+NOTE = 6.4  # mean width of a letter of the note
 MOST_BOXES, MOST_LABELS, ROW = 1500, 90, 16
 LINE, CHARACTER, PICTURE, GAP = 15, 6.6, 64, 16
 COLOURS = {"input": ("#dcebfd", "#5b94d6"), "output": ("#ffefad", "#d1a213")}
@@ -75,9 +77,15 @@ def to_svg(graph: Graph, x: ArrayLike | None = None) -> str:
     body = [*_edges(shown, at, place, boxes, values)]
     for i, box in enumerate(boxes):
         body += _drawn(shown, i, box, *place[i])
-    width, height = max(size[0], 480), size[1] + 48
+    width = max(size[0], 320)
     note = _note(graph, values is not None, bool(len(nodes) < len(graph)))
-    body += [f'<text class="note" x="16" y="{height - 16:.0f}">{escape(note)}</text>']
+    lines = textwrap.wrap(note, int((width - 32) / NOTE))
+    height = size[1] + 32 + 16 * len(lines)
+    middle = f'<g transform="translate({(width - size[0]) / 2:.0f} 0)">'
+    body = [middle, *body, "</g>"] if width > size[0] else body
+    for i, line in enumerate(lines):
+        y = size[1] + 24 + 16 * i
+        body += [f'<text class="note" x="16" y="{y:.0f}">{escape(line)}</text>']
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" '
         f'height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}">'
