@@ -24,8 +24,7 @@ from sparsejax import flowgraph, runs
 from sparsejax.experiments import flowgraph_report
 from sparsejax.experiments.networks import Network
 from sparsejax.flowgraph import Graph, TooLarge
-
-STABLE = ("off", "passthrough", "merge-if-smaller", "merge-all")
+from sparsejax.flowgraph.simplify import POLICIES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +51,7 @@ class Config:
     time_limit: float = 10.0
 
 
-CHOICES = {"simplify": ("no", *STABLE)}
+CHOICES = {"simplify": ("no", *POLICIES)}
 
 
 def run(

@@ -250,10 +250,11 @@ def _edges(graph: Graph, at: Layout, place, boxes, values) -> list[str]:
         colour = dot.GREEN if v > 0 else dot.RED if v < 0 else dot.GREY
         colour = dot.GREY if plain else colour
         width = 0.7 + (2.8 if values is None else 5.3) * abs(v) / most * (not plain)
-        shade = 0.35 + 0.6 * abs(v) / most if v else 0.5
+        shade = 0.35 + 0.6 * abs(v) / most if v else 0.9
+        dashes = "" if v else ' stroke-dasharray="3 4"'
         lines.append(
             f'<path d="{path}" stroke="{colour}" stroke-width="{width:.2f}" '
-            f'stroke-opacity="{shade:.2f}"/>'
+            f'stroke-opacity="{shade:.2f}"{dashes}/>'
         )
         boxed = graph.level == "scalar"  # there the product is a box
         if len(graph.args) <= MOST_LABELS and graph.coefs[e] != 1 and not boxed:
