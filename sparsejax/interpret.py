@@ -53,9 +53,10 @@ class Step(NamedTuple):
         name: of the primitive.
         params: its parameters.
         label: the name of what is called, where it is a call; "" otherwise.
-        shape, dtype: of its first result.
+        shape, dtype: of its first result, if it has one.
         place: where in the user's code it comes from, for messages.
-        run: applies the primitive to arrays: `run(*arguments) -> list`.
+        run: applies the primitive to arrays, with other parameters if some are given:
+            `run(*arguments, **params) -> list`.
         enter: walks what is called, with any rule: `enter(arguments, rule) -> list`;
             None where there is nothing inside, or a loop or a branch.
         inner: names of all the primitives inside.
@@ -240,7 +241,7 @@ def _step(equation, around: str, uses: Counter) -> Step:
         within = _uses(jaxpr)
         inside = [within[var] > 1 for var in jaxpr.invars]
         enter = lambda arguments, rule: _walk(jaxpr, consts, arguments, rule, place)
-    out = equation.outvars[0].aval
+    out = equation.outvars[0].aval if equation.outvars else None
     return Step(
         equation.primitive.name,
         equation.params,
@@ -248,7 +249,7 @@ def _step(equation, around: str, uses: Counter) -> Step:
         tuple(getattr(out, "shape", ())),
         getattr(out, "dtype", None),
         place,
-        lambda *arguments: _bind(equation, arguments),
+        lambda *arguments, **params: _bind(equation, arguments, **params),
         enter,
         inner,
         tuple(consts),
@@ -295,10 +296,11 @@ def _body(equation) -> tuple[Any, Sequence]:
     return getattr(body, "jaxpr", body), getattr(body, "consts", ())
 
 
-def _bind(equation, arguments) -> list:
+def _bind(equation, arguments, **changes) -> list:
     primitive = equation.primitive
+    params = primitive.get_bind_params({**equation.params, **changes})
     with equation.ctx.manager:
-        outs = primitive.bind(*arguments, **primitive.get_bind_params(equation.params))
+        outs = primitive.bind(*arguments, **params)
     return outs if primitive.multiple_results else [outs]
 
 

@@ -24,7 +24,7 @@ def nodes(graph: Graph, x: ArrayLike) -> Float[Array, "*batch nodes"]:
             f"got {x.shape}"
         )
     batch = x.shape[: x.ndim - rank]
-    dtype = x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else jnp.float32
+    dtype = x.dtype if x.dtype == jnp.float64 else jnp.float32
     flat = x.reshape(-1, len(graph.low)).astype(dtype)
     return compiled(graph)(flat).reshape(*batch, len(graph))
 
@@ -32,7 +32,7 @@ def nodes(graph: Graph, x: ArrayLike) -> Float[Array, "*batch nodes"]:
 def check(graph: Graph, fn: Callable, x: ArrayLike) -> float:
     """See `Graph.check`."""
     x = jnp.asarray(x)
-    expected = jax.jit(jax.vmap(fn))(x)
+    (expected,) = jax.tree.leaves(jax.jit(jax.vmap(fn))(x))
     found = graph(x)
     if expected.size != found.size:
         raise ValueError(
@@ -54,13 +54,14 @@ def in_numpy(graph: Graph, x: ArrayLike) -> Float[np.ndarray, "*batch nodes"]:
         if op == "input":
             values[i] = flat[..., graph.inputs[i]]
             continue
-        total = (spread(coefs) * values[args]).sum(axis=0) + graph.consts[i]
-        if op in PLAIN:
-            values[i] = total
-        elif arity(graph, op) == 1:
-            values[i] = numpy_function(graph, op)(total)
-        else:
-            values[i] = numpy_function(graph, op)(*values[args])
+        with np.errstate(all="ignore"):
+            total = (spread(coefs) * values[args]).sum(axis=0) + graph.consts[i]
+            if op in PLAIN:
+                values[i] = total
+            elif arity(graph, op) == 1:
+                values[i] = numpy_function(graph, op)(total)
+            else:
+                values[i] = numpy_function(graph, op)(*values[args])
     return np.moveaxis(values, 0, -1)
 
 
@@ -92,29 +93,40 @@ def plan(graph: Graph) -> Callable[[Array], Array]:
         count = 0 if plain else int(graph.starts[i + 1] - graph.starts[i])
         groups.setdefault((depth, op, count), []).append(i)
     order = sorted(groups)
-    where = np.empty(len(graph), np.int64)
-    where[[i for key in order for i in groups[key]]] = np.arange(len(graph))
-    steps = [_step(graph, key[1], groups[key], where) for key in order]
+    block = np.empty(len(graph), np.int64)  # that a node's value is in, and its row
+    row = np.empty(len(graph), np.int64)
+    for k, key in enumerate(order):
+        block[groups[key]], row[groups[key]] = k, np.arange(len(groups[key]))
+    steps = [_step(graph, key[1], groups[key], block, row) for key in order]
+    place = np.empty(len(graph), np.int64)
+    place[[i for key in order for i in groups[key]]] = np.arange(len(graph))
 
     def values(flat):
-        # nodes first: what a step reads are then whole rows
-        rows = jnp.zeros((0, len(flat)), flat.dtype)
-        for step in steps:
-            rows = jnp.concatenate([rows, step(flat, rows)])
-        return rows[where].T
+        blocks = []  # nodes first: what a step reads are then whole rows
+        for step, reads in steps:
+            rows = [blocks[k] for k in reads]
+            blocks.append(step(flat, jnp.concatenate(rows) if rows else None))
+        return jnp.concatenate(blocks)[place].T
 
     return values
 
 
-def _step(graph: Graph, op: str, members: list[int], where) -> Callable:
-    """The values of nodes of one operation and depth from those before."""
-    lengths = np.diff(graph.starts)[members]
+def _step(graph: Graph, op: str, members: list[int], block, row) -> tuple:
+    """The values of nodes of one operation and depth, and the blocks that they read."""
     edges = np.concatenate(
         [np.arange(graph.starts[i], graph.starts[i + 1]) for i in members]
     ).astype(np.int64)
-    args, coefs = where[graph.args[edges]], graph.coefs[edges]
+    sources = graph.args[edges]
+    reads, which = np.unique(block[sources], return_inverse=True)
+    sizes = np.bincount(block)[reads]
+    args = (np.cumsum(sizes) - sizes)[which] + row[sources]
+    return _operation(graph, op, members, args, graph.coefs[edges]), reads.tolist()
+
+
+def _operation(graph: Graph, op: str, members, args, coefs) -> Callable:
+    """A step as a function of the flat input and of the rows that it reads."""
     consts = graph.consts[members]
-    owner = np.repeat(np.arange(len(members)), lengths)
+    owner = np.repeat(np.arange(len(members)), np.diff(graph.starts)[members])
 
     def weighted(rows):
         terms = rows[args] * jnp.asarray(coefs, rows.dtype)[:, None]

@@ -28,11 +28,13 @@ class Forms:
         shape: of the array.
         matrix: sparse, (elements, nodes there may be); no explicit zeros.
         const: (elements,).
+        mixed: whether a product or a sum over elements made it.
     """
 
     shape: tuple[int, ...]
     matrix: sparse.csr_array
     const: Float[np.ndarray, " elements"]
+    mixed: bool = False
 
     @property
     def terms(self) -> Int[np.ndarray, " elements"]:
@@ -59,7 +61,7 @@ def take(parts: Sequence[Forms], index: ArrayLike) -> Forms:
         whole = sparse.vstack([part.matrix for part in parts], format="csr")
     const = np.concatenate([part.const for part in parts])
     chosen = sparse.csr_array(sparse.csr_array(whole)[rows])
-    return Forms(np.shape(index), chosen, const[rows])
+    return Forms(np.shape(index), chosen, const[rows], any(p.mixed for p in parts))
 
 
 def broadcast(forms: Forms, shape: tuple[int, ...]) -> Forms:
@@ -71,20 +73,21 @@ def broadcast(forms: Forms, shape: tuple[int, ...]) -> Forms:
 
 def add(a: Forms, b: Forms) -> Forms:
     """The sum of two arrays of one shape."""
-    return Forms(a.shape, _clean(a.matrix + b.matrix), a.const + b.const)
+    matrix = _clean(a.matrix + b.matrix)
+    return Forms(a.shape, matrix, a.const + b.const, a.mixed or b.mixed)
 
 
 def scale(forms: Forms, factors: np.ndarray) -> Forms:
     """Every element times a number of its own."""
     diagonal = sparse.diags_array(factors, format="csr")
     matrix = _clean(diagonal @ forms.matrix)
-    return Forms(forms.shape, matrix, factors * forms.const)
+    return Forms(forms.shape, matrix, factors * forms.const, forms.mixed)
 
 
 def product(kernel: sparse.csr_array, forms: Forms, shape) -> Forms:
     """Weighted sums of elements, one a row of `kernel` (results, elements)."""
     matrix = _clean(sparse.csr_array(kernel @ forms.matrix))
-    return Forms(tuple(shape), matrix, kernel @ forms.const)
+    return Forms(tuple(shape), matrix, kernel @ forms.const, mixed=True)
 
 
 def kernel(rows, columns, weights, results: int, elements: int) -> sparse.csr_array:
@@ -105,16 +108,25 @@ def _clean(matrix) -> sparse.csr_array:
     return matrix
 
 
+# Operations that are infinite or not a number somewhere; overflow is not counted.
+PARTIAL = frozenset(
+    "log log1p sqrt rsqrt div rem pow arcsin arccos arccosh arctanh".split()
+)
+
+
 class Nodes:
     """The nodes made so far; equal ones are shared.
 
     A node is (op, args, coefs, const, key); a key is (layer, unit). `limit` is also the
-    width of every matrix of forms.
+    width of every matrix of forms; `partial` are the operations that are not finite
+    everywhere.
     """
 
     def __init__(self, limit: int):
         self.limit = limit
         self.rows: list[tuple] = []
+        self.total: list[bool] = []  # whether a node is finite whatever is read
+        self.partial: set[str] = set(PARTIAL)
         self._known: dict[tuple, int] = {}
 
     def add(self, op, args=(), coefs=(), const=0.0, key=("", "")) -> int:
@@ -126,15 +138,21 @@ class Nodes:
                 raise TooLarge(f"the graph has more than {self.limit:,} nodes")
             node = self._known[what] = len(self.rows)
             self.rows.append((*what, key))
+            self.total.append(
+                op not in self.partial and all(self.total[a] for a in args)
+            )
         return node
 
     def input(self, position: int, name: str) -> None:
         """The node of an input; these come first."""
         self.rows.append(("input", (), (), 0.0, (name, None)))
+        self.total.append(True)
         assert len(self.rows) == position + 1
 
     def constant(self, value: float, key=("constant", "")) -> int:
         """A node that is a number."""
+        if not math.isfinite(value):
+            raise ValueError(f"an operand is {value}")
         layer, unit = key
         return self.add("const", const=value, key=(layer, unit or f"[{value:g}]"))
 
@@ -230,7 +248,7 @@ class Nodes:
     def _node(self, op: str, args: tuple[int, ...], key) -> tuple[int, float]:
         """(node, 0) or, where the operands alone tell the value, (-1, value)."""
         if len(args) == 2 and args[0] == args[-1]:
-            if op in ("eq", "ge", "le", "ne", "gt", "lt"):
+            if op in ("eq", "ge", "le", "ne", "gt", "lt") and self.total[args[0]]:
                 return -1, float(op in ("eq", "ge", "le"))
             if op in ("max", "min", "and", "or"):
                 return args[0], 0.0

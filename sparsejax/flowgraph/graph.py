@@ -9,6 +9,7 @@ Reference: Böhm, Kirk, Gavenčiak, "Sparsity and interpretability?", 2020.
 
 import dataclasses
 import functools
+import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -360,6 +361,17 @@ def nodes(graph: Graph) -> list[tuple]:
     args, coefs = graph.args.tolist(), graph.coefs.tolist()
     rows = zip(graph.ops, spans, graph.consts.tolist(), graph.keys, strict=True)
     return [(op, args[a:b], coefs[a:b], const, key) for op, (a, b), const, key in rows]
+
+
+def unique(keys: Sequence[str]) -> list[str]:
+    """The keys, with #2, #3, ... where one has been there before."""
+    seen: set[str] = set()
+    found = []
+    for key in keys:
+        numbered = (f"{key}#{n}" for n in itertools.count(2))
+        found.append(next(k for k in itertools.chain([key], numbered) if k not in seen))
+        seen.add(found[-1])
+    return found
 
 
 def arity(graph: Graph, op: str) -> int:

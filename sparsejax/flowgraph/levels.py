@@ -51,6 +51,8 @@ def _scalar(graph: Graph) -> Graph:
         add("output", [new[node]], [1.0], 0.0, name)
         for name, node in zip(graph.output_names, graph.outputs, strict=True)
     ]
+    keys = graphs.unique([node[-1] for node in nodes])
+    nodes = [(*node[:-1], key) for node, key in zip(nodes, keys, strict=True)]
     return graphs.build(nodes, graph, outputs=np.array(outputs), level="scalar")
 
 

@@ -22,39 +22,67 @@ from sparsejax.flowgraph.ops import OPS
 Rule = Callable[[Any, Any, list], list]
 
 
-def moved(tracer, step, arguments) -> list:
+def moved(*data: int) -> Rule:
     """Reshape, slice, concatenate, gather, ...: where does every element come from?
 
-    The primitive itself is run on positions. Operands of floats, such as the value that
-    pads, take part; integers, such as the start of a slice, stay what they are.
+    The primitive itself is run on positions.
+
+    Args:
+        data: which operands hold elements, all by default; the others say where.
     """
-    parts, positions, start = [], [], 0
-    for argument in arguments:
-        if not isinstance(argument, Forms) and np.asarray(argument).dtype.kind in "iub":
-            positions.append(argument)
-            continue
-        part = tracer.forms(argument)
-        index = (start + part.index).astype(np.int32)
-        positions.append(index)
-        parts.append(part)
-        start += len(part.const)
-    results = [np.asarray(result) for result in step.run(*positions)]
-    for index in results:
-        if index.size and not (0 <= index.min() and index.max() < start):
+
+    def rule(tracer, step, arguments) -> list:
+        parts, positions, start = [], [], 0
+        for i, argument in enumerate(arguments):
+            if data and i not in data:
+                if isinstance(argument, Forms):
+                    raise tracer.error(step, "reads a place that depends on the input")
+                positions.append(argument)
+                continue
+            part = tracer.forms(argument)
+            positions.append((start + part.index).astype(np.int32))
+            parts.append(part)
+            start += len(part.const)
+        fill = {}
+        if step.name == "gather" and "FILL" in str(step.params["mode"]):
+            fill = {"fill_value": -1}
+            parts.append(tracer.forms(_fill(step)))
+        found = [np.asarray(result) for result in step.run(*positions, **fill)]
+        # what lies outside is -1, or for other modes anything
+        found = [np.where((i < 0) | (i >= start), start, i) for i in found]
+        known = fill and not np.isnan(parts[-1].const[0])
+        if not known and any((index == start).any() for index in found):
             raise tracer.error(step, "reads outside its operand; clip the indices")
-    return [forms_.take(parts, index) for index in results]
+        return [forms_.take(parts, index) for index in found]
+
+    return rule
+
+
+def _fill(step) -> float:
+    """What gather gives outside its operand."""
+    value = step.params.get("fill_value")
+    return math.nan if value is None else float(value)
 
 
 def same(tracer, step, arguments) -> list:
-    return arguments[:1]
+    return list(arguments)
+
+
+def reduce_precision(tracer, step, arguments) -> list:
+    if step.params["mantissa_bits"] < 7:
+        raise tracer.error(step, "rounds to fewer digits than bfloat16 has")
+    return list(arguments)
 
 
 def convert(tracer, step, arguments) -> list:
-    (x,) = arguments
-    kind = np.dtype(step.dtype).kind
-    if kind == "c" or (kind in "iu" and not tracer.is_truth(x)):
-        raise tracer.error(step, f"turns numbers into {step.dtype}")
-    return [x]
+    """Floats of 16 bits and more are all numbers; a truth is 0 or 1 in any type."""
+    (x,), kind = arguments, np.dtype(step.dtype)
+    if tracer.is_truth(x) or kind.name in ("bfloat16", "float16", "float32", "float64"):
+        return [x]
+    if kind.kind == "b":
+        zero = forms_.constant(np.zeros(x.shape), tracer.max_nodes)
+        return [tracer.apply(step, "ne", [x, zero])]
+    raise tracer.error(step, f"turns numbers into {step.dtype}")
 
 
 # ---- Linear
@@ -77,6 +105,9 @@ def neg(tracer, step, arguments) -> list:
 
 def mul(tracer, step, arguments) -> list:
     """Where one factor is a number the product is linear; elsewhere a node."""
+    # whether it makes nodes or not, which depends on weights: keys must not
+    two = all(isinstance(argument, Forms) for argument in arguments)
+    layer = tracer.layer("mul") if two else None
     a, b = tracer.together(step, arguments)
     fixed_a, fixed_b = a.terms == 0, b.terms == 0
     linear = fixed_a | fixed_b
@@ -91,15 +122,17 @@ def mul(tracer, step, arguments) -> list:
         return [result]
     rest = (~linear).astype(float)  # the other rows are 0 * 0 here, and no nodes
     pair = [forms_.scale(a, rest), forms_.scale(b, rest)]
-    return [forms_.add(result, tracer.apply(step, "mul", pair))]
+    return [forms_.add(result, tracer.apply(step, "mul", pair, layer))]
 
 
 def div(tracer, step, arguments) -> list:
     x, y = arguments
     if isinstance(y, Forms):
         return elementwise("div")(tracer, step, arguments)
-    with np.errstate(divide="ignore"):
-        inverse = 1 / np.asarray(y, np.float64)
+    divisor = np.asarray(y, np.float64)
+    if not divisor.all():
+        raise tracer.error(step, "divides by a constant that is 0")
+    inverse = 1 / divisor
     return mul(tracer, step, [x, inverse])
 
 
@@ -114,6 +147,7 @@ def cumsum(tracer, step, arguments) -> list:
     axis, index = step.params["axis"], x.index
     index = np.moveaxis(index, axis, -1)
     n = index.shape[-1]
+    tracer.room(step, n * index.size)
     back = step.params["reverse"]
     seen = np.triu(np.ones((n, n), bool)) if back else np.tril(np.ones((n, n), bool))
     groups = np.where(seen, index[..., None, :], -1)
@@ -122,7 +156,7 @@ def cumsum(tracer, step, arguments) -> list:
 
 def reduce_window_sum(tracer, step, arguments) -> list:
     (x,) = arguments
-    return [_sums(tracer, step, x, _windows(x, step.params))]
+    return [_sums(tracer, step, x, _windows(tracer, step, x))]
 
 
 def dot_general(tracer, step, arguments) -> list:
@@ -265,14 +299,37 @@ def reduce_extreme(op: str) -> Rule:
 def reduce_window_extreme(op: str) -> Rule:
     def rule(tracer, step, arguments) -> list:
         (x,) = arguments
-        return [tracer.gather(step, op, x, _windows(x, step.params))]
+        return [tracer.gather(step, op, x, _windows(tracer, step, x))]
 
     return rule
 
 
 def finite(tracer, step, arguments) -> list:
-    """What a graph holds is finite wherever its input is."""
-    return [np.ones(step.shape, bool)]
+    """True where no operation could make the number anything else, overflow aside."""
+    (x,) = arguments
+    if not all(tracer.nodes.total[i] for i in np.asarray(x.matrix.indices).tolist()):
+        raise tracer.error(step, "asks of a number that may not be finite")
+    return [np.isfinite(x.const).reshape(x.shape)]
+
+
+def reduce_prod(tracer, step, arguments) -> list:
+    (x,) = arguments
+    groups = _groups(x, step.params["axes"])
+    factors = [forms_.take([x], groups[..., k]) for k in range(groups.shape[-1])]
+    product = factors[0]
+    for factor in factors[1:]:
+        (product,) = mul(tracer, step, [product, factor])
+    return [product]
+
+
+def rounding(tracer, step, arguments) -> list:
+    (x,) = arguments
+    if int(step.params["rounding_method"]):
+        return [tracer.apply(step, "round", [x])]
+    size = tracer.apply(step, "abs", [x])
+    half = forms_.constant(np.full(x.shape, 0.5), tracer.max_nodes)
+    whole = tracer.apply(step, "floor", [forms_.add(size, half)])
+    return mul(tracer, step, [tracer.apply(step, "sign", [x]), whole])
 
 
 # ---- Helpers
@@ -285,8 +342,10 @@ def _groups(x: Forms, axes) -> np.ndarray:
     return index.reshape(*(x.shape[a] for a in kept), -1)
 
 
-def _windows(x: Forms, params) -> np.ndarray:
+def _windows(tracer, step, x: Forms) -> np.ndarray:
     """Positions of the elements in every window, -1 for padding."""
+    params = step.params
+    tracer.room(step, math.prod((*step.shape, *params["window_dimensions"])))
     images = [
         image
         for _, image in _shifts(
@@ -360,22 +419,20 @@ def _index(array) -> np.ndarray:
     return np.arange(math.prod(array.shape)).reshape(array.shape)
 
 
-_MOVED = (
-    "reshape transpose broadcast_in_dim slice squeeze expand_dims rev gather split "
-    "dynamic_slice dynamic_update_slice concatenate stack unstack pad scatter tile"
-).split()
-_SAME = (
-    "copy copy_p stop_gradient reduce_precision optimization_barrier device_put "
-    "sharding_constraint real"
-).split()
+_MOVED = "reshape transpose broadcast_in_dim slice squeeze expand_dims rev split tile"
+_MOVED += " concatenate stack unstack"
+_PLACED = {"gather": (0,), "dynamic_slice": (0,), "dynamic_update_slice": (0, 1)}
+_PLACED |= {"scatter": (0, 2), "pad": (0, 1)}
+_SAME = "copy copy_p stop_gradient optimization_barrier device_put sharding_constraint"
 _NAMES = {"logistic": "sigmoid", "asin": "arcsin", "acos": "arccos", "atan": "arctan"}
 _NAMES |= {"asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh"}
 _NAMES |= {"atan2": "arctan2"}
 _WRITTEN = {"max", "min", "mul", "div", "pow", "select", "not", "relu"}
 
 RULES: dict[str, Rule] = {
-    **dict.fromkeys(_MOVED, moved),
-    **dict.fromkeys(_SAME, same),
+    **dict.fromkeys(_MOVED.split(), moved()),
+    **{name: moved(*data) for name, data in _PLACED.items()},
+    **dict.fromkeys(_SAME.split(), same),
     **{op: elementwise(op) for op in OPS if op not in _WRITTEN},
     **{name: elementwise(op) for name, op in _NAMES.items()},
     "convert_element_type": convert,
@@ -402,4 +459,9 @@ RULES: dict[str, Rule] = {
     "select_n": select,
     "clamp": clamp,
     "is_finite": finite,
+    "reduce_or": reduce_extreme("max"),
+    "reduce_and": reduce_extreme("min"),
+    "reduce_prod": reduce_prod,
+    "reduce_precision": reduce_precision,
+    "round": rounding,
 }

@@ -3,7 +3,8 @@
 The function's jaxpr is run on arrays of affine forms (`forms`) by one rule a primitive
 (`rules`). Weights are whatever the function closes over: zeros among them are gone,
 constants are folded, equal nodes are one node, and what no output needs is dropped.
-Nothing is approximated; nothing about the domain is used (`simplify` does that).
+Numbers are real ones: rounding to 16 bits and overflow are not modelled, integers but
+for counts of truths are refused. Nothing about the domain is used (`simplify` does).
 
 Not for large dense networks: a graph holds every remaining weight as often as it is
 used. A limit says so early.
@@ -25,7 +26,7 @@ from sparsejax import interpret
 from sparsejax.flowgraph import boxes as boxes_
 from sparsejax.flowgraph import evaluate, graph
 from sparsejax.flowgraph import forms as forms_
-from sparsejax.flowgraph.forms import Forms, Nodes
+from sparsejax.flowgraph.forms import PARTIAL, Forms, Nodes
 from sparsejax.flowgraph.graph import Graph, TooLarge
 from sparsejax.flowgraph.ops import OPS
 from sparsejax.flowgraph.rules import RULES, Rule
@@ -36,6 +37,13 @@ BOXES = frozenset(
     "relu6 elu selu celu leaky_relu softplus silu swish hard_tanh hard_sigmoid "
     "hard_silu hard_swish log_sigmoid soft_sign squareplus mish sparse_plus "
     "sparse_sigmoid".split()
+)
+# Steps that are the same for integers of 32 bits as for numbers, overflow aside.
+_EXACT = frozenset(
+    "reshape transpose broadcast_in_dim slice squeeze expand_dims rev split "
+    "concatenate stack unstack gather dynamic_slice dynamic_update_slice scatter "
+    "pad copy select_n stop_gradient add sub neg mul abs max min clamp "
+    "reduce_sum reduce_max reduce_min cumsum dot_general".split()
 )
 # What may be inside: operations on elements, and moving numbers that are all alike.
 _LOCAL = {name for name, rule in RULES.items() if name in OPS}
@@ -108,6 +116,10 @@ def trace(
             f"{len(found)} output_names for {len(outputs)} outputs of fn, whose shape "
             f"is {out.shape}"
         )
+    for what, given in (("output_names", found), ("names", labels)):
+        twice = [name for name, count in Counter(given).items() if count > 1]
+        if twice:
+            raise ValueError(f"{what} has {twice[0]!r} more than once")
     whole = graph.build(
         tracer.finished(),
         inputs=np.arange(size),
@@ -133,6 +145,7 @@ class Tracer:
         self.nodes = Nodes(max_nodes)
         self.functions: dict[str, Graph] = {}
         self._layers: Counter[str] = Counter()
+        self._names: Counter[str] = Counter()
         self._renamed: dict[str, str] = {}
 
     def rule(self, step, arguments) -> list:
@@ -140,6 +153,8 @@ class Tracer:
         if not any(isinstance(argument, Forms) for argument in arguments):
             return step.run(*arguments)
         results, inside = step.shared
+        if not results:  # prints and other effects
+            return []
         self._settle(step, arguments, inside)
         outs = self._run(step, arguments)
         self._settle(step, outs, results)
@@ -158,10 +173,15 @@ class Tracer:
                 "has no rule; rewrite that line with others, or pass "
                 f"rules={{{step.name!r}: rule}} (see flowgraph.RULES)",
             )
+        if not _is_real(step):
+            raise self.error(step, f"computes in {step.dtype}, whose rules are its own")
         try:
+            self.room(step, math.prod(step.shape))
             return self.rules[step.name](self, step, arguments)
         except TooLarge as error:
             raise TooLarge(f"{error}, at {step.place}; {_SMALLER}") from None
+        except (TypeError, IndexError) as error:
+            raise self.error(step, f"is used as its rule cannot: {error}") from error
 
     def forms(self, array) -> Forms:
         """A rule's argument as forms, numbers too."""
@@ -173,10 +193,12 @@ class Tracer:
         """Operands as forms of the result's shape."""
         return [forms_.broadcast(self.forms(x), step.shape) for x in arguments]
 
-    def apply(self, step, op: str, operands: list[Forms]) -> Forms:
+    def apply(
+        self, step, op: str, operands: list[Forms], layer: str | None = None
+    ) -> Forms:
         """Nodes of an operation, element by element."""
-        fold = OPS[op].numpy
-        return self._at(step, self.nodes.apply, op, fold, operands, self.layer(op))
+        layer, fold = layer or self.layer(op), OPS[op].numpy
+        return self._at(step, self.nodes.apply, op, fold, operands, layer)
 
     def gather(self, step, op: str, x: Forms, groups: np.ndarray) -> Forms:
         """Nodes of "max" or "min" over groups of elements."""
@@ -200,10 +222,16 @@ class Tracer:
         return f"{op}_{self._layers[op] - 1}"
 
     def is_truth(self, x: Forms) -> bool:
-        """Whether every element is a comparison: 0 or 1."""
+        """Whether every element is 0 or 1: a comparison, its opposite, or a number."""
+        rows, const = np.asarray(x.matrix.indices).tolist(), x.const
         truths = {"gt", "ge", "lt", "le", "eq", "ne", "and", "or", "xor"}
-        ops = {self.nodes.rows[i][0] for i in np.asarray(x.matrix.indices).tolist()}
-        return ops <= truths and bool((x.terms <= 1).all())
+        if (x.terms > 1).any() or not {self.nodes.rows[i][0] for i in rows} <= truths:
+            return False
+        factors = np.asarray(x.matrix.sum(axis=1)).reshape(-1)
+        plain = (factors == 1) & (const == 0)
+        opposite = (factors == -1) & (const == 1)
+        number = (x.terms == 0) & ((const == 0) | (const == 1))
+        return bool((plain | opposite | number).all())
 
     def check(self, step, what: str, numbers: np.ndarray) -> None:
         """Refuse weights that are not finite."""
@@ -220,8 +248,8 @@ class Tracer:
         """Refuse a step of more edges than the limit, before it takes the memory."""
         if edges > 10 * self.max_nodes:
             raise TooLarge(
-                f"{step.name} at {step.place} alone needs {edges:,} edges, the limit "
-                f"is {10 * self.max_nodes:,}; {_SMALLER}"
+                f"{step.name} alone needs {edges:,} edges or elements, the limit is "
+                f"{10 * self.max_nodes:,}"
             )
 
     def error(self, step, problem: str) -> ValueError:
@@ -247,34 +275,34 @@ class Tracer:
             *_, (layer, unit) = self.nodes.rows[node]
             self._renamed.setdefault(layer, layer.replace("mul", op))
             self.nodes.rows[node] = op, (operand,), (1.0,), 0.0, (layer, unit)
-        seen: Counter[str] = Counter()
-        nodes = []
-        for op, args, coefs, const, (layer, unit) in self.nodes.rows:
-            key = layer
-            if unit is not None:
-                base, dot, rest = layer.partition(".in")
-                key = f"{self._renamed.get(base, base)}{dot}{rest}{unit}"
-            seen[key] += 1
-            if seen[key] > 1:
-                key = f"{key}#{seen[key]}"
-            nodes.append((op, args, coefs, const, key))
-        return nodes
+        keys = graph.unique([self._key(*row[-1]) for row in self.nodes.rows])
+        rows = zip(self.nodes.rows, keys, strict=True)
+        return [(*row[:-1], key) for row, key in rows]
+
+    def _key(self, layer: str, unit: str | None) -> str:
+        if unit is None:
+            return layer
+        base, dot, rest = layer.partition(".in")
+        return f"{self._renamed.get(base, base)}{dot}{rest}{unit}"
 
     def _settle(self, step, arrays, shared: list[bool]) -> None:
         """Make nodes of sums that are read more than once."""
         for array, twice in zip(arrays, shared, strict=False):
             if twice and isinstance(array, Forms):
                 layer = self.layer("sum")
-                if (array.terms + (array.const != 0) > 1).any():
+                if array.mixed:
                     self._at(step, self.nodes.of, array, layer)
 
     def _name(self, step, x: Forms) -> Forms:
         """A named activation: its elements become nodes of that name."""
         name = step.params["name"]
+        self._names[name] += 1
+        if self._names[name] > 1:
+            name = f"{name}#{self._names[name]}"
         before = len(self.nodes.rows)
         nodes = self._at(step, self.nodes.of, x, name)
         layers = {self.nodes.rows[i][-1][0] for i in nodes.tolist() if 0 <= i < before}
-        if len(layers) == 1 and name not in self._renamed.values():
+        if len(layers) == 1:
             self._renamed.setdefault(layers.pop(), name)
         return x
 
@@ -313,6 +341,8 @@ class Tracer:
                 continue
             if name not in self.functions or same(self.functions[name], body):
                 self.functions[name] = body
+                if not PARTIAL.isdisjoint(body.ops):
+                    self.nodes.partial.add(name)
                 return name
         raise AssertionError("there is always a free name")
 
@@ -338,10 +368,20 @@ def _is_local(step, arguments) -> bool:
     numbers = [x for x in (*arguments, *step.consts) if not isinstance(x, Forms)]
     return (
         len(arrays) == 1
+        and len(step.shared[0]) == 1
         and arrays[0].shape == step.shape
         and step.inner <= _LOCAL
         and all(np.ndim(number) == 0 for number in numbers)
     )
+
+
+def _is_real(step) -> bool:
+    """Whether a step computes as with real numbers: not so for most integers."""
+    kind = np.dtype(step.dtype).kind if step.dtype is not None else "f"
+    if kind not in "iu" or step.name == "convert_element_type":
+        return True
+    wide = np.dtype(step.dtype).name in ("int32", "int64", "uint32", "uint64")
+    return wide and step.name in _EXACT
 
 
 def _input(x) -> tuple[tuple[int, ...], int]:
@@ -349,7 +389,7 @@ def _input(x) -> tuple[tuple[int, ...], int]:
         x = np.asarray(x)
     if not all(isinstance(n, int) for n in x.shape):
         raise ValueError(f"the input's shape must be numbers, got {x.shape}")
-    if not np.issubdtype(x.dtype, np.floating) and "float" not in str(x.dtype):
+    if not jax.numpy.issubdtype(x.dtype, jax.numpy.floating):
         raise ValueError(
             f"the input has dtype {x.dtype}; a flow graph is of numbers: pass a float "
             "array, and for token ids the embedded sequence"
@@ -361,8 +401,10 @@ def _input(x) -> tuple[tuple[int, ...], int]:
 
 
 def _domain(domain, shape) -> tuple[np.ndarray, np.ndarray]:
-    if len(domain) != 2:
-        raise ValueError("domain is (lowest, highest), two numbers or arrays")
+    if not isinstance(domain, tuple | list) or len(domain) != 2:
+        raise ValueError(
+            f"domain is (lowest, highest), two numbers or arrays, got {domain!r}"
+        )
     try:
         low, high = (
             np.broadcast_to(np.asarray(d, np.float64), shape).reshape(-1).copy()
@@ -383,8 +425,9 @@ def _domain(domain, shape) -> tuple[np.ndarray, np.ndarray]:
 def _picture(image, size: int) -> tuple[int, ...] | None:
     if image is None:
         return None
-    picture = tuple(int(n) for n in image)
-    if len(picture) not in (2, 3) or math.prod(picture) != size:
+    picture = tuple(image) if isinstance(image, tuple | list) else (image,)
+    whole = all(isinstance(n, int) for n in picture)
+    if not whole or len(picture) not in (2, 3) or math.prod(picture) != size:
         raise ValueError(
             f"image {picture} is not (height, width) or (height, width, channels) of "
             f"the input's {size} elements"
@@ -425,11 +468,11 @@ def _program(fn, x) -> Any:
         x = np.asarray(x)
     try:
         program = interpret.trace(fn, jax.ShapeDtypeStruct(x.shape, x.dtype))
-    except (jax.errors.JAXTypeError, jax.errors.JAXIndexError) as error:
+    except (TypeError, jax.errors.JAXIndexError) as error:
         line = str(error).partition("\n")[0]
         raise ValueError(
-            f"fn cannot be traced: {line} Its shapes and branches must not depend on "
-            "the input's values"
+            f"fn cannot be traced: {line} It takes and returns one array, and its "
+            "shapes and branches do not depend on the input's values"
         ) from error
     count = program.out_tree.num_leaves
     if count != 1:

@@ -103,6 +103,25 @@ def test_levels_with_operations_of_several_operands():
         np.testing.assert_allclose(found, jax.vmap(fn)(x), atol=1e-5)
 
 
+def test_keys_are_unique_at_every_level():
+    graph = flowgraph.trace(lambda x: x.sum() * 0.5 + 1, jnp.zeros(4))
+    assert graph.output_names == ("output",)
+    assert len(set(graph.at("scalar").keys)) == 11
+
+
+def test_deep_graphs_compile_in_reasonable_time():
+    kernel = jnp.eye(3)
+
+    def fn(x):
+        for _ in range(100):
+            x = x + 0.1 * jnp.tanh(x @ kernel)
+        return x
+
+    graph = flowgraph.trace(fn, jnp.zeros(3))
+    x = np.random.default_rng(0).normal(size=(2, 3)).astype("f4")
+    np.testing.assert_allclose(graph(x), jax.vmap(fn)(x), atol=1e-4)
+
+
 def test_an_output_that_a_unit_reads_stays_at_neuron_level():
     fn = lambda x: (lambda h: jnp.append(jnp.tanh(h), h))(x @ np.ones((2, 1), "f4"))
     graph = flowgraph.trace(fn, jnp.zeros(2)).at("neuron")

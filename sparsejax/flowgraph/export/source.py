@@ -21,7 +21,7 @@ from sparsejax.flowgraph import graph as graphs
 from sparsejax.flowgraph.graph import PLAIN, Graph
 from sparsejax.flowgraph.ops import OPS
 
-WIDTH, MOST_TERMS, FEW_INPUTS = 88, 100, 32
+WIDTH, MOST_TERMS, MOST_NESTED, FEW_INPUTS = 88, 100, 64, 32
 
 PYTHON = {  # what differs from `math`, which raises where JAX gives inf or nan
     "relu": """(x):
@@ -312,13 +312,26 @@ def _program(graph: Graph, language: _Language, read: str) -> tuple[list, list]:
             value = language.name(key)
             template = _template(op, language, False)
             if "{fold}" in template:
-                nest = lambda a, b, by=template: by.replace("{fold}", f"{a}, {b}")
-                text = functools.reduce(nest, operands)
+                lines += _folded(value, template, operands, language)
             else:
                 text = template.format(*operands, all=", ".join(operands))
-            lines += [f"    {language.new}{value} = {text}{language.end}"]
+                lines += [f"    {language.new}{value} = {text}{language.end}"]
         values.append(value)
     return lines, [values[node] for node in graph.outputs.tolist()]
+
+
+def _folded(name, template, operands, language) -> list[str]:
+    """Two operands at a time; in parts, as compilers limit how deep calls nest."""
+    nest = lambda a, b: template.replace("{fold}", f"{a}, {b}")
+    if len(operands) <= MOST_NESTED:
+        text = functools.reduce(nest, operands)
+        return [f"    {language.new}{name} = {text}{language.end}"]
+    new = language.new.removeprefix("const ")
+    lines = [f"    {new}{name} = {operands[0]}{language.end}"]
+    for at in range(1, len(operands), MOST_NESTED):
+        text = functools.reduce(nest, operands[at : at + MOST_NESTED], name)
+        lines.append(f"    {name} = {text}{language.end}")
+    return lines
 
 
 def _template(op: str, language: _Language, single: bool) -> str:
