@@ -3,8 +3,8 @@
 Of the last level of a lottery run, first seed:
     python launch/flowgraph.py --run=results/runs/lottery_ticket/NAME
 
-Of a run on MNIST, its seed 3 at level 12, without exact ranges:
-    python launch/flowgraph.py --run=DIR --data_dir=DIR --seed=3 --level=12 --noexact
+Of a run on MNIST, level 12 of seed 3, with level 14 beside it:
+    python launch/flowgraph.py --run=RUN --data_dir=DIR --seed=3 --level=12 --beside=14
 
 Leaves a folder inside the run (or below --out): index.html (counts, ranges, drawings),
 graph.html (the page to explore), graph.json, .dot, .graphml, predict.py, predict.c and
@@ -26,13 +26,16 @@ def main(values) -> None:
         raise ValueError("--run is missing: the folder of a lottery run")
     config = flowgraph.Config(**common.read(flowgraph.Config))
     source = Path(values.run)
+    load = functools.partial(
+        networks.load, source, seed=config.seed, data_dir=values.data_dir
+    )
+    network = load(level=config.level)
+    other = None if config.beside is None else load(level=config.beside)
     folder = Path(values.out or source / "flowgraph") / runs.name(config)
     print(f"folder: {folder}")
-    network = networks.load(
-        source, seed=config.seed, level=config.level, data_dir=values.data_dir
-    )
     report = functools.partial(print, flush=True)
-    flowgraph.run(config, folder, network, force=values.force, report=report)
+    options = {"other": other, "force": values.force, "report": report}
+    flowgraph.run(config, folder, network, **options)
     print(flowgraph.summary(folder))
 
 

@@ -41,6 +41,7 @@ class Config:
             "merge-all" (multiply them out).
         exact: find the exact range of every output too, by integer programming.
         time_limit: seconds for each end of an exact range.
+        beside: level of the run whose graph is shown beside this one, on the same page.
     """
 
     seed: int | None = None
@@ -49,6 +50,7 @@ class Config:
     simplify: str = "no"
     exact: bool = True
     time_limit: float = 10.0
+    beside: int | None = None
 
 
 CHOICES = {"simplify": ("no", *POLICIES)}
@@ -59,6 +61,7 @@ def run(
     folder: Path,
     network: Network,
     *,
+    other: Network | None = None,
     force: bool = False,
     report: Callable[[str], Any] = print,
 ) -> list[dict[str, Any]]:
@@ -68,6 +71,7 @@ def run(
         config: what to make.
         folder: where.
         network: from `networks.load`.
+        other: the one of `config.beside`.
         force: remove an earlier run of this config first.
         report: called with lines of progress.
 
@@ -86,6 +90,7 @@ def run(
     if force and (folder / "config.json").exists():
         shutil.rmtree(folder)
     graph = traced(network, config.simplify)
+    second = None if other is None else traced(other, config.simplify)
     if runs.start(folder, config, {"network": network.title}):
         report(f"{folder} is complete; --force runs it again")
         return runs.read_metrics(folder)
@@ -94,7 +99,7 @@ def run(
     records = _measured(config, graph, network, folder, report)
     exact = flowgraph_report.exact_bounds(graph, records)
     chosen = examples(network, config.samples)
-    _write_pages(graph, network, folder, exact, chosen, report)
+    _write_pages(graph, second, network, folder, exact, chosen, report)
     flowgraph_report.write(folder, graph, network, records, chosen)
     runs.finish(folder)
     return records
@@ -120,15 +125,16 @@ def examples(network: Network, count: int) -> np.ndarray:
 
 
 def summary(folder: Path) -> str:
-    """Three lines on a finished run."""
+    """Three lines on a finished run: what was found, where it is, what to do next."""
     records = runs.read_metrics(folder)
     largest = max(records, key=lambda r: r["vertices"])
-    constant = [r["output"] for r in records if r["constant"]]
+    constant = [f"{r['output']} ({r['constant']})" for r in records if r["constant"]]
     return (
-        f"largest graph of one output: {largest['output']}, {largest['vertices']} "
-        f"vertices; constant outputs: {', '.join(constant) or 'none'}\n"
+        f"the largest graph of one output is {largest['output']}'s, "
+        f"{largest['vertices']:,} vertices; constant outputs: "
+        f"{', '.join(constant) or 'none'}\n"
         f"open {folder / 'index.html'}\n"
-        "next: --simplify=passthrough, another --seed or --level; see --help"
+        "next: --beside=LEVEL to compare with another level, --simplify=passthrough"
     )
 
 
@@ -149,7 +155,7 @@ def _write_files(graph: Graph, network: Network, folder: Path, report) -> None:
     flowgraph.write_kernels(folder / "kernels.npz", kernels)
 
 
-def _write_pages(graph, network, folder, exact, chosen, report) -> None:
+def _write_pages(graph, second, network, folder, exact, chosen, report) -> None:
     """One page of all outputs or, where that is too large, one of each."""
     common = {
         "samples": network.x[chosen],
@@ -159,6 +165,7 @@ def _write_pages(graph, network, folder, exact, chosen, report) -> None:
     try:
         title = f"Flow graph: {network.title}"
         options = {**common, "fn": network.fn, "exact": exact, "title": title}
+        options["other"] = second
         graph.save_html(folder / "graph.html", **options)
         return
     except TooLarge as error:
@@ -166,7 +173,10 @@ def _write_pages(graph, network, folder, exact, chosen, report) -> None:
     for i, name in enumerate(graph.output_names):
         one, title = lambda x, i=i: network.fn(x)[i], f"{name}: {network.title}"
         options = {**common, "fn": one, "title": title}
-        graph.subgraph(i).save_html(folder / f"{name}.html", **options)
+        try:
+            graph.subgraph(i).save_html(folder / f"{name}.html", **options)
+        except TooLarge as error:
+            report(f"no page of {name}: {error}")
 
 
 def _measured(config, graph, network, folder, report) -> list[dict[str, Any]]:
@@ -209,3 +219,13 @@ def _measured(config, graph, network, folder, report) -> list[dict[str, Any]]:
             f"{names[i]:12} {vertices:5d} vertices, {edges:5d} edges  {spent:4.0f} s"
         )
     return records
+
+
+def _line(record, spent: float, left: int) -> str:
+    """One line of progress for an output."""
+    gap = max(record.get("gap", [0.0]))
+    note = f"  exact range to within {gap:.2g}" if gap else ""
+    return (
+        f"{record['output']:12} {record['vertices']:6,} vertices, "
+        f"{record['edges']:6,} edges  {spent:4.0f} s, {left} outputs left{note}"
+    )

@@ -85,8 +85,9 @@ _HEADER = (
     "constant",
 )  # fmt: skip
 _CAPTION = (
-    "Ranges of each output: by intervals over the domain, exactly over the domain (by "
-    "integer programming), and over the test set."
+    "Counts as published ones go: a box for every product, sum, bias, nonlinearity and "
+    "output. Ranges: by intervals over the domain, exactly over the domain (by integer "
+    "programming; where time ran out, ends that hold), and over the test set."
 )
 
 
@@ -99,14 +100,26 @@ def _links(graph: Graph, folder: Path) -> pages.Html:
     links = [_link(folder, name, name) for name in graph.output_names]
     if (folder / "graph.html").exists():
         links.insert(0, pages.tag("a", "all outputs", href="graph.html#out=all"))
+    return pages.join(_listed("", links), _listed("As files: ", _files(folder)))
+
+
+def _files(folder: Path) -> list[pages.Html]:
+    names = ("graph.json", "graph.graphml", "graph.dot", "predict.py", "predict.c")
+    there = [name for name in (*names, "kernels.npz") if (folder / name).exists()]
+    return [pages.tag("a", name, href=name) for name in there]
+
+
+def _listed(first: str, links: Sequence[pages.Html]) -> pages.Html:
     apart = [part for link in links for part in (" · ", link)]
-    return pages.tag("p", *apart[1:])
+    return pages.tag("p", first, *apart[1:])
 
 
 def _link(folder: Path, name: str, text: str) -> pages.Html:
-    whole = (folder / "graph.html").exists()
-    address = f"graph.html#out={name}" if whole else f"{name}.html"
-    return pages.tag("a", text, href=address)
+    if (folder / "graph.html").exists():
+        return pages.tag("a", text, href=f"graph.html#out={name}")
+    if (folder / f"{name}.html").exists():
+        return pages.tag("a", text, href=f"{name}.html")
+    return pages.join(text)
 
 
 def _rows(folder: Path, records) -> list[list[Any]]:
@@ -115,9 +128,9 @@ def _rows(folder: Path, records) -> list[list[Any]]:
     for record in records:
         name, exact = record["output"], None
         if "exact" in record:
-            exact = ends(record["exact"]) + (
-                " (not proved)" if any(record["gap"]) else ""
-            )
+            gap = max(record["gap"])
+            within = f", to within {gap:.2g}" if gap else ""
+            exact = ends(record["exact"]) + within
         rows.append([
             _link(folder, name, name),
             record["vertices"], record["edges"], record["inputs"],

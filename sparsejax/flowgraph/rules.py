@@ -305,11 +305,12 @@ def reduce_window_extreme(op: str) -> Rule:
 
 
 def finite(tracer, step, arguments) -> list:
-    """True where no operation could make the number anything else, overflow aside."""
+    """True where no operation could make it anything else; elsewhere 0 x == 0."""
     (x,) = arguments
-    if not all(tracer.nodes.total[i] for i in np.asarray(x.matrix.indices).tolist()):
-        raise tracer.error(step, "asks of a number that may not be finite")
-    return [np.isfinite(x.const).reshape(x.shape)]
+    if all(tracer.nodes.total[i] for i in np.asarray(x.matrix.indices).tolist()):
+        return [np.isfinite(x.const).reshape(x.shape)]
+    zero = forms_.constant(np.zeros(x.shape), tracer.max_nodes)
+    return [tracer.apply(step, "eq", [tracer.apply(step, "mul", [x, zero]), zero])]
 
 
 def reduce_prod(tracer, step, arguments) -> list:

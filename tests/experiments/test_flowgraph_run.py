@@ -122,6 +122,23 @@ def test_a_run_that_was_stopped_goes_on(finished, network, tmp_path):
     assert "is complete" in lines[0]
 
 
+def test_what_is_too_large_for_a_page_is_left_out(network, tmp_path, monkeypatch):
+    monkeypatch.setattr("sparsejax.flowgraph.export.html.MOST_EDGES", 5)
+    lines, folder = [], tmp_path / "run"
+    flowgraph.run(Config(exact=False), folder, network, report=lines.append)
+    assert sum("no page of output_" in line for line in lines) > 5
+    assert not (folder / "graph.html").exists()
+    assert (folder / "DONE").exists() and (folder / "index.html").exists()
+
+
+def test_two_levels_on_one_page(lottery, network, tmp_path):
+    folder, other = tmp_path / "run", networks.load(lottery, level=1)
+    config = Config(exact=False, beside=1)
+    flowgraph.run(config, folder, network, other=other, report=quiet)
+    alone = lottery / "flowgraph" / "graph.html"
+    assert len((folder / "graph.html").read_text()) > len(alone.read_text()) + 1000
+
+
 def test_examples_take_labels_in_turn(network):
     chosen = flowgraph.examples(network, 12)
     assert network.y[chosen].tolist() == [*range(10), 0, 1]

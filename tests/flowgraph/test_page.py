@@ -143,7 +143,9 @@ def test_one_small_file_without_addresses(net, text):
     addresses = set(re.findall(r"\w+://[^\s\"'`<)]*", text))
     assert addresses == {"http://www.w3.org/2000/svg"}
     assert hashlib.sha256(graph.to_json().encode()).hexdigest() in text
-    error = re.search(r"JAX function: ([\d.e+-]+), over 12 inputs", text)
+    error = re.search(
+        r"JAX function: ([\d.e+-]+), over 6 inputs of the data and 6 samples", text
+    )
     assert error and float(error[1]) < 1e-4
 
 

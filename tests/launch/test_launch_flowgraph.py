@@ -32,7 +32,7 @@ def test_a_run_ends_with_what_was_found_where_it_is_and_what_is_next(lottery):
     done = launch(f"--run={lottery}", "--samples=2")
     assert done.returncode == 0, done.stderr
     found, where, following = done.stdout.splitlines()[-3:]
-    assert "largest graph of one output: output_" in found
+    assert "the largest graph of one output is output_" in found
     assert where.startswith(f"open {lottery / 'flowgraph'}")
     assert Path(where.removeprefix("open ")).exists()
     assert following.startswith("next: ")

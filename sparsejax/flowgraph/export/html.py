@@ -31,6 +31,7 @@ MOST_EDGES = 30_000  # apart from those inside pictures: more cannot be looked a
 BINS = 16  # of a histogram
 LISTED = 60  # flags of one kind by name; of the others their number
 RANDOM = 256  # inputs for the comparison where none are given
+FAR = 1e-3  # difference, relative to the largest output, that the page warns of
 
 
 def save_html(graph: Graph, path: str | Path, **options: Any) -> None:
@@ -81,14 +82,16 @@ def html(
     if other is not None:
         _check_other(graph, other)
         graphs.append(_pack(other, inputs, observed, None, "B"))
+    compared, alarm = _comparison(graph, fn, inputs, observed)
     notes = [
         footer,
-        _comparison(graph, fn, inputs, observed),
+        compared,
         _contents(graph),
         pages.tag("span", id="certificate"),
     ]
     return pages.page(
         title,
+        *([] if alarm is None else [pages.tag("p", alarm, class_="alarm")]),
         pages.slot("flow"),
         lead=lead,
         footer=pages.join(
@@ -105,17 +108,19 @@ def html(
 
 def _pack(graph: Graph, inputs, observed, exact, name) -> dict[str, Any]:
     """A graph and all that is known about it."""
-    expected = np.asarray(graph(inputs), np.float32) if len(inputs) else []
+    expected = np.asarray(graph(inputs), np.float32) if len(inputs) else np.zeros(0)
+    known = expected.astype(str).astype(float).astype(object)  # shortest decimals
+    known[~np.isfinite(expected)] = None  # JSON has no such numbers
     return {
         "name": name,
         "graph": _short(json.to_dict(graph)),
         "ranges": {
-            "interval": _ends(graph.bounds("interval")),
+            "interval": _ends(graph.bounds("interval"), len(graph.inputs)),
             "exact": None if exact is None else _exact(exact),
             "observed": None if observed is None else _observed(graph, observed),
         },
         "flags": _flags(graph, observed),
-        "expected": expected,
+        "expected": known.tolist(),
     }
 
 
@@ -171,11 +176,14 @@ def _samples(inputs: np.ndarray) -> list[Any]:
     return list(flat)
 
 
-def _ends(bounds: Any) -> dict[str, Any]:
-    """Ends as float32, rounded outward, so that they stay bounds."""
+def _ends(bounds: Any, first: int = 0) -> dict[str, Any]:
+    """Ends as float32, rounded outward, so that they stay bounds.
+
+    Those before `first` are left out: of inputs, the page has the domain.
+    """
     return {
-        "low": _binary(_outward(bounds.low, -np.inf), "float32"),
-        "high": _binary(_outward(bounds.high, np.inf), "float32"),
+        "low": _binary(_outward(bounds.low[first:], -np.inf), "float32"),
+        "high": _binary(_outward(bounds.high[first:], np.inf), "float32"),
     }
 
 
@@ -203,8 +211,10 @@ def _observed(graph: Graph, data: np.ndarray) -> dict[str, Any]:
     """
     values = np.asarray(graph.evaluate(data))
     low, high = values.min(axis=0), values.max(axis=0)
-    place = (values - low) / np.where(high > low, high - low, 1) * BINS
-    bins = np.minimum(place.astype(int), BINS - 1)
+    with np.errstate(invalid="ignore", over="ignore"):
+        place = (values - low) / np.where(high > low, high - low, 1) * BINS
+    # What is not finite goes to the ends.
+    bins = np.clip(np.nan_to_num(place), 0, BINS - 1).astype(int)
     digits = "0123456789abcdefghijklmnopqrstuvwxyz"
     bars = []
     for column in bins.T[len(graph.inputs) :]:
@@ -225,39 +235,81 @@ def _flags(graph: Graph, observed: np.ndarray | None) -> list[dict[str, Any]]:
     groups: dict[tuple[str, str], list] = {}
     for flag in graph.flags(observed):
         groups.setdefault((flag.kind, flag.proof), []).append([flag.key, flag.detail])
-    return [
-        {
-            "kind": kind,
-            "proof": proof,
-            "count": len(items),
-            "items": items[:LISTED],
-            "total": len(graph.low) if kind == "ignored input" else None,
-        }
-        for (kind, proof), items in groups.items()
-    ]
+    packed = []
+    for (kind, proof), items in groups.items():
+        details = {detail for _, detail in items}
+        # The page marks constant outputs: it has to know all of them.
+        shown = items if kind == "constant output" else items[:LISTED]
+        packed.append(
+            {
+                "kind": kind,
+                "proof": proof,
+                "count": len(items),
+                "keys": [key for key, _ in shown],
+                # What is the same for all is said once.
+                "details": list(details)
+                if len(details) == 1
+                else [detail for _, detail in shown],
+                "total": len(graph.low) if kind == "ignored input" else None,
+            }
+        )
+    return packed
 
 
 # ---- What the footer says
 
 
-def _comparison(graph: Graph, fn, inputs, observed) -> str:
+def _comparison(graph: Graph, fn, inputs, observed) -> tuple[str, str | None]:
+    """What the footer says, and what is said at the top where it is bad."""
     if fn is None:
-        return "The graph was not compared with a JAX function."
-    batches = [
-        batch for batch in (inputs, observed) if batch is not None and len(batch)
-    ]
-    where = "of the page's samples and data"
+        return "The graph was not compared with a JAX function.", None
+    batches = {"of the data": observed, "sample": inputs}
+    batches = {k: v for k, v in batches.items() if v is not None and len(v)}
     if not batches:
-        low, high = graph.low.reshape(graph.shape), graph.high.reshape(graph.shape)
-        rng = np.random.default_rng(0)
-        batches = [rng.uniform(low, high, (RANDOM, *graph.shape)).astype(np.float32)]
-        where = "drawn at random from the domain"
-    error = max(graph.check(fn, batch) for batch in batches)
-    count = sum(map(len, batches))
-    return (
-        f"Largest difference between the graph and the JAX function: {error:.2g}, over "
-        f"{count:,} input{'s' if count > 1 else ''} {where}."
+        batches = {"drawn at random from the domain": _random(graph)}
+    outputs = {k: np.asarray(graph(batch)) for k, batch in batches.items()}
+    finite = {k: np.isfinite(out).all(axis=1) for k, out in outputs.items()}
+    comparable = [batch[finite[k]] for k, batch in batches.items() if finite[k].any()]
+    error = max((graph.check(fn, batch) for batch in comparable), default=0.0)
+    # Samples are often a part of the data: each has a count of its own.
+    where = " and ".join(_counted(name, len(batch)) for name, batch in batches.items())
+    left = sum(int((~rows).sum()) for rows in finite.values())
+    said = (
+        "Largest difference between the graph and the JAX function: "
+        f"{error:.2g}, over {where}"
+        + (
+            f"; not of {left:,} of these, with outputs that are not finite."
+            if left
+            else "."
+        )
     )
+    largest = max(np.abs(out[finite[k]]).max(initial=0) for k, out in outputs.items())
+    if error <= FAR * largest or error == 0:
+        return said, None
+    return said, (
+        "The graph does not compute what the JAX function does: they differ by up to "
+        f"{error:.2g}, the largest output is {largest:.2g}."
+    )
+
+
+def _counted(name: str, count: int) -> str:
+    plural = "s" if count > 1 else ""
+    if name == "sample":
+        return f"{count:,} sample{plural}"
+    return f"{count:,} input{plural} {name}"
+
+
+def _random(graph: Graph) -> np.ndarray:
+    """Inputs from the domain: normal ones, clipped, where it has no end."""
+    rng = np.random.default_rng(0)
+    finite = np.isfinite(graph.low) & np.isfinite(graph.high)
+    low, high = np.where(finite, graph.low, 0), np.where(finite, graph.high, 1)
+    # A mean of the ends: their difference may be too large for a number.
+    share = rng.random((RANDOM, len(low)))
+    uniform = low * (1 - share) + high * share
+    normal = np.clip(rng.normal(size=share.shape), graph.low, graph.high)
+    drawn = np.where(finite, uniform, normal).astype(np.float32)
+    return drawn.reshape(RANDOM, *graph.shape)
 
 
 def _contents(graph: Graph) -> pages.Html:
@@ -319,25 +371,49 @@ def _check_other(graph: Graph, other: Graph) -> None:
 
 @functools.cache
 def _lean(name: str) -> str:
-    """A file of the page without comments and most spaces: a quarter shorter."""
+    """A file of the page without comments and most spaces: a third shorter."""
     text = resources.files("sparsejax.flowgraph.page").joinpath(name).read_text("utf-8")
+    return _tight(text) if name.endswith(".js") else _tight_rules(text)
+
+
+def _templates(depth: int) -> str:
+    """A pattern of template strings, with others inside them down to a depth."""
+    inside = f"|{_templates(depth - 1)}" if depth else ""
+    braces = r"\{[^{}`]*\}"
+    filled = rf"\$\{{(?:[^{{}}`]|{braces}{inside})*\}}"
+    return rf"`(?:\\.|[^`\\$]|\$(?!\{{)|{filled})*`"
+
+
+# What stays as it is: strings, templates, and patterns where no division can be.
+_STRING = r'"(?:\\.|[^"\\\n])*"'
+_PATTERN = r"(?:(?<=[(,=&|])|(?<=[(,=&|] ))/(?![/* ])(?:\\.|[^/\\\n])+/"
+_LITERAL = re.compile(
+    rf"({_STRING}|{_templates(2)}|{_PATTERN})|//[^\n]*|/\*.*?\*/", re.DOTALL
+)
+
+
+def _tight(text: str) -> str:
+    """Script without comments, and without spaces and line ends beside punctuation."""
+    literals: list[str] = []
+
+    def keep(match: re.Match) -> str:
+        if match[1] is None:
+            return ""
+        literals.append(match[1])
+        return '""'
+
+    code = _LITERAL.sub(keep, text)
+    if "`" in code or "'" in code:
+        raise ValueError("a string in the page's script that `_tight` cannot read")
+    code = re.sub(r"\s*([=<>?:;,(){}\[\]&|*!]+)\s*", r"\1", code)
+    code = re.sub(r"\s+([-+/])\s+(?![-+/])", r"\1", code)
+    code = re.sub(r"\s*\n\s*", "\n", code).replace(";}", "}")
+    rest = iter(literals)
+    return re.sub('""', lambda _: next(rest), code).strip()
+
+
+def _tight_rules(text: str) -> str:
+    """Style without the spaces that mean nothing."""
     text = re.sub(r"(?s)/\*.*?\*/", "", text)
-    lines = (line.strip() for line in text.splitlines())
-    kept = (line for line in lines if line and not line.startswith("//"))
-    return "\n".join(map(_tight if name.endswith(".js") else _tight_rule, kept))
-
-
-def _tight(line: str) -> str:
-    """A line of script without spaces beside punctuation, but for those in strings."""
-    if "`" in line or re.search(r"[^*/]/[^/ ]", line):  # templates, patterns
-        return line
-    parts = re.split(r'("(?:\\.|[^"\\])*")', re.sub(r"\s// .*", "", line))
-    parts[::2] = [
-        re.sub(r" ?([=<>?:;,(){}&|*]+) ?", r"\1", part) for part in parts[::2]
-    ]
-    return "".join(parts).strip()
-
-
-def _tight_rule(line: str) -> str:
-    """A line of style without the spaces that mean nothing."""
-    return re.sub(r" ?([{};,]) ?|(?<=[a-z]:) (?=\S)", r"\1", line)
+    text = re.sub(r"\s*([{};,>])\s*|(?<=[a-z]:)\s+(?=\S)", r"\1", text)
+    return re.sub(r"\s+", " ", text).replace(";}", "}").strip()

@@ -1,6 +1,7 @@
 // Boxes and lines of a scene as SVG elements.
 const boxes = (() => {
-  const PICTURE = 56; // side of a weight picture
+  const PICTURE = 56; // side of a weight picture,
+  const CHANNEL = 40; // and of each of its channels, where there are several
   const PAD = 5;
 
   const pen = document.createElement("canvas").getContext("2d");
@@ -11,7 +12,10 @@ const boxes = (() => {
   const SMALL = "12px system-ui, sans-serif", BOLD = "600 13px system-ui, sans-serif";
   const short = (text, most = 22) =>
     text.length <= most ? text : `${text.slice(0, most - 9)}…${text.slice(-8)}`;
+  const number = (value, digits) => Number.isNaN(value) ? "NaN"
+    : Math.abs(value) === Infinity ? (value < 0 ? "−∞" : "∞") : sj.format(value, digits);
   const two = (value) => { // two decimals, as in the figures of 2020
+    if (!Number.isFinite(value)) return `[${number(value)}]`;
     const text = Math.abs(value) >= 1e5 ? sj.format(value) : value.toFixed(2);
     return `[${(/^-?0\.00$/.test(text) ? "0.00" : text).replace("-", "−")}]`;
   };
@@ -23,23 +27,33 @@ const boxes = (() => {
     return box.op === "affine" ? "Σ" : box.op;
   };
 
+  const faceOf = ({ image }) => { // how large a picture is, and what its channels are
+    const depth = (image && image[2]) || 1;
+    if (depth === 1) return { wide: PICTURE, high: PICTURE, names: [] };
+    const names = depth === 3 ? ["R", "G", "B"] : [...Array(depth).keys()].map(String);
+    return { wide: CHANNEL * Math.min(4, depth), high: CHANNEL,
+      names: depth > 8 ? [] : names };
+  };
+
   const title = (box) => short(box.output && box.op !== "output" ? box.output : box.key);
 
-  const sizes = (scene) =>
-    scene.shown.boxes.map((box, i) => {
+  const sizes = (scene) => {
+    const { wide, high, names } = faceOf(scene.graph);
+    return scene.shown.boxes.map((box, i) => {
       const words = textWidth(`${verb(scene, box)}  `, SMALL);
       const label = textWidth(title(box), SMALL);
       // Room for a sign and two digits: values change, places should not.
       const numbers = Math.max(...[two(scene.numbers[i]), box.picture ? "[−8.88]"
         : "[−88.88]"].map((text) => textWidth(text, BOLD)));
       if (box.picture) {
-        const inner = Math.max(2 * PICTURE + PAD, label + numbers + 8);
-        const height = PICTURE + 2 * PAD + 19;
+        const inner = Math.max(2 * wide + PAD, label + numbers + 8);
+        const height = high + 2 * PAD + 19 + (names.length && 12);
         return { width: Math.ceil(inner / 8) * 8 + 2 * PAD, height };
       }
       const inner = Math.max(label, words + numbers);
       return { width: Math.ceil(inner / 8) * 8 + 16, height: 42 };
     });
+  };
 
   // ---- Boxes
 
@@ -75,23 +89,28 @@ const boxes = (() => {
   };
 
   const frame = (graph, [top, left, height, width], x, y) => { // where a patch lies
-    const [rows, columns] = graph.image;
-    const unit = PICTURE / Math.max(rows, columns);
-    return sj.svg("rect", { class: "patch", x: x + left * unit, y: y + top * unit,
-      width: width * unit, height: height * unit });
+    const [rows, columns] = graph.image, { wide, high } = faceOf(graph);
+    const unit = Math.min(high / rows, wide / columns);
+    return ["halo", "patch"].map((name) => sj.svg("rect", { class: name,
+      x: x + (wide - columns * unit) / 2 + left * unit,
+      y: y + (high - rows * unit) / 2 + top * unit,
+      width: width * unit, height: height * unit }));
   };
 
   const face = (scene, box, place) => {
     const { graph } = scene;
     const { weights, products, extent } = paint(scene, box);
     const patch = areSmall(graph);
-    const left = -place.width / 2 + (place.width - 2 * PICTURE - PAD) / 2;
-    const top = -place.height / 2 + PAD;
-    const picture = (href, i) => sj.svg("image", { href, x: left + i * (PICTURE + PAD),
-      y: top, width: PICTURE, height: PICTURE, style: "image-rendering: pixelated" });
+    const { wide, high, names } = faceOf(graph), step = wide + PAD;
+    const left = -wide - PAD / 2, top = -place.height / 2 + PAD;
+    const picture = (href, i) => sj.svg("image", { href, x: left + i * step,
+      y: top, width: wide, height: high, style: "image-rendering: pixelated" });
+    const named = (i) => names.map((name, k) => sj.svg("text", { class: "channel",
+      x: left + i * step + ((k + 0.5) * wide) / names.length, y: top + high + 11,
+      "text-anchor": "middle" }, name));
     // Of a small patch the input is shown beside it, with the patch's place.
-    return [picture(weights, 0), picture(patch ? scene.input : products, 1),
-      patch && frame(graph, extent, left + PICTURE + PAD, top)].filter(Boolean);
+    return [picture(weights, 0), picture(patch ? scene.input : products, 1), named(0),
+      patch ? frame(graph, extent, left + step, top) : named(1)];
   };
 
   const words = (scene, box, place, value) => {
@@ -115,15 +134,21 @@ const boxes = (() => {
   // What is said of a box: of its node, or of the weighted sum that is a part of it.
   const about = (notes, box) =>
     box.node < 0 ? undefined : notes.get(box.node) ?? notes.get(box.owner);
+  const badgeOf = ({ badges }, box) => { // a sum that was set is not the box's value
+    const text = about(badges, box);
+    return text && text !== "edited" && !badges.has(box.node) ? `sum ${text}` : text;
+  };
 
   const badge = (scene, box, place) => {
-    const text = about(scene.badges, box);
+    const text = badgeOf(scene, box);
     const x = place.width / 2 - 4, y = -place.height / 2 - 5;
     const pin = scene.pins.has(box.key) && sj.svg("circle",
       { class: "pin", cx: -place.width / 2, cy: -place.height / 2, r: 5 });
     const corner = { class: "badge", x, y, "text-anchor": "end" };
-    return [pin, text && sj.svg("text", corner, text)]
-      .filter(Boolean);
+    const wide = text && textWidth(text, BOLD) + 8;
+    const under = text && sj.svg("rect", { class: "under", x: x + 4 - wide, y: y - 12,
+      width: wide, height: 17, rx: 4 });
+    return [pin, under, text && sj.svg("text", corner, text)].filter(Boolean);
   };
 
   const kind = (box) =>
@@ -142,7 +167,7 @@ const boxes = (() => {
       transform: `translate(${place.x.toFixed(1)} ${place.y.toFixed(1)})`,
       "aria-label": `${title(box)}, ${verb(scene, box)} ${two(value)}`,
     },
-    sj.svg("title", {}, `${box.key}: ${box.op}, value ${sj.format(value, 6)}`),
+    sj.svg("title", {}, `${box.key}: ${box.op}, value ${number(value, 6)}`),
     sj.svg("rect", { class: "shape", x: -place.width / 2, y: -place.height / 2, rx: 6,
       width: place.width, height: place.height }),
     box.picture ? face(scene, box, place) : [],
@@ -181,5 +206,5 @@ const boxes = (() => {
 
   const drawAll = (scene) => scene.shown.boxes.map((_, i) => drawBox(scene, i));
 
-  return { sizes, strokes, lay, drawAll, paint, two };
+  return { sizes, strokes, lay, drawAll, paint, two, number, areSmall, textWidth, SMALL };
 })();

@@ -13,6 +13,14 @@ const controls = (() => {
   const labelled = (text, ...controls) =>
     el("div", { class: "control" }, el("span", { class: "label" }, text), controls);
 
+  const words = (edit) => ({ // what it is about, and what it does
+    remove: () => [edit[1], " removed"],
+    clamp: () => [edit[1], ` = ${sj.format(Number(edit[2]), 4)}`],
+    bias: () => [edit[1], ` bias ${sj.format(Number(edit[2]), 4)}`],
+    weight: () => [`${edit[2]} → ${edit[1]}`,
+      ` weight ${sj.format(Number(edit[3]), 4)}`],
+  }[edit[0]])();
+
   const make = (actions) => {
     // These two stay the same elements, so that the slider can be dragged.
     const slider = el("input", { type: "range", min: 0, step: 1, id: "amount",
@@ -31,8 +39,7 @@ const controls = (() => {
 
     const items = () => [
       levels.length > 1 && choices("Level", LEVELS, now.level,
-        (level) => actions.put({ level }),
-        HINTS),
+        actions.level, HINTS),
       first.image && first.level !== "scalar" && labelled("First layer",
         choices("First layer", { 1: "Pictures", 0: "Boxes" }, now.pictures ? "1" : "0",
           (value) => actions.put({ pictures: value === "1" }))),
@@ -65,13 +72,6 @@ const controls = (() => {
       if (rule !== "none") turn();
     };
 
-    const words = (edit) => ({
-      remove: () => [edit[1], " removed"],
-      clamp: () => [edit[1], ` = ${sj.format(Number(edit[2]), 4)}`],
-      bias: () => [edit[1], ` bias ${sj.format(Number(edit[2]), 4)}`],
-      weight: () => [`${edit[2]} → ${edit[1]}`,
-        ` weight ${sj.format(Number(edit[3]), 4)}`],
-    }[edit[0]])();
     const editList = (scenes) => {
       const chips = now.edits.flatMap((edits, index) => edits.map((made) =>
         el("span", { class: "chip" }, graphs.length > 1 ? `${graphs[index].name}: ` : "",
@@ -94,5 +94,5 @@ const controls = (() => {
     return { toolbar, editList };
   };
 
-  return { make, choices };
+  return { make, choices, words };
 })();

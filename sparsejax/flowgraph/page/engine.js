@@ -35,8 +35,8 @@ const engine = (() => {
   };
   const numbers = (packed) => array(packed).map("float32" in packed ? shortest : Number);
 
-  const spread = (value, count) =>
-    Array.isArray(value) ? value : Array(count).fill(value);
+  const spread = (value, count, none) => // ends of the domain, null where it has none
+    (Array.isArray(value) ? value : Array(count).fill(value)).map((end) => end ?? none);
 
   // The form that `Graph.to_json` writes, from the packed one of the page.
   const unpack = (packed) => {
@@ -76,8 +76,8 @@ const engine = (() => {
       outputs: whole.outputs,
       outputNames: whole.output_names,
       inputNames: whole.input_names,
-      low: spread(whole.low, size),
-      high: spread(whole.high, size),
+      low: spread(whole.low, size, -Infinity),
+      high: spread(whole.high, size, Infinity),
       functions: new Map(Object.entries(whole.functions)
         .map(([name, body]) => [name, read(body)])),
     };

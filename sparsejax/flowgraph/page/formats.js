@@ -25,7 +25,8 @@ const formats = (() => {
 
   const quoted = (label) => `"${label.replace(/[\\"]/g, "\\$&").replace(/\n/g, "\\n")}"`;
   // What is drawn: boxes with their values, edges with their weights.
-  const dot = ({ shown, numbers, list }) => [
+  const dot = ({ shown, numbers, list }, caption) => [
+    `// ${caption.join(" · ").replace(/\s+/g, " ")}`,
     "digraph flow {",
     "  node [shape=box, fontname=\"sans-serif\"];",
     ...shown.boxes.map((box, i) =>
@@ -41,14 +42,22 @@ const formats = (() => {
     setTimeout(() => URL.revokeObjectURL(href), 10000);
   };
 
-  // A PNG at twice the size, by way of an image that holds the SVG file.
+  // A PNG at twice the size, or what a canvas can hold, by way of an image of the SVG
+  // file. That has to be a data address: the page allows itself no others.
+  const MOST = { side: 16000, area: 64e6 };
   const png = async (svg) => {
     const image = new Image();
     image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(svg)}`;
     await image.decode();
-    const canvas = sj.el("canvas", { width: 2 * image.width, height: 2 * image.height });
+    const { width, height } = image;
+    const scale = Math.min(2, MOST.side / Math.max(width, height),
+      Math.sqrt(MOST.area / (width * height)));
+    const canvas = sj.el("canvas", { width: Math.floor(width * scale),
+      height: Math.floor(height * scale) });
     canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
-    return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+    const blob = await new Promise((done) => canvas.toBlob(done, "image/png"));
+    if (!blob) throw new Error(`${canvas.width} by ${canvas.height} pixels`);
+    return blob;
   };
 
   return { json: whole, dot, save, png };

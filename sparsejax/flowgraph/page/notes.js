@@ -16,7 +16,8 @@ const notes = (() => {
       has((box) => box.op === "input") && tile("input", "input"),
       tile("output", "output"),
       has((box) => box.picture) && el("span", { class: "wide" },
-        "pictures: weights, then weights × input;",
+        boxes.areSmall(first) ? "pictures: weights, then the input with their place;"
+          : "pictures: weights, then weights × input;",
         sj.legend(`≤ −${sj.format(scale, 2)}`, `≥ ${sj.format(scale, 2)}`)),
       graphs.length > 1 && tile("differs", "weights differ"),
       graphs.length > 1 && tile("only", "only here")].filter(Boolean);
@@ -30,36 +31,68 @@ const notes = (() => {
     const name = graphs.length > 1 ? `${made.name}: ` : "";
     const part = drawn === all ? "" : `${sj.format(drawn)} of `;
     return `${name}${part}${many(all, "edge")} shown, ` +
-      `${many(count, "box", "boxes")} · ` +
-      `${many(vertices, "vertex", "vertices")} and ${many(edges, "edge")} in all`;
+      `${many(count, "box", "boxes")} · ${made.level} level: ` +
+      `${many(vertices, "vertex", "vertices")} and ${many(edges, "edge")}`;
   };
 
-  const jump = (key, actions) => {
-    const at = first.outputNames.findIndex((name, i) => name === key ||
-      first.keys[first.outputs[i]] === key);
-    if (at >= 0) return actions.put({ output: first.outputNames[at], selected: null });
-    actions.put({ find: key, selected: first.at.has(key) ? key : null, pane: 0 });
+  // What a file of the drawing says of itself, in parts.
+  const caption = (made) => {
+    const all = made.full.list.length, hidden = all - made.list.length;
+    const edits = now.edits[made.index];
+    const truth = source.labels && now.sample >= 0 ? source.labels[now.sample] : null;
+    return [document.querySelector("h1").textContent, made.name,
+      now.output === "all" ? "all outputs" : now.output,
+      (now.sample < 0 ? "an input of its own" : `sample ${now.sample + 1}`) +
+        (truth == null ? "" : ` (label ${truth})`),
+      `${made.level} level`,
+      now.rule !== "none" && `threshold: ${state.saying[now.rule](now.amount)}`,
+      now.only && now.pins.size > 0 && "only pinned boxes",
+      hidden ? `${sj.format(hidden)} of ${many(all, "edge")} hidden`
+        : `all ${many(all, "edge")}`,
+      edits.length && `${many(edits.length, "edit")}: ` + edits.map((edit) =>
+        controls.words(edit).join("")).join(", ")].filter(Boolean);
   };
-  const flagChip = ({ kind, proof, count, items, total }, actions) => {
+
+  // To an output, or to a node in an output that reads it.
+  const jump = (key, index, actions) => {
+    const graph = graphs[index], names = graph.outputNames, node = graph.at.get(key);
+    const at = names.findIndex((name, i) => name === key || graph.outputs[i] === node);
+    if (at >= 0) return actions.put({ output: names[at], selected: null });
+    const reads = (output) => views.live(graph, [graph.outputs[output]])[node];
+    const reader = graph.outputs.findIndex((_, i) => reads(i));
+    const output = state.chosen().some(reads) ? now.output : names[reader] ?? "all";
+    Object.assign(now, { output, rule: "none", only: false, find: key });
+    const box = views.home(views.view(graph, state.chosen(), now.level, now.pictures),
+      node);
+    actions.select(box ? box.key : null, index);
+  };
+  const flagChip = ({ kind, proof, count, keys, details, total }, index, actions) => {
     const named = /unit|input|output|duplicate|node$/.test(kind) ? `${kind}s` : kind;
     const text = `${count === 1 ? kind : named}: ` +
-      (total ? `${count} of ${total}` : count === 1 ? items[0][0] : count);
+      (total ? `${count} of ${total}` : count === 1 ? keys[0] : count);
     const label = [text, " ", el("small", { title: "How this is known" }, proof)];
-    const alike = items.length > 1 && items.every(([, detail]) => detail === items[0][1]);
-    const known = (key) => graphs.some((graph) => graph.at.has(key) ||
-      graph.outputNames.includes(key));
+    const alike = keys.length > 1 && details.length === 1;
+    const graph = graphs[index];
+    const known = (key) => graph.at.has(key) || graph.outputNames.includes(key);
     return el("details", { class: "chip flag" }, el("summary", {}, label),
-      el("ul", {}, alike ? el("li", {}, `${items[0][1]}:`) : null,
-        items.map(([key, detail]) => el("li", {}, known(key) ? el("button",
-          { type: "button", class: "link", onclick: () => jump(key, actions) }, key)
-          : el("span", { class: "name" }, key), alike ? "" : ` ${detail}`)),
-        count > items.length ? el("li", {}, `and ${count - items.length} more`) : null));
+      el("ul", {}, alike ? el("li", {}, `${details[0]}:`) : null,
+        keys.map((key, k) => el("li", {}, known(key) ? el("button",
+          { type: "button", class: "link", onclick: () => jump(key, index, actions) },
+        key)
+          : el("span", { class: "name" }, key), alike ? "" : ` ${details[k]}`)),
+        count > keys.length ? el("li", {}, `and ${count - keys.length} more`) : null));
   };
 
-  const flags = (actions) => graphs.filter((graph) => graph.flags.length).map((graph) =>
-    el("div", { class: "flags" },
-      el("span", { class: "label" }, graphs.length > 1 ? graph.name : "Noticed"),
-      graph.flags.map((flag) => flagChip(flag, actions))));
+  const flags = (actions) => graphs.map((graph, i) =>
+    el("div", { class: "flags", hidden: !graph.flags.length },
+      el("span", { class: "label" }),
+      graph.flags.map((flag) => flagChip(flag, i, actions))));
+  const age = (rows) => rows.forEach((row, i) => { // edits make it history
+    const stale = now.edits[i].length > 0;
+    row.classList.toggle("stale", stale);
+    row.firstChild.textContent = (graphs.length > 1 ? graphs[i].name : "Noticed") +
+      (stale ? " of the network before your edits" : "");
+  });
 
-  return { legend, says, flags };
+  return { legend, says, caption, flags, age };
 })();

@@ -27,19 +27,23 @@ const outputs = (() => {
       const up = any((v) => v > 0), down = any((v) => v < 0);
       const zero = !down ? 100 : up ? 50 : 0, reach = up && down ? 50 : 100;
       const bar = (value, kind) => {
-        const height = (reach * Math.abs(value)) / limit;
+        const height = Math.min(reach, (reach * Math.abs(value)) / limit) || 0;
         return el("i", { class: `${kind} ${value < 0 ? "minus" : "plus"}`,
           style: `height: ${height}%; top: ${value < 0 ? zero : zero - height}%` });
       };
       const best = scenes.map((made) => predicted(outputsOf(made.graph, made.values)));
       const column = (name, i) => {
         const parts = columns[i];
-        const fixed = constants.every((list) => list[i]);
+        // Edits leave the structure as it is, but not the bounds.
+        const proofs = constants.map((list, g) =>
+          now.edits[g].length && list[i] !== "structural" ? null : list[i]);
+        const fixed = proofs.every(Boolean);
         return el("button", {
           type: "button", class: `score${best.includes(i) ? " best" : ""}`,
           "aria-pressed": String(now.output === name), "data-output": name,
-          "data-value": parts[0].value, title: `${name}${fixed ? ", constant" : ""}: ` +
-            parts.map(({ value }) => sj.format(value, 6)).join(", "),
+          "data-value": parts[0].value, title: `${name}${fixed
+            ? `, constant (proof: ${[...new Set(proofs)].join(", ")})` : ""}: ` +
+            parts.map(({ value }) => boxes.number(value, 6)).join(", "),
           onclick: () => actions.put({ output: name, selected: null }),
         },
         el("span", { class: "numbers" }, parts.map(({ value, was }) =>
@@ -54,7 +58,8 @@ const outputs = (() => {
       return first.outputNames.map(column);
     };
 
-    const heading = el("span", { class: "quiet" }), row = el("div", { class: "bars" });
+    const heading = el("span", { class: "quiet" }), row = el("div",
+      { class: `bars${first.outputNames.length < 9 ? " few" : ""}` });
     const all = el("button", { type: "button", class: "plain all",
       onclick: () => actions.put({ output: "all", selected: null }),
     }, "All in one graph");

@@ -7,7 +7,11 @@ const flow = (() => {
   // ---- Actions
 
   let revealing = null; // the box to bring into sight once it is drawn
-  const put = (changes) => { Object.assign(now, changes); render(); };
+  const put = (changes) => {
+    if ("rule" in changes || "amount" in changes) now.begun = false;
+    Object.assign(now, changes);
+    render();
+  };
   const select = (key, index = now.pane) => {
     put({ selected: key, pane: index });
     revealing = key;
@@ -31,8 +35,17 @@ const flow = (() => {
   const take = (at) => {
     put({ sample: at, x: samples[at].slice() });
   };
+  const level = (name) => { // what is selected stays so, where it has a box
+    const { full, graph } = panes[now.pane].scene;
+    const old = full.boxes.find(({ key }) => key === now.selected);
+    now.level = name;
+    const view = views.view(graph, state.chosen(), name, now.pictures);
+    const box = old && (view.boxes.find(({ key }) => key === old.key) ||
+      views.home(view, old.node < 0 ? old.owner : old.node));
+    select(box ? box.key : null);
+  };
   const feed = (change) => { change(now.x); put({ sample: -1 }); };
-  const actions = { put, select, edit, undo, reset, pin, take, feed,
+  const actions = { put, select, edit, undo, reset, pin, take, feed, level,
     render: () => render() };
 
   // ---- Files
@@ -48,28 +61,39 @@ const flow = (() => {
     return rules.replace(/var\(--([\w-]+)\)/g, (whole, name) =>
       names.includes(name) ? sj.color(name) : whole);
   };
+  const caption = () => notes.caption(panes[now.pane].scene);
+  const drawing = () => panes[now.pane].file(caption());
   const exports = {
-    SVG: () => formats.save(`${stem()}.svg`, panes[now.pane].file(), "image/svg+xml"),
-    PNG: async () => formats.save(`${stem()}.png`,
-      await formats.png(panes[now.pane].file()), "image/png"),
-    DOT: () => formats.save(`${stem()}.dot`, formats.dot(panes[now.pane].scene),
-      "text/vnd.graphviz"),
+    SVG: () => formats.save(`${stem()}.svg`, drawing(), "image/svg+xml"),
+    PNG: () => formats.png(drawing()).then(
+      (blob) => formats.save(`${stem()}.png`, blob, "image/png"),
+      (error) => warn("The PNG could not be made; the drawing may be too large for " +
+        `this browser. The SVG file holds the same. (${error.message})`, "files")),
+    DOT: () => formats.save(`${stem()}.dot`,
+      formats.dot(panes[now.pane].scene, caption()), "text/vnd.graphviz"),
     JSON: () => formats.save("flowgraph.json", formats.json(graphs[now.pane]),
       "application/json"),
   };
   const hint = { SVG: "This drawing", PNG: "This drawing, at twice the size",
-    DOT: "This drawing, for Graphviz", JSON: "The full graph, whatever is shown" };
+    DOT: "This drawing, for Graphviz", JSON: "The full graph as it was given: neither thresholds nor edits change it" };
 
   // ---- The document
 
   const input = inputs.make(actions), output = outputs.make(actions);
   const control = controls.make(actions);
-  const [toolbar, edits, legend] = ["toolbar", "edits", "legend"].map((name) =>
-    el("div", { class: name }));
+  const [toolbar, begun, edits, legend] = ["toolbar", "begun", "edits", "legend"]
+    .map((name) => el("div", { class: name }));
   const side = el("aside", { class: "panel", "aria-label": "Selected box",
     hidden: true });
+  const example = () => { // of what can be searched for, from this graph
+    const { boxes } = views.view(graphs[0], state.chosen(), now.level, now.pictures);
+    const plain = ["input", "const", "affine", "output"];
+    const box = boxes.find(({ op }) => !plain.includes(op));
+    return box ? `${box.op}>3, ${box.key}` : `value>1, ${boxes.at(-1).key}`;
+  };
   const search = el("input", { type: "search", id: "find", value: now.find,
-    placeholder: "Search: relu>3, h[3]", "aria-label": "Search boxes",
+    placeholder: example(), "aria-label": "Search boxes",
+    title: "Keys, operations, values, or an input that pictures read",
     oninput: () => put({ find: search.value }) });
   const hits = el("output", { for: "find" });
   const stage = el("div", { class: `stage${graphs.length > 1 ? " two" : ""}` });
@@ -83,8 +107,12 @@ const flow = (() => {
     room: () => ({ height: roomy(), // the page may be in a hidden frame
       width: Math.max(320, stage.clientWidth) / (narrow() ? 1 : graphs.length) }),
     top: graphs.length > 1 ? 76 : 56, // room for the buttons and the counts
-    covered: () => side.hidden || side.offsetWidth > stage.clientWidth / 2 ? 0
-      : side.offsetWidth,
+    covered: () => { // by the panel; not where it lies at the bottom of the window
+      if (side.hidden || side.offsetWidth > stage.clientWidth / 2) return 0;
+      const { right, width } = host.getBoundingClientRect();
+      const over = right - side.getBoundingClientRect().left;
+      return over > 0.7 * width ? 0 : Math.max(0, over);
+    },
   }));
 
   const help = el("dialog", { class: "help", "aria-label": "Keyboard" },
@@ -113,24 +141,42 @@ const flow = (() => {
   const files = el("div", { class: "group files", role: "group", "aria-label": "Save" },
     Object.entries(exports).map(([name, run]) => near(name, hint[name], run)));
 
+  const flags = notes.flags(actions);
   const build = () => {
     sj.fill("flow",
       el("div", { class: "band" }, input.sections, output.section),
       el("div", { class: "bar" }, toolbar,
         el("div", { class: "control find" }, search, hits)),
-      edits, stage, notes.flags(actions), help);
+      begun, edits, stage, flags, help);
     stage.append(el("div", { class: "panes" }, hosts), zooms, files, side, legend);
   };
 
   // ---- One pass
 
+  // A notice above everything; one of each `kind`.
+  const warn = (text, kind) => {
+    const old = document.querySelector(`.alarm.${kind}`);
+    if (old) old.remove();
+    document.querySelector("main").prepend(
+      el("p", { class: `alarm ${kind}`, role: "alert" }, text));
+  };
+
+  // What is not finite as a float32 was sent as null.
+  const differ = (value, expected) => {
+    const finite = Number.isFinite(Math.fround(value));
+    if (expected == null) return finite ? Infinity : 0;
+    return finite ? value - expected : Infinity;
+  };
   const certify = () => { // this page's own numbers against those that JAX gave
     const worst = most(graphs.flatMap((graph) => samples.flatMap((sample, i) =>
       outputsOf(graph, engine.evaluate(graph, sample))
-        .map((value, o) => value - graph.expected[i][o]))));
+        .map((value, o) => differ(value, graph.expected[i][o])))));
+    const scale = most(graphs.flatMap((graph) => graph.expected.flat())) || 1;
     const note = document.getElementById("certificate");
     if (note && samples.length) note.textContent = "Evaluated by this page just now: " +
       `largest difference from JAX on its samples ${sj.format(worst, 2)}.`;
+    if (worst > 1e-3 * scale) warn("This page computes other numbers than the graph " +
+      `did in Python: they differ by up to ${boxes.number(worst, 2)}.`, "numbers");
   };
 
   const images = (made) => (box) => {
@@ -184,12 +230,32 @@ const flow = (() => {
     const found = scenes.map((made) => made.found).filter(Boolean).flat();
     control.toolbar(toolbar);
     edits.replaceChildren(...control.editList(scenes).flat(2).filter(Boolean));
+    begun.replaceChildren(...(now.begun ? [`The whole is too large to be read at once: ` +
+      `only boxes with ${now.amount}% of the influence are shown. `,
+    el("button", { type: "button", class: "plain", onclick: () => put({ rule: "none" }) },
+      "Show all")] : []));
     legend.replaceChildren(...notes.legend(scenes));
     hits.textContent = now.find.trim() ? `${found.length} found` : "";
     input.show();
     output.show(scenes);
+    notes.age(flags);
+    if (document.activeElement !== search) search.value = now.find;
     showPanel(scenes);
     drawAll(scenes);
+  };
+
+  // A drawing in which nothing can be read starts with its most influential part.
+  const READABLE = 0.55, PARTS = [90, 70, 50, 30, 10];
+  const begin = () => {
+    show();
+    if (now.rule !== "none" || sj.hash.get("hide")) return;
+    const fits = () => panes.every(({ scene: { placed } }) =>
+      placed && placed.scale >= READABLE);
+    for (const amount of PARTS) {
+      if (fits()) return;
+      Object.assign(now, { rule: "top", amount, begun: true, large: true });
+      show();
+    }
   };
 
   let waiting = false, later = null;
@@ -221,7 +287,8 @@ const flow = (() => {
   const removeSelected = () => {
     const { full, graph } = panes[now.pane].scene;
     const box = full.boxes.find(({ key }) => key === now.selected);
-    if (box && box.node >= 0) edit(["remove", graph.keys[box.node]]);
+    const made = box && panel.removal({ graph }, box);
+    if (made) edit(made);
   };
   const keys = {
     "+": every((p) => p.zoom(1.3)), "-": every((p) => p.zoom(1 / 1.3)),
@@ -240,9 +307,14 @@ const flow = (() => {
   });
   build();
   certify();
-  show();
+  begin();
   remember();
   sj.onchange(render);
   addEventListener("resize", render);
+  // Not of this page's own making, which is silent: someone has entered another state.
+  addEventListener("hashchange", () => {
+    clearTimeout(later);
+    location.reload();
+  });
   return { now, graphs, panes };
 })();

@@ -5,7 +5,8 @@ const pane = (() => {
   const MANY_BOXES = 5000; // more are not drawn at all
   const LEGIBLE = 0.92; // drawings smaller than that get a taller window
   const HEIGHTS = [1, 1.3, 1.7, 2.4]; // that windows have
-  const FAR = 0.45; // text is left out when zoomed out further
+  const FAR = 0.45; // text is left out when zoomed out further,
+  const MIDDLE = 0.72; // and from here on all but the values
 
   const make = (host, actions) => {
     const edges = sj.svg("g", {}), nodes = sj.svg("g", {});
@@ -26,13 +27,15 @@ const pane = (() => {
       const { k, x, y } = camera;
       const at = `${x.toFixed(2)} ${y.toFixed(2)}`;
       world.setAttribute("transform", `translate(${at}) scale(${k})`);
-      svg.classList.toggle("far", k < FAR);
+      host.classList.toggle("far", k < FAR);
+      host.classList.toggle("middle", k < MIDDLE && k >= FAR);
       if (scene && scene.list.length > MANY_LINES) requestAnimationFrame(paintLines);
     };
     const fit = () => {
       touched = false;
       if (!scene || !scene.placed) return;
-      const { width, height } = room(), { placed } = scene;
+      const { width: all, height } = room(), { placed } = scene;
+      const width = all - actions.covered();
       const free = { width: width - MARGIN.x, height: height - MARGIN.y };
       const k = Math.min(free.width / placed.width, free.height / placed.height, 1.5);
       camera = { k, x: (width - placed.width * k) / 2 - placed.left * k,
@@ -47,17 +50,17 @@ const pane = (() => {
       touched = true;
       look();
     };
-    const pan = (dx, dy) => {
+    const shift = (dx, dy) => {
       camera = { ...camera, x: camera.x + dx, y: camera.y + dy };
-      touched = true;
       look();
     };
+    const pan = (dx, dy) => { touched = true; shift(dx, dy); };
     const reveal = (i) => { // bring a box into the window
       const { x, y } = scene.placed.places[i], { width, height } = room();
       const [sx, sy] = [x * camera.k + camera.x, y * camera.k + camera.y];
       const right = width - actions.covered();
-      if (sx < 40 || sx > right - 40) pan(right / 2 - sx, 0);
-      if (sy < 40 || sy > height - 40) pan(0, height / 2 - sy);
+      if (sx < 40 || sx > right - 40) shift(right / 2 - sx, 0);
+      if (sy < 40 || sy > height - 40) shift(0, height / 2 - sy);
     };
 
     // -- Many lines, on a canvas
@@ -238,18 +241,29 @@ const pane = (() => {
       if (key != null) elements[focus].focus({ preventScroll: true });
     };
 
-    // The drawing as a file of its own, with today's colours and all lines.
-    const file = () => {
+    // Parts of a caption in lines no wider than the drawing.
+    const lines = (parts, width) => parts.reduce((made, part) => {
+      const longer = made.length && `${made.at(-1)} · ${part}`;
+      const fits = longer && boxes.textWidth(longer, boxes.SMALL) <= width;
+      return fits ? [...made.slice(0, -1), longer] : [...made, part];
+    }, []);
+    // The drawing as a file of its own, with today's colours, all lines and a caption.
+    const file = (caption = []) => {
       if (!scene.placed) placeAll(); // too much for the window, perhaps not for a file
       const shapes = elements.length ? elements.map((box) => box.cloneNode(true))
         : boxes.drawAll(scene);
       const { left, width, height } = scene.placed;
-      const copy = sj.svg("svg", { class: "graph", width: width + 48, height: height + 48,
-        viewBox: `${left - 24} -24 ${width + 48} ${height + 48}` },
+      const text = lines(caption, Math.max(width, 480));
+      const wide = 48 + Math.max(width, ...text.map((line) =>
+        boxes.textWidth(line, boxes.SMALL)));
+      const tall = height + 48 + 18 * text.length, x = left + (width - wide) / 2;
+      const copy = sj.svg("svg", { class: "graph", width: wide, height: tall,
+        viewBox: `${x} -24 ${wide} ${tall}` },
       sj.svg("style", {}, actions.rules()),
-      sj.svg("rect", { x: left - 24, y: -24, width: width + 48, height: height + 48,
-        fill: sj.color("surface") }),
-      boxes.lay(scene, boxes.strokes(scene)), shapes);
+      sj.svg("rect", { x, y: -24, width: wide, height: tall, fill: sj.color("surface") }),
+      boxes.lay(scene, boxes.strokes(scene)), shapes,
+      text.map((line, i) => sj.svg("text", { class: "key", x: x + 24,
+        y: height + 30 + 18 * i }, line)));
       return new XMLSerializer().serializeToString(copy);
     };
 

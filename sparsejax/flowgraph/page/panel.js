@@ -4,6 +4,7 @@ const panel = (() => {
   const WIDTH = 300; // of the range plot, in its own units
   const BINS = 16; // of a histogram, one digit 0-9a-z each
   const FIRST = 10; // rows of a list before "show all"
+  const { now } = state;
 
   const number = (value, digits = 4) => sj.el("span", { class: "number" },
     sj.format(value, digits));
@@ -36,9 +37,11 @@ const panel = (() => {
   const plot = (graph, node, value, rows) => {
     const ends = rows.flatMap(([, , low, high]) => [low, high]).concat(value)
       .filter(Number.isFinite);
+    if (!ends.length) return [];
     let [low, high] = [Math.min(...ends), Math.max(...ends)];
     if (low === high) [low, high] = [low - 1, high + 1];
-    const x = (at) => 4 + ((WIDTH - 8) * (at - low)) / (high - low);
+    const x = (at) => 4 + ((WIDTH - 8) * // not to infinity
+      (Math.min(high, Math.max(low, at)) - low)) / (high - low);
     const { observed } = graph.ranges, bars = [];
     const top = observed && node >= graph.inputs.length ? 44 : 4;
     if (observed) {
@@ -64,16 +67,15 @@ const panel = (() => {
     return sj.svg("svg", { class: "ranges", viewBox: `0 0 ${WIDTH} ${end + 2}`,
       role: "img", "aria-label": "Ranges of this node, and its value" },
     zero || [], bars, spans,
-    sj.svg("path", { class: "now", d: `M${x(value)} 0V${end}` }));
+    Number.isFinite(value)
+      ? sj.svg("path", { class: "now", d: `M${x(value)} 0V${end}` }) : []);
   };
 
-  const ending = (value) => Number.isFinite(value) ? sj.format(value, 4)
-    : value < 0 ? "−∞" : "∞";
   const rangeTable = (rows) => sj.el("table", { class: "small" }, sj.el("tbody", {},
     rows.map(([name, label, low, high]) => sj.el("tr", {},
       sj.el("td", {}, sj.el("i", { class: `swatch ${name}` }), label),
-      sj.el("td", { class: "number" }, ending(low)),
-      sj.el("td", { class: "number" }, ending(high))))));
+      sj.el("td", { class: "number" }, boxes.number(low, 4)),
+      sj.el("td", { class: "number" }, boxes.number(high, 4))))));
 
   // ---- Lists
 
@@ -151,18 +153,21 @@ const panel = (() => {
 
   // ---- The whole
 
+  // The edit that takes a box away: of a weight's box, the weight.
+  const removal = ({ graph }, box) => box.node >= 0 ? ["remove", graph.keys[box.node]]
+    : box.term >= 0 ? ["weight", graph.keys[box.owner],
+      graph.keys[graph.args[box.term]], 0] : null;
+
   const buttons = (scene, box, value, actions) => {
     const { graph } = scene, node = box.node >= 0 && graph.keys[box.node];
-    const weight = box.term >= 0 && ["weight", graph.keys[box.owner],
-      graph.keys[graph.args[box.term]]];
+    const made = removal(scene, box);
     const fixed = scene.changes.fixed.has(box.node);
     const button = (label, title, onclick, pressed) => sj.el("button", { type: "button",
       title, onclick, "aria-pressed": pressed == null ? null : String(pressed) }, label);
     const undo = fixed && button("Restore", "Let it compute again", () =>
       actions.undo(["remove", node]));
-    const remove = !fixed && (node || weight) && button("Remove",
-      "Set its value to 0 (Delete)", () =>
-        actions.edit(weight ? [...weight, 0] : ["remove", node]));
+    const remove = !fixed && made && button("Remove", "Set its value to 0 (Delete)",
+      () => actions.edit(made));
     const clamp = node && sj.el("label", { class: "clamp" }, "Clamp to",
       field("Clamp to a value", value, (to) => actions.edit(["clamp", node, to])));
     return sj.el("div", { class: "buttons" }, undo || remove || [],
@@ -188,25 +193,29 @@ const panel = (() => {
     const { graph, full } = scene, box = full.boxes[i], value = full.numbers[i];
     const before = full.before[i];
     const rows = box.node >= 0 ? ranges(graph, box.node) : [];
+    const stale = now.edits[scene.index].length > 0;
     const note = full.list.some((link) => link.to === i && link.edge >= 0) || box.picture
-      ? "× value" : "value";
+      ? "contribution" : "value";
     host.replaceChildren(
       sj.el("button", { type: "button", class: "close", "aria-label": "Close",
         title: "Close (Esc)", onclick: () => actions.select(null) }, "×"),
-      sj.el("h3", {}, box.key),
-      sj.el("p", { class: "quiet" }, box.output ? `output ${box.output}, ` : "",
+      sj.el("h3", {}, box.output || box.key),
+      sj.el("p", { class: "quiet" }, box.output && box.output !== box.key
+        ? ["output, ", sj.el("code", {}, box.key), ", "] : "",
         box.op === "affine" ? "weighted sum" : box.op,
         box.op !== "affine" && graph.ops[box.owner] === "affine" && box.node !== box.owner
           ? " of a weighted sum" : "", scene.name ? `, ${scene.name}` : ""),
-      sj.el("p", { class: "reading" }, sj.format(value, 6),
+      sj.el("p", { class: "reading" }, boxes.number(value, 6),
         before !== value ? sj.el("span", { class: "quiet" },
-          ` was ${sj.format(before, 6)}`) : null),
+          ` was ${boxes.number(before, 6)}`) : null),
       buttons(scene, box, value, actions),
       ...[portrait(scene, box, actions.images), bias(scene, box, actions)].flat(),
-      ...(rows.length ? [plot(graph, box.node, value, rows), rangeTable(rows)] : []),
+      ...(rows.length ? [sj.el("div", { class: stale ? "known stale" : "known" },
+        stale ? sj.el("p", { class: "quiet" }, "Of the network before your edits:") : [],
+        plot(graph, box.node, value, rows), rangeTable(rows))] : []),
       ...[list("In", incoming(scene, i, actions), note),
-        list("Out", outgoing(scene, i, actions), "× value")].filter(Boolean));
+        list("Out", outgoing(scene, i, actions), "contribution")].filter(Boolean));
   };
 
-  return { show };
+  return { show, removal };
 })();

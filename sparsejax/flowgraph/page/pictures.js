@@ -26,8 +26,7 @@ const pictures = (() => {
     return canvas;
   };
 
-  // The part [top, left, height, width] of the picture that some inputs lie in; channels
-  // are told apart by rows further down, one picture of the channel under another.
+  // The part [top, left, height, width] of the picture that some inputs lie in.
   const extent = (image, positions) => {
     const [, width, depth = 1] = image;
     const rows = positions.map((at) => Math.floor(at / (width * depth)));
@@ -43,22 +42,23 @@ const pictures = (() => {
     return few.length > 0.9 * extents.length;
   };
 
-  // A canvas of the numbers at some inputs within an extent; zero elsewhere.
+  // A canvas of the numbers at some inputs within an extent, zero elsewhere; a picture
+  // beside the other for each channel.
   const map = (canvas, image, positions, numbers, scale, [top, left, height, width]) => {
     const [, across, depth = 1] = image;
     const cells = new Float64Array(height * width * depth);
     positions.forEach((at, i) => {
       const row = Math.floor(at / (across * depth)) - top;
       const column = (Math.floor(at / depth) % across) - left;
-      cells[((at % depth) * height + row) * width + column] = numbers[i];
+      cells[(row * depth + (at % depth)) * width + column] = numbers[i];
     });
-    return draw(canvas, width, height * depth, (i) => signed(cells[i] / (scale || 1)));
+    return draw(canvas, width * depth, height, (i) => signed(cells[i] / (scale || 1)));
   };
 
   // A canvas of an input that is a picture, from paper (low) to ink (high), or in colour.
-  const input = (canvas, graph, x) => {
-    const [height, width, depth = 1] = graph.image;
-    const part = (i) => (x[i] - graph.low[i]) / (graph.high[i] - graph.low[i] || 1);
+  const input = (canvas, { image, low, high }, x) => {
+    const [height, width, depth = 1] = image;
+    const part = (i) => (x[i] - low[i]) / (high[i] - low[i] || 1);
     const color = depth === 3
       ? (i) => [0, 1, 2].map((c) => 255 * Math.max(0, clip(part(3 * i + c))))
       : (i) => grey(part(depth * i));

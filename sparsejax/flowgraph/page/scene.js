@@ -1,6 +1,6 @@
 // All that a drawing needs: the boxes that are shown, their numbers, notes on them.
 const scene = (() => {
-  const { first, most, scales, differences } = source;
+  const { first, most, paper, scales, differences } = source;
   const { now, chosen } = state;
 
   const badges = (graph, edits) => {
@@ -40,7 +40,7 @@ const scene = (() => {
       graph, index, name: graph.name, changes, values, before, shown, numbers,
       list: views.measure(shown, numbers, changes),
       full: { ...whole, numbers: all, list, before: numbersOf(whole, before, plain) },
-      found: views.search(shown, numbers, now.find),
+      found: views.search(graph, shown, numbers, now.find),
       count: count(graph, index),
       scales: { weights: scales[index], products: scales[index] * (most(now.x) || 1) },
       badges: badges(graph, edits), differs: differences[index], pins: now.pins,
@@ -51,7 +51,7 @@ const scene = (() => {
 
   const scratch = document.createElement("canvas");
   const inputPicture = () =>
-    first.image && pictures.input(scratch, first, now.x).toDataURL();
+    first.image && pictures.input(scratch, paper, now.x).toDataURL();
 
   return { make };
 })();

@@ -2,13 +2,20 @@
 const source = (() => {
   const ends = (packed) => packed && { ...packed, low: engine.array(packed.low),
     high: engine.array(packed.high) };
-  const rangesOf = ({ interval, exact, observed }) => ({
-    interval: ends(interval), observed: ends(observed),
+  const whole = (graph, { low, high }) => { // with the domain, which inputs have
+    const domain = (limits) => graph.inputs.map((at) => limits[at]);
+    return { low: [...domain(graph.low), ...low],
+      high: [...domain(graph.high), ...high] };
+  };
+  const rangesOf = (graph, { interval, exact, observed }) => ({
+    interval: whole(graph, ends(interval)), observed: ends(observed),
     exact: exact && { ...ends(exact),
       at: new Map(exact.nodes.map((node, i) => [node, i])) },
   });
-  const graphs = sj.data.graphs.map(({ graph, ranges, ...rest }) =>
-    ({ ...engine.read(engine.unpack(graph)), ranges: rangesOf(ranges), ...rest }));
+  const graphs = sj.data.graphs.map(({ graph, ranges, ...rest }) => {
+    const read = engine.read(engine.unpack(graph));
+    return { ...read, ranges: rangesOf(read, ranges), ...rest };
+  });
   const [first] = graphs;
   const size = first.inputNames.length;
 
@@ -19,10 +26,29 @@ const source = (() => {
   const labels = sj.data.labels;
   const rest = first.low.map((low, i) => Math.min(Math.max(0, low), first.high[i]));
   const sliders = !first.image && size <= 16;
+  // Ends of sliders and of the pen: where the domain has none, those of what was seen.
+  const { observed } = first.ranges;
+  const seen = first.low.map((_, i) => {
+    const node = observed ? first.inputs.indexOf(i) : -1;
+    const known = node < 0 ? [] : [observed.low[node], observed.high[node]];
+    return [...samples.map((sample) => sample[i]), ...known];
+  });
+  const end = (limit, i, side) => {
+    if (Number.isFinite(limit)) return limit;
+    const found = seen[i].map((x) => side * x);
+    const other = side > 0 ? first.low[i] : first.high[i];
+    const far = Number.isFinite(other) ? other + side : 0;
+    const least = found.length ? Math.max(...found) : 2 * Math.abs(rest[i]);
+    return side * Math.max(least, found.length ? -Infinity : 1, side * far);
+  };
+  const low = first.low.map((limit, i) => end(limit, i, -1));
+  const high = first.high.map((limit, i) => end(limit, i, 1));
+  const paper = { image: first.image, low, high };
 
   const outputsOf = (graph, values) => graph.outputs.map((node) => values[node]);
-  const predicted = (numbers) =>
-    numbers.length > 1 ? numbers.indexOf(Math.max(...numbers)) : null;
+  const predicted = (numbers) => // null also where one of them is not a number
+    numbers.length > 1 && !numbers.some(Number.isNaN)
+      ? numbers.indexOf(Math.max(...numbers)) : null;
   const most = (numbers) => numbers.reduce((a, b) => Math.max(a, Math.abs(b)), 0);
 
   // output_7 is class 7: what all names begin with is left out.
@@ -35,8 +61,13 @@ const source = (() => {
 
   const constant = (graph, at) => !views.view(graph, [at], "dot", false).boxes
     .some((box) => box.op === "input");
-  const constants = graphs.map((graph) =>
-    graph.outputs.map((_, at) => constant(graph, at)));
+  // How it is known that an output never changes: "structural", "bounds" or null.
+  const constants = graphs.map((graph) => graph.outputs.map((_, at) => {
+    if (constant(graph, at)) return "structural";
+    const flag = graph.flags.find(({ kind, proof, keys }) => proof !== "observed" &&
+      kind === "constant output" && keys.includes(graph.outputNames[at]));
+    return flag ? flag.proof : null;
+  }));
   const differences = graphs.length < 2 ? [new Map()]
     : [views.compare(graphs[0], graphs[1]), views.compare(graphs[1], graphs[0])];
 
@@ -49,7 +80,7 @@ const source = (() => {
     return sizes[Math.floor(0.9 * sizes.length)] || 1;
   });
 
-  return { graphs, first, size, samples, labels, rest, sliders, outputsOf, predicted,
-    most,
+  return { graphs, first, size, samples, labels, rest, low, high, paper, sliders,
+    outputsOf, predicted, most,
     short, constants, differences, scales };
 })();

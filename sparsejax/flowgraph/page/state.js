@@ -1,6 +1,7 @@
 // What is chosen. The address of the page says the same, so that it can be sent on.
 const state = (() => {
   const { graphs, first, size, samples, rest, sliders, outputsOf, predicted } = source;
+  const { low, high } = source;
   const LEVELS = { scalar: "Scalar", dot: "Dot", neuron: "Neuron" };
   const HINTS = {
     scalar: "A box for every product, sum, bias and nonlinearity",
@@ -52,9 +53,10 @@ const state = (() => {
 
   // An input of one's own: a few numbers, or a drawing in 255 steps, in base64.
   const DRAWABLE = 4096; // longer addresses are cut short by some programs
-  const span = (i) => first.high[i] - first.low[i] || 1;
-  const step = (value, i) => Math.round((255 * (value - first.low[i])) / span(i));
-  const level = (k, i) => Math.fround(first.low[i] + (span(i) * k) / 255);
+  const span = (i) => high[i] - low[i] || 1;
+  const step = (value, i) =>
+    Math.min(255, Math.max(0, Math.round((255 * (value - low[i])) / span(i))));
+  const level = (k, i) => Math.fround(low[i] + (span(i) * k) / 255);
   const stepped = (value, i) => level(step(value, i), i);
   const drawing = (x) => btoa(String.fromCharCode(...x.map(step)));
   const drawn = () => {
@@ -93,7 +95,7 @@ const state = (() => {
     set("level", now.level, levels.at(-1));
     set("pics", now.pictures ? 1 : 0, first.image ? 1 : 0);
     set("by", now.by, "value");
-    set("hide", now.rule, "none");
+    set("hide", now.rule, now.large ? null : "none");
     set("amount", now.rule === "none" ? null : now.amount, null);
     list("pin", [...now.pins]);
     set("only", now.only ? 1 : 0, 0);

@@ -238,14 +238,19 @@ const views = (() => {
     ">": (a, b) => a > b, "<": (a, b) => a < b, "=": (a, b) => Math.abs(a - b) < 5e-3,
     ">=": (a, b) => a >= b, "<=": (a, b) => a <= b,
   };
-  const search = (shown, numbers, text) => {
+  // A picture is found by the name of an input that it reads.
+  const search = (graph, shown, numbers, text) => {
     const asked = text.trim().toLowerCase();
     if (!asked) return null;
+    const input = graph.keys.findIndex((key, i) => graph.ops[i] === "input" &&
+      key.toLowerCase() === asked);
+    const pictures = (box) => box.picture && input >= 0 && graph.args
+      .slice(graph.starts[box.owner], graph.starts[box.owner + 1]).includes(input);
     const parts = asked.match(/^(\w*)\s*(>=|<=|>|<|=)\s*([-−]?[\d.]+(?:e[-+]?\d+)?)$/);
     const fits = parts
       ? (box, value) => (["", "value"].includes(parts[1]) || box.op === parts[1]) &&
         tests[parts[2]](value, Number(parts[3].replace("−", "-")))
-      : (box) => box.key.toLowerCase().includes(asked) ||
+      : (box) => box.key.toLowerCase().includes(asked) || pictures(box) ||
         box.op.toLowerCase() === asked ||
         (box.output || "").toLowerCase().includes(asked);
     return shown.boxes.flatMap((box, i) => fits(box, numbers[i]) ? [i] : []);
@@ -270,6 +275,10 @@ const views = (() => {
     return found;
   };
 
+  // The box that shows a node, or else applies its weights.
+  const home = ({ boxes }, node) => boxes.find((box) => box.node === node) ||
+    boxes.find((box) => box.owner === node);
+
   return { view, links, valueOf, measure, hide, around, reach, search, compare, influence,
-    pictured };
+    pictured, live, home };
 })();
