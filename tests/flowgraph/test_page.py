@@ -531,6 +531,184 @@ def test_sliders_and_named_operations(browse):
     assert json.loads(found["address"]) == moved
 
 
+# ---- What must not be claimed, and what is not finite
+
+
+@pytest.fixture(scope="module")
+def small():
+    """A net of 8 by 8 pixels: an output in use, one that bounds fix, and a constant."""
+    rng = np.random.default_rng(3)
+    kernel = jnp.asarray(rng.normal(size=(64, 3)), jnp.float32)
+
+    def fn(x):
+        dead = jax.nn.relu(-x[0] - x[9] - 1.0)
+        used = jax.nn.relu(x @ kernel) @ jnp.asarray([1.0, -2.0, 0.5])
+        return jnp.stack([used, 2.0 * dead + 3.0, jnp.float32(7.0)])
+
+    return fn, flowgraph.trace(fn, jnp.zeros(64), image=(8, 8))
+
+
+@needs_browser
+def test_claims_follow_the_edits(browse, small):
+    fn, graph = small
+    data = np.random.default_rng(4).random((20, 64)).astype(np.float32)
+    text = page(graph, samples=data[:2], fn=fn, data=data, title="Small")
+    [dead] = [flag.key for flag in graph.flags() if flag.kind == "dead unit"]
+    found = browse(
+        text,
+        """
+        const found = { constants: all(".constant").map((c) => c.textContent),
+          titles: all("[data-output]").map((b) => b.title.split(":")[0]),
+          hint: one("#find").placeholder, alarms: all(".alarm").length };
+        const fresh = () => [one(".flags").classList.contains("stale"),
+          one(".flags .label").textContent];
+        found.before = fresh();
+        await type(one("#find"), "x[1,1]", "input");
+        found.pixel = all(".box.found").length;
+        await type(one("#find"), "", "input");
+        for (const chip of all(".flag")) chip.open = true;
+        await press(button(DEAD));
+        found.jump = [state.now.output, state.now.selected];
+        found.known = one(".panel .known").className;
+        await press(all("[data-output]")[0]);
+        await press(button("Scalar"));
+        await press(button("Boxes"));
+        const product = all(".box").find((b) => b.dataset.key.includes("*"));
+        await tap(product);
+        document.body.dispatchEvent(
+          new KeyboardEvent("keydown", { key: "Delete", bubbles: true }));
+        await frame();
+        found.product = product.dataset.key.split("*");
+        found.edits = state.now.edits[0];
+        found.after = fresh();
+        found.left = all(".constant").length;
+        await tap(all(".box").find((b) => b.querySelector(".verb")?.textContent ===
+          "relu"));
+        found.old = [one(".panel .known").className, one(".panel .known").innerText];
+        await press(button("Neuron"));
+        found.kept = all(".box.selected").length;
+        await type(one("#rule"), "abs", "change");
+        const svg = flow.panes[0].file(notes.caption(flow.panes[0].scene));
+        found.svg = [...new DOMParser().parseFromString(svg, "image/svg+xml")
+          .querySelectorAll("svg > text")].map((line) => line.textContent).join(" · ");
+        found.dot = formats.dot(flow.panes[0].scene,
+          notes.caption(flow.panes[0].scene)).split("\\n")[0];
+        found.png = [[300, 200], [20000, 100], [10000, 10000]].map((size) =>
+          formats.scaleOf(...size));
+        report(found);
+        """.replace("DEAD", json.dumps(dead)),
+        "out=output_0",
+    )
+    assert found["constants"] == ["constant", "constant"]
+    assert found["titles"] == [
+        "output_0",
+        "output_1, constant (proof",
+        "output_2, constant (proof",
+    ]
+    assert found["hint"].split(", ")[1] in graph.keys
+    assert found["alarms"] == 0
+    assert found["before"] == [False, "Noticed"]
+    assert found["pixel"] == 3
+    assert found["jump"] == ["output_1", dead]
+    assert found["known"] == "known"
+    owner, operand = found["product"]
+    assert found["edits"] == [["weight", owner, operand, 0]]
+    assert found["after"] == [True, "Noticed of the network before your edits"]
+    assert found["left"] == 1
+    assert found["old"][0] == "known stale"
+    assert "Of the network before your edits" in found["old"][1]
+    assert found["kept"] == 1
+    for caption in (found["svg"], found["dot"]):
+        for word in (
+            "Small",
+            "output_0",
+            "sample 1",
+            "|contribution|",
+            "hidden",
+            "1 edit",
+        ):
+            assert word in caption
+    assert found["dot"].startswith("// ")
+    assert found["png"] == [2, 0.8, 0.8]
+
+
+@needs_browser
+def test_domains_without_ends(browse):
+    kernel = jnp.asarray(np.random.default_rng(0).normal(size=(64, 2)), jnp.float32)
+    fn = lambda x: jnp.exp(x @ kernel)
+    graph = flowgraph.trace(fn, jnp.zeros(64), domain=(-np.inf, np.inf), image=(8, 8))
+    text = page(graph, fn=fn)
+    assert "256 inputs drawn at random" in text and 'class="alarm"' not in text
+    samples = np.stack([np.zeros(64), 1e3 * np.sign(kernel[:, 0])])
+    text = page(graph, fn=fn, samples=samples, data=samples)
+    assert "over 2 inputs of the data and 2 samples; not of" in text
+    wrong = page(graph, fn=lambda x: fn(x) + 1.0, samples=samples)
+    assert "does not compute what the JAX function does" in wrong
+    found = browse(
+        text,
+        """
+        if (state.now.level === "dot") { // as entered below, after the page's reload
+          return report({ ...JSON.parse(sessionStorage.found), level: "dot" });
+        }
+        const found = { alarms: all(".alarm").length };
+        await press(all(".sample")[1]);
+        found.infinite = one("[data-output=output_0] b").textContent;
+        await press(button("Clear"));
+        const pad = one(".pad"), place = pad.getBoundingClientRect();
+        pad.setPointerCapture = () => 0;
+        const at = (name, x) => pad.dispatchEvent(new PointerEvent(name, {
+          bubbles: true, buttons: 1, clientX: place.x + x * place.width,
+          clientY: place.y + 0.45 * place.height }));
+        at("pointerdown", 0.05);
+        at("pointermove", 0.95);
+        await frame();
+        found.row = state.now.x.slice(24, 32);
+        found.draw = (await address("draw")).length;
+        sessionStorage.found = JSON.stringify(found);
+        location.hash = "level=dot";
+        """,
+    )
+    assert found["alarms"] == 0
+    assert found["infinite"] == "∞"
+    assert min(found["row"]) > 0 and np.isfinite(found["row"]).all()
+    assert found["draw"] == 88
+    assert found["level"] == "dot"
+    narrow = flowgraph.trace(
+        lambda x: x @ kernel[:3], jnp.zeros(3), domain=(-np.inf, np.inf)
+    )
+    found = browse(
+        page(narrow, samples=np.array([[5.0, 0, 0], [-1.0, 0, 0]])),
+        """
+        report({ ends: all(".knob input[type=range]").map((r) => [+r.min, +r.max]) });
+        """,
+    )
+    assert found["ends"] == [[-1, 5], [-1, 1], [-1, 1]]
+
+
+@needs_browser
+def test_large_drawings_start_with_a_part(browse):
+    rng = np.random.default_rng(0)
+    first = jnp.asarray(rng.normal(size=(16, 500)), jnp.float32)
+    last = jnp.asarray(rng.normal(size=500), jnp.float32)
+    fn = lambda x: jax.nn.relu(x @ first) @ last
+    graph = flowgraph.trace(fn, jnp.zeros(16), image=(4, 4))
+    found = browse(
+        page(graph, samples=rng.random((1, 16)), fn=fn),
+        """
+        const boxes = () => Number(one(".pane").dataset.boxes);
+        const found = { start: [state.now.rule, boxes(), one(".begun").textContent] };
+        await press(button("Show all"));
+        found.all = [state.now.rule, boxes(), one(".begun").textContent];
+        found.address = await address("hide");
+        report(found);
+        """,
+    )
+    rule, count, said = found["start"]
+    assert rule == "top" and count < 500 and "of the influence" in said
+    assert found["all"] == ["none", 501, ""]
+    assert found["address"] == "none"  # whoever gets the address sees all of it too
+
+
 # ---- What does not fit
 
 

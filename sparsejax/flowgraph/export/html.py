@@ -270,18 +270,15 @@ def _comparison(graph: Graph, fn, inputs, observed) -> tuple[str, str | None]:
     outputs = {k: np.asarray(graph(batch)) for k, batch in batches.items()}
     finite = {k: np.isfinite(out).all(axis=1) for k, out in outputs.items()}
     comparable = [batch[finite[k]] for k, batch in batches.items() if finite[k].any()]
-    error = max((graph.check(fn, batch) for batch in comparable), default=0.0)
+    # One that is not a number stays the largest.
+    error = float(np.max([0.0, *(graph.check(fn, batch) for batch in comparable)]))
     # Samples are often a part of the data: each has a count of its own.
     where = " and ".join(_counted(name, len(batch)) for name, batch in batches.items())
     left = sum(int((~rows).sum()) for rows in finite.values())
+    without = f"; not of {left:,} of these, with outputs that are not finite"
     said = (
         "Largest difference between the graph and the JAX function: "
-        f"{error:.2g}, over {where}"
-        + (
-            f"; not of {left:,} of these, with outputs that are not finite."
-            if left
-            else "."
-        )
+        f"{error:.2g}, over {where}{without if left else ''}."
     )
     largest = max(np.abs(out[finite[k]]).max(initial=0) for k, out in outputs.items())
     if error <= FAR * largest or error == 0:

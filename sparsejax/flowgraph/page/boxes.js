@@ -88,13 +88,14 @@ const boxes = (() => {
       products: make(products, scales.products) };
   };
 
-  const frame = (graph, [top, left, height, width], x, y) => { // where a patch lies
+  // Around the place of a patch: outside, so as not to hide it.
+  const frame = (graph, [top, left, height, width], x, y) => {
     const [rows, columns] = graph.image, { wide, high } = faceOf(graph);
     const unit = Math.min(high / rows, wide / columns);
     return ["halo", "patch"].map((name) => sj.svg("rect", { class: name,
-      x: x + (wide - columns * unit) / 2 + left * unit,
-      y: y + (high - rows * unit) / 2 + top * unit,
-      width: width * unit, height: height * unit }));
+      x: x + (wide - columns * unit) / 2 + left * unit - 2,
+      y: y + (high - rows * unit) / 2 + top * unit - 2,
+      width: width * unit + 4, height: height * unit + 4 }));
   };
 
   const face = (scene, box, place) => {
@@ -206,5 +207,6 @@ const boxes = (() => {
 
   const drawAll = (scene) => scene.shown.boxes.map((_, i) => drawBox(scene, i));
 
-  return { sizes, strokes, lay, drawAll, paint, two, number, areSmall, textWidth, SMALL };
+  return { sizes, strokes, lay, drawAll, paint, two, number, faceOf, areSmall,
+    textWidth, SMALL };
 })();

@@ -45,13 +45,13 @@ const formats = (() => {
   // A PNG at twice the size, or what a canvas can hold, by way of an image of the SVG
   // file. That has to be a data address: the page allows itself no others.
   const MOST = { side: 16000, area: 64e6 };
+  const scaleOf = (width, height) => Math.min(2, MOST.side / Math.max(width, height),
+    Math.sqrt(MOST.area / (width * height)));
   const png = async (svg) => {
     const image = new Image();
     image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(svg)}`;
     await image.decode();
-    const { width, height } = image;
-    const scale = Math.min(2, MOST.side / Math.max(width, height),
-      Math.sqrt(MOST.area / (width * height)));
+    const { width, height } = image, scale = scaleOf(width, height);
     const canvas = sj.el("canvas", { width: Math.floor(width * scale),
       height: Math.floor(height * scale) });
     canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
@@ -60,5 +60,5 @@ const formats = (() => {
     return blob;
   };
 
-  return { json: whole, dot, save, png };
+  return { json: whole, dot, save, png, scaleOf };
 })();

@@ -75,7 +75,8 @@ const flow = (() => {
       "application/json"),
   };
   const hint = { SVG: "This drawing", PNG: "This drawing, at twice the size",
-    DOT: "This drawing, for Graphviz", JSON: "The full graph as it was given: neither thresholds nor edits change it" };
+    DOT: "This drawing, for Graphviz", JSON:
+    "The full graph as it was given: neither thresholds nor edits change it" };
 
   // ---- The document
 
@@ -111,7 +112,7 @@ const flow = (() => {
       if (side.hidden || side.offsetWidth > stage.clientWidth / 2) return 0;
       const { right, width } = host.getBoundingClientRect();
       const over = right - side.getBoundingClientRect().left;
-      return over > 0.7 * width ? 0 : Math.max(0, over);
+      return Math.min(width - 80, Math.max(0, over));
     },
   }));
 
@@ -181,7 +182,10 @@ const flow = (() => {
 
   const images = (made) => (box) => {
     const { weights, products } = boxes.paint(made, box);
-    return [[weights, "weights"], [products, "weights × input"], [made.input, "input"]];
+    const { names } = boxes.faceOf(made.graph);
+    const channels = names.length ? ` (${names.join(", ")})` : "";
+    return [[weights, `weights${channels}`], [products, `weights × input${channels}`],
+      [made.input, "input"]];
   };
 
   const showPanel = (scenes) => {

@@ -6,7 +6,7 @@ const pane = (() => {
   const LEGIBLE = 0.92; // drawings smaller than that get a taller window
   const HEIGHTS = [1, 1.3, 1.7, 2.4]; // that windows have
   const FAR = 0.45; // text is left out when zoomed out further,
-  const MIDDLE = 0.72; // and from here on all but the values
+  const MIDDLE = 0.67; // and from here on all but the values
 
   const make = (host, actions) => {
     const edges = sj.svg("g", {}), nodes = sj.svg("g", {});
@@ -35,7 +35,8 @@ const pane = (() => {
       touched = false;
       if (!scene || !scene.placed) return;
       const { width: all, height } = room(), { placed } = scene;
-      const width = all - actions.covered();
+      const covered = actions.covered(); // too small beside it: rather under it
+      const width = all - (covered < 0.45 * all ? covered : 0);
       const free = { width: width - MARGIN.x, height: height - MARGIN.y };
       const k = Math.min(free.width / placed.width, free.height / placed.height, 1.5);
       camera = { k, x: (width - placed.width * k) / 2 - placed.left * k,

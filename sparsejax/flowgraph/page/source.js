@@ -28,18 +28,22 @@ const source = (() => {
   const sliders = !first.image && size <= 16;
   // Ends of sliders and of the pen: where the domain has none, those of what was seen.
   const { observed } = first.ranges;
+  const range = (numbers) => numbers.reduce(([a, b], x) =>
+    [Math.min(a, x), Math.max(b, x)], [Infinity, -Infinity]);
   const seen = first.low.map((_, i) => {
     const node = observed ? first.inputs.indexOf(i) : -1;
     const known = node < 0 ? [] : [observed.low[node], observed.high[node]];
-    return [...samples.map((sample) => sample[i]), ...known];
+    return range([...samples.map((sample) => sample[i]), ...known]);
   });
+  const ofAll = range(seen.flat().filter(Number.isFinite));
   const end = (limit, i, side) => {
     if (Number.isFinite(limit)) return limit;
-    const found = seen[i].map((x) => side * x);
+    const [least, most] = first.image ? ofAll : seen[i]; // all pixels look alike
     const other = side > 0 ? first.low[i] : first.high[i];
-    const far = Number.isFinite(other) ? other + side : 0;
-    const least = found.length ? Math.max(...found) : 2 * Math.abs(rest[i]);
-    return side * Math.max(least, found.length ? -Infinity : 1, side * far);
+    const far = Number.isFinite(other) ? side * other + 1 : -Infinity;
+    if (least < most) return side * Math.max(far, side > 0 ? most : -least);
+    const only = least === most ? least : rest[i];
+    return side * Math.max(far, 1, 2 * Math.abs(only));
   };
   const low = first.low.map((limit, i) => end(limit, i, -1));
   const high = first.high.map((limit, i) => end(limit, i, 1));
