@@ -113,8 +113,9 @@ const panel = (() => {
         `sum ${sj.format(total(signs[0]))}; ` +
         `${signs[1].length} negative, sum ${sj.format(total(signs[1]))}`)),
       sj.el("table", { class: "small" },
-        sj.el("thead", {}, sj.el("tr", {}, ["node", "weight", note, ""].map((name, i) =>
-          sj.el("th", { scope: "col", class: i ? "number" : null }, name)))), body),
+        sj.el("thead", {}, sj.el("tr", {}, ["node", "weight", note].map((name, i) =>
+          sj.el("th", { scope: "col", class: i ? "number" : null,
+            colspan: i === 2 ? 2 : null }, name)))), body),
       more || null);
   };
 
