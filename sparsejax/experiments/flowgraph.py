@@ -23,7 +23,7 @@ import numpy as np
 from sparsejax import flowgraph, runs
 from sparsejax.experiments import flowgraph_report
 from sparsejax.experiments.networks import Network
-from sparsejax.flowgraph import Graph, TooLarge
+from sparsejax.flowgraph import Bounds, Graph, TooLarge
 from sparsejax.flowgraph.simplify import POLICIES
 
 
@@ -39,7 +39,8 @@ class Config:
             whole domain: "no" (keep the graph as traced), "off" (only fold what never
             changes), "passthrough" (show them as linear), "merge-if-smaller" or
             "merge-all" (multiply them out).
-        exact: find the exact range of every output too, by integer programming.
+        exact: find exact ranges too, by integer programming: of every output and, in
+            graphs of at most 300 hidden nodes, of these.
         time_limit: seconds for each end of an exact range.
         beside: level of the run whose graph is shown beside this one, on the same page.
     """
@@ -53,6 +54,7 @@ class Config:
     beside: int | None = None
 
 
+_HIDDEN = 300  # nodes whose exact ranges are found too, a second each at most
 CHOICES = {"simplify": ("no", *POLICIES)}
 
 
@@ -97,7 +99,7 @@ def run(
     report(f"{graph}")
     _write_files(graph, network, folder, report)
     records = _measured(config, graph, network, folder, report)
-    exact = flowgraph_report.exact_bounds(graph, records)
+    exact = _exact(config, graph, records)
     chosen = examples(network, config.samples)
     _write_pages(graph, second, network, folder, exact, chosen, report)
     flowgraph_report.write(folder, graph, network, records, chosen)
@@ -219,6 +221,22 @@ def _measured(config, graph, network, folder, report) -> list[dict[str, Any]]:
             f"{names[i]:12} {vertices:5d} vertices, {edges:5d} edges  {spent:4.0f} s"
         )
     return records
+
+
+def _exact(config, graph: Graph, records) -> Bounds | None:
+    """The exact ranges of the outputs and, where they are few, of what is hidden."""
+    if not config.exact:
+        return None
+    ends = np.array([record["exact"] for record in records], np.float64)
+    gaps = np.array([record["gap"] for record in records], np.float64)
+    outputs = Bounds(graph.outputs, ends[:, 0], ends[:, 1], gaps)
+    seen = {*graph.outputs.tolist(), *range(len(graph.inputs))}
+    hidden = [i for i in range(len(graph)) if i not in seen]
+    if not 0 < len(hidden) <= _HIDDEN:
+        return outputs
+    found = graph.bounds("exact", nodes=hidden, time_limit=min(config.time_limit, 1.0))
+    join = lambda name: np.concatenate([getattr(outputs, name), getattr(found, name)])
+    return Bounds(join("nodes"), join("low"), join("high"), join("gap"))
 
 
 def _line(record, spent: float, left: int) -> str:

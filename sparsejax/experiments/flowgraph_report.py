@@ -8,7 +8,7 @@ import numpy as np
 
 from sparsejax import flowgraph, pages, runs
 from sparsejax.experiments.networks import Network
-from sparsejax.flowgraph import Bounds, Graph
+from sparsejax.flowgraph import Graph
 
 _SOURCE_LIMIT = 100_000  # characters of source that a page shows
 _LEGIBLE, _DRAWN = 16, 120  # nodes of a drawing: two side by side, and alone
@@ -69,15 +69,6 @@ def write(
         f"{error:.1e} on {len(network.x):,} test inputs. graph.json holds all of it.",
     )
     runs.write_text(folder / "index.html", html)
-
-
-def exact_bounds(graph: Graph, records: Sequence[Mapping[str, Any]]) -> Bounds | None:
-    """The exact ranges among the records."""
-    if not all("exact" in record for record in records):
-        return None
-    ends = np.array([record["exact"] for record in records], np.float64)
-    gaps = np.array([record["gap"] for record in records], np.float64)
-    return Bounds(graph.outputs, ends[:, 0], ends[:, 1], gaps)
 
 
 _HEADER = (

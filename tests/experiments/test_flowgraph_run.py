@@ -103,6 +103,14 @@ def test_ranges_are_nested(finished, network):
         assert (record["vertices"], record["edges"]) == part.count("published")
 
 
+def test_the_page_has_exact_ranges_of_hidden_nodes_too(network):
+    graph = flowgraph.traced(network)
+    none = {"gap": [0.0, 0.0], "exact": [0.0, 1.0]}
+    ranges = flowgraph._exact(Config(), graph, [none] * len(graph.outputs))
+    assert sorted(ranges.nodes) == list(range(len(graph.inputs), len(graph)))
+    assert flowgraph._exact(Config(exact=False), graph, []) is None
+
+
 def test_a_run_that_was_stopped_goes_on(finished, network, tmp_path):
     folder, records = finished
     lines = []
