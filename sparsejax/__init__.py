@@ -12,8 +12,8 @@ from typing import Any
 __version__ = "0.1.0"
 
 _MODULES = (
-    "data", "experiments", "flowgraph", "interpret", "lift", "masks", "models", "pages",
-    "plots", "prune", "runs", "sweep", "train", "trees",
+    "data", "experiments", "flowgraph", "hypercube", "interpret", "lift", "masks",
+    "models", "pages", "plots", "prune", "runs", "sweep", "train", "trees",
 )  # fmt: skip
 _FUNCTIONS = dict.fromkeys(("masked", "bind", "activations", "edit"), "lift")
 

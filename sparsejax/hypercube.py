@@ -1,0 +1,229 @@
+"""A function of every subset of n nodes, and everything that follows from it exactly.
+
+`values[m]` is the value of subset m: bit i of m is set where node i is kept, the order
+of `masks.subsets`. With all 2^n of them at hand nothing about random removal has to be
+sampled: means and distributions at any keep probability, covariances along random
+paths, importance and interaction indices, and the best subset of every size are sums.
+All in float64, in NumPy, a fraction of a second for n = 20.
+
+    values = sweep.evaluate(loss_of_mask, masks.subsets(12))
+    shapley(values), best(values)
+
+With f(m) = sum_S F(S) (-1)^|S & m| (Walsh), most of them are sums over the spectrum F.
+Importance of single nodes can mislead where interactions are strong: compare keeping
+the top k by `shapley` with `best`.
+
+References: Grabisch and Roubens, "An axiomatic approach to the concept of interaction
+among players in cooperative games", 1999; Marichal and Mathonet, "Weighted Banzhaf
+power and interaction indexes through weighted approximations of games", 2011; Stadler
+and Happel, "Random field models for fitness landscapes", 1999.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import ArrayLike, Float, Int
+
+from sparsejax import trees
+
+
+class Best(NamedTuple):
+    """The lowest value among the subsets of every size.
+
+    Attributes:
+        values: shape (n + 1,), by size.
+        subsets: their numbers, shape (n + 1,); of equal ones the first.
+    """
+
+    values: Float[np.ndarray, " sizes"]
+    subsets: Int[np.ndarray, " sizes"]
+
+
+def sizes(n: int) -> Int[np.ndarray, " subsets"]:
+    """The number of nodes in every subset."""
+    return np.bitwise_count(np.arange(1 << n, dtype=np.uint32)).astype(np.int64)
+
+
+def walsh(values: ArrayLike) -> Float[np.ndarray, " subsets"]:
+    """The Walsh spectrum: spectrum[S] = 2^-n sum_m values[m] (-1)^|S & m|.
+
+    Its own inverse but for the factor 2^-n. `spectrum[0]` is the mean over all subsets,
+    and the squares of all others add up to the variance.
+
+    Example:
+        >>> walsh(np.array([1.0, 3.0])).tolist()
+        [2.0, -1.0]
+    """
+    table, n = _table(values)
+    return _pairs(table, n, lambda a, b: (a + b, a - b)) / len(table)
+
+
+def weights(n: int, keep_prob: float) -> Float[np.ndarray, " subsets"]:
+    """The probability of every subset if each node is kept with a probability.
+
+    With the values, the exact distribution: `np.histogram(values, weights=...)`.
+    """
+    if not 0 <= keep_prob <= 1:
+        raise ValueError(f"keep_prob must be in [0, 1], got {keep_prob}")
+    k = np.arange(n + 1)
+    return (keep_prob**k * (1 - keep_prob) ** (n - k))[sizes(n)]
+
+
+def mean(values: ArrayLike, keep_prob: ArrayLike) -> Float[np.ndarray, "..."]:
+    """The exact mean if every node is kept with a probability.
+
+    Args:
+        values: of all subsets.
+        keep_prob: one probability or an array of any shape.
+    """
+    table, n = _table(values)
+    p = np.asarray(keep_prob, np.float64)
+    if not ((p >= 0) & (p <= 1)).all():
+        raise ValueError(f"keep_prob must be in [0, 1], got {keep_prob}")
+    totals = np.bincount(sizes(n), weights=table, minlength=n + 1)
+    k = np.arange(n + 1)
+    terms = totals * p[..., None] ** k * (1 - p[..., None]) ** (n - k)
+    return np.asarray(terms.sum(axis=-1))
+
+
+def path_covariance(values: ArrayLike) -> Float[np.ndarray, "steps steps"]:
+    """Covariances along a path that flips every node once, in random order.
+
+    From a uniformly random start; entry (s, t) is of the values after s and t flips,
+    and depends on k = |s - t| alone: sum_d W_d K_d(k) / C(n, d), with W_d the power of
+    the spectrum at degree d > 0 and K_d the Krawtchouk polynomials.
+
+    Returns:
+        Shape (n + 1, n + 1).
+    """
+    table, n = _table(values)
+    power = np.bincount(sizes(n), weights=walsh(table) ** 2, minlength=n + 1)
+    lags = [
+        sum(power[d] * _krawtchouk(d, k, n) / math.comb(n, d) for d in range(1, n + 1))
+        for k in range(n + 1)
+    ]
+    steps = np.arange(n + 1)
+    return np.array(lags)[np.abs(steps[:, None] - steps)]
+
+
+def shapley(values: ArrayLike) -> Float[np.ndarray, " n"]:
+    """The Shapley value of every node: its mean effect when nodes join in random order.
+
+    They add up to the value of all nodes less that of none.
+    """
+    table, n = _table(values)
+    size = sizes(n)
+    spectrum = walsh(table) / np.maximum(size, 1)
+    spectrum[size % 2 == 0] = 0
+    return np.array([-2 * _with(spectrum, i).sum() for i in range(n)])
+
+
+def banzhaf(values: ArrayLike, keep_prob: float = 0.5) -> Float[np.ndarray, " n"]:
+    """The mean effect of every node if the others are kept with a probability.
+
+    Its integral over `keep_prob` is the Shapley value, its sum over nodes the
+    derivative of `mean` with respect to `keep_prob`.
+    """
+    table, n = _table(values)
+    chance = weights(n - 1, keep_prob)
+    kept = [_with(table, i).reshape(-1) for i in range(n)]
+    gone = [_without(table, i).reshape(-1) for i in range(n)]
+    return np.array([(a - b) @ chance for a, b in zip(kept, gone, strict=True)])
+
+
+def moebius(values: ArrayLike) -> Float[np.ndarray, " subsets"]:
+    """What every subset adds to its parts: values[m] is its sum over the parts of m."""
+    table, n = _table(values)
+    return _pairs(table, n, lambda a, b: (a, b - a))
+
+
+def interactions(
+    values: ArrayLike, index: str = "sii", order: int = 2
+) -> Float[np.ndarray, "..."]:
+    """How much nodes do together beyond what they do apart.
+
+    Args:
+        values: of all subsets.
+        index: "sii" (Shapley interaction index) or "banzhaf".
+        order: number of nodes that interact.
+
+    Returns:
+        Shape (n,) * order, symmetric; 0 where a node is repeated.
+    """
+    table, n = _table(values)
+    if index not in ("sii", "banzhaf"):
+        known = trees.listed(("sii", "banzhaf"))
+        raise ValueError(f"unknown index {index!r}; there are {known}")
+    if not 1 <= order <= n:
+        raise ValueError(f"order must be in [1, {n}], got {order}")
+    spectrum, size = walsh(table), sizes(n)
+    if index == "sii":
+        extra = size - order
+        spectrum /= np.maximum(extra + 1, 1)
+        spectrum[(extra < 0) | (extra % 2 == 1)] = 0
+        spectrum = _pairs(spectrum, n, lambda a, b: (a + b, b))  # over all supersets
+    which = np.indices((n,) * order)
+    found = (-2.0) ** order * spectrum[np.bitwise_or.reduce(1 << which)]
+    different = np.bitwise_count(np.bitwise_or.reduce(1 << which)) == order
+    return np.where(different, found, 0.0)
+
+
+def best(values: ArrayLike) -> Best:
+    """The subset of every size with the lowest value."""
+    table, n = _table(values)
+    order = np.lexsort((table, sizes(n)))
+    starts = np.concatenate([[0], np.cumsum([math.comb(n, k) for k in range(n)])])
+    return Best(table[order[starts]], order[starts])
+
+
+def local_minima(values: ArrayLike) -> Int[np.ndarray, " minima"]:
+    """The subsets whose value every single flip raises."""
+    table, n = _table(values)
+    lowest = np.ones(len(table), bool)
+    for i in range(n):
+        lowest &= table < table[np.arange(len(table)) ^ (1 << i)]
+    return np.flatnonzero(lowest)
+
+
+def _table(values: ArrayLike) -> tuple[Float[np.ndarray, " subsets"], int]:
+    """The values in float64, and n."""
+    table = np.array(values, np.float64)
+    n = table.size.bit_length() - 1
+    if table.ndim != 1 or table.size != 1 << n or n < 1:
+        raise ValueError(
+            f"values are those of all 2^n subsets of n >= 1 nodes, shape (2^n,); got "
+            f"shape {table.shape}"
+        )
+    bad = np.flatnonzero(~np.isfinite(table))
+    if len(bad):
+        subset = [i for i in range(n) if bad[0] >> i & 1]
+        raise ValueError(
+            f"{len(bad)} of {len(table)} values are not finite; the first is "
+            f"{table[bad[0]]}, of the nodes {subset} (subset {bad[0]})"
+        )
+    return table, n
+
+
+def _pairs(table: np.ndarray, n: int, step: Callable) -> np.ndarray:
+    """For every node, `step` of the values without and with it, in their places."""
+    for i in range(n):
+        view = table.reshape(-1, 2, 1 << i)
+        table = np.stack(step(view[:, 0], view[:, 1]), axis=1).reshape(-1)
+    return table
+
+
+def _without(table: np.ndarray, node: int) -> np.ndarray:
+    return table.reshape(-1, 2, 1 << node)[:, 0]
+
+
+def _with(table: np.ndarray, node: int) -> np.ndarray:
+    return table.reshape(-1, 2, 1 << node)[:, 1]
+
+
+def _krawtchouk(d: int, k: int, n: int) -> int:
+    """The sum of (-1)^|S & A| over the sets S of d nodes, for a set A of k."""
+    return sum(
+        (-1) ** j * math.comb(k, j) * math.comb(n - k, d - j) for j in range(d + 1)
+    )
