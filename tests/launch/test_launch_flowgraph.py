@@ -58,5 +58,5 @@ def test_bad_flags_get_one_line(flags, message):
 
 def test_help_teaches():
     done = launch("--help")
-    for text in ("graph.html", "exact range of every output", "--[no]exact", "--seed"):
+    for text in ("graph.html", "find exact ranges too", "--[no]exact", "--seed"):
         assert text in " ".join(done.stdout.split())
