@@ -1,7 +1,15 @@
-"""Strict settings for every test: dtypes never promote silently, keys never repeat."""
+"""Strict settings for every test: dtypes never promote silently, keys never repeat.
 
+And a headless browser, for the tests of pages.
+"""
+
+import html
 import itertools as it
+import json
 import os
+import re
+import shutil
+import subprocess
 
 import jax
 import numpy as np
@@ -22,3 +30,35 @@ def getkey():
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def read_page(tmp_path_factory):
+    """A function from a page's address to its DOM and to what it reported.
+
+    A report is JSON in an element "found" that the page's own script leaves.
+    """
+    names = ("chromium", "chromium-browser", "google-chrome")
+    browser = next(filter(None, map(shutil.which, names)), None)
+    if browser is None:
+        pytest.skip(f"needs a browser: none of {', '.join(names)} is installed")
+
+    def read(address, reports=True, width=1400):
+        for budget in (4000, 40000):  # a busy machine may need the second
+            profile = tmp_path_factory.mktemp("profile")
+            command = [
+                browser, "--headless", "--no-sandbox", "--disable-gpu",
+                "--disable-quic", "--no-first-run", "--disable-background-networking",
+                "--disable-sync", "--disable-component-update",
+                f"--user-data-dir={profile}", f"--virtual-time-budget={budget}",
+                f"--window-size={width},900", "--dump-dom", address,
+            ]  # fmt: skip
+            run = subprocess.run(command, capture_output=True, timeout=120, check=True)
+            dom = run.stdout.decode("utf-8")
+            found = re.search(r'<pre id="found"[^>]*>(.*?)</pre>', dom, re.DOTALL)
+            report = json.loads(html.unescape(found[1])) if found else None
+            if report is not None or not reports:
+                break
+        return dom, report
+
+    return read

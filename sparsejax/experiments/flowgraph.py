@@ -89,6 +89,10 @@ def run(
         )
     if config.samples < 1:
         raise ValueError(f"samples must be positive, got {config.samples}")
+    if (config.beside is None) != (other is None):
+        raise ValueError(
+            "beside names a level: pass its network as other=, and no more"
+        )
     if force and (folder / "config.json").exists():
         shutil.rmtree(folder)
     graph = traced(network, config.simplify)
@@ -98,11 +102,12 @@ def run(
         return runs.read_metrics(folder)
     report(f"{graph}")
     _write_files(graph, network, folder, report)
-    records = _measured(config, graph, network, folder, report)
+    flags = graph.flags(network.x)
+    records = _measured(config, graph, network, flags, folder, report)
     exact = _exact(config, graph, records)
     chosen = examples(network, config.samples)
     _write_pages(graph, second, network, folder, exact, chosen, report)
-    flowgraph_report.write(folder, graph, network, records, chosen)
+    flowgraph_report.write(folder, graph, network, flags, records, chosen)
     runs.finish(folder)
     return records
 
@@ -181,7 +186,7 @@ def _write_pages(graph, second, network, folder, exact, chosen, report) -> None:
             report(f"no page of {name}: {error}")
 
 
-def _measured(config, graph, network, folder, report) -> list[dict[str, Any]]:
+def _measured(config, graph, network, flags, folder, report) -> list[dict[str, Any]]:
     """The records, those that are there already first."""
     names = list(graph.output_names)
     try:
@@ -192,8 +197,7 @@ def _measured(config, graph, network, folder, report) -> list[dict[str, Any]]:
     records = [r for r, name in zip(records, names) if r.get("output") == name]
     interval = graph.bounds("interval")
     values = np.asarray(graph(network.x))
-    flags = {flag.key: flag.proof for flag in graph.flags(network.x)
-             if flag.kind == "constant output"}  # fmt: skip
+    proofs = {f.key: f.proof for f in flags if f.kind == "constant output"}
     began = time.perf_counter()
     for i in range(len(records), len(names)):
         part, node = graph.subgraph(i), int(graph.outputs[i])
@@ -204,7 +208,7 @@ def _measured(config, graph, network, folder, report) -> list[dict[str, Any]]:
             "edges": edges,
             "nodes": len(part),
             "inputs": len(part.inputs),
-            "constant": flags.get(names[i], flags.get(graph.keys[node])),
+            "constant": proofs.get(names[i]),
             "interval": [float(interval.low[node]), float(interval.high[node])],
             "observed": [float(values[:, i].min()), float(values[:, i].max())],
         }
@@ -216,10 +220,7 @@ def _measured(config, graph, network, folder, report) -> list[dict[str, Any]]:
                                  found.witness_high[0].tolist()]  # fmt: skip
         records.append(record)
         runs.write_metrics(folder, records)
-        spent = time.perf_counter() - began
-        report(
-            f"{names[i]:12} {vertices:5d} vertices, {edges:5d} edges  {spent:4.0f} s"
-        )
+        report(_line(record, time.perf_counter() - began, len(names) - i - 1))
     return records
 
 

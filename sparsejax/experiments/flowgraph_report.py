@@ -9,6 +9,7 @@ import numpy as np
 from sparsejax import flowgraph, pages, runs
 from sparsejax.experiments.networks import Network
 from sparsejax.flowgraph import Graph
+from sparsejax.flowgraph.flags import Flag
 
 _SOURCE_LIMIT = 100_000  # characters of source that a page shows
 _LEGIBLE, _DRAWN = 16, 120  # nodes of a drawing: two side by side, and alone
@@ -18,6 +19,7 @@ def write(
     folder: Path,
     graph: Graph,
     network: Network,
+    flags: Sequence[Flag],
     records: Sequence[Mapping[str, Any]],
     chosen: np.ndarray,
 ) -> None:
@@ -27,6 +29,7 @@ def write(
         folder: the run's.
         graph: the whole graph.
         network: what it is of.
+        flags: the graph's, on the test inputs.
         records: the lines of `metrics.jsonl`.
         chosen: positions of the test inputs to draw.
     """
@@ -37,7 +40,6 @@ def write(
     pruned = _nonzero(flowgraph.kernels(network.params, network.mask))
     kept = "" if weights == pruned else f"{pruned:,} of them in layers that were pruned"
     accuracy = float((predicted == network.y).mean())
-    flags = graph.flags(network.x)
     ignored = sum(flag.kind == "ignored input" for flag in flags)
     dead = [flag for flag in flags if flag.kind in ("dead unit", "constant unit")]
     html = pages.page(

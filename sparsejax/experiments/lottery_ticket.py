@@ -136,7 +136,6 @@ def _flow_graph(folder, data_dir, report) -> bool:
             flowgraph.Config(exact=False),
             folder / "flowgraph",
             network,
-            force=True,
             report=lambda line: None,
         )
     except TooLarge as error:

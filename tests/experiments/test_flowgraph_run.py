@@ -147,6 +147,22 @@ def test_two_levels_on_one_page(lottery, network, tmp_path):
     assert len((folder / "graph.html").read_text()) > len(alone.read_text()) + 1000
 
 
+def test_progress_says_what_is_left_and_what_is_not_proved():
+    record = {"output": "output_3", "vertices": 1234, "edges": 2, "gap": [0.0, 0.25]}
+    line = flowgraph._line(record, 3.0, 6)
+    assert "1,234 vertices" in line and "6 outputs left" in line
+    assert line.endswith("exact range to within 0.25")
+    assert "within" not in flowgraph._line({**record, "gap": [0.0, 0.0]}, 3.0, 6)
+
+
+def test_a_lottery_run_leaves_graphs_made_inside_it(lottery, network):
+    mine = lottery / "flowgraph" / "mine"
+    flowgraph.run(Config(exact=False, samples=2), mine, network, report=quiet)
+    (lottery / "DONE").unlink()
+    lottery_ticket.run(SMALL, lottery, report=quiet)
+    assert (mine / "graph.html").exists()
+
+
 def test_examples_take_labels_in_turn(network):
     chosen = flowgraph.examples(network, 12)
     assert network.y[chosen].tolist() == [*range(10), 0, 1]
@@ -155,7 +171,11 @@ def test_examples_take_labels_in_turn(network):
 
 @pytest.mark.parametrize(
     "change, message",
-    [({"simplify": "all"}, "unknown simplify"), ({"samples": 0}, "must be positive")],
+    [
+        ({"simplify": "all"}, "unknown simplify"),
+        ({"samples": 0}, "must be positive"),
+        ({"beside": 1}, "beside names a level"),
+    ],
 )
 def test_bad_configs_leave_nothing(network, tmp_path, change, message):
     with pytest.raises(ValueError, match=message):

@@ -4,11 +4,8 @@ A script at the page's end uses it as a reader would, and leaves its report in t
 """
 
 import hashlib
-import html
 import json
 import re
-import shutil
-import subprocess
 
 import jax
 import jax.numpy as jnp
@@ -18,12 +15,6 @@ import pytest
 from sparsejax import flowgraph
 from sparsejax.flowgraph.export.html import html as page
 from sparsejax.flowgraph.ops import OPS
-
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-BROWSER = next(filter(None, map(shutil.which, NAMES)), None)
-needs_browser = pytest.mark.skipif(
-    BROWSER is None, reason=f"needs a browser: none of {', '.join(NAMES)} is installed"
-)
 
 HELP = """
 const report = (found) => document.body.append(
@@ -57,7 +48,7 @@ const button = (text, where = document) =>
 
 
 @pytest.fixture(scope="module")
-def browse(tmp_path_factory):
+def browse(tmp_path_factory, read_page):
     """A function that opens a page, runs a script in it and returns its report."""
 
     def open_page(text, script, state="", width=1400):
@@ -65,25 +56,10 @@ def browse(tmp_path_factory):
         whole = f"(async () => {{ {script} }})().catch((error) => report(error.stack));"
         ended = text.replace("</body>", f"<script>{HELP}{whole}</script></body>")
         (folder / "index.html").write_text(ended)
-        for budget in (4000, 40000):  # a busy machine may need the second
-            profile = tmp_path_factory.mktemp("profile")
-            command = [
-                BROWSER, "--headless", "--no-sandbox", "--disable-gpu",
-                "--disable-quic", "--no-first-run", "--disable-background-networking",
-                "--disable-sync", "--disable-component-update",
-                f"--user-data-dir={profile}", f"--virtual-time-budget={budget}",
-                f"--window-size={width},900", "--dump-dom",
-                f"{(folder / 'index.html').as_uri()}#{state}",
-            ]  # fmt: skip
-            done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-            pattern = r'<pre id="found"[^>]*>(.*?)</pre>'
-            found = re.search(pattern, done.stdout, re.DOTALL)
-            if found:
-                break
-        assert found, done.stdout[-2000:]
-        assert not re.search("<html[^>]*data-failed", done.stdout)
-        report = json.loads(html.unescape(found[1]))
-        assert isinstance(report, dict), report
+        address = f"{(folder / 'index.html').as_uri()}#{state}"
+        dom, report = read_page(address, width=width)
+        assert not re.search("<html[^>]*data-failed", dom)
+        assert isinstance(report, dict), report or dom[-2000:]
         return report
 
     return open_page
@@ -208,7 +184,6 @@ GRID = np.array(
 )
 
 
-@needs_browser
 @pytest.mark.parametrize("name", OPS)
 def test_operations_are_those_of_the_table(pure, name):
     assert set(pure["table"]) == set(OPS)
@@ -221,7 +196,6 @@ def test_operations_are_those_of_the_table(pure, name):
     np.testing.assert_allclose(found, expected, rtol=rtol, atol=1e-300)
 
 
-@needs_browser
 def test_the_page_counts_and_computes_as_python_does(pure, net, samples):
     params, graph = net
     for output, counts in enumerate(pure["counts"]):
@@ -232,7 +206,6 @@ def test_the_page_counts_and_computes_as_python_does(pure, net, samples):
     assert pure["json"] == graph.to_json()
 
 
-@needs_browser
 def test_thresholds(pure):
     edges = [(a, b, abs(c)) for a, b, c in pure["edges"]]
     strongest = {}
@@ -273,7 +246,6 @@ def reaching(edges):
 # ---- Used as a reader would
 
 
-@needs_browser
 def test_choosing_editing_and_searching(browse, net, samples, text):
     params, graph = net
     kernels = [np.asarray(kernel) for kernel, _ in params]
@@ -427,7 +399,6 @@ def _unit_key(graph, params, key):
     return graph.keys[min(relus, key=lambda i: abs(values[i] - caught[layer][unit]))]
 
 
-@needs_browser
 def test_state_in_the_address(browse, net, samples, text):
     _, graph = net
     key = next(k for k, op in zip(graph.keys, graph.ops, strict=True) if op == "relu")
@@ -463,7 +434,6 @@ def test_state_in_the_address(browse, net, samples, text):
 # ---- Two graphs, sliders, other widths
 
 
-@needs_browser
 @pytest.mark.parametrize("width", [1400, 900])
 def test_side_by_side_without_overlaps(browse, net, samples, width):
     params, graph = net
@@ -508,7 +478,6 @@ def test_side_by_side_without_overlaps(browse, net, samples, width):
     assert set(found["overlaps"]) == {0}
 
 
-@needs_browser
 def test_sliders_and_named_operations(browse):
     kernel = jnp.asarray(np.random.default_rng(0).normal(size=(4, 3)), jnp.float32)
     fn = lambda x: jax.nn.gelu(jnp.tanh(x @ kernel)) @ kernel.T[:, :2]
@@ -554,7 +523,6 @@ def small():
     return fn, flowgraph.trace(fn, jnp.zeros(64), image=(8, 8))
 
 
-@needs_browser
 def test_claims_follow_the_edits(browse, small):
     fn, graph = small
     data = np.random.default_rng(4).random((20, 64)).astype(np.float32)
@@ -638,7 +606,6 @@ def test_claims_follow_the_edits(browse, small):
     assert found["png"] == [2, 0.8, 0.8]
 
 
-@needs_browser
 def test_domains_without_ends(browse):
     kernel = jnp.asarray(np.random.default_rng(0).normal(size=(64, 2)), jnp.float32)
     fn = lambda x: jnp.exp(x @ kernel)
@@ -691,7 +658,6 @@ def test_domains_without_ends(browse):
     assert found["ends"] == [[-1, 5], [-1, 1], [-1, 1]]
 
 
-@needs_browser
 def test_large_drawings_start_with_a_part(browse):
     rng = np.random.default_rng(0)
     first = jnp.asarray(rng.normal(size=(16, 500)), jnp.float32)

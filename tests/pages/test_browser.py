@@ -3,23 +3,14 @@
 Each page under test runs its checks itself and leaves what it found in its own DOM.
 """
 
-import html
-import json
 import re
-import shutil
-import subprocess
 
 import numpy as np
 import pytest
 
 from sparsejax import pages, runs
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-BROWSER = next(filter(None, map(shutil.which, NAMES)), None)
 FAILED = re.compile("<html[^>]*data-failed")
-pytestmark = pytest.mark.skipif(
-    BROWSER is None, reason=f"needs a browser: none of {', '.join(NAMES)} is installed"
-)
 
 REPORT = """
 const report = (found) => parent === window ? document.body.append(
@@ -43,7 +34,7 @@ FRAME = """<!doctype html>
 
 
 @pytest.fixture(scope="module")
-def browse(tmp_path_factory):
+def browse(tmp_path_factory, read_page):
     """A function that opens a page and returns its DOM, and what it reported."""
 
     def open_page(page, state="", width=None):
@@ -51,22 +42,7 @@ def browse(tmp_path_factory):
         runs.write_text(folder / "index.html", page)
         runs.write_text(folder / "frame.html", FRAME.replace("WIDTH", str(width)))
         opened = folder / ("frame.html" if width else "index.html")
-        for budget in (3000, 30000):  # a busy machine may need the second
-            profile = tmp_path_factory.mktemp("profile")
-            command = [
-                BROWSER, "--headless", "--no-sandbox", "--disable-gpu",
-                "--disable-quic", "--no-first-run", "--disable-background-networking",
-                "--disable-sync", "--disable-component-update",
-                f"--user-data-dir={profile}", f"--virtual-time-budget={budget}",
-                "--window-size=1400,900", "--dump-dom", f"{opened.as_uri()}#{state}",
-            ]  # fmt: skip
-            run = subprocess.run(command, capture_output=True, timeout=120, check=True)
-            dom = run.stdout.decode("utf-8")
-            found = re.search(r'<pre id="found"[^>]*>(.*?)</pre>', dom, re.DOTALL)
-            report = json.loads(html.unescape(found[1])) if found else None
-            if report is not None or "report(" not in page:
-                break
-        return dom, report
+        return read_page(f"{opened.as_uri()}#{state}", reports="report(" in page)
 
     return open_page
 

@@ -1,18 +1,13 @@
 """A graph as one interactive HTML file: offline, and it evaluates the network itself.
 
-The page is made of the scripts in `flowgraph/page`, joined in the order of `SCRIPTS`:
-each is one constant that those after it use. ops to formats are functions without a
-page; source, state and scene say what is shown; the others show it. The whole graph is
-in it, so that its JSON button gives what `Graph.to_json` gives, whatever is shown.
+The whole graph is in it, so that its JSON button gives what `Graph.to_json` gives,
+whatever is shown. What runs in it lies in `flowgraph/page` (see `scripts`).
 """
 
-import functools
 import hashlib
 import math
-import re
 from base64 import b64encode
 from collections.abc import Callable, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +15,9 @@ import numpy as np
 from jaxtyping import ArrayLike
 
 from sparsejax import pages, runs
-from sparsejax.flowgraph.export import json
+from sparsejax.flowgraph.export import json, scripts
 from sparsejax.flowgraph.graph import Graph, TooLarge
 
-SCRIPTS = tuple(
-    "ops engine views layout pictures formats source state scene boxes pane panel "
-    "inputs outputs controls notes page".split()
-)
 MOST_EDGES = 30_000  # apart from those inside pictures: more cannot be looked at
 BINS = 16  # of a histogram
 LISTED = 60  # flags of one kind by name; of the others their number
@@ -98,8 +89,8 @@ def html(
             *(pages.tag("p", note) for note in notes if note is not None)
         ),
         data={"graphs": graphs, "samples": _samples(inputs), "labels": named},
-        script="\n".join(_lean(f"{name}.js") for name in SCRIPTS),
-        style=_lean("page.css"),
+        script="\n".join(scripts.lean(f"{name}.js") for name in scripts.ORDER),
+        style=scripts.lean("page.css"),
     )
 
 
@@ -364,53 +355,3 @@ def _check_other(graph: Graph, other: Graph) -> None:
                 "side they need the same inputs and outputs"
             )
     _check_size(other)
-
-
-@functools.cache
-def _lean(name: str) -> str:
-    """A file of the page without comments and most spaces: a third shorter."""
-    text = resources.files("sparsejax.flowgraph.page").joinpath(name).read_text("utf-8")
-    return _tight(text) if name.endswith(".js") else _tight_rules(text)
-
-
-def _templates(depth: int) -> str:
-    """A pattern of template strings, with others inside them down to a depth."""
-    inside = f"|{_templates(depth - 1)}" if depth else ""
-    braces = r"\{[^{}`]*\}"
-    filled = rf"\$\{{(?:[^{{}}`]|{braces}{inside})*\}}"
-    return rf"`(?:\\.|[^`\\$]|\$(?!\{{)|{filled})*`"
-
-
-# What stays as it is: strings, templates, and patterns where no division can be.
-_STRING = r'"(?:\\.|[^"\\\n])*"'
-_PATTERN = r"(?:(?<=[(,=&|])|(?<=[(,=&|] ))/(?![/* ])(?:\\.|[^/\\\n])+/"
-_LITERAL = re.compile(
-    rf"({_STRING}|{_templates(2)}|{_PATTERN})|//[^\n]*|/\*.*?\*/", re.DOTALL
-)
-
-
-def _tight(text: str) -> str:
-    """Script without comments, and without spaces and line ends beside punctuation."""
-    literals: list[str] = []
-
-    def keep(match: re.Match) -> str:
-        if match[1] is None:
-            return ""
-        literals.append(match[1])
-        return '""'
-
-    code = _LITERAL.sub(keep, text)
-    if "`" in code or "'" in code:
-        raise ValueError("a string in the page's script that `_tight` cannot read")
-    code = re.sub(r"\s*([=<>?:;,(){}\[\]&|*!]+)\s*", r"\1", code)
-    code = re.sub(r"\s+([-+/])\s+(?![-+/])", r"\1", code)
-    code = re.sub(r"\s*\n\s*", "\n", code).replace(";}", "}")
-    rest = iter(literals)
-    return re.sub('""', lambda _: next(rest), code).strip()
-
-
-def _tight_rules(text: str) -> str:
-    """Style without the spaces that mean nothing."""
-    text = re.sub(r"(?s)/\*.*?\*/", "", text)
-    text = re.sub(r"\s*([{};,>])\s*|(?<=[a-z]:)\s+(?=\S)", r"\1", text)
-    return re.sub(r"\s+", " ", text).replace(";}", "}").strip()
