@@ -1,19 +1,8 @@
-"""Figures, one function each: arrays in, a matplotlib `Figure` out.
+"""Figures of pruning: accuracy and what is left of layers, units and filters."""
 
-One visual language: a title that says what was found, labelled axes, seeds as thin
-lines and their mean as a thick one, published values dashed. Signs are green (+) and
-red (-) or blue and orange, zero is grey. Nothing here touches global state or a
-display.
-"""
+from collections.abc import Mapping, Sequence
 
-import functools
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
-
-import matplotlib
 import numpy as np
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import (
     FixedLocator,
@@ -24,54 +13,12 @@ from matplotlib.ticker import (
 )
 from numpy.typing import ArrayLike
 
-from sparsejax import runs
+from sparsejax.plots.style import COLORS, SIGNS, one_panel, styled
 
-# Okabe and Ito's colours, told apart by colour-blind readers and in grey
-COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-SIGNS = {
-    "green-red": LinearSegmentedColormap.from_list(
-        "green-red", ["#b2182b", "#e5e5e5", "#1b7837"]
-    ),
-    "blue-orange": LinearSegmentedColormap.from_list(
-        "blue-orange", ["#d55e00", "#e5e5e5", "#0072b2"]
-    ),
-}
 _ACCURACIES = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999)
-_STYLE: Any = {
-    "font.size": 12,
-    "axes.titlesize": 13,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e5e5e5",
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-    "svg.hashsalt": "sparsejax",
-    "svg.fonttype": "none",
-}
 
 
-def _styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
-    """Draw in our style whatever the caller's settings are."""
-
-    @functools.wraps(draw)
-    def drawn(*args, **kwargs):
-        with matplotlib.rc_context({**matplotlib.rcParamsDefault, **_STYLE}):
-            return draw(*args, **kwargs)
-
-    return drawn
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure, whole or not at all; the suffix says the format."""
-    metadata = {"Date": None} if path.suffix == ".svg" else {}
-    with runs.atomic(path) as temporary, matplotlib.rc_context(_STYLE):
-        figure.savefig(temporary, metadata=metadata, dpi=150, bbox_inches="tight")
-
-
-@_styled
+@styled
 def against_density(
     series: Mapping[str, tuple[ArrayLike, ArrayLike]],
     *,
@@ -91,7 +38,7 @@ def against_density(
         logit: spread the ends of the vertical axis, as suits accuracies; beyond 0.1%
             and 99.9% they are drawn there.
     """
-    figure, axes = _figure(title)
+    figure, axes = one_panel(title)
     for i, (label, (density, values)) in enumerate(series.items()):
         density, values = np.asarray(density), np.asarray(values)
         values = values.clip(0.001, 0.999) if logit else values
@@ -122,7 +69,7 @@ def against_density(
     return figure
 
 
-@_styled
+@styled
 def weights_per_layer(
     counts: Mapping[str, ArrayLike], sizes: Mapping[str, int], *, title: str
 ) -> Figure:
@@ -133,7 +80,7 @@ def weights_per_layer(
         sizes: `{layer: number of weights before pruning}`.
         title: the finding.
     """
-    figure, axes = _figure(title)
+    figure, axes = one_panel(title)
     for i, (layer, kept) in enumerate(counts.items()):
         kept, color = np.asarray(kept), COLORS[i % len(COLORS)]
         levels = np.arange(len(kept))
@@ -151,7 +98,7 @@ def weights_per_layer(
     return figure
 
 
-@_styled
+@styled
 def idle_units(
     layers: Mapping[str, tuple[ArrayLike, ArrayLike, int]], *, title: str
 ) -> Figure:
@@ -191,7 +138,7 @@ def idle_units(
     return figure
 
 
-@_styled
+@styled
 def filters(
     images: ArrayLike, labels: Sequence[str], *, title: str, signs: str = "green-red"
 ) -> Figure:
@@ -216,10 +163,3 @@ def filters(
         axes.imshow(picture, cmap=SIGNS[signs], vmin=-scale, vmax=scale)
         axes.set_title(label, size=9, weight="normal")
     return figure
-
-
-def _figure(title: str) -> tuple[Figure, Any]:
-    figure = Figure(figsize=(6.8, 4.4), layout="constrained")
-    axes = figure.subplots()
-    axes.set_title(title)
-    return figure, axes

@@ -1,0 +1,33 @@
+"""A function of every subset of n nodes, and everything that follows from it exactly.
+
+`values[m]` is the value of subset m: bit i of m is set where node i is kept, the order
+of `masks.subsets`. With all 2^n of them at hand nothing about random removal has to be
+sampled: means and distributions at any keep probability, covariances along random
+paths, importance and interaction indices, and the best subset of every size are sums.
+All in float64, in NumPy, a fraction of a second for n = 20.
+
+    values = sweep.evaluate(loss_of_mask, masks.subsets(12))
+    shapley(values), best(values)
+
+With f(m) = sum_S F(S) (-1)^|S & m| (Walsh), most of them are sums over the spectrum F.
+Importance of single nodes can mislead where interactions are strong: compare keeping
+the top k by `shapley` with `best`.
+
+References: Grabisch and Roubens, "An axiomatic approach to the concept of interaction
+among players in cooperative games", 1999; Marichal and Mathonet, "Weighted Banzhaf
+power and interaction indexes through weighted approximations of games", 2011; Stadler
+and Happel, "Random field models for fitness landscapes", 1999.
+"""
+
+from sparsejax.hypercube.exact import Best as Best
+from sparsejax.hypercube.exact import banzhaf as banzhaf
+from sparsejax.hypercube.exact import best as best
+from sparsejax.hypercube.exact import interactions as interactions
+from sparsejax.hypercube.exact import local_minima as local_minima
+from sparsejax.hypercube.exact import mean as mean
+from sparsejax.hypercube.exact import moebius as moebius
+from sparsejax.hypercube.exact import path_covariance as path_covariance
+from sparsejax.hypercube.exact import shapley as shapley
+from sparsejax.hypercube.exact import sizes as sizes
+from sparsejax.hypercube.exact import walsh as walsh
+from sparsejax.hypercube.exact import weights as weights
