@@ -2,7 +2,7 @@
 
 Scores say how much each weight matters, `remove` takes the lowest away in exact
 numbers, `lottery` repeats it between trainings, `compact` folds what no longer does
-anything.
+anything. `remove_nodes` removes whole units and lets biases take over their mean.
 """
 
 from sparsejax.prune.compact import compact as compact
@@ -11,6 +11,7 @@ from sparsejax.prune.lottery import Ticket as Ticket
 from sparsejax.prune.lottery import barrier as barrier
 from sparsejax.prune.lottery import lottery as lottery
 from sparsejax.prune.lottery import shuffle as shuffle
+from sparsejax.prune.nodes import remove_nodes as remove_nodes
 from sparsejax.prune.remove import erk as erk
 from sparsejax.prune.remove import remaining as remaining
 from sparsejax.prune.remove import remove as remove
