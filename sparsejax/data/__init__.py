@@ -13,4 +13,5 @@ from sparsejax.data.idx import mnist as mnist
 from sparsejax.data.splits import Dataset as Dataset
 from sparsejax.data.splits import Split as Split
 from sparsejax.data.toys import circle as circle
+from sparsejax.data.toys import circle_radius as circle_radius
 from sparsejax.data.toys import spiral as spiral
