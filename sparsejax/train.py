@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int, Key, PyTree
+from jaxtyping import Array, ArrayLike, Float, Int, Key, PyTree
 
 from sparsejax import masks as masks_
 from sparsejax import trees
@@ -43,7 +43,7 @@ class State(NamedTuple):
 
 
 def cross_entropy(
-    logits: Float[Array, "batch classes"], labels: Int[Array, " batch"]
+    logits: Float[Array, "batch classes"], labels: Int[ArrayLike, " batch"]
 ) -> Float[Array, ""]:
     """Mean softmax cross entropy in nats."""
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()

@@ -1,5 +1,14 @@
 """Sweeps against a loop."""
 
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +16,7 @@ import pytest
 from jax.ad_checkpoint import checkpoint_name
 
 import sparsejax as sj
+from sparsejax import runs, sweep
 
 
 def fn(params, x):
@@ -63,6 +73,173 @@ def test_values_and_gradients_with_respect_to_masks(loss):
     )
 
 
+def test_values_gradients_and_more_at_once(loss):
+    masks = {"hidden_0": sj.masks.subsets(6)}
+    both = lambda nodes: (loss(nodes), {"kept": nodes["hidden_0"].sum()})
+    (values, aux), grads = sj.sweep.evaluate(
+        jax.value_and_grad(both, has_aux=True), masks, progress=False
+    )
+    assert values.shape == (64,) and grads["hidden_0"].shape == (64, 6)
+    np.testing.assert_array_equal(aux["kept"], masks["hidden_0"].sum(1))
+
+
+def test_the_batch_is_chosen_from_what_the_compiled_program_needs(monkeypatch):
+    small = lambda m: (m[:, None] * jnp.ones((1, 512))).cumsum(0).max()
+    masks, sizes = jnp.ones((200, 50)), []
+
+    def spy(one, masks, total):
+        sizes.append(chosen(one, masks, total)[0])
+        return chosen(one, masks, total)
+
+    chosen = sweep._automatic
+    monkeypatch.setattr(sweep, "_automatic", spy)
+    for budget in (1e9, 2e6, 1.0):
+        monkeypatch.setattr(sweep, "_BATCH", {"cpu": (256, budget)})
+        values = sj.sweep.evaluate(small, masks, progress=False)
+        np.testing.assert_array_equal(values, np.full(200, 50, np.float32))
+    assert sizes[0] == 200 and sizes[2] == 1
+    # temporaries are 50 x 512 floats a mask, in one or more copies
+    assert 4 <= sizes[1] <= 20
+
+
+@pytest.mark.slow
+def test_memory_is_that_of_a_batch_not_of_all_masks():
+    command = (
+        "import resource, jax, jax.numpy as jnp\n"
+        "from sparsejax import sweep\n"
+        "fn = lambda m: jnp.tanh(m[:, None] * jnp.ones((1, 30_000))).cumsum(1).sum()\n"
+        "make = lambda i: jnp.full(20, i, jnp.float32)\n"
+        "size = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "sweep.evaluate(fn, make, count=8, progress=False); before = size()\n"
+        "sweep.evaluate(fn, make, count=500, progress=False)\n"
+        "print((size() - before) // 1024)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", command], capture_output=True, text=True
+    )
+    assert int(run.stdout) < 200, run.stderr  # all at once: 1.2 GB
+
+
+def sweep_in(folder, masks=None, fn=None, **more):
+    masks = sj.masks.subsets(6) if masks is None else masks
+    both = lambda m: {"a": jnp.sin(m).sum(), "b": (m * 2).astype(jnp.bfloat16)}
+    options = {"batch_size": 3, "progress": False, **more}
+    return sj.sweep.evaluate(fn or both, masks, checkpoint=folder, **options)
+
+
+def assert_same(a, b):
+    for one, two in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        assert one.dtype == two.dtype
+        np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("damage", ["cut", "shape", "missing", "name"])
+def test_a_damaged_or_missing_part_is_made_again(tmp_path, damage):
+    whole = sweep_in(None)
+    assert_same(sweep_in(tmp_path / "sweep"), whole)
+    files = sorted((tmp_path / "sweep").glob("masks_*.npz"))
+    assert len(files) == 22  # 64 masks, 3 at a time
+    before = files[5].read_bytes()
+    if damage == "missing":
+        files[5].unlink()
+    elif damage == "cut":
+        files[5].write_bytes(before[:-20])
+    else:
+        arrays = runs.read_arrays(files[5])
+        arrays = {k: v[:1] for k, v in arrays.items()} if damage == "shape" else {}
+        runs.write_arrays(files[5], arrays)
+    assert_same(sweep_in(tmp_path / "sweep"), whole)
+    assert files[5].read_bytes() == before
+    assert_same(sweep_in(tmp_path / "sweep", batch_size=None), whole)
+
+
+def test_parts_are_a_bounded_number(tmp_path):
+    masks = lambda i: jnp.full(2, i, jnp.float32)
+    values = sweep_in(tmp_path, masks, lambda m: m.sum(), count=1000, batch_size=1)
+    np.testing.assert_array_equal(values, 2 * np.arange(1000))
+    assert 64 < len(list(tmp_path.glob("*.npz"))) <= 128
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"masks": sj.masks.subsets(5)}, "(count, masks, results differ)"),
+        ({"masks": 1 - sj.masks.subsets(6)}, "(masks differ)"),
+        ({"masks": lambda i: jnp.ones(6), "count": 64}, "(masks differ)"),
+        ({"batch_size": 4}, "(batch_size differ)"),
+        ({"fn": lambda m: m}, "(results differ)"),
+        ({"fn": lambda m: {"a": m.sum(), "b": m.astype(jnp.bfloat16)}},
+         "checkpoint of another function"),
+    ],
+    ids=["count", "masks", "generated", "batch", "results", "fn"],
+)  # fmt: skip
+def test_the_checkpoint_of_another_sweep_is_refused(tmp_path, change, message):
+    sweep_in(tmp_path)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        sweep_in(tmp_path, **change)
+
+
+def test_a_folder_of_other_files_is_refused(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match="no checkpoint of a sweep"):
+        sweep_in(tmp_path)
+
+
+SCRIPT = """
+import sys, time
+import jax, jax.numpy as jnp, numpy as np
+from sparsejax import masks, runs, sweep
+key = jax.random.key(3)
+make = lambda i: masks.bernoulli(jax.random.fold_in(key, i), jnp.ones(40), 0.5)
+def fn(m):
+    for _ in range(5):
+        m = jnp.tanh(jnp.outer(m, m) @ m * 0.3)
+    return m.mean(), m
+write = runs.write_arrays
+def slowly(*args):
+    write(*args)
+    time.sleep(float(sys.argv[3]))
+runs.write_arrays = slowly
+a, b = sweep.evaluate(fn, make, count=500, checkpoint=sys.argv[1] or None,
+                      batch_size=10, progress=False)
+np.savez(sys.argv[2], a=a, b=b)
+"""
+
+
+def test_killed_and_started_again_is_the_same_bit_for_bit(tmp_path):
+    command = lambda folder, out, wait: [
+        sys.executable, "-c", SCRIPT, str(folder), str(tmp_path / out), wait
+    ]  # fmt: skip
+    process = subprocess.Popen(command(tmp_path / "cut", "no.npz", "0.05"))
+    deadline = time.monotonic() + 60
+    while len(list((tmp_path / "cut").glob("masks_*.npz"))) < 5:
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    done = {p.name: p.stat().st_mtime_ns for p in Path(tmp_path / "cut").glob("m*")}
+    assert 5 <= len(done) < 50 and not (tmp_path / "no.npz").exists()
+    subprocess.run(command(tmp_path / "cut", "cut.npz", "0"), check=True)
+    subprocess.run(command("", "whole.npz", "0"), check=True)
+    for name, when in done.items():  # none was made twice
+        assert (tmp_path / "cut" / name).stat().st_mtime_ns == when
+    assert_same(*(runs.read_arrays(tmp_path / f"{k}.npz") for k in ("cut", "whole")))
+
+
+def test_nan_is_counted_and_shown():
+    fn = lambda m: {"a": jnp.where(m["h"][:2].sum() == 2, jnp.nan, 1.0), "b": m["h"]}
+    masks = {"h": sj.masks.subsets(5)}
+    expected = (
+        "results of 8 of 32 masks are NaN; the first is mask 3, which keeps "
+        "2 of 5 entries of 'h' (0, 1)"
+    )
+    with pytest.warns(UserWarning, match=re.escape(expected)):
+        out = sj.sweep.evaluate(fn, masks, batch_size=4, progress=False)
+    assert np.isnan(out["a"]).sum() == 8 and np.isnan(out["a"][3])
+    with warnings.catch_warnings(action="error"):
+        sj.sweep.evaluate(lambda m: m["h"].sum().astype(int), masks, progress=False)
+
+
 def test_bad_input(loss):
     with pytest.raises(ValueError, match="pass count="):
         sj.sweep.evaluate(loss, lambda i: {"hidden_0": jnp.ones(6)})
@@ -70,5 +247,33 @@ def test_bad_input(loss):
         sj.sweep.evaluate(lambda m: m, {"a": jnp.ones(2), "b": jnp.ones(3)})
     with pytest.raises(ValueError, match="count is 3, but there are 2"):
         sj.sweep.evaluate(lambda m: m, jnp.ones((2, 4)), count=3)
-    with pytest.raises(ValueError, match="cannot evaluate 0 masks"):
+    with pytest.raises(ValueError, match="no masks: the leading axis"):
         sj.sweep.evaluate(lambda m: m, jnp.ones((0, 4)))
+    with pytest.raises(ValueError, match="no masks: the tree"):
+        sj.sweep.evaluate(lambda m: m, {})
+    for count in (0, -1, 2**31):
+        with pytest.raises(ValueError, match=f"count is {count}; expected 1 to"):
+            sj.sweep.evaluate(lambda m: m, lambda i: jnp.ones(3), count=count)
+    with pytest.raises(ValueError, match="batch_size is 0; expected at least 1"):
+        sj.sweep.evaluate(lambda m: m, jnp.ones((2, 4)), batch_size=0)
+
+
+@pytest.mark.parametrize(
+    "fn, message",
+    [
+        (lambda m: None, "fn returned no arrays but None"),
+        (lambda m: {"name": "loss", "loss": m.sum()}, "fn returned a str at 'name'"),
+        (lambda m: jax.random.key(0), r"fn returned a key<fry>; expected arrays"),
+    ],
+    ids=["none", "text", "key"],
+)
+def test_functions_that_return_no_arrays(fn, message):
+    with pytest.raises(ValueError, match=message):
+        sj.sweep.evaluate(fn, jnp.ones((2, 4)), progress=False)
+
+
+def test_an_error_of_the_function_says_what_it_was_given():
+    with pytest.raises(TypeError) as caught:
+        sj.sweep.evaluate(lambda m: m["a"] @ jnp.ones(3), {"a": jnp.ones((2, 4))})
+    note = "raised by fn of one mask, of shapes {'a': (4,)}"
+    assert note in caught.value.__notes__

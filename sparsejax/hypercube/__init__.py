@@ -6,8 +6,12 @@ sampled: means and distributions at any keep probability, covariances along rand
 paths, importance and interaction indices, and the best subset of every size are sums.
 All in float64, in NumPy, a fraction of a second for n = 20.
 
-    values = sweep.evaluate(loss_of_mask, masks.subsets(12))
+    values = evaluate(loss_of_mask, 12)
     shapley(values), best(values)
+
+For a masked last hidden layer `evaluate_readout` gives losses, accuracies and gradients
+of all subsets at once; for too many nodes there are `estimate_shapley` and
+`estimate_mean`.
 
 With f(m) = sum_S F(S) (-1)^|S & m| (Walsh), most of them are sums over the spectrum F.
 Importance of single nodes can mislead where interactions are strong: compare keeping
@@ -19,6 +23,9 @@ power and interaction indexes through weighted approximations of games", 2011; S
 and Happel, "Random field models for fitness landscapes", 1999.
 """
 
+from sparsejax.hypercube.estimate import Estimate as Estimate
+from sparsejax.hypercube.estimate import estimate_mean as estimate_mean
+from sparsejax.hypercube.estimate import estimate_shapley as estimate_shapley
 from sparsejax.hypercube.exact import Best as Best
 from sparsejax.hypercube.exact import banzhaf as banzhaf
 from sparsejax.hypercube.exact import best as best
@@ -27,7 +34,11 @@ from sparsejax.hypercube.exact import local_minima as local_minima
 from sparsejax.hypercube.exact import mean as mean
 from sparsejax.hypercube.exact import moebius as moebius
 from sparsejax.hypercube.exact import path_covariance as path_covariance
+from sparsejax.hypercube.exact import rank as rank
 from sparsejax.hypercube.exact import shapley as shapley
 from sparsejax.hypercube.exact import sizes as sizes
 from sparsejax.hypercube.exact import walsh as walsh
 from sparsejax.hypercube.exact import weights as weights
+from sparsejax.hypercube.readout import Readout as Readout
+from sparsejax.hypercube.readout import evaluate_readout as evaluate_readout
+from sparsejax.hypercube.values import evaluate as evaluate

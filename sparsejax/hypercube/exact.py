@@ -69,6 +69,23 @@ def mean(values: ArrayLike, keep_prob: ArrayLike) -> Float[np.ndarray, "..."]:
     return np.asarray(terms.sum(axis=-1))
 
 
+def rank(
+    values: ArrayLike, value: ArrayLike, keep_prob: float = 0.5
+) -> Float[np.ndarray, "..."]:
+    """The exact probability of a value up to the given one.
+
+    Args:
+        values: of all subsets.
+        value: one value or an array of any shape.
+        keep_prob: the probability that a node is kept.
+    """
+    table, n = _table(values)
+    order = np.argsort(table)
+    below = np.concatenate([[0.0], np.cumsum(weights(n, keep_prob)[order])])
+    upto = np.searchsorted(table[order], np.asarray(value), side="right")
+    return np.asarray(below[upto])
+
+
 def path_covariance(values: ArrayLike) -> Float[np.ndarray, "steps steps"]:
     """Covariances along a path that flips every node once, in random order.
 
@@ -131,14 +148,15 @@ def interactions(
         order: number of nodes that interact.
 
     Returns:
-        Shape (n,) * order, symmetric; 0 where a node is repeated.
+        Shape (n,) * order, symmetric; 0 where a node is repeated (everywhere, if there
+        are fewer nodes than `order`).
     """
     table, n = _table(values)
     if index not in ("sii", "banzhaf"):
         known = trees.listed(("sii", "banzhaf"))
         raise ValueError(f"unknown index {index!r}; there are {known}")
-    if not 1 <= order <= n:
-        raise ValueError(f"order must be in [1, {n}], got {order}")
+    if order < 1:
+        raise ValueError(f"order must be at least 1, got {order}")
     spectrum, size = walsh(table), sizes(n)
     if index == "sii":
         extra = size - order

@@ -42,6 +42,33 @@ def test_means_and_weights_by_enumeration(p):
     np.testing.assert_allclose(many, np.full((2, 3), chance @ values), atol=1e-14)
 
 
+@pytest.mark.parametrize("p", [0.0, 0.3, 1.0])
+def test_rank_by_counting(p):
+    values, n = np.round(table(5, 8), 1), 5  # with ties
+    chance = hypercube.weights(n, p)
+    for value in (-9.0, values[7], 0.05, 9.0):
+        expected = chance[values <= value].sum()
+        assert hypercube.rank(values, value, p) == pytest.approx(expected, abs=1e-12)
+    many = hypercube.rank(values, values.reshape(4, 8), p)
+    expected = [chance[values <= v].sum() for v in values]
+    np.testing.assert_allclose(many.reshape(-1), expected, atol=1e-12)
+
+
+def test_one_node_is_enough():
+    values = np.array([1.0, 4.0])
+    assert hypercube.mean(values, 0.25) == 1.75
+    assert hypercube.rank(values, 2.0, 0.25) == 0.75
+    np.testing.assert_allclose(
+        hypercube.path_covariance(values) * 4, [[9, -9], [-9, 9]]
+    )
+    for found in (hypercube.shapley, hypercube.banzhaf):
+        assert found(values).tolist() == [3]
+    assert hypercube.moebius(values).tolist() == [1, 3]
+    assert hypercube.interactions(values, order=1).tolist() == [3]
+    assert hypercube.best(values).subsets.tolist() == [0, 1]
+    assert hypercube.local_minima(values).tolist() == [0]
+
+
 def test_path_covariance_by_walking_every_path():
     values, n = table(4, 1), 4
     walks = []
@@ -95,6 +122,17 @@ def test_moebius_by_inclusion_and_exclusion():
         signed = [(-1) ** (m ^ s).bit_count() * values[s] for s in parts]
         assert found[m] == pytest.approx(sum(signed))
         assert found[parts].sum() == pytest.approx(values[m])
+
+
+def test_a_thousand_paths_scatter_around_the_exact_covariance_of_ten_nodes():
+    values, n = table(10, 9), 10
+    rng = np.random.default_rng(0)
+    starts = rng.integers(0, 1 << n, 40_000)
+    flips = rng.permuted(np.tile(1 << np.arange(n), (40_000, 1)), axis=1)
+    walks = np.concatenate([starts[:, None], flips], axis=1)
+    walks = values[np.bitwise_xor.accumulate(walks, axis=1)]
+    exact = hypercube.path_covariance(values)
+    assert np.abs(np.cov(walks.T) - exact).max() < 0.03
 
 
 def differences(values, together, rest):
@@ -178,7 +216,7 @@ def test_values_come_from_a_sweep():
         (lambda: hypercube.mean(np.zeros(4), 1.5), "keep_prob must be in"),
         (lambda: hypercube.weights(3, -0.1), "keep_prob must be in"),
         (lambda: hypercube.interactions(np.zeros(4), "fsii"), "unknown index 'fsii'"),
-        (lambda: hypercube.interactions(np.zeros(4), order=3), r"order .* \[1, 2\]"),
+        (lambda: hypercube.interactions(np.zeros(4), order=0), "order must be at least 1"),
     ],
 )  # fmt: skip
 def test_bad_input(call, message):

@@ -1,0 +1,62 @@
+"""All subsets by a compiled sweep, against a loop."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import sparsejax as sj
+from sparsejax import hypercube
+from sparsejax.hypercube import memory
+
+
+@pytest.mark.parametrize("n", [1, 2, 7])
+def test_every_subset_in_its_order(n):
+    found = hypercube.evaluate(lambda m: m, n, progress=False)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, sj.masks.subsets(n))
+
+
+def test_a_tree_with_gradients_equals_a_loop(tmp_path):
+    a = jnp.asarray(np.random.default_rng(0).normal(size=(5, 5)), jnp.float32)
+    fn = lambda m: jnp.tanh(m @ a @ m)
+    values, grads = hypercube.evaluate(
+        jax.value_and_grad(fn), 5, batch_size=7, checkpoint=tmp_path, progress=False
+    )
+    rows = list(sj.masks.subsets(5))
+    np.testing.assert_allclose(values, [fn(m) for m in rows], atol=1e-6)
+    np.testing.assert_allclose(grads, [jax.grad(fn)(m) for m in rows], atol=1e-5)
+    assert (tmp_path / "sweep.json").exists()
+
+
+def test_the_exact_sums_take_the_values():
+    effects = jnp.arange(1.0, 7.0)
+    values = hypercube.evaluate(lambda m: m @ effects, 6, progress=False)
+    np.testing.assert_allclose(hypercube.shapley(values), effects, atol=1e-5)
+
+
+def test_results_that_do_not_fit_are_refused_before_they_are_computed(monkeypatch):
+    monkeypatch.setattr(memory, "available", lambda: 10**9)
+    expected = r"all 2\^25 subsets need 1.1 GB, and 1.0 GB .*available.*estimate_mean"
+    with pytest.raises(ValueError, match=expected):
+        hypercube.evaluate(lambda m: m[:8], 25, progress=False)
+    big = np.zeros((1, 24)), np.zeros((24, 2)), np.zeros(2), np.array([0])
+    with pytest.raises(ValueError, match=r"all 2\^24 subsets need 1.7 GB"):
+        hypercube.evaluate_readout(*big, gradients=True)
+
+
+def test_available_memory_is_a_sensible_number():
+    assert 10**8 < memory.available() < 10**14
+
+
+@pytest.mark.parametrize("n", [0, -1, 31])
+def test_the_number_of_nodes_is_checked(n):
+    with pytest.raises(ValueError, match=f"n is {n}; .* 1 to 30 nodes"):
+        hypercube.evaluate(lambda m: m, n)
+
+
+def test_functions_that_return_no_arrays_are_refused():
+    with pytest.raises(ValueError, match="fn returned a str"):
+        hypercube.evaluate(lambda m: "loss", 3)
+    with pytest.raises(ValueError, match="no arrays"):
+        hypercube.evaluate(lambda m: None, 3)
