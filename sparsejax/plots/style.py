@@ -14,6 +14,7 @@ from typing import Any
 import matplotlib
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from sparsejax import runs
 
@@ -67,3 +68,10 @@ def one_panel(title: str, size: tuple[float, float] = (6.8, 4.4)) -> tuple[Figur
     axes = made.subplots()
     axes.set_title(title)
     return made, axes
+
+
+def plain_log(axis: Any) -> None:
+    """Numbers such as 0.2 on a log axis, at 1, 2 and 5."""
+    axis.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axis.set_minor_formatter(NullFormatter())
