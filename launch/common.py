@@ -46,6 +46,14 @@ def numbers(flag: str, words: Sequence[str]) -> tuple[int, ...]:
     return tuple(found)
 
 
+def decimals(flag: str, words: Sequence[str]) -> tuple[float, ...]:
+    """0.25,0.5,0.75."""
+    try:
+        return tuple(map(float, words))
+    except ValueError:
+        raise ValueError(f"--{flag}: {','.join(words)!r} are no numbers") from None
+
+
 def run(main: Callable[[Any], None]) -> None:
     """Parse the flags and call `main` with them; bad input ends in one line."""
 

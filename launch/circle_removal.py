@@ -1,0 +1,52 @@
+"""A circle classifier of twenty nodes under all 2^20 of its node masks.
+
+The source's tables and figures, sampled as there and exactly beside it, ten networks:
+    python launch/circle_removal.py
+
+The circle that its text describes, of half the square:
+    python launch/circle_removal.py --variant=half
+
+A quick look:
+    python launch/circle_removal.py --nodes=12 --seeds=0:3
+
+Every run leaves a folder below --out: config, metrics.jsonl, networks and losses of all
+subsets, figures, index.html and nodes.html, in which a network is taken apart by hand.
+Started again after a kill, it goes on with the network it was at.
+"""
+
+import functools
+from pathlib import Path
+
+import common
+from absl import flags
+
+from sparsejax import runs
+from sparsejax.experiments import circle_removal
+
+
+def main(values) -> None:
+    fields = common.read(circle_removal.Config)
+    fields["seeds"] = common.numbers("seeds", fields["seeds"])
+    fields["keep_probs"] = common.decimals("keep_probs", fields["keep_probs"])
+    config = circle_removal.Config(**fields)
+    circle_removal.check(config)
+    folder = Path(values.out) / runs.name(config)
+    print(f"{len(config.seeds)} networks, {1 << config.nodes:,} subsets each")
+    print(f"folder: {folder}")
+    if values.dry_run:
+        return
+    circle_removal.run(
+        config,
+        folder,
+        force=values.force,
+        report=functools.partial(print, flush=True),
+    )
+    print(circle_removal.summary(folder))
+
+
+if __name__ == "__main__":
+    common.define(circle_removal.Config(), circle_removal.CHOICES)
+    flags.DEFINE_string("out", "results/runs/circle_removal", "where runs go")
+    flags.DEFINE_bool("dry_run", False, "print folder and plan, run nothing")
+    flags.DEFINE_bool("force", False, "remove an earlier run of this config first")
+    common.run(main)

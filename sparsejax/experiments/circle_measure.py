@@ -1,0 +1,239 @@
+"""One circle classifier, measured: tables, paths, choices of nodes, figures' arrays."""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from sparsejax import data, hypercube, lift, masks, models, removal, train, trees
+from sparsejax.experiments import circle_densities
+
+
+class Net(NamedTuple):
+    """A trained network and its test set."""
+
+    params: dict[str, dict[str, jax.Array]]
+    x: np.ndarray
+    y: np.ndarray
+
+
+def trained(config, seed: int) -> Net:
+    """One network as in the source: 2-n-2, ReLU, Adam, Glorot uniform kernels."""
+    first, second, points_key, test_key, order_key = jax.random.split(
+        jax.random.key(seed), 5
+    )
+    glorot, n = jax.nn.initializers.glorot_uniform(), config.nodes
+    params = {
+        "dense_0": {"kernel": glorot(first, (2, n)), "bias": jnp.zeros(n)},
+        "dense_1": {"kernel": glorot(second, (n, 2)), "bias": jnp.zeros(2)},
+    }
+    model, apply = _model(n)
+    points = data.circle(points_key, config.examples, variant=config.variant)
+    test = data.circle(test_key, config.examples, variant=config.variant)
+    state, _ = train.fit(
+        apply,
+        params,
+        masks.ones(model.apply, params, points.x),
+        (points.x, points.y),
+        optimizer=_adam(config.learning_rate),
+        batch_size=config.batch_size,
+        epochs=config.epochs,
+        key=order_key,
+    )
+    return Net(state.params, np.asarray(test.x), np.asarray(test.y))
+
+
+def mask_stream(config) -> dict[float, np.ndarray]:
+    """The source's masks: for every keep probability 0/1, shape (samples, nodes).
+
+    One stream of NumPy's Mersenne twister, seeded with 17, in the order of keep_probs.
+    """
+    stream = np.random.RandomState(17)
+    shape = config.samples, config.nodes
+    return {p: (stream.rand(*shape) < p).astype(np.float32) for p in config.keep_probs}
+
+
+def measure(
+    config, seed: int, *, figures: bool = False
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Everything about one network.
+
+    Returns:
+        A record of numbers; and arrays: `params/...`, the test set, the loss of all
+        subsets and, if `figures`, what figures are drawn from.
+    """
+    net, n = trained(config, seed), config.nodes
+    first, second = net.params["dense_0"], net.params["dense_1"]
+    hidden = jax.nn.relu(jnp.asarray(net.x) @ first["kernel"] + first["bias"])
+    values = hypercube.evaluate_readout(
+        hidden, second["kernel"], second["bias"], net.y, gradients=True
+    )
+    losses = np.asarray(values.losses, np.float64)
+    slopes = values.gradients
+    gradients = {"loss": slopes, "log_loss": removal.log_gradients(losses, slopes)}
+    masks_ = mask_stream(config)
+    drawn = {p: numbers(kept) for p, kept in masks_.items()}
+    exact = {p: hypercube.weights(n, p) for p in config.keep_probs}
+    log_losses = np.log(losses)
+    covariance = hypercube.path_covariance(log_losses)
+    paths = removal.flips(log_losses[_paths(config, seed)])
+    record = {
+        "seed": seed,
+        "full_loss": losses[-1],
+        "full_accuracy": float(values.accuracies[-1]),
+        "empty_loss": losses[0],
+        "better_than_full": int((losses < losses[-1]).sum()),
+        "local_minima": len(hypercube.local_minima(losses)),
+        "sampled": _tables(losses, gradients, {p: (m, None) for p, m in drawn.items()}),
+        "exact": _tables(
+            losses, gradients, {p: (slice(None), w) for p, w in exact.items()}
+        ),
+        "derivative": {str(p): hypercube.banzhaf(losses, p).sum() for p in exact},
+        "path": {
+            "exact": covariance[0] / covariance[0, 0],
+            "sampled": paths.correlation,
+            "variance": covariance[0, 0],
+        },
+        "power": _power(log_losses),
+        "shapley": hypercube.shapley(losses),
+        "by_size": by_size(losses),
+        "mask_stream": _counts(masks_),
+    }
+    arrays = {
+        f"params/{k}": np.asarray(v) for k, v in trees.by_path(net.params).items()
+    }
+    arrays |= {"x": net.x, "y": net.y}
+    arrays["losses"] = np.asarray(values.losses)
+    if figures:
+        arrays |= circle_densities.arrays(losses, gradients, drawn, exact, config.width)
+        arrays |= _maps(config, net)
+        arrays["path/exact"] = covariance
+        arrays["path/from_start"] = paths.from_start
+        arrays["path/from_end"] = paths.from_end
+        arrays["interactions"] = hypercube.interactions(losses)
+    return record, arrays
+
+
+def numbers(kept: np.ndarray) -> np.ndarray:
+    """The numbers of subsets given as rows of 0 and 1."""
+    return kept.astype(np.int64) @ (1 << np.arange(kept.shape[-1]))
+
+
+def _tables(losses, gradients, draws) -> dict[str, Any]:
+    """The source's tables, for each keep probability.
+
+    `draws` has the chosen subsets, and their weights or None.
+    """
+    tables: dict[str, Any] = {}
+    for p, (rows, weights) in draws.items():
+        average = functools.partial(np.average, weights=weights)
+        fit = removal.fit_log_normal(losses[rows], weights)
+        tables[str(p)] = table = {
+            "mean_loss": average(losses[rows]),
+            "skew_loss": _skew(losses[rows], average),
+            "mean_log_loss": fit.mean,
+            "sd_log_loss": fit.sd,
+            "skew_log_loss": fit.skew,
+            "kurtosis_log_loss": fit.kurtosis,
+            "distance": fit.distance,
+        }
+        for name, values in gradients.items():
+            moments = removal.moments(values[rows], weights)
+            table[f"mean_{name}_gradient"] = float(moments.mean)
+            table[f"sd_{name}_gradient"] = float(moments.sd)
+    rows, weights = circle_densities.middle(draws)
+    values = gradients["log_loss"]
+    kept = np.arange(len(values))[rows, None] >> np.arange(values.shape[1]) & 1
+    states = removal.by_state(values[rows], kept.astype(np.float32), weights)
+    for name, moments in (("on", states.on), ("off", states.off)):
+        tables[name] = {"mean": float(moments.mean), "sd": float(moments.sd)}
+    return tables
+
+
+def _counts(masks_) -> dict[str, int]:
+    """What the source says of its masks at the last keep probability."""
+    kept = list(masks_.values())[-1]
+    n = kept.shape[1]
+    only = np.flatnonzero(kept.sum(axis=1) == n - 1)
+    return {
+        "distinct": len(np.unique(kept, axis=0)),
+        "all_on": int((kept.sum(axis=1) == n).sum()),
+        "only_14_off": int((kept[only, 14] == 0).sum()) if n > 14 else 0,
+    }
+
+
+def _power(values) -> np.ndarray:
+    """Parts of the variance over all subsets, at degrees 1 to n."""
+    size = hypercube.sizes(len(values).bit_length() - 1)
+    power = np.bincount(size, weights=hypercube.walsh(values) ** 2)[1:]
+    return power / power.sum()
+
+
+def _skew(values, average) -> float:
+    away = values - average(values)
+    return float(average(away**3) / average(away**2) ** 1.5)
+
+
+def _paths(config, seed) -> np.ndarray:
+    """Numbers of the subsets along random paths, shape (paths, nodes + 1)."""
+    keys = jax.random.split(jax.random.key(seed), config.paths)
+    walk = jax.jit(jax.vmap(functools.partial(masks.flip_path, n=config.nodes)))
+    return numbers(np.asarray(walk(keys)))
+
+
+def by_size(losses) -> dict[str, np.ndarray]:
+    """Losses by number of nodes kept: the best subset, choices of it, all subsets."""
+    n = len(losses).bit_length() - 1
+    sizes = hypercube.sizes(n)
+    ranked = np.argsort(hypercube.shapley(losses), kind="stable")  # lowest: lowers most
+    top = np.concatenate([[0], np.cumsum(1 << ranked)])
+    order = np.lexsort((losses, sizes))
+    starts = np.searchsorted(sizes[order], np.arange(n + 2))
+    at = lambda q: (starts[:-1] + q * (np.diff(starts) - 1)).round().astype(int)
+    return {
+        "best": hypercube.best(losses).values,
+        "shapley": losses[top],
+        "backward": _backward(losses),
+        "mean": np.bincount(sizes, losses) / np.bincount(sizes),
+        "low": losses[order[at(0.05)]],
+        "high": losses[order[at(0.95)]],
+    }
+
+
+def _backward(losses) -> np.ndarray:
+    """Losses when the node that is missed least goes, one after another."""
+    n = len(losses).bit_length() - 1
+    subset, found = len(losses) - 1, [losses[-1]]
+    for _ in range(n):
+        smaller = [subset & ~(1 << i) for i in range(n) if subset >> i & 1]
+        subset = min(smaller, key=losses.__getitem__)
+        found.append(losses[subset])
+    return np.array(found[::-1])
+
+
+@functools.cache
+def _model(nodes: int):
+    """The network and its masked form, the same objects at every call."""
+    model = models.mlp((nodes, 2))
+    return model, lift.masked(model.apply)
+
+
+_adam = functools.cache(optax.adam)
+
+
+def _maps(config, net) -> dict[str, np.ndarray]:
+    """Loss and its gradient with respect to every node, over the input square."""
+    model, apply = _model(config.nodes)
+    whole = masks.ones(model.apply, net.params, net.x)
+    radius = data.circle_radius(config.variant)
+
+    def loss(mask, point):
+        outside = (jnp.sum(point * point) > radius**2).astype(jnp.int32)
+        logits = apply(net.params, whole._replace(nodes={"hidden_0": mask}), point)
+        return train.cross_entropy(logits[None], outside[None])
+
+    maps = removal.heat_maps(loss, jnp.ones(config.nodes), extent=1.0, size=101)
+    return {"maps/loss": maps.loss, "maps/gradients": maps.gradients}

@@ -1,0 +1,55 @@
+"""The launcher as a stranger starts it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def launch(*flags):
+    script = str(ROOT / "launch" / "circle_removal.py")
+    return subprocess.run(
+        [sys.executable, script, *flags], capture_output=True, text=True
+    )
+
+
+def test_a_run_ends_with_what_was_found_where_it_is_and_what_is_next(tmp_path):
+    small = ["--nodes=5", "--seeds=0:2", "--examples=80", "--epochs=2"]
+    done = launch(*small, f"--out={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    found, where, following = done.stdout.splitlines()[-3:]
+    assert found.startswith("The best 2 of 5 nodes reach a loss of ")
+    assert Path(where.removeprefix("open ").partition(", and ")[0]).exists()
+    assert following.startswith("next: ")
+    assert "seed 1: loss" in done.stdout
+    assert "is complete" in launch(*small, f"--out={tmp_path}").stdout
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["--variant=square"], "value should be one of <published|half>"),
+        (["--keep_probs=a"], "error: --keep_probs: 'a' are no numbers"),
+        (["--keep_probs=2"], "error: keep_probs must lie between 0 and 1"),
+        (["--nodes=30", "--dry_run"], "error: nodes must be in [1, 22]"),
+    ],
+)
+def test_bad_flags_get_one_line(flags, message):
+    done = launch(*flags)
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_help_teaches():
+    done = launch("--help")
+    assert "as the source's code has it" in " ".join(done.stdout.split())
+
+
+def test_dry_run_says_the_folder_and_makes_nothing(tmp_path):
+    done = launch("--dry_run", f"--out={tmp_path}")
+    assert "1,048,576 subsets" in done.stdout and str(tmp_path) in done.stdout
+    assert not list(tmp_path.iterdir())
