@@ -1,16 +1,20 @@
-"""Networks out of run folders, ready to be looked at."""
+"""Networks out of run folders, or trained here, ready to be looked at."""
 
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jaxtyping import Array, Float, PyTree
 
-from sparsejax import data, runs, trees
+from sparsejax import data, lift, masks, models, runs, train, trees
 from sparsejax.experiments import lottery_config
+
+CIRCLES = {"circle": "half", "circle_published": "published"}
 
 
 class Network(NamedTuple):
@@ -95,6 +99,111 @@ def lottery(config, params, mask, data_dir, seed: int, level: int) -> Network:
         domain=(0.0, 1.0),
         image=x.shape[1:],
     )
+
+
+def blank(
+    dataset: str, model: str, widths: tuple[int, ...] = ()
+) -> tuple[models.Model, tuple[int, ...]]:
+    """A network before training, and the shape of its inputs.
+
+    Args:
+        dataset: as of a lottery run, or one of `CIRCLES` (points of the plane).
+        model: "mlp" or "convnet".
+        widths: hidden units or channels; by default as of a lottery run, and (20,) for
+            circles.
+
+    Raises:
+        ValueError: for convolutions of points.
+    """
+    if dataset in CIRCLES:
+        if model != "mlp":
+            raise ValueError(f"{dataset} has points, not images: model must be mlp")
+        return models.mlp((*(widths or (20,)), 2)), (2,)
+    side = 8 if dataset == "digits" else 28
+    shape = (side * side,) if model == "mlp" else (side, side, 1)
+    config = lottery_config.Config(dataset=dataset, model=model, widths=widths)
+    return lottery_config.model(config), shape
+
+
+def splits(
+    dataset: str, seed: int = 0, data_dir: str | Path | None = None
+) -> data.Dataset:
+    """What to train and to test on; circles are drawn: 1,000 points and 10,000."""
+    if dataset not in CIRCLES:
+        return data.load(dataset, data_dir)
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), 1))
+    draw = lambda key, n: data.circle(key, n, variant=CIRCLES[dataset])
+    return data.Dataset(draw(keys[0], 1000), draw(keys[1], 10_000))
+
+
+def trained(
+    dataset: str,
+    model: str,
+    widths: tuple[int, ...],
+    sets: data.Dataset,
+    *,
+    epochs: int | None = None,
+    seed: int = 0,
+    file: Path | None = None,
+) -> Network:
+    """A dense network of `blank`, trained on the first of `splits`.
+
+    Args:
+        dataset: see `blank`.
+        model: see `blank`.
+        widths: see `blank`.
+        sets: from `splits`.
+        epochs: by default as of a lottery run, and 20 for circles.
+        seed: of the initial weights and of the order of the data.
+        file: where its parameters are read from or, if it is missing, written to.
+    """
+    network, shape = blank(dataset, model, widths)
+    put = lambda part: (jnp.reshape(part.x, (-1, *shape)), jnp.asarray(part.y))
+    training, (x, y) = put(sets.train), put(sets.test)
+    key, init_key = jax.random.split(jax.random.key(seed))
+    params = jax.jit(network.init)(init_key, x[:1])
+    weights = masks.ones(network.apply, params, x[:1]).weights
+    if file is not None and file.exists():
+        params = trees.from_arrays(runs.read_arrays(file), params)
+    else:
+        batch_size, steps, optimizer = _training(dataset, model, epochs, len(sets[0].x))
+        state, _ = train.fit(
+            lift.masked(network.apply),
+            params,
+            masks.Masks(weights, {}),
+            training,
+            optimizer=optimizer,
+            batch_size=batch_size,
+            key=key,
+            steps=steps,
+        )
+        params = state.params
+        if file is not None:
+            runs.write_arrays(file, trees.to_arrays(params))
+    points = dataset in CIRCLES
+    return Network(
+        title=f"{dataset}, {model}, seed {seed}",
+        fn=lambda x: network.apply(params, x),
+        params=params,
+        mask=weights,
+        x=np.asarray(x),
+        y=np.asarray(y),
+        domain=(-1.0, 1.0) if points else (0.0, 1.0),
+        image=None if points else np.shape(sets.test.x)[1:],
+    )
+
+
+def _training(dataset, model, epochs, examples):
+    """Batch size, steps and optimizer."""
+    if dataset in CIRCLES:
+        return 32, (epochs or 20) * (examples // 32), optax.adam(0.01)
+    config = lottery_config.Config(dataset=dataset, model=model, epochs=epochs)
+    steps = lottery_config.epochs(config) * (examples // config.batch_size)
+    rate = optax.warmup_cosine_decay_schedule(
+        0.0, lottery_config.learning_rate(config), steps // 10, steps
+    )
+    optimizer = lottery_config.OPTIMIZERS[config.optimizer](rate)
+    return config.batch_size, steps, optimizer
 
 
 def _config(folder: Path) -> lottery_config.Config:

@@ -1,0 +1,180 @@
+"""What a sweep of node masks does: its config, and the plan that follows from it."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from sparsejax import data, trees
+from sparsejax.experiments import networks
+
+MOST = 20  # units of which all subsets are evaluated
+CHOICES = {
+    "dataset": (*data.NAMES, *networks.CIRCLES),
+    "model": ("mlp", "convnet"),
+    "distribution": ("bernoulli", "fixed_size", "subsets"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What to sweep.
+
+    Attributes:
+        dataset: "digits" (embedded), "mnist" or "fashion_mnist"; "circle" (two inputs;
+            half of the square inside) or "circle_published" (62.67% inside).
+        model: "mlp" or "convnet".
+        widths: hidden units, or channels of the convolutions; by default (32, 32),
+            (6, 6, 6), and (20,) for circles.
+        epochs: of the network's training; by default 3 (digits: 40, circles: 20).
+        seed: of the network's training, by default 0; of a lottery run, which network,
+            by default the first.
+        level: of a lottery run, which level; by default the last.
+        nodes: named activations whose units are removed, as hidden_0; by default all.
+        units: only so many of their units are swept, those whose activation varies
+            most; the others stay on.
+        distribution: "bernoulli" (every unit is kept with a probability), "fixed_size"
+            (a number of units, any of them) or "subsets" (all 2^n, exactly).
+        keep_probs: a sweep for each (bernoulli), or what the exact distribution is
+            shown for (subsets).
+        sizes: a sweep for each (fixed_size): numbers of units kept or, below 1, parts
+            of all; by default those of keep_probs.
+        count: masks of each sweep.
+        examples: test images that every mask sees, drawn once; 0 for all.
+        gradients: of the loss with respect to the mask, too.
+        permutations: orders of joining that Shapley values are estimated from; 0 for
+            none.
+        mask_seed: of masks, orders and the choice of examples.
+        batch_size: masks at a time; by default what fits memory. Changes speed alone.
+    """
+
+    dataset: str = "digits"
+    model: str = "mlp"
+    widths: tuple[int, ...] = ()
+    epochs: int | None = None
+    seed: int | None = None
+    level: int | None = None
+    nodes: tuple[str, ...] = ()
+    units: int | None = None
+    distribution: str = "bernoulli"
+    keep_probs: tuple[float, ...] = (0.25, 0.5, 0.75, 0.9)
+    sizes: tuple[float, ...] = ()
+    count: int = 2000
+    examples: int = 1000
+    gradients: bool = True
+    permutations: int = 200
+    mask_seed: int = 0
+    batch_size: int | None = None
+
+
+class Sweep(NamedTuple):
+    """One distribution of masks.
+
+    Attributes:
+        name: of its file, as "keep_0.5", "size_16" or "subsets".
+        label: for readers.
+        value: keep probability, or number of units kept.
+        count: number of masks.
+    """
+
+    name: str
+    label: str
+    value: float
+    count: int
+
+
+class Plan(NamedTuple):
+    """What will be swept.
+
+    Attributes:
+        layers: `{name: units}` of the chosen activations.
+        units: number of units swept.
+        sweeps: in order; for all subsets only one.
+    """
+
+    layers: dict[str, int]
+    units: int
+    sweeps: list[Sweep]
+
+
+def plan(config: Config, layers: Mapping[str, int]) -> Plan:
+    """The sweeps of a config.
+
+    Args:
+        config: what to sweep.
+        layers: number of units of every named activation of the network.
+
+    Raises:
+        ValueError: for anything in the config that does not exist or cannot be.
+    """
+    check(config)
+    if unknown := [name for name in config.nodes if name not in layers]:
+        raise ValueError(
+            f"no activations {trees.listed(unknown)}; there are {trees.listed(layers)}"
+        )
+    chosen = {k: n for k, n in layers.items() if k in config.nodes or not config.nodes}
+    total = sum(chosen.values())
+    if config.units is not None and not 1 <= config.units <= total:
+        raise ValueError(f"units must be in [1, {total}], got {config.units}")
+    n = config.units or total
+    return Plan(chosen, n, _sweeps(config, n))
+
+
+def _sweeps(config: Config, n: int) -> list[Sweep]:
+    if config.distribution == "subsets":
+        if n > MOST:
+            raise ValueError(
+                f"2^{n} subsets are too many ({n} units; at most {MOST}): draw some of "
+                "them (distribution=bernoulli), take fewer activations (nodes=...) or "
+                f"only the units that vary most (units={MOST})"
+            )
+        return [Sweep("subsets", f"all {1 << n:,} subsets", 0.5, 1 << n)]
+    if config.distribution == "bernoulli":
+        return [
+            Sweep(f"keep_{p:g}", f"keep {p:g}", p, config.count)
+            for p in config.keep_probs
+        ]
+    sizes = [round(s * n) if s < 1 else s for s in config.sizes or config.keep_probs]
+    for size in sizes:
+        if size != int(size) or not 0 <= size <= n:
+            raise ValueError(
+                f"sizes must be whole numbers in [0, {n}] or fractions below 1, "
+                f"got {size:g}"
+            )
+    return [
+        Sweep(f"size_{k:g}", f"{k:g} of {n}", k, config.count)
+        for k in dict.fromkeys(sizes)
+    ]
+
+
+def check(config: Config) -> None:
+    """Raise a `ValueError` for what is wrong whatever the network is."""
+    for field, values in CHOICES.items():
+        if getattr(config, field) not in values:
+            raise ValueError(
+                f"unknown {field} {getattr(config, field)!r}; "
+                f"there are {trees.listed(values)}"
+            )
+    if not config.keep_probs or not all(0 <= p <= 1 for p in config.keep_probs):
+        raise ValueError(
+            f"keep_probs must be in [0, 1], one at least, got {config.keep_probs}"
+        )
+    if len(set(config.keep_probs)) < len(config.keep_probs):
+        raise ValueError(f"keep_probs must differ, got {config.keep_probs}")
+    if any(size < 0 for size in config.sizes):
+        raise ValueError(f"sizes must not be negative, got {config.sizes}")
+    if config.sizes and config.distribution != "fixed_size":
+        raise ValueError("sizes are those of distribution=fixed_size")
+    if not all(width > 0 for width in config.widths):
+        raise ValueError(f"widths must be positive, got {config.widths}")
+    if config.count < 2:
+        raise ValueError(f"count must be 2 or more masks, got {config.count}")
+    for field in ("examples", "permutations", "mask_seed", "seed"):
+        value = getattr(config, field)
+        if value is not None and not 0 <= value < 2**31:
+            raise ValueError(f"{field} must be in [0, 2^31), got {value}")
+    if config.permutations == 1:
+        raise ValueError("permutations must be 0, or 2 or more for an error estimate")
+    for field in ("batch_size", "epochs"):
+        value = getattr(config, field)
+        if value is not None and value < 1:
+            raise ValueError(f"{field} must be positive, got {value}")

@@ -1,0 +1,411 @@
+"""A sweep says what a plain loop over masks says."""
+
+import dataclasses
+import itertools as it
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sparsejax import hypercube, lift, runs, sweep, train
+from sparsejax.experiments import (
+    lottery_ticket,
+    networks,
+    node_sweep,
+    node_sweep_config,
+    node_sweep_measure,
+)
+from sparsejax.experiments.fields import help_texts
+from sparsejax.experiments.lottery_config import Config as Lottery
+from sparsejax.experiments.node_sweep import Config
+from sparsejax.experiments.node_sweep_measure import Sample
+
+SMALL = Config(
+    widths=(6, 4),
+    epochs=8,
+    seed=4,
+    keep_probs=(0.3, 0.8),
+    count=40,
+    examples=50,
+    permutations=20,
+    batch_size=16,
+)
+SUBSETS = dataclasses.replace(SMALL, distribution="subsets", nodes=("hidden_0",))
+
+
+def quiet(line):
+    pass
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sweep") / "run"
+    return folder, node_sweep.run(SMALL, folder, report=quiet)
+
+
+@pytest.fixture(scope="module")
+def exact(finished, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("subsets") / "run"
+    return folder, node_sweep.run(SUBSETS, folder, report=quiet)
+
+
+@pytest.fixture(scope="module")
+def network(finished):
+    return trained(finished[0])
+
+
+@pytest.fixture(scope="module")
+def plain(network):
+    """Loss and accuracy of masks of both layers, in NumPy and in float64."""
+    rows = np.random.default_rng(0).permutation(len(network.x))[:50]
+    x, y = network.x[np.sort(rows)].astype(np.float64), network.y[np.sort(rows)]
+    weights = [
+        [np.asarray(leaf, np.float64) for leaf in (p["kernel"], p["bias"])]
+        for p in network.params.values()
+    ]
+
+    def loss(mask):
+        h = x
+        for (kernel, bias), units in zip(weights[:2], (mask[:6], mask[6:])):
+            h = np.maximum(h @ kernel + bias, 0) * units
+        logits = h @ weights[2][0] + weights[2][1]
+        top = logits.max(axis=1, keepdims=True)
+        log = logits - top - np.log(np.exp(logits - top).sum(axis=1, keepdims=True))
+        return -log[np.arange(len(y)), y].mean(), (log.argmax(axis=1) == y).mean()
+
+    return loss
+
+
+def trained(folder, sets=None):
+    sets = networks.splits("digits") if sets is None else sets
+    file = folder / "network.npz"
+    return networks.trained("digits", "mlp", (6, 4), sets, file=file)
+
+
+def masks_of(arrays, n=10):
+    return np.unpackbits(arrays["mask"], axis=1, count=n).astype(float)
+
+
+def test_losses_and_accuracies_are_those_of_a_plain_loop(finished, plain):
+    for name in ("keep_0.3", "keep_0.8"):
+        arrays = runs.read_arrays(finished[0] / f"{name}.npz")
+        loop = np.array([plain(mask) for mask in masks_of(arrays)])
+        np.testing.assert_allclose(arrays["loss"], loop[:, 0], rtol=1e-4)
+        np.testing.assert_allclose(arrays["accuracy"], loop[:, 1], atol=1e-6)
+
+
+def test_gradients_are_slopes_of_the_loss(finished, plain):
+    arrays = runs.read_arrays(finished[0] / "keep_0.8.npz")
+    masks, step = masks_of(arrays), 1e-7
+    for i, unit in [(0, 2), (3, 7), (11, 9)]:
+        moved = step * np.eye(10)[unit]
+        up, down = plain(masks[i] + moved)[0], plain(masks[i] - moved)[0]
+        slope = (up - down) / (2 * step)
+        assert arrays["gradient"][i, unit] == pytest.approx(slope, rel=1e-2, abs=1e-4)
+
+
+def test_masks_are_those_of_the_generator_whatever_the_batch(finished, network):
+    layers = {"hidden_0": 6, "hidden_1": 4}
+    subject = node_sweep_measure.subject(network, layers, examples=50)
+    seen = []
+    for which in node_sweep.plan(SMALL).sweeps:
+        arrays = runs.read_arrays(finished[0] / f"{which.name}.npz")
+        make = node_sweep.generator(SMALL, which, 10)
+        both = lambda mask: (mask, subject.measure(mask)[0])
+        masks, losses = sweep.evaluate(
+            lambda index: both(make(index)),  # noqa: B023
+            jnp.arange(40),
+            batch_size=7,
+            progress=False,
+        )
+        np.testing.assert_array_equal(masks, masks_of(arrays))
+        np.testing.assert_allclose(losses, arrays["loss"], rtol=1e-5)
+        assert abs(masks.mean() - which.value) < 0.1
+        seen.append(masks)
+    assert (seen[0] <= seen[1]).all()  # nested: the same draws at both probabilities
+
+
+def test_fixed_sizes_are_exact_on_the_circle_too(tmp_path):
+    config = Config(
+        dataset="circle", widths=(10,), epochs=2, distribution="fixed_size",
+        sizes=(3.0, 0.75), count=20, examples=50, permutations=0, gradients=False,
+        batch_size=16,
+    )  # fmt: skip
+    assert node_sweep.plan(config).layers == {"hidden_0": 10}
+    records = node_sweep.run(config, tmp_path / "run", report=quiet)
+    assert [r["kept"] for r in records] == pytest.approx([3, 8])
+    assert [r["distribution"] for r in records] == ["3 of 10", "8 of 10"]
+    for size in (3, 8):
+        arrays = runs.read_arrays(tmp_path / "run" / f"size_{size}.npz")
+        assert (masks_of(arrays).sum(axis=1) == size).all()
+        assert set(arrays) == {"loss", "accuracy", "mask"}
+
+
+def test_records_are_the_statistics_of_the_arrays(finished, plain):
+    folder, records = finished
+    assert runs.read_metrics(folder) == records
+    whole = plain(np.ones(10))
+    for record, name in zip(records, ("keep_0.3", "keep_0.8"), strict=True):
+        arrays = runs.read_arrays(folder / f"{name}.npz")
+        loss = arrays["loss"].astype(np.float64)
+        assert record["loss"]["mean"] == pytest.approx(loss.mean())
+        assert record["loss"]["sd"] == pytest.approx(loss.std())
+        assert record["log_loss"]["sd"] == pytest.approx(np.log(loss).std())
+        low, high = record["loss"]["interval"]
+        width = 2 * 1.96 * loss.std(ddof=1) / np.sqrt(40)
+        assert high - low == pytest.approx(width)
+        assert record["loss"]["quantiles"]["0.25"] == np.sort(loss)[9]
+        near = np.mean(arrays["accuracy"] >= record["full"]["accuracy"] - 0.01)
+        assert record["within_a_point"] == pytest.approx(near)
+        assert record["full"]["loss"] == pytest.approx(whole[0], rel=1e-4)
+        on = masks_of(arrays) == 1
+        mean = arrays["gradient"][on].mean()
+        assert record["gradient"]["on"]["mean"] == pytest.approx(mean, rel=1e-4)
+
+
+def test_scores_are_what_they_say(finished, plain):
+    units = runs.read_arrays(finished[0] / "units.npz")
+    whole = plain(np.ones(10))[0]
+    alone = [plain(1 - row)[0] - whole for row in np.eye(10)]
+    np.testing.assert_allclose(units["leave one out/values"], alone, atol=1e-5)
+    arrays = runs.read_arrays(finished[0] / "keep_0.3.npz")
+    masks, loss = masks_of(arrays), arrays["loss"].astype(np.float64)
+    name = "mean effect, keep 0.3"
+    for unit in range(10):
+        on, off = loss[masks[:, unit] == 1], loss[masks[:, unit] == 0]
+        difference = off.mean() - on.mean()
+        assert units[f"{name}/values"][unit] == pytest.approx(difference, abs=1e-6)
+        error = np.sqrt(on.var(ddof=1) / len(on) + off.var(ddof=1) / len(off))
+        assert units[f"{name}/errors"][unit] == pytest.approx(error, rel=1e-6)
+
+
+def test_estimated_shapley_values_are_near_the_exact_ones(finished, plain):
+    units = runs.read_arrays(finished[0] / "units.npz")
+    subsets = np.array(list(it.product((0.0, 1.0), repeat=10)))[:, ::-1]
+    exact = -hypercube.shapley(np.array([plain(mask)[0] for mask in subsets]))
+    values, errors = (units[f"Shapley value/{k}"] for k in ("values", "errors"))
+    assert values.sum() == pytest.approx(exact.sum(), rel=1e-3)
+    assert (np.abs(values - exact) < 5 * errors + 1e-5).all()
+    assert np.corrcoef(values, exact)[0, 1] > 0.9
+
+
+def test_the_best_units_by_every_score_are_kept(finished, plain):
+    units, kept = (
+        runs.read_arrays(finished[0] / name) for name in ("units.npz", "kept.npz")
+    )
+    scores = [key.split("/")[0] for key in units if key.endswith("/values")]
+    assert {key.split("/")[0] for key in kept} == {*scores, "greedy elimination"}
+    for name in scores:
+        order = np.argsort(-units[f"{name}/values"], kind="stable")
+        for k in range(11):
+            mask = np.isin(np.arange(10), order[:k]).astype(float)
+            loss, accuracy = plain(mask)
+            assert kept[f"{name}/losses"][k] == pytest.approx(loss, rel=1e-4)
+            assert kept[f"{name}/accuracies"][k] == pytest.approx(accuracy, abs=1e-6)
+
+
+def test_greedy_elimination_removes_what_costs_least(finished, plain):
+    kept = runs.read_arrays(finished[0] / "kept.npz")["greedy elimination/losses"]
+    mask, losses = np.ones(10), [plain(np.ones(10))[0]]
+    for _ in range(10):
+        there = np.flatnonzero(mask)
+        trials = [plain(mask - np.eye(10)[unit])[0] for unit in there]
+        mask[there[int(np.argmin(trials))]] = 0
+        losses.append(min(trials))
+    np.testing.assert_allclose(kept, losses[::-1], rtol=1e-4)
+
+
+def test_all_subsets_are_exact(exact, plain):
+    folder, records = exact
+    network = [*np.ones(10)]
+    subsets = np.array(list(it.product((0.0, 1.0), repeat=6)))[:, ::-1]
+    whole = lambda mask: plain(np.concatenate([mask, network[6:]]))
+    losses = np.array([whole(mask)[0] for mask in subsets])
+    arrays = runs.read_arrays(folder / "subsets.npz")
+    np.testing.assert_allclose(arrays["loss"], losses, rtol=1e-4)
+    for record, p in zip(records, (0.3, 0.8), strict=True):
+        chance = np.prod(np.where(subsets == 1, p, 1 - p), axis=1)
+        assert record["exact"] and record["kept"] == pytest.approx(6 * p)
+        assert record["loss"]["mean"] == pytest.approx(chance @ losses, rel=1e-4)
+        assert record["loss"]["interval"] == [record["loss"]["mean"]] * 2
+    units = runs.read_arrays(folder / "units.npz")
+    shapley = -hypercube.shapley(losses)
+    np.testing.assert_allclose(units["Shapley value/values"], shapley, atol=1e-4)
+    banzhaf = -hypercube.banzhaf(losses, 0.3)
+    name = "mean effect, keep 0.3/values"
+    np.testing.assert_allclose(units[name], banzhaf, atol=1e-4)
+    kept = runs.read_arrays(folder / "kept.npz")
+    best = [losses[subsets.sum(axis=1) == k].min() for k in range(7)]
+    np.testing.assert_allclose(kept["best of all/losses"], best, rtol=1e-4)
+    for name in {key.split("/")[0] for key in kept}:
+        assert (kept[f"{name}/losses"] >= np.array(best) * (1 - 1e-5)).all()
+
+
+def test_only_some_units_are_swept_and_the_others_stay(network, plain):
+    layers = {"hidden_0": 6, "hidden_1": 4}
+    every = node_sweep_measure.subject(network, layers, examples=50)
+    some = node_sweep_measure.subject(network, layers, units=3, examples=50)
+    chosen = np.sort(np.argsort(-every.spread)[:3])
+    assert some.names == [every.names[i] for i in chosen]
+    assert some.none[0] != every.none[0] and some.every == every.every
+    mask = np.ones(10)
+    mask[chosen[[0, 2]]] = 0
+    loss, accuracy = some.measure(jnp.array([0.0, 1.0, 0.0]))
+    np.testing.assert_allclose([loss, accuracy], plain(mask), rtol=1e-4)
+
+
+def test_leaves_a_complete_folder_and_is_not_run_again(finished):
+    folder, records = finished
+    names = {path.name for path in folder.iterdir()}
+    assert names == {
+        "DONE", "config.json", "metrics.jsonl", "network.npz", "keep_0.3.npz",
+        "keep_0.8.npz", "units.npz", "kept.npz", "index.html", "fig_loss.svg",
+        "fig_kept.svg", "fig_units.svg",
+    }  # fmt: skip
+    lines = []
+    assert node_sweep.run(SMALL, folder, report=lines.append) == records
+    assert len(lines) == 1 and "is complete" in lines[0]
+    page = (folder / "index.html").read_text()
+    for text in ("keep 0.3", "greedy elimination", "Shapley value", "hidden_1/3"):
+        assert text in page
+    assert "nan" not in page.lower().replace("nanosecond", "")
+
+
+def test_goes_on_after_a_damaged_sweep(finished, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(finished[0], folder)
+    for name in ("DONE", "units.npz", "kept.npz"):
+        (folder / name).unlink()
+    path = folder / "keep_0.8.npz"
+    path.write_bytes(path.read_bytes()[:300])
+    before = (folder / "keep_0.3.npz").stat().st_mtime_ns
+    lines = []
+    records = node_sweep.run(SMALL, folder, report=lines.append)
+    assert [line for line in lines if line.startswith("damaged: ")]
+    assert not [line for line in lines if line.startswith("training")]
+    assert (folder / "keep_0.3.npz").stat().st_mtime_ns == before
+    assert records == finished[1]
+    for name in ("keep_0.8", "units", "kept"):
+        a, b = (runs.read_arrays(f / f"{name}.npz") for f in (folder, finished[0]))
+        for key in a:
+            np.testing.assert_array_equal(a[key], b[key])
+
+
+@pytest.mark.slow
+def test_channels_of_a_convolutional_network(tmp_path):
+    config = dataclasses.replace(SMALL, model="convnet", widths=(2, 3), epochs=1)
+    records = node_sweep.run(config, tmp_path / "run", report=quiet)
+    assert all(r["units"] == 5 for r in records)
+    arrays = runs.read_arrays(tmp_path / "run" / "keep_0.8.npz")
+    network = networks.trained(
+        "digits", "convnet", (2, 3), networks.splits("digits"),
+        file=tmp_path / "run" / "network.npz",
+    )  # fmt: skip
+    rows = np.sort(np.random.default_rng(0).permutation(len(network.x))[:50])
+    mask = masks_of(arrays, 5)[3]
+    cut = lambda name, units: lambda h: h * jnp.asarray(units, jnp.float32)
+    edits = {"hidden_0": cut(0, mask[:2]), "hidden_1": cut(1, mask[2:])}
+    logits = lift.edit(network.fn, edits)(network.x[rows])
+    loss = train.cross_entropy(logits, jnp.asarray(network.y[rows]))
+    assert arrays["loss"][3] == pytest.approx(float(loss), rel=1e-4)
+
+
+@pytest.mark.slow
+def test_the_network_of_a_lottery_run(tmp_path):
+    lottery = Lottery(
+        widths=(6, 4), rounds=1, fraction=0.5, epochs=2, seeds=(0, 1), controls=(),
+        barrier=False,
+    )  # fmt: skip
+    source, folder = tmp_path / "lottery", tmp_path / "run"
+    lottery_ticket.run(lottery, source, report=quiet)
+    config = dataclasses.replace(
+        Config(), seed=1, count=10, examples=20, permutations=0, gradients=False
+    )
+    node_sweep.run(config, folder, source=source, report=quiet)
+    network = networks.load(source, seed=1)
+    swept = runs.read_arrays(folder / "network.npz")
+    np.testing.assert_array_equal(
+        swept["dense_0/kernel"], network.params["dense_0"]["kernel"]
+    )
+    (folder / "DONE").unlink()
+    runs.write_arrays(folder / "network.npz", {**swept, "dense_0/bias": np.ones(6)})
+    with pytest.raises(ValueError, match="a sweep of another network"):
+        node_sweep.run(config, folder, source=source, report=quiet)
+    other = dataclasses.replace(config, dataset="mnist")
+    with pytest.raises(ValueError, match="'dataset' cannot be chosen for the network"):
+        node_sweep.run(other, folder, source=source, report=quiet)
+
+
+def test_circles_are_those_of_the_seed():
+    a, b, c = (networks.splits("circle", seed) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(a.train.x, b.train.x)
+    assert (np.asarray(a.train.x) != np.asarray(c.train.x)).any()
+    assert len(a.train.x) == 1000 and len(a.test.x) == 10000
+    inside = 1 - float(networks.splits("circle_published").test.y.mean())
+    assert inside == pytest.approx(0.6267, abs=0.02)
+
+
+def test_random_networks_of_every_size():
+    masks = np.array([[0, 0], [1, 0], [0, 1], [1, 1], [1, 0]], bool)
+    values = np.array([5.0, 1.0, 3.0, 0.0, 2.0])
+    sample = Sample("s", 0.5, masks, values, values, None, None)
+    sizes, found = node_sweep_measure.by_size([sample], 2, few=2)
+    assert sizes.tolist() == [1]
+    np.testing.assert_allclose(found["losses"][:, 0], [1.1, 2.0, 2.9])
+
+
+def test_effects_of_units_that_are_never_removed_are_left_out(network):
+    subject = node_sweep_measure.subject(network, {"hidden_1": 4}, examples=20)
+    masks = np.ones((6, 4), bool)
+    losses = np.full(6, subject.every[0])
+    sample = Sample("keep 1", 1.0, masks, losses, losses, np.ones((6, 4)), None)
+    found = node_sweep_measure.scores(
+        subject, [sample], permutations=0, key=jax.random.key(0)
+    )
+    assert list(found) == ["leave one out", "activation spread"]
+    record = node_sweep_measure.record(sample, subject)
+    assert record["gradient"]["off"]["mean"] is None
+    assert record["loss"]["sd"] == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"dataset": "cats"}, "unknown dataset 'cats'; there are 'digits', 'mnist'"),
+        ({"distribution": "all"}, "unknown distribution 'all'"),
+        ({"nodes": ("conv_9",)}, "no activations 'conv_9'; there are 'hidden_0', 'hi"),
+        ({"keep_probs": (0.5, 1.5)}, r"keep_probs must be in \[0, 1\].* got \(0.5, 1"),
+        ({"keep_probs": ()}, r"keep_probs must be in \[0, 1\], one at least"),
+        ({"keep_probs": (0.5, 0.5)}, "keep_probs must differ"),
+        ({"count": 0}, "count must be 2 or more masks, got 0"),
+        ({"units": 11}, r"units must be in \[1, 10\], got 11"),
+        (
+            {"distribution": "subsets", "widths": (32, 32)},
+            r"2\^64 subsets are too many \(64 units; at most 20\).*bernoulli.*units=20",
+        ),
+        (
+            {"distribution": "fixed_size", "sizes": (11.0,)},
+            r"whole numbers in \[0, 10\]",
+        ),
+        ({"distribution": "fixed_size", "sizes": (2.5,)}, "below 1, got 2.5"),
+        ({"sizes": (3.0,)}, "sizes are those of distribution=fixed_size"),
+        ({"sizes": (-1.0,)}, "sizes must not be negative"),
+        ({"examples": -1}, "examples must be in"),
+        ({"batch_size": 0}, "batch_size must be positive, got 0"),
+        ({"permutations": 1}, "permutations must be 0, or 2 or more"),
+        ({"dataset": "circle", "model": "convnet"}, "points, not images"),
+        ({"widths": (4, 0)}, "widths must be positive"),
+    ],
+)
+def test_bad_configs_leave_nothing(tmp_path, change, message):
+    config = dataclasses.replace(SMALL, **change)
+    with pytest.raises(ValueError, match=message):
+        node_sweep.run(config, tmp_path / "run", report=quiet)
+    assert not (tmp_path / "run").exists()
+
+
+def test_every_field_is_explained():
+    texts = help_texts(node_sweep_config.Config)
+    assert set(texts) == {f.name for f in dataclasses.fields(Config)}

@@ -1,0 +1,101 @@
+"""The launcher as a stranger starts it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sparsejax import runs
+
+ROOT = Path(__file__).parents[2]
+SMALL = ["--widths=8,6", "--epochs=4", "--keep_probs=0.5,0.9", "--permutations=20"]
+
+
+def command(tmp_path, *flags):
+    script = str(ROOT / "launch" / "node_sweep.py")
+    return [sys.executable, script, f"--out={tmp_path}", *flags]
+
+
+def launch(tmp_path, *flags):
+    return subprocess.run(command(tmp_path, *flags), capture_output=True, text=True)
+
+
+def test_dry_run_prints_the_plan_and_leaves_nothing(tmp_path):
+    flags = ["--dataset=mnist", "--distribution=fixed_size", "--sizes=0.5,20"]
+    done = launch(tmp_path / "out", *flags, "--count=30", "--dry_run")
+    assert done.returncode == 0, done.stderr
+    assert "64 units of hidden_0 (32), hidden_1 (32)" in done.stdout
+    assert "32 of 64: 30 masks\n20 of 64: 30 masks\n" in done.stdout
+    assert "folder: " + str(tmp_path / "out") in done.stdout
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["--dataset=cats"], "value should be one of <digits|mnist|fashion_mnist|cir"),
+        (["--keep_probs=0.5,1.2"], "error: keep_probs must be in [0, 1]"),
+        (["--keep_probs=a"], "error: --keep_probs: 'a' are no numbers"),
+        (["--nodes=conv_0"], "error: no activations 'conv_0'; there are 'hidden_0'"),
+        (["--distribution=subsets"], "error: 2^64 subsets are too many (64 units"),
+        (["--count=0"], "error: count must be 2 or more masks, got 0"),
+        (["--run=/nowhere"], "error: /nowhere is no run folder"),
+        (["--dataset=mnist", "--data_dir=/nowhere"], "error: "),
+        (["extra"], "error: unknown arguments"),
+    ],
+)
+def test_bad_flags_get_one_line(tmp_path, flags, message):
+    done = launch(tmp_path, *flags)
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_teaches(tmp_path):
+    done = launch(tmp_path, "--help")
+    text = " ".join(done.stdout.split())
+    for part in (
+        "--keep_probs",
+        "--[no]gradients",
+        "bernoulli|fixed_size|subsets",
+        "goes on with the chunk",
+        "those whose activation varies most",
+    ):
+        assert part in text
+
+
+@pytest.mark.slow
+def test_killed_and_started_again_ends_with_the_same_arrays(tmp_path):
+    whole, cut, flags = tmp_path / "whole", tmp_path / "cut", [*SMALL, "--count=20000"]
+    done = launch(whole, *flags)
+    assert done.returncode == 0, done.stderr
+    found, where, following = done.stdout.splitlines()[-3:]
+    assert "right with all 14 units; on average" in found
+    assert Path(where.removeprefix("open ")).exists()
+    assert following.startswith("next: ")
+    process = subprocess.Popen(command(cut, *flags), stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list(cut.glob("*/keep_0.5.chunks/masks_*1*.npz")):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    (folder,) = cut.iterdir()
+    assert not (folder / "keep_0.5.npz").exists()
+    again = launch(cut, *flags)
+    assert again.returncode == 0, again.stderr
+    assert "training" not in again.stdout
+    (other,) = whole.iterdir()
+    assert folder.name == other.name
+    assert {p.name for p in folder.iterdir()} == {p.name for p in other.iterdir()}
+    for path in folder.glob("*.npz"):
+        a, b = runs.read_arrays(path), runs.read_arrays(other / path.name)
+        for key in a:
+            np.testing.assert_array_equal(a[key], b[key], err_msg=f"{path.name} {key}")
+    assert "is complete" in launch(cut, *flags).stdout
