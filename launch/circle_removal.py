@@ -31,7 +31,7 @@ def main(values) -> None:
     config = circle_removal.Config(**fields)
     circle_removal.check(config)
     folder = Path(values.out) / runs.name(config)
-    print(f"{len(config.seeds)} networks, {1 << config.nodes:,} subsets each")
+    print(f"seeds {config.seeds}, {1 << config.nodes:,} subsets each")
     print(f"folder: {folder}")
     if values.dry_run:
         return

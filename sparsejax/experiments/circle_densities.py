@@ -3,7 +3,7 @@
 Computed while all gradients of all subsets are at hand, since those are not kept.
 """
 
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -39,7 +39,7 @@ def arrays(
         **{f"{name}_gradient": gradient for name, gradient in gradients.items()},
     }
     spans = {
-        "loss": (0.0, float(np.quantile(losses, 0.999))),
+        "loss": (max(losses.min() - 2 * width, 0.0), _span(losses, width)[1]),
         "log_loss": (logs.min() - 3 * width, logs.max() + 3 * width),
     }
     found: dict[str, np.ndarray] = {}
@@ -53,12 +53,12 @@ def arrays(
         found[f"{name}/sampled"] = np.stack(
             [removal.density(table[rows], width, at) for rows in drawn.values()]
         )
-    return found | _by_state(gradients["log_loss"], middle(exact), width)
+    return found | _by_state(gradients["log_loss"], exact[middle(exact)], width)
 
 
-def middle(by_keep_prob: dict[float, Any]) -> Any:
-    """The entry of the keep probability nearest to 1/2."""
-    return by_keep_prob[min(by_keep_prob, key=lambda p: abs(p - 0.5))]
+def middle(keep_probs: Iterable[float]) -> float:
+    """The keep probability nearest to 1/2, at which gradients are told apart."""
+    return min(keep_probs, key=lambda p: abs(p - 0.5))
 
 
 def _by_state(gradients, weights, width) -> dict[str, np.ndarray]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from sparsejax import data, plots
+from sparsejax.experiments import circle_densities
 from sparsejax.plots import Curve
 
 Drawn = tuple[Any, str]
@@ -26,61 +27,59 @@ def figures(
         records: the lines of `metrics.jsonl`; the first is drawn where one network is.
         arrays: of the first network.
     """
-    density = lambda name, **how: _density(config, records[0], arrays, name, **how)
-    return {
+    first = records[0]
+    density = lambda name, **how: _density(config, first, arrays, name, **how)
+    drawn = {
         "by_size": _by_size(records),
-        "pairs": _pairs(records[0], arrays),
-        "degrees": _degrees(records),
+        "pairs": _pairs(first, arrays),
         "loss": density(
-            "loss", title="More nodes, lower loss", xlabel="loss (nats)", full=True
+            "loss", title=_means(first, "mean_loss"), xlabel="loss (nats)", full=True
         ),
         "log_loss": density(
             "log_loss",
-            title=_log_normal(records[0], config),
-            xlabel="log loss",
+            title=_log_normal(first),
+            xlabel="log of the loss",
             full=True,
             fits=True,
         ),
         "loss_gradient": density(
             "loss_gradient",
-            title="Gradients: peaked, heavy tails, a mean below zero",
+            title=_means(first, "mean_loss_gradient"),
             xlabel="d loss / d node",
             fits=True,
         ),
         "log_loss_gradient": density(
             "log_loss_gradient",
-            title="Gradients of the log loss",
-            xlabel="d log loss / d node",
+            title=_means(first, "mean_log_loss_gradient"),
+            xlabel="d log of the loss / d node",
             fits=True,
         ),
-        "by_state": _by_state(config, records[0], arrays),
+        "by_state": _by_state(config, first, arrays),
         "by_node": _by_node(config, arrays),
-        "path": _path(config, records, arrays),
         "cube": (plots.cube(), f"With three nodes instead of {config['nodes']}."),
         "maps": _maps(config, arrays),
         "loss_map": _loss_map(config, arrays),
     }
+    varying = [record for record in records if record["path"] is not None]
+    if varying:
+        drawn["degrees"] = _degrees(varying)
+    if first["path"] is not None:
+        drawn["path"] = _paths(config, varying, arrays)
+    return drawn
 
 
 def finding(records: Sequence[Mapping[str, Any]]) -> str:
     """One sentence: what the best half of the nodes does, and what scores choose."""
-    return (
-        f"{_best_half(records)}; those with the best Shapley values "
-        f"{_mean(r['by_size']['shapley'][_half(records)] for r in records):.2f}"
+    n = len(records[0]["shapley"])
+    half = max(n // 2, 1)
+    best, scored = (
+        _mean(r["by_size"][kind][half] for r in records) for kind in ("best", "shapley")
     )
-
-
-def _best_half(records) -> str:
-    half, full = _half(records), _mean(r["full_loss"] for r in records)
-    best = _mean(r["by_size"]["best"][half] for r in records)
+    full = _mean(r["full_loss"] for r in records)
     return (
-        f"The best {half} of {len(records[0]['shapley'])} nodes reach a loss of "
-        f"{best:.3f} (all: {full:.3f})"
+        f"The best {half} of {n} node{'s' * (n > 1)}: loss {best:.3g}; by Shapley "
+        f"values {scored:.3g}; all nodes {full:.3g}"
     )
-
-
-def _half(records) -> int:
-    return max(len(records[0]["shapley"]) // 2, 1)
 
 
 def _by_size(records) -> Drawn:
@@ -93,7 +92,7 @@ def _by_size(records) -> Drawn:
             "best Shapley values": sizes("shapley"),
             "mean of all subsets": sizes("mean"),
         },
-        title=_best_half(records),
+        title=finding(records),
         ylabel="loss (nats)",
         band=(
             f"90% of all subsets, seed {first['seed']}",
@@ -101,23 +100,28 @@ def _by_size(records) -> Drawn:
             first["by_size"]["high"],
         ),
     )
+    several = len(records) > 1
     return figure, (
-        "Loss by number of nodes kept. Importance of single nodes misleads: those that "
-        "lower the loss most on average (Shapley) are no good network together. Thin "
-        f"lines: {len(records)} networks."
+        "Loss by number of nodes kept: the best choice there is, and choices by what "
+        "single nodes take off the loss on average (Shapley values)."
+        + (f" Means over {len(records)} networks; thin: each." if several else "")
     )
 
 
 def _pairs(record, arrays) -> Drawn:
-    figure = plots.pairs(
-        arrays["interactions"],
-        record["shapley"],
-        title=f"What nodes add to the loss, alone and in pairs (seed {record['seed']})",
-        measure="loss",
-    )
+    gains, together = -np.array(record["shapley"]), -arrays["interactions"]
+    title = "One node"
+    if len(gains) > 1:
+        i, j = np.unravel_index(np.abs(np.triu(together, 1)).argmax(), together.shape)
+        title = (
+            f"Node {gains.argmax()} takes off most, {gains.max():.2f}; the strongest "
+            f"pair is {i} and {j}, {together[i, j]:+.2f}"
+        )
+    figure = plots.pairs(together, gains, title=title, measure="off the loss (nats)")
     return figure, (
-        "Shapley values and pairwise Shapley interactions of the loss, exact. Blue "
-        "lowers the loss."
+        "What nodes take off the loss on average as nodes join in random order "
+        "(Shapley values), and what pairs take off beyond that (Shapley interactions). "
+        f"Exact, seed {record['seed']}; blue: lower loss."
     )
 
 
@@ -126,12 +130,9 @@ def _degrees(records) -> Drawn:
     title = "One node"
     if len(power) > 1:
         single, pairs = power[:2].mean(axis=1)
-        title = (
-            f"Pairs carry {pairs:.0%} of the variance of the log loss, single nodes "
-            f"{single:.0%}"
-        )
+        title = f"Variance over subsets: single nodes {single:.0%}, pairs {pairs:.0%}"
     return (
-        plots.by_degree(power, title=title, measure="the log loss"),
+        plots.by_degree(power, title=title, measure="the log of the loss"),
         "Walsh power by degree over all subsets; ticks: networks.",
     )
 
@@ -162,12 +163,23 @@ def _density(
     )
 
 
-def _log_normal(record, config) -> str:
-    distances = [record["exact"][str(p)]["distance"] for p in config["keep_probs"]]
+def _means(record, name) -> str:
+    """The exact means at the lowest and the highest keep probability."""
+    at = {p: record["exact"][p][name] for p in _keep_probs(record)}
+    means = [f"{at[p]:.3g} at {p}" for p in dict.fromkeys((min(at), max(at)))]
+    return f"Mean {' and '.join(means)}"
+
+
+def _log_normal(record) -> str:
+    distances = [record["exact"][p]["distance"] for p in _keep_probs(record)]
     return (
-        "Nearly log-normal (Kolmogorov-Smirnov distance "
-        f"{min(distances):.3f} to {max(distances):.3f})"
+        "Kolmogorov-Smirnov distance to the normal: "
+        f"{min(distances):.3f} to {max(distances):.3f}"
     )
+
+
+def _keep_probs(record) -> list[str]:
+    return [key for key in record["exact"] if key not in ("on", "off")]
 
 
 def _by_state(config, record, arrays) -> Drawn:
@@ -176,12 +188,11 @@ def _by_state(config, record, arrays) -> Drawn:
     figure = plots.densities(
         arrays["by_state/at"],
         [Curve(label, values) for label, values in named],
-        title=f"Mean {on:+.3f} where a node is on, {off:+.3f} where off",
-        xlabel=f"d log loss / d node, keep probability {_middle(config)}",
+        title=f"Mean {_signed(on)} where a node is on, {_signed(off)} where off",
+        xlabel=f"d log of the loss / d node, keep probability {_middle(config)}",
     )
     return figure, (
-        f"Exact, seed {record['seed']}. More of a node that is off would help, on the "
-        "whole; more of one that is on would hurt."
+        f"Exact, seed {record['seed']}. Below zero, more of the node lowers the loss."
     )
 
 
@@ -193,27 +204,32 @@ def _by_node(config, arrays) -> Drawn:
         arrays["by_node/at"],
         panels,
         labels=("node on", "node off"),
-        title="The same by node",
-        xlabel=f"d log loss / d node, keep probability {_middle(config)}",
+        title="Gradients by node, where it is on and where it is off",
+        xlabel=f"d log of the loss / d node, keep probability {_middle(config)}",
     )
     return figure, "Exact; each panel has axes of its own."
 
 
-def _path(config, records, arrays) -> Drawn:
-    last = [record["path"]["exact"][-1] for record in records]
+def _paths(config, records, arrays) -> Drawn:
+    correlations = np.array([record["path"]["exact"] for record in records])
+    covariance, last = arrays["path/exact"], correlations[:, -1]
+    sampled = [
+        arrays[f"path/from_{end}"] / covariance[0, 0] for end in ("start", "end")
+    ]
     spread = f" ({min(last):+.2f} to {max(last):+.2f})" if len(last) > 1 else ""
-    figure = plots.path_covariance(
-        arrays["path/exact"],
-        arrays["path/from_start"],
-        arrays["path/from_end"],
-        paths=config["paths"],
+    figure = plots.paths(
+        covariance,
+        correlations,
+        tuple(sampled),
+        count=config["paths"],
         title=f"Correlation with the complement: {_mean(last):+.2f}{spread}",
-        measure="log losses",
+        measure="logs of losses",
     )
+    several = len(records) > 1
     return figure, (
-        "Covariance of log losses along paths that flip every node once, in random "
-        f"order, from a uniformly random start; seed {records[0]['seed']}. Above: "
-        "exact."
+        "Along paths that flip every node once, in random order, from a uniformly "
+        f"random start. Above and dots: seed {config['seeds'][0]}."
+        + (f" Lines: {len(records)} networks and their mean." if several else "")
     )
 
 
@@ -224,31 +240,42 @@ def _maps(config, arrays) -> Drawn:
         [f"node {i}" for i in range(len(maps))],
         extent=1.0,
         radius=data.circle_radius(config["variant"]),
-        title="Where nodes lower the loss (blue), all nodes on",
+        title="Where more of a node lowers the loss (blue) or raises it (orange)",
         measure="d loss / d node",
         signed=True,
     )
     return figure, (
-        "Gradient of the loss at every point of the square with respect to every node. "
-        "Colours saturate at the outermost 0.5%."
+        "Gradient of the loss at every point of the square with respect to every node, "
+        "all nodes on. Colours saturate at the outermost 0.5%."
     )
 
 
 def _loss_map(config, arrays) -> Drawn:
+    losses, radius = arrays["maps/loss"], data.circle_radius(config["variant"])
+    side = np.linspace(-1, 1, len(losses))
+    near = np.abs(np.hypot(side, side[:, None]) - radius) < 0.1
     figure = plots.square_maps(
-        arrays["maps/loss"][None],
+        losses[None],
         [""],
         extent=1.0,
-        radius=data.circle_radius(config["variant"]),
-        title="The loss lies along the circle",
+        radius=radius,
+        title=f"{losses[near].sum() / losses.sum():.0%} of the loss lies within 0.1 "
+        "of the circle",
         measure="loss (nats)",
         signed=False,
     )
-    return figure, "Loss at every point, all nodes on."
+    return (
+        figure,
+        f"Loss at every point, all nodes on; that is {near.mean():.0%} of the square.",
+    )
 
 
 def _middle(config) -> float:
-    return min(config["keep_probs"], key=lambda p: abs(p - 0.5))
+    return circle_densities.middle(config["keep_probs"])
+
+
+def _signed(value) -> str:
+    return "undefined" if value is None else f"{value:+.3f}"
 
 
 def _mean(values) -> float:

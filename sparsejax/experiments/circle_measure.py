@@ -73,6 +73,7 @@ def measure(
     )
     losses = np.asarray(values.losses, np.float64)
     slopes = values.gradients
+    assert slopes is not None
     gradients = {"loss": slopes, "log_loss": removal.log_gradients(losses, slopes)}
     masks_ = mask_stream(config)
     drawn = {p: numbers(kept) for p, kept in masks_.items()}
@@ -84,24 +85,24 @@ def measure(
         "seed": seed,
         "full_loss": losses[-1],
         "full_accuracy": float(values.accuracies[-1]),
-        "empty_loss": losses[0],
         "better_than_full": int((losses < losses[-1]).sum()),
-        "local_minima": len(hypercube.local_minima(losses)),
         "sampled": _tables(losses, gradients, {p: (m, None) for p, m in drawn.items()}),
         "exact": _tables(
             losses, gradients, {p: (slice(None), w) for p, w in exact.items()}
         ),
         "derivative": {str(p): hypercube.banzhaf(losses, p).sum() for p in exact},
-        "path": {
-            "exact": covariance[0] / covariance[0, 0],
-            "sampled": paths.correlation,
-            "variance": covariance[0, 0],
-        },
-        "power": _power(log_losses),
         "shapley": hypercube.shapley(losses),
         "by_size": by_size(losses),
         "mask_stream": _counts(masks_),
+        "path": None,
+        "power": None,
     }
+    if np.ptp(log_losses) > 0:  # not where all subsets are alike
+        record["path"] = {
+            "exact": covariance[0] / covariance[0, 0],
+            "sampled": paths.correlation,
+        }
+        record["power"] = _power(log_losses)
     arrays = {
         f"params/{k}": np.asarray(v) for k, v in trees.by_path(net.params).items()
     }
@@ -136,32 +137,28 @@ def _tables(losses, gradients, draws) -> dict[str, Any]:
             "skew_loss": _skew(losses[rows], average),
             "mean_log_loss": fit.mean,
             "sd_log_loss": fit.sd,
-            "skew_log_loss": fit.skew,
-            "kurtosis_log_loss": fit.kurtosis,
+            "skew_log_loss": _number(fit.skew),
             "distance": fit.distance,
         }
         for name, values in gradients.items():
             moments = removal.moments(values[rows], weights)
             table[f"mean_{name}_gradient"] = float(moments.mean)
             table[f"sd_{name}_gradient"] = float(moments.sd)
-    rows, weights = circle_densities.middle(draws)
+    rows, weights = draws[circle_densities.middle(draws)]
     values = gradients["log_loss"]
     kept = np.arange(len(values))[rows, None] >> np.arange(values.shape[1]) & 1
     states = removal.by_state(values[rows], kept.astype(np.float32), weights)
     for name, moments in (("on", states.on), ("off", states.off)):
-        tables[name] = {"mean": float(moments.mean), "sd": float(moments.sd)}
+        tables[name] = {"mean": _number(moments.mean), "sd": _number(moments.sd)}
     return tables
 
 
 def _counts(masks_) -> dict[str, int]:
     """What the source says of its masks at the last keep probability."""
     kept = list(masks_.values())[-1]
-    n = kept.shape[1]
-    only = np.flatnonzero(kept.sum(axis=1) == n - 1)
     return {
         "distinct": len(np.unique(kept, axis=0)),
-        "all_on": int((kept.sum(axis=1) == n).sum()),
-        "only_14_off": int((kept[only, 14] == 0).sum()) if n > 14 else 0,
+        "all_on": int(kept.all(axis=1).sum()),
     }
 
 
@@ -172,9 +169,15 @@ def _power(values) -> np.ndarray:
     return power / power.sum()
 
 
-def _skew(values, average) -> float:
+def _skew(values, average) -> float | None:
     away = values - average(values)
-    return float(average(away**3) / average(away**2) ** 1.5)
+    spread = average(away**2)
+    return float(average(away**3) / spread**1.5) if spread > 0 else None
+
+
+def _number(value) -> float | None:
+    """A number that JSON can hold."""
+    return float(value) if np.isfinite(value) else None
 
 
 def _paths(config, seed) -> np.ndarray:

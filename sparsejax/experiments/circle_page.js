@@ -16,10 +16,11 @@ const circle = (() => {
     const given = sj.hash.get(name, fallback);
     return values.includes(given) ? given : fallback;
   };
-  const KEEPS = [0.25, 0.5, 0.75], MAPS = ["loss", "gradient"];
+  const KEEPS = sj.data.keeps, MAPS = ["loss", "gradient"];
   const POINTS = ["none", "wrong", "all"];
+  const MIDDLE = KEEPS.reduce((a, b) => Math.abs(b - 0.5) < Math.abs(a - 0.5) ? b : a);
   const now = {
-    mask: fromBits(sj.hash.get("mask", "")), keep: oneOf("keep", KEEPS, 0.5),
+    mask: fromBits(sj.hash.get("mask", "")), keep: oneOf("keep", KEEPS, MIDDLE),
     map: oneOf("map", MAPS, "loss"), points: oneOf("points", POINTS, "wrong"),
     node: Math.min(n - 1, Math.max(0, Math.trunc(sj.hash.get("node", 0)))),
     pointed: null, kind: "best", past: [], walk: null, timer: null,
@@ -195,7 +196,7 @@ const circle = (() => {
     const limit = largest(values), half = limit / 2;
     second.show({ values, pixels: PIXELS, node: now.pointed,
       share: gradient ? (value) => (128 + 127 * value / limit) / 255 : share.loss,
-      legend: gradient ? { colors: view.signed(),
+      legend: gradient ? { colors: view.signed().reverse(), // good: lower loss
         label: `∂ loss / ∂ node ${now.node}`,
         plain: true, ticks: [-limit, -half, 0, half, limit].map((at, i) =>
           [i / 4, sj.format(at, 2)]) }

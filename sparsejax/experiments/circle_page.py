@@ -11,7 +11,7 @@ The scripts beside this file are the page: `circle_page_net.js` is the mathemati
 """
 
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
@@ -35,6 +35,7 @@ def page(
     title: str = "Every subnetwork of a circle classifier",
     lead: str | None = None,
     footer: str | None = None,
+    keep_probs: Sequence[float] = (0.25, 0.5, 0.75),
 ) -> str:
     """The page's text.
 
@@ -52,6 +53,7 @@ def page(
         title: of the page.
         lead: the finding, in a sentence under the title.
         footer: how the network was made.
+        keep_probs: of the distributions and random masks offered.
 
     Returns:
         HTML; write it with `runs.write_text`.
@@ -74,6 +76,7 @@ def page(
         "x": _bytes(x, "<f4"),
         "y": _bytes(y, "u1"),
         "radius": float(radius),
+        "keeps": list(keep_probs),
         "head": HEAD,
         "steps": STEPS,
         "sizes": [_bytes(_knots(values), "<f4") for values in sorted_sizes],

@@ -220,11 +220,10 @@ const view = (() => {
     const [from, to] = [Math.min(net.ends[0], loss), Math.max(net.ends[1], loss)];
     const ticks = whole(4 * most).map((quarters) => quarters / 4);
     const { drawing, toX, toY, bottom, right } = frame(host, 316, { x: losses(from, to),
-      y: { from: 0, to: most, ticks, label: "density of log loss" },
+      y: { from: 0, to: most, ticks, label: "density of log(loss)" },
       name: `Distribution of loss; this network has ${shown}` });
     const xs = Array.from(net.centers, toX);
-    const curve = (heights) => line(xs, Array.from(heights, (h) =>
-      Math.max(INSET.top - 8, toY(h))));
+    const curve = (heights) => line(xs, Array.from(heights, toY)); // may leave the top
     const at = toX(loss), late = at > (INSET.left + right) / 2;
     drawing.append(
       svg("path", { class: "area", d: `${curve(all)}L${xs.at(-1)} ${bottom}L${xs[0]} ` +

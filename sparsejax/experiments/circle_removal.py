@@ -87,7 +87,8 @@ def run(
         shutil.rmtree(folder)
     complete = runs.start(folder, config, {"jax": jax.__version__})
     records = _measured(config, folder, report)
-    if complete and len(records) == len(config.seeds):
+    there = (folder / "index.html").exists() and (folder / "nodes.html").exists()
+    if complete and there and len(records) == len(config.seeds):
         report(f"{folder} is complete; --force runs it again")
         return records
     began, first = time.perf_counter(), len(records)
@@ -133,9 +134,15 @@ def check(config: Config) -> None:
             raise ValueError(
                 f"{field} must be at least {least}, got {getattr(config, field)}"
             )
-    for field in ("width", "learning_rate", "batch_size"):
-        if not 0 < getattr(config, field) < np.inf:
-            raise ValueError(f"{field} must be positive, got {getattr(config, field)}")
+    if not 0 < config.learning_rate < np.inf:
+        raise ValueError(f"learning_rate must be positive, got {config.learning_rate}")
+    if not 1e-4 <= config.width < np.inf:
+        raise ValueError(f"width must be at least 0.0001, got {config.width}")
+    if not 1 <= config.batch_size <= config.examples:
+        raise ValueError(
+            f"batch_size must be in [1, examples = {config.examples}], got "
+            f"{config.batch_size}"
+        )
 
 
 def summary(folder: Path) -> str:
@@ -150,14 +157,14 @@ def summary(folder: Path) -> str:
 
 def _measured(config, folder, report) -> list[dict[str, Any]]:
     """The records of the networks that are there already."""
+    found: list[dict[str, Any]] = []
     try:
-        records = runs.read_metrics(folder)
-        for record in records:
-            runs.read_arrays(_path(folder, record["seed"]))
+        for seed, record in zip(config.seeds, runs.read_metrics(folder), strict=False):
+            runs.read_arrays(_path(folder, seed))
+            found.append(record)
     except runs.DamagedFile as error:
-        report(f"damaged: {error}; measuring again")
-        return []
-    return records[: len(config.seeds)]
+        report(f"damaged: {error}; going on after {len(found)} networks")
+    return found
 
 
 def _path(folder: Path, seed: int) -> Path:

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from sparsejax import data, pages, plots, runs
-from sparsejax.experiments import circle_figures, circle_page
+from sparsejax.experiments import circle_densities, circle_figures, circle_page
 from sparsejax.experiments.circle_figures import finding as finding
 
 # Hobson's tables: one network, 1,000 masks for each keep probability.
 PUBLISHED = {
+    ("full_loss",): 0.117,
     ("mean_loss", "0.25"): 1.0277158,
     ("mean_loss", "0.5"): 0.87821335,
     ("mean_loss", "0.75"): 0.584365,
@@ -38,7 +39,6 @@ PUBLISHED = {
     ("mean", "off"): -0.17263436,
     ("sd", "off"): 0.37343097,
 }
-_FULL_LOSS = 0.117
 _NAMES = {
     "mean_loss": "mean loss",
     "mean_log_loss": "mean log loss",
@@ -47,6 +47,12 @@ _NAMES = {
     "sd_loss_gradient": "sd of loss gradient",
     "mean_log_loss_gradient": "mean log-loss gradient",
     "sd_log_loss_gradient": "sd of log-loss gradient",
+}
+_CHOICES = {
+    "best": "the best",
+    "backward": "backward elimination",
+    "shapley": "best Shapley values",
+    "mean": "mean of all choices",
 }
 
 
@@ -78,7 +84,9 @@ def write(
     runs.write_text(folder / "table.md", _markdown(rows))
     runs.write_text(folder / "nodes.html", _nodes(config, records[0], arrays))
     link = pages.tag("a", "Take the first network apart by hand", href="nodes.html")
-    pair = lambda *names: pages.columns(*(drawn[name] for name in names))
+    pair = lambda *names: pages.columns(
+        *(drawn[name] for name in names if name in drawn)
+    )
     html = pages.page(
         f"A circle classifier under all {1 << config['nodes']:,} of its node masks",
         pages.facts(_facts(config, records)),
@@ -100,60 +108,98 @@ def write(
 
 def table(config, records) -> list[list[str]]:
     """Rows of the source's tables: its number, ours as sampled, and exactly."""
-    networks = "network" if len(records) == 1 else "networks"
-    header = ["", "keep prob.", "source", f"sampled, {len(records)} {networks}",
+    count = len(records)
+    source = "source" + (" (other circle)" if config["variant"] != "published" else "")
+    header = ["", "keep prob.", source, f"sampled, {count} network{'s' * (count > 1)}",
               "lowest to highest", "exact"]  # fmt: skip
-    full = [record["full_loss"] for record in records]
-    rows = [header, ["loss, all nodes", "", f"{_FULL_LOSS}", *_cells(full, None)]]
+    known = PUBLISHED if config["nodes"] == 20 else {}
+    keep_probs = list(map(str, config["keep_probs"]))
+    rows = [header, _row("loss, all nodes", "", known, records, "full_loss")]
     for name, label in _NAMES.items():
-        for p in map(str, config["keep_probs"]):
-            rows.append([label, p, *_row(records, name, p)])
-    half = min(config["keep_probs"], key=lambda p: abs(p - 0.5))
+        for p in keep_probs:
+            rows.append(_row(label, p, known, records, p, name))
+    middle = str(circle_densities.middle(config["keep_probs"]))
     for state in ("on", "off"):
         for name in ("mean", "sd"):
             label = f"{name} of log-loss gradient, node {state}"
-            rows.append([label, str(half), *_row(records, name, state)])
+            about = known if middle == "0.5" else {}
+            rows.append(_row(label, middle, about, records, state, name))
+    n, low, high = config["nodes"], min(keep_probs), max(keep_probs)
+    apart = lambda part: part[high]["mean_loss"] - part[low]["mean_loss"]
+    rows.append(_derived(f"mean loss at {high} less that at {low}", records, apart))
+    if middle == "0.5":
+        nodes = n * (float(high) - float(low))
+        near = lambda part: nodes * part[middle]["mean_loss_gradient"]
+        rows.append(_derived(f"{nodes:g} x mean loss gradient at 0.5", records, near))
+    varying = [record for record in records if record["path"] is not None]
+    for flips in sorted({min(5, n), n}) if varying else ():
+        values = {
+            k: [r["path"][k][flips] for r in varying] for k in ("sampled", "exact")
+        }
+        rows.append([f"correlation after {flips} flips", "", "", *_cells(**values)])
+    half = max(n // 2, 1)
+    for kind, label in _CHOICES.items():
+        chosen = [record["by_size"][kind][half] for record in records]
+        rows.append([f"loss, {half} nodes: {label}", "", "", *_cells([], chosen)])
     return rows
 
 
-def _row(records, name, p) -> list[str]:
-    source = PUBLISHED.get((name, p))
-    values = {k: [r[k][p][name] for r in records] for k in ("sampled", "exact")}
-    return ["" if source is None else f"{source:.4f}", *_cells(**values)]
+def _row(label, p, known, records, *path) -> list[str]:
+    """A number of the tables; a path of one step is of the network, not sampled."""
+    source = known.get(path[::-1])
+    if len(path) == 1:
+        cells = _cells([], [record[path[0]] for record in records])
+    else:
+        pick = lambda kind: [r[kind][path[0]][path[1]] for r in records]
+        cells = _cells(pick("sampled"), pick("exact"))
+    return [label, p, "" if source is None else f"{source:.4f}", *cells]
+
+
+def _derived(label, records, value) -> list[str]:
+    sampled, exact = ([value(r[k]) for r in records] for k in ("sampled", "exact"))
+    return [label, "", "", *_cells(sampled, exact)]
 
 
 def _cells(sampled, exact) -> list[str]:
+    """Mean and deviation as sampled, range of that or else of exact, exact mean."""
+    sampled, exact = (
+        [v for v in values if v is not None] for values in (sampled, exact)
+    )
+    shown = sampled or exact
     spread = f" ± {np.std(sampled, ddof=1):.4f}" if len(sampled) > 1 else ""
     return [
-        f"{_mean(sampled):.4f}{spread}",
-        f"{min(sampled):.4f} to {max(sampled):.4f}",
-        "" if exact is None else f"{_mean(exact):.4f}",
+        f"{_mean(sampled):.4f}{spread}" if sampled else "",
+        f"{min(shown):.4f} to {max(shown):.4f}" if len(shown) > 1 else "",
+        f"{_mean(exact):.4f}" if exact else "",
     ]
 
 
 def _facts(config, records):
-    mean = lambda name: _mean([record[name] for record in records])
-    spread = lambda name: (
-        f"{min(r[name] for r in records):.4g} to {max(r[name] for r in records):.4g}"
+    several = len(records) > 1
+    spread = lambda values, show: (
+        f"{show.format(min(values))} to {show.format(max(values))}" if several else ""
     )
-    correlation = np.mean([record["path"]["exact"] for record in records], axis=0)
-    below = np.flatnonzero(correlation < 0.2)
+    of = lambda name: [record[name] for record in records]
+    fact = lambda label, name, show, note="": (
+        label,
+        show.format(_mean(of(name))),
+        "; ".join(filter(None, (note, spread(of(name), show)))),
+    )
+    varying = [r["path"]["exact"] for r in records if r["path"] is not None]
+    below = np.flatnonzero(np.mean(varying, axis=0) < 0.2) if varying else []
     return [
-        ("loss, all nodes", f"{mean('full_loss'):.4f}", spread("full_loss")),
-        (
-            "accuracy, all nodes",
-            f"{mean('full_accuracy'):.2%}",
-            spread("full_accuracy"),
-        ),
-        (
+        fact("loss, all nodes", "full_loss", "{:.4f}"),
+        fact("accuracy, all nodes", "full_accuracy", "{:.2%}"),
+        fact(
             "subsets better than all nodes",
-            f"{mean('better_than_full'):g}",
-            f"of {1 << config['nodes']:,}; {spread('better_than_full')}",
+            "better_than_full",
+            "{:,.10g}",
+            f"of {1 << config['nodes']:,}",
         ),
         (
             "flips to a correlation below 0.2",
             str(below[0]) if len(below) else "never",
-            "of log losses, mean over networks",
+            "of logs of losses" + (", mean over networks" if several else ""),
         ),
     ]
 
@@ -171,6 +217,9 @@ def _nodes(config, record, arrays) -> str:
         radius=data.circle_radius(config["variant"]),
         title=f"A circle classifier of {config['nodes']} nodes, seed {record['seed']}",
         lead=finding([record]),
+        footer=f"Circle variant {config['variant']!r}; trained for {config['epochs']} "
+        f"epochs on {config['examples']:,} points, tested on as many others.",
+        keep_probs=config["keep_probs"],
     )
 
 
@@ -179,9 +228,9 @@ def _footer(config, records) -> str:
     return (
         f"Made by sparsejax from {len(records)} records of metrics.jsonl; circle "
         f"variant {config['variant']!r}. Losses are means over {config['examples']:,} "
-        "test points, in nats. The source's mask stream gives "
-        f"{stream['distinct']} distinct masks at the last keep probability, "
-        f"{stream['all_on']} of all nodes."
+        "test points, in nats; ± is a standard deviation over networks. The masks "
+        "sampled at the last keep probability are "
+        f"{stream['distinct']:,} different ones; {stream['all_on']:,} keep all nodes."
     )
 
 

@@ -11,8 +11,9 @@ from sparsejax.plots.removal import Curve as Curve
 from sparsejax.plots.removal import cube as cube
 from sparsejax.plots.removal import densities as densities
 from sparsejax.plots.removal import densities_by_node as densities_by_node
-from sparsejax.plots.removal import path_covariance as path_covariance
+from sparsejax.plots.removal import paths as paths
 from sparsejax.plots.removal import square_maps as square_maps
 from sparsejax.plots.style import save as save
+from sparsejax.plots.sweeps import densities_and_points as densities_and_points
 from sparsejax.plots.sweeps import kept_units as kept_units
 from sparsejax.plots.sweeps import unit_scores as unit_scores

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
-from sparsejax.plots.style import COLORS, SIGNS, one_panel, plain_log, styled
+from sparsejax.plots.style import COLORS, SIGNS, colors, one_panel, plain_log, styled
 
 
 @styled
@@ -32,7 +32,8 @@ def by_size(
         sizes = np.arange(len(np.asarray(low)))
         axes.fill_between(sizes, np.asarray(low), np.asarray(high), color="#dddddd",
                           lw=0, label=label)  # fmt: skip
-    for (label, values), color in zip(series.items(), COLORS, strict=False):
+    named = zip(series.items(), colors(len(series)), strict=True)
+    for (label, values), color in named:
         values = np.asarray(values)
         sizes = np.arange(len(values))
         if values.shape[1] > 1:
@@ -41,7 +42,8 @@ def by_size(
         axes.plot(sizes, mean, color=color, lw=2.2, marker="o", ms=4, label=label)
     axes.set_yscale("log")
     plain_log(axes.yaxis)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    axes.margins(x=0.02)
     axes.set_xlabel("nodes kept")
     axes.set_ylabel(ylabel)
     figure.legend(loc="outside lower center", ncols=2)
@@ -73,11 +75,11 @@ def by_degree(power: ArrayLike, *, title: str, measure: str) -> Figure:
 
 @styled
 def pairs(matrix: ArrayLike, single: ArrayLike, *, title: str, measure: str) -> Figure:
-    """Interactions of pairs of nodes, beside the importance of each.
+    """What pairs of nodes do together, beside what each does; blue where positive.
 
     Args:
-        matrix: symmetric, shape (n, n).
-        single: shape (n,).
+        matrix: Shapley interactions, symmetric, shape (n, n).
+        single: Shapley values, shape (n,).
         title: the finding.
         measure: what both are parts of.
     """
@@ -86,17 +88,17 @@ def pairs(matrix: ArrayLike, single: ArrayLike, *, title: str, measure: str) -> 
     figure.suptitle(title, x=0.01, ha="left", weight="bold", size=13)
     left, right = figure.subplots(1, 2, width_ratios=(1, 2.6), sharey=True)
     nodes = np.arange(len(single))
-    left.barh(nodes, single, color=np.where(single < 0, "#0072b2", "#d55e00"))
+    left.barh(nodes, single, color=np.where(single < 0, "#d55e00", "#0072b2"))
     left.axvline(0, color="#999999", lw=0.8)
     left.set_yticks(nodes, map(str, nodes), size=9)
     left.invert_yaxis()
     left.set_ylabel("node")
-    left.set_xlabel("Shapley value")
+    left.set_xlabel(f"Shapley value:\n{measure}")
     scale = float(np.abs(matrix).max()) or 1.0
-    cmap = SIGNS["blue-orange"].reversed()
+    cmap = SIGNS["blue-orange"]
     picture = right.imshow(matrix, cmap=cmap, vmin=-scale, vmax=scale, aspect="auto")
     right.set_xticks(nodes, map(str, nodes), size=9)
     right.grid(False)
     right.set_xlabel("node")
-    figure.colorbar(picture, ax=right, label=f"Shapley interaction in {measure}")
+    figure.colorbar(picture, ax=right, label=f"interaction: {measure}")
     return figure

@@ -9,7 +9,7 @@ from matplotlib.patches import Circle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
-from sparsejax.plots.style import COLORS, SIGNS, one_panel, styled
+from sparsejax.plots.style import COLORS, SIGNS, colors, one_panel, styled
 
 
 class Curve(NamedTuple):
@@ -46,9 +46,9 @@ def densities(
         xlabel: the measure and its unit.
         line: place and label of a vertical grey line.
     """
-    figure, axes = one_panel(title)
+    figure, axes = one_panel(title, size=(6.8, 5.0))
     at = np.asarray(at)
-    for curve, color in zip(curves, COLORS, strict=False):
+    for curve, color in zip(curves, colors(len(curves)), strict=True):
         axes.fill_between(at, np.asarray(curve.exact), color=color, alpha=0.15, lw=0)
         axes.plot(at, curve.exact, color=color, lw=2.2, label=curve.label)
         if curve.sampled is not None:
@@ -61,7 +61,7 @@ def densities(
     axes.set_ylim(bottom=0)
     axes.set_xlabel(xlabel)
     axes.set_ylabel("probability density")
-    axes.legend()
+    figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 
@@ -105,48 +105,56 @@ def densities_by_node(
 
 
 @styled
-def path_covariance(
-    exact: ArrayLike,
-    from_start: ArrayLike,
-    from_end: ArrayLike,
+def paths(
+    covariance: ArrayLike,
+    correlations: ArrayLike,
+    sampled: tuple[ArrayLike, ArrayLike],
     *,
-    paths: int,
+    count: int,
     title: str,
     measure: str,
 ) -> Figure:
-    """Covariances along paths that flip every node once.
+    """How alike networks are along paths that flip every node once.
 
     Args:
-        exact: the covariance matrix, shape (n + 1, n + 1).
-        from_start: sampled covariance with the start, by number of flips, (n + 1,).
-        from_end: the same with the end, by number of flips from there.
-        paths: number of sampled paths.
+        covariance: of one network, shape (n + 1, n + 1).
+        correlations: by number of flips, shape (networks, n + 1).
+        sampled: those of the same network with the start and with the end of paths,
+            each of shape (n + 1,).
+        count: number of sampled paths.
         title: the finding.
-        measure: what the covariance is of.
+        measure: what is correlated.
     """
-    exact = np.asarray(exact)
-    figure = Figure(figsize=(6.8, 7.2), layout="constrained")
+    covariance, correlations = np.asarray(covariance), np.asarray(correlations)
+    figure = Figure(figsize=(6.8, 7.6), layout="constrained")
     figure.suptitle(title, x=0.01, ha="left", weight="bold", size=13)
-    above, below = figure.subplots(2, 1, height_ratios=(1.5, 1))
-    extent = float(np.abs(exact).max())
+    above, below = figure.subplots(2, 1, height_ratios=(1.4, 1))
+    extent = float(np.abs(covariance).max())
     picture = above.imshow(
-        exact, cmap=SIGNS["blue-orange"], vmin=-extent, vmax=extent, origin="lower"
+        covariance,
+        cmap=SIGNS["blue-orange"],
+        vmin=-extent,
+        vmax=extent,
+        origin="lower",
     )
     figure.colorbar(picture, ax=above, label=f"covariance of {measure}", shrink=0.9)
     above.grid(False)
     above.set_xlabel("flips from the start")
     above.set_ylabel("flips from the start")
-    flips = np.arange(len(exact))
+    flips = np.arange(correlations.shape[1])
     below.axhline(0, color="#999999", lw=0.8)
-    below.plot(flips, exact[0], color="#333333", lw=2.2, label="exact")
-    below.plot(flips, from_start, color="#17a2a2", lw=1.2, marker="o", ms=3,
-               label=f"with the start, {paths:,} paths")  # fmt: skip
-    below.plot(flips, from_end, color=COLORS[3], lw=1.2, marker="o", ms=3,
-               label=f"with the end, {paths:,} paths")  # fmt: skip
-    below.set_xlim(0, len(exact) - 1)
-    below.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if len(correlations) > 1:
+        below.plot(flips, correlations.T, color="#333333", lw=0.5, alpha=0.35)
+    below.plot(flips, correlations.mean(axis=0), color="#333333", lw=2.2, label="exact")
+    ends = zip(sampled, ("#17a2a2", COLORS[3]), ("start", "end"), strict=True)
+    for values, color, end in ends:
+        label = f"with the {end}, {count:,} paths"
+        below.plot(flips, values, "o", color=color, ms=4, label=label)
+    below.set_xlim(0, flips[-1])
+    for axis in (above.xaxis, above.yaxis, below.xaxis):
+        axis.set_major_locator(MaxNLocator(integer=True))
     below.set_xlabel("flips in between")
-    below.set_ylabel("covariance")
+    below.set_ylabel(f"correlation of {measure}")
     below.legend()
     return figure
 
@@ -191,15 +199,16 @@ def square_maps(
     for axes, values, label in zip(grid, maps, labels, strict=False):
         picture = axes.imshow(values, extent=sides, **scale)
         if radius is not None:
-            axes.add_patch(Circle((0, 0), radius, fill=False, ec="#333333", lw=0.8))
+            edge = "#333333" if signed else "white"
+            axes.add_patch(Circle((0, 0), radius, fill=False, ec=edge, lw=0.8))
         axes.grid(False)
         axes.set_title(label, size=10, weight="normal")
         axes.set_xticks([-extent, 0, extent])
         axes.set_yticks([-extent, 0, extent])
         axes.tick_params(labelsize=8)
     for axes in grid[::5]:
-        axes.set_ylabel("$x_1$")
-    figure.supxlabel("$x_0$", size=12)
+        axes.set_ylabel("$x_2$")
+    figure.supxlabel("$x_1$", size=12)
     assert picture is not None
     bar = figure.colorbar(picture, ax=grid, label=measure, shrink=0.8, aspect=30)
     bar.ax.tick_params(labelsize=9)

@@ -70,6 +70,13 @@ def one_panel(title: str, size: tuple[float, float] = (6.8, 4.4)) -> tuple[Figur
     return made, axes
 
 
+def colors(count: int) -> list[Any]:
+    """As many colours: those of `COLORS`, or a sequence where they do not suffice."""
+    if count <= len(COLORS):
+        return list(COLORS[:count])
+    return [matplotlib.colormaps["viridis"](i / (count - 1)) for i in range(count)]
+
+
 def plain_log(axis: Any) -> None:
     """Numbers such as 0.2 on a log axis, at 1, 2 and 5."""
     axis.set_major_locator(LogLocator(10, subs=(1, 2, 5)))

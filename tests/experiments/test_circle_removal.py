@@ -1,6 +1,7 @@
 """The circle experiment against plain NumPy, its source's numbers, and kills."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -223,16 +224,32 @@ def test_killed_and_resumed_is_the_same_bit_for_bit(finished, tmp_path, monkeypa
     assert (folder / "table.md").read_text() == (finished[0] / "table.md").read_text()
 
 
-def test_a_damaged_network_is_measured_again(finished, tmp_path):
-    folder, lines = tmp_path / "run", []
+def test_damage_costs_only_what_comes_after_it(finished, tmp_path, monkeypatch):
+    folder, lines, measured = tmp_path / "run", [], []
     shutil.copytree(finished[0], folder)
-    (folder / "DONE").unlink()
     (folder / "seed_01.npz").write_bytes(b"no")
+    original = circle_measure.measure
+
+    def measure(config, seed, **k):
+        measured.append(seed)
+        return original(config, seed, **k)
+
+    monkeypatch.setattr(circle_measure, "measure", measure)
     circle_removal.run(SMALL, folder, report=lines.append)
-    assert "damaged" in lines[0]
+    assert "seed_01.npz" in lines[0] and "after 1 network" in lines[0]
+    assert measured == [1, 2]
     whole = runs.read_arrays(finished[0] / "seed_01.npz")
     again = runs.read_arrays(folder / "seed_01.npz")
     assert all((whole[k] == again[k]).all() for k in whole)
+
+
+def test_a_missing_page_is_drawn_again(finished, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(finished[0], folder)
+    (folder / "index.html").unlink()
+    circle_removal.run(SMALL, folder, report=quiet)
+    whole = (finished[0] / "index.html").read_text()
+    assert (folder / "index.html").read_text() == whole
 
 
 @pytest.mark.parametrize(
@@ -243,7 +260,8 @@ def test_a_damaged_network_is_measured_again(finished, tmp_path):
         ({"seeds": ()}, "seeds must be different"),
         ({"keep_probs": (0.5, 1.5)}, "between 0 and 1"),
         ({"samples": 1}, "samples must be at least 2"),
-        ({"width": 0.0}, "width must be positive"),
+        ({"width": 0.0}, "width must be at least"),
+        ({"examples": 20}, r"batch_size must be in \[1, examples = 20\]"),
     ],
 )
 def test_bad_configs_get_one_clear_error(tmp_path, change, message):
@@ -252,10 +270,40 @@ def test_bad_configs_get_one_clear_error(tmp_path, change, message):
     assert not (tmp_path / "run").exists()
 
 
-def test_one_node_is_enough(tmp_path):
-    config = Config(nodes=1, seeds=(0,), samples=20, paths=20, examples=50, epochs=1)
-    (record,) = circle_removal.run(config, tmp_path / "run", report=quiet)
-    assert len(record["by_size"]["best"]) == 2
+ODD = {
+    "one node": {"nodes": 1, "seeds": (0,)},
+    "untrained, many keep probabilities": {
+        "epochs": 0,
+        "seeds": (0,),
+        "keep_probs": tuple(k / 10 for k in range(1, 9)),
+    },
+    "dead": {"nodes": 4, "epochs": 400, "learning_rate": 3.0, "keep_probs": (0.3,)},
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_configs_have_no_nan_and_lose_no_curve(tmp_path, name):
+    small = {"samples": 30, "paths": 20, "examples": 32, "seeds": (0, 1), "nodes": 5}
+    config = Config(**{**small, **ODD[name]})
+    circle_removal.run(config, tmp_path / "run", report=quiet)
+    for path in (tmp_path / "run").iterdir():
+        if path.suffix in (".svg", ".md", ".jsonl"):
+            words = set(re.findall(r"[A-Za-z]+", path.read_text()))
+            assert not words & {"nan", "NaN", "None"}, path.name
+    loss = (tmp_path / "run" / "fig_loss.svg").read_text()
+    for p in config.keep_probs:
+        assert f"keep probability {p}" in loss
+
+
+def test_titles_are_what_the_records_say(finished):
+    folder, records = finished
+    mean = lambda p: records[0]["exact"][p]["mean_loss"]
+    title = f"Mean {mean('0.25'):.3g} at 0.25 and {mean('0.75'):.3g} at 0.75"
+    assert title in (folder / "fig_loss.svg").read_text()
+    half = [np.mean([r["by_size"][k][3] for r in records]) for k in ("best", "shapley")]
+    found = circle_removal.summary(folder).splitlines()[0]
+    assert found.startswith(f"The best 3 of 6 nodes: loss {half[0]:.3g}; by Shapley ")
+    assert f"values {half[1]:.3g}; all" in found
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ def test_a_run_ends_with_what_was_found_where_it_is_and_what_is_next(tmp_path):
     done = launch(*small, f"--out={tmp_path}")
     assert done.returncode == 0, done.stderr
     found, where, following = done.stdout.splitlines()[-3:]
-    assert found.startswith("The best 2 of 5 nodes reach a loss of ")
+    assert found.startswith("The best 2 of 5 nodes: loss ")
     assert Path(where.removeprefix("open ").partition(", and ")[0]).exists()
     assert following.startswith("next: ")
     assert "seed 1: loss" in done.stdout

@@ -27,8 +27,8 @@ def figures():
         title="t",
         xlabel="gradient",
     )
-    yield plots.path_covariance(
-        matrix, matrix[0], matrix[0], paths=10, title="t", measure="log losses"
+    yield plots.paths(
+        matrix, matrix[:2], (matrix[0], matrix[0]), count=10, title="t", measure="loss"
     )
     yield plots.square_maps(
         maps, [f"{i}" for i in range(7)], extent=1.0, radius=0.5, title="t",
@@ -80,3 +80,9 @@ def test_pairs_number_every_node_and_name_what_colours_mean():
     assert [t.get_text() for t in left.get_yticklabels()] == list("01234")
     assert right.images[0].get_clim() == (-1, 1)
     assert "loss" in bar.get_ylabel()
+
+
+def test_no_curve_is_lost_for_want_of_colours():
+    many = [plots.Curve(f"p{i}", hill) for i in range(9)]
+    figure = plots.densities(at, many, title="t", xlabel="x")
+    assert len({line.get_color() for line in figure.axes[0].lines}) == 9
