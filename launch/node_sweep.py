@@ -29,7 +29,7 @@ import common
 from absl import flags
 
 from sparsejax import runs
-from sparsejax.experiments import node_sweep
+from sparsejax.experiments import node_sweep, node_sweep_config
 
 _OUT = "results/runs/node_sweep"
 
@@ -50,7 +50,7 @@ def main(values) -> None:
     inside = _OUT if source is None else source / "node_sweep"
     folder = Path(values.out or inside) / runs.name(config)
     layers = ", ".join(f"{name} ({n})" for name, n in plan.layers.items())
-    print(f"{plan.units} units of {layers}")
+    print(f"{node_sweep_config.switched(plan.units, plan.total)}; layers {layers}")
     for sweep in plan.sweeps:
         print(f"{sweep.label}: {sweep.count:,} masks")
     print(f"folder: {folder}")

@@ -184,6 +184,19 @@ def model(config: Config) -> models.Model:
     return models.convnet(config.widths or (6, 6, 6), 10)
 
 
+def optimizer(config: Config, steps: int) -> optax.GradientTransformation:
+    """The optimizer, with its schedule over the steps of one training."""
+    rate: Any = learning_rate(config)
+    if config.schedule == "cosine":
+        # Not to zero, so that "final" names a rate one can fine-tune with.
+        rate = optax.warmup_cosine_decay_schedule(
+            0.0, rate, steps // 10, steps, end_value=rate / 100
+        )
+    decay = config.optimizer == "adamw"
+    more = {"weight_decay": config.weight_decay} if decay else {}
+    return OPTIMIZERS[config.optimizer](rate, **more)
+
+
 def prunable(config: Config) -> Any:
     """Masks of ones over everything that is pruned and counted."""
     side = 8 if config.dataset == "digits" else 28

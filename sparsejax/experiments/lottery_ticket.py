@@ -25,7 +25,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from sparsejax import data, lift, masks, prune, runs, train, trees
 from sparsejax.experiments import flowgraph, lottery_config, lottery_report, networks
@@ -169,7 +168,7 @@ class _Lab:
                 f"rewind_to must be in [0, {self.steps}), the steps of a training, "
                 f"got {config.rewind_to}"
             )
-        self.optimizer = _optimizer(config, self.steps)
+        self.optimizer = lottery_config.optimizer(config, self.steps)
         self.keys = jax.vmap(jax.random.key)(jnp.array(config.seeds))
         # the second order of the data is for the barrier
         shared = jax.random.key(config.data_seed)
@@ -301,18 +300,6 @@ def _fold(keys, number):
     """A new key for each of one or several."""
     fold = lambda key: jax.random.fold_in(key, number)
     return jax.vmap(fold)(keys) if keys.ndim else fold(keys)
-
-
-def _optimizer(config: Config, steps: int) -> optax.GradientTransformation:
-    rate: Any = lottery_config.learning_rate(config)
-    if config.schedule == "cosine":
-        # Not to zero, so that "final" names a rate one can fine-tune with.
-        rate = optax.warmup_cosine_decay_schedule(
-            0.0, rate, steps // 10, steps, end_value=rate / 100
-        )
-    decay = config.optimizer == "adamw"
-    more = {"weight_decay": config.weight_decay} if decay else {}
-    return lottery_config.OPTIMIZERS[config.optimizer](rate, **more)
 
 
 def _about() -> dict[str, Any]:

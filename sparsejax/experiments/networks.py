@@ -199,11 +199,7 @@ def _training(dataset, model, epochs, examples):
         return 32, (epochs or 20) * (examples // 32), optax.adam(0.01)
     config = lottery_config.Config(dataset=dataset, model=model, epochs=epochs)
     steps = lottery_config.epochs(config) * (examples // config.batch_size)
-    rate = optax.warmup_cosine_decay_schedule(
-        0.0, lottery_config.learning_rate(config), steps // 10, steps
-    )
-    optimizer = lottery_config.OPTIMIZERS[config.optimizer](rate)
-    return config.batch_size, steps, optimizer
+    return config.batch_size, steps, lottery_config.optimizer(config, steps)
 
 
 def _config(folder: Path) -> lottery_config.Config:

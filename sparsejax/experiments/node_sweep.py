@@ -30,7 +30,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from sparsejax import hypercube, lift, masks, runs, sweep, trees
+from sparsejax import hypercube, masks, runs, sweep, trees
 from sparsejax.experiments import (
     networks,
     node_sweep_config,
@@ -53,13 +53,16 @@ def plan(
         ValueError: for anything in the config that does not exist or cannot be.
     """
     node_sweep_config.check(config)
+    layers = node_sweep_measure.layers
     if source is not None:
         network = _load(config, source, data_dir)
-        return node_sweep_config.plan(config, _layers(network.fn, network.x[:1]))
+        return node_sweep_config.plan(config, layers(network.fn, network.x[:1]))
+    if config.level is not None:
+        raise ValueError("level is of a lottery run; pass --run")
     model, shape = networks.blank(config.dataset, config.model, config.widths)
     x = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
     params = jax.eval_shape(model.init, jax.random.key(0), x)
-    return node_sweep_config.plan(config, _layers(model.apply, params, x))
+    return node_sweep_config.plan(config, layers(model.apply, params, x))
 
 
 def run(
@@ -113,8 +116,9 @@ def run(
         seed=config.mask_seed,
     )
     report(
-        f"{network.title}: {subject.every[1]:.2%} right with all {todo.units} units, "
-        f"{subject.none[1]:.2%} without ({subject.examples:,} test inputs)"
+        f"{network.title}, {node_sweep_config.switched(todo.units, todo.total)}: "
+        f"{subject.every[1]:.2%} right with these on, {subject.none[1]:.2%} with them "
+        f"off ({subject.examples:,} test inputs)"
     )
     samples, records = [], []
     began = time.perf_counter()
@@ -206,12 +210,6 @@ def _noted(folder: Path, network) -> Network:
     return network
 
 
-def _layers(fn: Callable, *args) -> dict[str, int]:
-    """The number of units of every named activation."""
-    _, acts = jax.eval_shape(lift.activations(fn), *args)
-    return {name: leaf.shape[-1] for name, leaf in acts.items()}
-
-
 def _swept(config, folder, subject: Subject, which: Sweep, report, progress):
     """The arrays of one sweep, read or made."""
 
@@ -266,7 +264,7 @@ def _samples(config: Config, which: Sweep, arrays, n: int) -> Iterable[Sample]:
         return
     bits = (np.arange(1 << n)[:, None] >> np.arange(n) & 1).astype(bool)
     for p in config.keep_probs:
-        label = f"keep {p:g}"
+        label = node_sweep_config.kept_label(p)
         yield Sample(label, p, bits, *table, hypercube.weights(n, p))
 
 

@@ -87,12 +87,14 @@ class Plan(NamedTuple):
 
     Attributes:
         layers: `{name: units}` of the chosen activations.
-        units: number of units swept.
+        units: number of units switched.
+        total: number of units of the network; the others are always on.
         sweeps: in order; for all subsets only one.
     """
 
     layers: dict[str, int]
     units: int
+    total: int
     sweeps: list[Sweep]
 
 
@@ -116,7 +118,19 @@ def plan(config: Config, layers: Mapping[str, int]) -> Plan:
     if config.units is not None and not 1 <= config.units <= total:
         raise ValueError(f"units must be in [1, {total}], got {config.units}")
     n = config.units or total
-    return Plan(chosen, n, _sweeps(config, n))
+    return Plan(chosen, n, sum(layers.values()), _sweeps(config, n))
+
+
+def switched(units: int, total: int) -> str:
+    """How many units are swept, and what becomes of the others."""
+    if units < total:
+        return f"{units} of {total} units switched, {total - units} always on"
+    return f"all {total} units switched" if total > 1 else "1 unit switched"
+
+
+def kept_label(keep_prob: float) -> str:
+    """For readers, and different for all different probabilities."""
+    return f"keep {_digits(keep_prob)}"
 
 
 def _sweeps(config: Config, n: int) -> list[Sweep]:
@@ -130,20 +144,27 @@ def _sweeps(config: Config, n: int) -> list[Sweep]:
         return [Sweep("subsets", f"all {1 << n:,} subsets", 0.5, 1 << n)]
     if config.distribution == "bernoulli":
         return [
-            Sweep(f"keep_{p:g}", f"keep {p:g}", p, config.count)
+            Sweep(f"keep_{_digits(p)}", kept_label(p), p, config.count)
             for p in config.keep_probs
         ]
-    sizes = [round(s * n) if s < 1 else s for s in config.sizes or config.keep_probs]
+    sizes = [round(s * n) if s < 1 else s for s in config.sizes]
     for size in sizes:
         if size != int(size) or not 0 <= size <= n:
             raise ValueError(
                 f"sizes must be whole numbers in [0, {n}] or fractions below 1, "
                 f"got {size:g}"
             )
+    # a keep probability of 1 is all units, a size of 1 a single one
+    sizes = sizes or [round(p * n) for p in config.keep_probs]
     return [
-        Sweep(f"size_{k:g}", f"{k:g} of {n}", k, config.count)
-        for k in dict.fromkeys(sizes)
+        Sweep(f"size_{k}", f"{k} of {n}", k, config.count)
+        for k in dict.fromkeys(map(int, sizes))
     ]
+
+
+def _digits(value: float) -> str:
+    """The shortest number that reads as this one: 0.1, 1."""
+    return repr(float(value)).removesuffix(".0")
 
 
 def check(config: Config) -> None:

@@ -28,6 +28,7 @@ class Subject(NamedTuple):
     Attributes:
         measure: loss and accuracy, over the chosen inputs, of a mask (n,).
         names: of the n units, as "hidden_0/3".
+        total: number of units of the network; the others are always on.
         spread: standard deviation of their activations, shape (n,).
         examples: number of inputs.
         every: loss and accuracy with all units.
@@ -36,6 +37,7 @@ class Subject(NamedTuple):
 
     measure: Callable[[Array], tuple[Array, Array]]
     names: list[str]
+    total: int
     spread: Float[np.ndarray, " n"]
     examples: int
     every: tuple[float, float]
@@ -88,9 +90,15 @@ class Kept(NamedTuple):
     accuracies: Float[np.ndarray, " sizes"]
 
 
+def layers(fn: Callable, *args) -> dict[str, int]:
+    """The number of units of every named activation; arguments may be shapes."""
+    _, acts = jax.eval_shape(lift.activations(fn), *args)
+    return {name: leaf.shape[-1] for name, leaf in acts.items()}
+
+
 def subject(
     network: Network,
-    layers: Mapping[str, int],
+    nodes: Mapping[str, int],
     *,
     units: int | None = None,
     examples: int = 0,
@@ -100,7 +108,7 @@ def subject(
 
     Args:
         network: the network.
-        layers: `{name: units}` of the activations to choose from.
+        nodes: `{name: units}` of the activations to choose from.
         units: how many, those whose activation varies most; by default all. The others
             are always kept.
         examples: number of inputs, drawn once; 0 for all.
@@ -113,27 +121,27 @@ def subject(
         x, y = x[rows], y[rows]
     x, y = jnp.asarray(x), jnp.asarray(y)
     fn = lambda params, x: network.fn(x)
-    std = prune.activation_std(fn, {}, x, names=layers)
-    spread = np.concatenate([np.asarray(std[name]) for name in layers])
-    names = [f"{name}/{i}" for name, n in layers.items() for i in range(n)]
+    std = prune.activation_std(fn, {}, x, names=nodes)
+    spread = np.concatenate([np.asarray(std[name]) for name in nodes])
+    names = [f"{name}/{i}" for name, n in nodes.items() for i in range(n)]
     chosen = np.sort(np.argsort(-spread, kind="stable")[:units])
     apply = lift.masked(fn)
     # patches of convolutions are large: few images at a time stay in the cache
     together = 100 if x.ndim > 2 else len(x)
-    ends = np.cumsum(list(layers.values()))[:-1].tolist()
+    ends = np.cumsum(list(nodes.values()))[:-1].tolist()
 
     def measure(mask):
         whole = jnp.ones(len(names)).at[chosen].set(mask)
-        nodes = dict(zip(layers, jnp.split(whole, ends), strict=True))
-        keep = Masks({}, nodes)
+        kept = dict(zip(nodes, jnp.split(whole, ends), strict=True))
+        keep = Masks({}, kept)
         found = train.evaluate(apply, {}, keep, (x, y), batch_size=together)
         return found["loss"], found["accuracy"]
 
-    n = len(chosen)
+    n, total = len(chosen), sum(layers(network.fn, x[:1]).values())
     picked = [names[i] for i in chosen]
     both = _evaluate(measure, np.stack([np.ones(n), np.zeros(n)]))
     every, none = zip(both.losses.tolist(), both.accuracies.tolist(), strict=True)
-    return Subject(measure, picked, spread[chosen], len(x), every, none)
+    return Subject(measure, picked, total, spread[chosen], len(x), every, none)
 
 
 def record(sample: Sample, subject: Subject) -> dict[str, Any]:
@@ -145,6 +153,7 @@ def record(sample: Sample, subject: Subject) -> dict[str, Any]:
         "masks": len(chance),
         "exact": sample.weights is not None,
         "units": len(subject.names),
+        "total": subject.total,
         "kept": float(chance @ sample.masks.sum(axis=1)),
     }
     for name, values in (("loss", sample.losses), ("accuracy", sample.accuracies)):
@@ -208,15 +217,21 @@ def scores(
     found["activation spread"] = Score(subject.spread, None)
     for sample in samples:
         if np.isfinite((mean := effect(sample)).values).all():
-            found[f"mean effect, {sample.label}"] = mean
+            found[effect_name(sample)] = mean
     return found
+
+
+def effect_name(sample: Sample) -> str:
+    """What `scores` calls the effects in one distribution."""
+    return f"mean effect, {sample.label}"
 
 
 def effect(sample: Sample) -> Score:
     """How much lower the mean loss is where a unit is kept; NaN where all masks agree.
 
     Returns:
-        Differences of means, with Welch's standard errors.
+        Differences of means, with Welch's standard errors; NaN where fewer than two
+        masks keep the unit, or fewer than two remove it.
     """
     shape = sample.masks.shape
     losses = np.broadcast_to(sample.losses[:, None], shape)
@@ -225,7 +240,7 @@ def effect(sample: Sample) -> Score:
     if sample.weights is not None:
         return Score(values, None)
     on = sample.masks.sum(axis=0)
-    error = lambda sd, count: sd**2 / np.maximum(count - 1, 1)
+    error = lambda sd, count: sd**2 / np.where(count > 1, count - 1, np.nan)
     squares = error(states.on_nodes.sd, on) + error(
         states.off_nodes.sd, len(losses) - on
     )

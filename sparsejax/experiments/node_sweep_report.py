@@ -8,6 +8,7 @@ import numpy as np
 
 from sparsejax import pages, plots, removal, runs
 from sparsejax.experiments import node_sweep_measure
+from sparsejax.experiments.node_sweep_config import switched
 from sparsejax.experiments.node_sweep_measure import (
     POINT,
     Kept,
@@ -17,6 +18,8 @@ from sparsejax.experiments.node_sweep_measure import (
 )
 
 _ROWS = 200  # units in the table
+_MANY = 4  # distributions that one sentence can name
+_ALIKE = 1e-5  # deviation of logs below which losses are one number
 _UNITS = {
     "Shapley value": "Shapley value: what the unit takes off the loss (nats)",
     "leave one out": "loss added by removing the unit (nats)",
@@ -47,11 +50,13 @@ def write(
         "loss": (
             _losses(subject, samples, records),
             "Density of the log of the loss (dotted: normal distributions of the same "
-            "mean and deviation). Grey: the whole network.",
+            "mean and deviation). Grey: the whole network. Dashed: where all masks of "
+            "a distribution have one loss.",
         ),
         "kept": (
             _kept(subject, samples, kept),
-            "The best k units by each score, against random ones.",
+            "The best k units by each score, against random ones where 5 masks or more "
+            f"have that many.{_drawn(samples, kept)[1]}",
         ),
         "units": (_units(scores, subject.names), _units_caption(scores)),
     }
@@ -92,16 +97,20 @@ def write(
 
 
 def finding(records: Sequence[Mapping[str, Any]]) -> str:
-    """One sentence: how much can go."""
-    share = lambda r: f"{r['kept'] / r['units']:.0%}"
-    parts = [
-        f"{r['accuracy']['mean']:.1%} with {share(r)} of them"
-        for r in sorted(records, key=lambda r: -r["kept"])
-    ]
-    first = records[0]
+    """One sentence: how much can go; of many distributions the extremes."""
+    falling = sorted(records, key=lambda r: -r["kept"])
+    shown = falling if len(falling) <= _MANY else [falling[0], falling[-1]]
+    parts = ", ".join(
+        f"{r['distribution']}: {r['accuracy']['mean']:.1%}" for r in shown
+    )
+    units, total = records[0]["units"], records[0]["total"]
+    every = f"all {total} units" if total > 1 else "the only unit"
+    some = f" ({switched(units, total)})" if units < total else ""
+    left = len(falling) - len(shown)
+    more = f" ({left} more in between)" if left else ""
     return (
-        f"{first['full']['accuracy']:.1%} right with all {first['units']} units; on "
-        f"average {', '.join(parts)}"
+        f"{records[0]['full']['accuracy']:.1%} right with {every}{some}; on average "
+        f"{parts}{more}"
     )
 
 
@@ -123,23 +132,29 @@ _SCORES = (
 
 
 def _losses(subject, samples, records):
-    logs = [np.log(node_sweep_measure.positive(s.losses)) for s in samples]
-    widths = [_width(r["log_loss"]["sd"], s) for r, s in zip(records, samples)]
+    """Densities of the log of the loss; a line where it is always the same."""
     fits = [(r["log_loss"]["mean"], r["log_loss"]["sd"]) for r in records]
+    points = {s.label: m for s, (m, sd) in zip(samples, fits) if sd < _ALIKE}
+    spread = [(s, fit) for s, fit in zip(samples, fits) if s.label not in points]
+    logs = [np.log(node_sweep_measure.positive(s.losses)) for s, _ in spread]
+    widths = [_width(sd, s) for s, (_, sd) in spread]
     whole = float(np.log(max(subject.every[0], 1e-30)))
-    ends = [m + side * 4 * sd for m, sd in fits for side in (-1, 1)]
-    low = max(min(*ends, whole), min(map(np.min, logs)) - 3 * max(widths))
-    high = min(max(*ends, whole), max(map(np.max, logs)) + 3 * max(widths))
-    at = np.linspace(min(low, whole - 0.1), max(high, whole + 0.1), 600)
+    marks = [whole, *points.values()]
+    low, high = min(marks) - 0.1, max(marks) + 0.1
+    for log, width, (_, (mean, sd)) in zip(logs, widths, spread, strict=True):
+        low = min(low, max(mean - 4 * sd, log.min() - 3 * width))
+        high = max(high, min(mean + 4 * sd, log.max() + 3 * width))
+    at = np.linspace(low, high, 600)
     curves = []
-    for sample, log, width, fit in zip(samples, logs, widths, fits, strict=True):
+    for (sample, fit), log, width in zip(spread, logs, widths, strict=True):
         density = removal.density(log, width, at, sample.weights)
-        curves.append(plots.Curve(sample.label, density, None, fit if fit[1] else None))
-    return plots.densities(
+        curves.append(plots.Curve(sample.label, density, None, fit))
+    return plots.densities_and_points(
         at,
         curves,
-        title=_losses_finding(subject, samples, records),
-        xlabel="log of the loss (nats)",
+        points,
+        title=_losses_finding(subject, records),
+        xlabel="log of the loss",
         line=(whole, "whole network"),
     )
 
@@ -150,27 +165,40 @@ def _width(sd: float, sample: Sample) -> float:
     return max(0.9 * sd * count**-0.2, 1e-3)
 
 
-def _losses_finding(subject, samples, records) -> str:
+def _losses_finding(subject, records) -> str:
     most, least = (pick(records, key=lambda r: r["kept"]) for pick in (max, min))
-    times = lambda r: r["loss"]["quantiles"]["0.5"] / max(subject.every[0], 1e-30)
-    share = lambda r: f"{r['kept'] / r['units']:.0%}"
-    text = f"Loss {times(most):.3g} x as high with {share(most)} of the units"
-    return (
-        text if most is least else f"{text}, {times(least):.3g} x with {share(least)}"
+    text = lambda r: f"{r['loss']['quantiles']['0.5']:.3g} at {r['distribution']}"
+    parts = text(most) if most is least else f"{text(most)}, {text(least)}"
+    return f"Median loss {parts};\nwhole network {subject.every[0]:.3g}"
+
+
+def _drawn(samples, kept: Mapping[str, Kept]) -> tuple[dict[str, Kept], str]:
+    """Of the many mean effects the one with the fewest units removed; says so."""
+    rising = sorted(samples, key=lambda sample: sample.value)
+    names = [node_sweep_measure.effect_name(sample) for sample in rising]
+    effects = [name for name in names if name in kept]
+    drawn = {name: k for name, k in kept.items() if name not in effects[:-1]}
+    if len(effects) < 2:
+        return drawn, ""
+    return drawn, (
+        f" Of {len(effects)} mean effects the one with most units kept is drawn; the "
+        "table has all."
     )
 
 
 def _kept(subject, samples, kept: Mapping[str, Kept]):
     n = len(subject.names)
     sizes, quantiles = node_sweep_measure.by_size(samples, n)
-    # of the many mean effects the one with the fewest units removed
-    effects = [name for name in kept if name.startswith("mean effect")]
-    drawn = [name for name in kept if name not in effects] + effects[-1:]
+    others = f" (of {n}; {subject.total - n} always on)" if n < subject.total else ""
     return plots.kept_units(
-        {name: (kept[name].losses, kept[name].accuracies) for name in drawn[:6]},
+        {
+            name: (k.losses, k.accuracies)
+            for name, k in _drawn(samples, kept)[0].items()
+        },
         random=(sizes, quantiles["losses"], quantiles["accuracies"]),
         title=_kept_finding(subject, kept),
         whole=subject.every,
+        xlabel=f"units kept{others}",
     )
 
 
@@ -184,14 +212,14 @@ def _kept_finding(subject, kept: Mapping[str, Kept]) -> str:
         half = max(len(subject.names) // 2, 1)
         loss = {name: f"{k.losses[half]:.3g}" for name, k in kept.items()}
         return (
-            f"Loss with {half} units: {loss['best of all']} the best, "
+            f"Loss with {half} unit{'s'[: half - 1]}: {loss['best of all']} the best, "
             f"{loss['Shapley value']} the first by Shapley value"
         )
     parts = [
         f"{_enough(k, subject.every[1])} by {_BY.get(name, name)}"
         for name, k in list(kept.items())[:2]
     ]
-    return f"Units for at most a point less: {', '.join(parts)}"
+    return f"Units enough for at most a point less accuracy: {', '.join(parts)}"
 
 
 _BY = {"best of all": "the best subset", "activation spread": "spread",
@@ -221,16 +249,25 @@ def _units(scores: Mapping[str, Score], names: Sequence[str]):
 def _units_finding(score: Score, names: Sequence[str]) -> str:
     order = np.argsort(-score.values)
     rising = np.cumsum(np.maximum(score.values[order], 0))
+    if rising[-1] <= 0:
+        return "No unit takes anything off the loss"
+    if len(names) == 1:
+        return f"{names[0]} is the only unit switched"
     half = int(np.argmax(rising >= rising[-1] / 2)) + 1
+    make = "makes" if half == 1 else "make"
     return (
-        f"{names[order[0]]} matters most; {half} of {len(names)} units make half of it"
+        f"{names[order[0]]} matters most;\n"
+        f"{half} of {len(names)} units {make} half of the positive total"
     )
 
 
 def _units_caption(scores) -> str:
     name, score = next(iter(scores.items()))
     bars = "" if score.errors is None else " Lines: 95% intervals."
-    return f"{name} of every unit, by layer.{bars}"
+    return (
+        f"{name} of every unit, by layer. Blue: takes off the loss; orange: adds to "
+        f"it.{bars}"
+    )
 
 
 def _facts(subject: Subject, records, kept):
@@ -239,7 +276,11 @@ def _facts(subject: Subject, records, kept):
     near = max(records, key=lambda r: r["within_a_point"])
     return [
         ("whole network", f"{subject.every[1]:.2%}", f"loss {subject.every[0]:.4g}"),
-        ("units", n, f"{subject.none[1]:.1%} right without any"),
+        (
+            "units switched",
+            n if n == subject.total else f"{n} of {subject.total}",
+            f"{subject.none[1]:.1%} right with all of these off",
+        ),
         (
             "enough units",
             _enough(kept[best], subject.every[1]),
@@ -254,7 +295,8 @@ def _facts(subject: Subject, records, kept):
 
 
 def _distributions(records):
-    header = ["distribution", "kept", "loss", "sd", "median", "accuracy", "sd",
+    kept = f"kept of {records[0]['units']}"
+    header = ["distribution", kept, "loss", "sd", "median", "accuracy", "sd",
               "within a point"]  # fmt: skip
     gradients = "gradient" in records[0]
     header += ["gradient, on", "off"] if gradients else []
@@ -307,7 +349,9 @@ def _table(scores: Mapping[str, Score], names: Sequence[str]):
 
 def _cell(score: Score, i: int) -> str | None:
     text = _signed(score.values[i])
-    return text if score.errors is None else f"{text} ± {score.errors[i]:.4f}"
+    if score.errors is None or np.isnan(score.errors[i]):
+        return text
+    return f"{text} ± {score.errors[i]:.4f}"
 
 
 def _signed(value) -> str | None:

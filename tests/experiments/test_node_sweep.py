@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools as it
+import re
 import shutil
 
 import jax
@@ -16,6 +17,7 @@ from sparsejax.experiments import (
     node_sweep,
     node_sweep_config,
     node_sweep_measure,
+    node_sweep_report,
 )
 from sparsejax.experiments.fields import help_texts
 from sparsejax.experiments.lottery_config import Config as Lottery
@@ -127,20 +129,45 @@ def test_masks_are_those_of_the_generator_whatever_the_batch(finished, network):
     assert (seen[0] <= seen[1]).all()  # nested: the same draws at both probabilities
 
 
-def test_fixed_sizes_are_exact_on_the_circle_too(tmp_path):
+def test_fixed_sizes_are_exact_on_the_circle_too():
     config = Config(
-        dataset="circle", widths=(10,), epochs=2, distribution="fixed_size",
-        sizes=(3.0, 0.75), count=20, examples=50, permutations=0, gradients=False,
-        batch_size=16,
-    )  # fmt: skip
-    assert node_sweep.plan(config).layers == {"hidden_0": 10}
-    records = node_sweep.run(config, tmp_path / "run", report=quiet)
-    assert [r["kept"] for r in records] == pytest.approx([3, 8])
-    assert [r["distribution"] for r in records] == ["3 of 10", "8 of 10"]
-    for size in (3, 8):
-        arrays = runs.read_arrays(tmp_path / "run" / f"size_{size}.npz")
-        assert (masks_of(arrays).sum(axis=1) == size).all()
-        assert set(arrays) == {"loss", "accuracy", "mask"}
+        dataset="circle", widths=(10,), distribution="fixed_size", sizes=(3.0, 0.75)
+    )
+    plan = node_sweep.plan(config)
+    assert plan.layers == {"hidden_0": 10}
+    labels = [(which.name, which.label) for which in plan.sweeps]
+    assert labels == [("size_3", "3 of 10"), ("size_8", "8 of 10")]
+    for which in plan.sweeps:
+        masks = jax.vmap(node_sweep.generator(config, which, 10))(jnp.arange(20))
+        assert (masks.sum(axis=1) == which.value).all()
+        assert len(np.unique(masks, axis=0)) > 5
+
+
+def test_a_keep_prob_of_one_is_all_units_and_a_size_of_one_is_one():
+    config = dataclasses.replace(
+        SMALL, distribution="fixed_size", keep_probs=(0.5, 1.0)
+    )
+    assert [w.label for w in node_sweep.plan(config).sweeps] == ["5 of 10", "10 of 10"]
+    config = dataclasses.replace(config, sizes=(1.0,))
+    assert [w.label for w in node_sweep.plan(config).sweeps] == ["1 of 10"]
+
+
+def test_close_keep_probs_have_files_and_labels_of_their_own():
+    config = dataclasses.replace(SMALL, keep_probs=(0.1, 0.10000001, 1.0))
+    sweeps = node_sweep.plan(config).sweeps
+    assert [w.name for w in sweeps] == ["keep_0.1", "keep_0.10000001", "keep_1"]
+    assert [w.label for w in sweeps] == ["keep 0.1", "keep 0.10000001", "keep 1"]
+
+
+def test_the_plan_says_how_many_units_stay_on():
+    config = dataclasses.replace(SMALL, units=3)
+    plan = node_sweep.plan(config)
+    assert (plan.units, plan.total) == (3, 10)
+    assert node_sweep.plan(SUBSETS).total == 10
+    text = node_sweep_config.switched
+    assert text(3, 10) == "3 of 10 units switched, 7 always on"
+    assert text(10, 10) == "all 10 units switched"
+    assert text(1, 1) == "1 unit switched"
 
 
 def test_records_are_the_statistics_of_the_arrays(finished, plain):
@@ -250,6 +277,7 @@ def test_only_some_units_are_swept_and_the_others_stay(network, plain):
     chosen = np.sort(np.argsort(-every.spread)[:3])
     assert some.names == [every.names[i] for i in chosen]
     assert some.none[0] != every.none[0] and some.every == every.every
+    assert (every.total, some.total) == (10, 10)
     mask = np.ones(10)
     mask[chosen[[0, 2]]] = 0
     loss, accuracy = some.measure(jnp.array([0.0, 1.0, 0.0]))
@@ -370,6 +398,66 @@ def test_effects_of_units_that_are_never_removed_are_left_out(network):
     assert record["loss"]["sd"] == pytest.approx(0, abs=1e-9)
 
 
+def test_effects_of_a_unit_that_one_mask_removes_have_no_error():
+    masks = np.array([[0, 1], [1, 0], [1, 0], [1, 1]], bool)
+    values = np.array([5.0, 1.0, 3.0, 0.0])
+    found = node_sweep_measure.effect(
+        Sample("s", 0.5, masks, values, values, None, None)
+    )
+    np.testing.assert_allclose(found.values, [5 - 4 / 3, 2 - 2.5])
+    assert found.errors is not None
+    assert np.isnan(found.errors[0]) and found.errors[1] > 0
+
+
+def record(label, kept, accuracy, units=8, total=64, **more):
+    loss = {"quantiles": {"0.5": 2 * accuracy}}
+    return {
+        "distribution": label, "kept": kept, "accuracy": {"mean": accuracy},
+        "units": units, "total": total, "full": {"accuracy": 0.96}, "loss": loss,
+    } | more  # fmt: skip
+
+
+def test_the_lead_names_distributions_and_what_stays_on():
+    records = [record("keep 0.25", 2, 0.183), record("keep 0.9", 7, 0.9)]
+    assert node_sweep_report.finding(records) == (
+        "96.0% right with all 64 units (8 of 64 units switched, 56 always on); on "
+        "average keep 0.9: 90.0%, keep 0.25: 18.3%"
+    )
+    many = [record(f"keep 0.{i}", i, i / 10, 8, 8) for i in range(1, 8)]
+    assert node_sweep_report.finding(many) == (
+        "96.0% right with all 8 units; on average keep 0.7: 70.0%, keep 0.1: 10.0% "
+        "(5 more in between)"
+    )
+    one = node_sweep_report.finding([record("keep 1", 1, 0.96, 1, 1)])
+    assert one == "96.0% right with the only unit; on average keep 1: 96.0%"
+
+
+@pytest.mark.slow
+def test_one_unit_and_masks_that_are_all_alike(tmp_path):
+    config = dataclasses.replace(
+        SMALL, units=1, distribution="subsets", permutations=2,
+        keep_probs=(0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 1.0),
+    )  # fmt: skip
+    folder = tmp_path / "run"
+    node_sweep.run(config, folder, report=quiet)
+    figures = [path.read_text() for path in folder.glob("fig_*.svg")]
+    page = "".join([(folder / "index.html").read_text(), *figures])
+    for text in (
+        "(1 of 10 units switched, 9 always on)",
+        "on average keep 1: ",
+        "(5 more in between)",
+        "keep 0: one value",
+        "is the only unit switched",
+        "units kept (of 1; 9 always on)",
+        "Of 5 mean effects the one with most units kept is drawn",
+        "Loss with 1 unit: ",
+    ):
+        assert text in page, text
+    assert not re.search(r"\bnan\b|1 units", page.lower())
+    raw = (folder / "metrics.jsonl").read_text()
+    assert not re.search("NaN|Infinity", raw)
+
+
 @pytest.mark.parametrize(
     "change, message",
     [
@@ -395,6 +483,7 @@ def test_effects_of_units_that_are_never_removed_are_left_out(network):
         ({"examples": -1}, "examples must be in"),
         ({"batch_size": 0}, "batch_size must be positive, got 0"),
         ({"permutations": 1}, "permutations must be 0, or 2 or more"),
+        ({"level": 2}, "level is of a lottery run; pass --run"),
         ({"dataset": "circle", "model": "convnet"}, "points, not images"),
         ({"widths": (4, 0)}, "widths must be positive"),
     ],
