@@ -185,8 +185,7 @@ def main():
             finite = all(np.isfinite(a).all() for a in found if a is not None)
             checks.append((name, gradients, memory() - before, finite, errors))
     rate = lambda row: row[2] / row[4]  # masks a CPU second
-    loops = {name: rate((name, g, *rest)) for name, g, *rest in rows[:4] if g}
-    loops = {k: v for k, v in loops.items() if "loop" in k}
+    loops = {row[0]: rate(row) for row in rows if row[0].endswith(" loop") and row[1]}
     header = ["variant", "gradients", "masks", "wall s", "CPU s", "masks / CPU s"]
     header += [f"x {name}" for name in loops]
     print("| " + " | ".join(header) + " |\n" + "|---" * len(header) + "|")

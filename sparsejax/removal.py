@@ -11,7 +11,6 @@ wanted to Show", section 1.
 
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -243,11 +242,10 @@ def heat_maps(
     """The loss and its gradient to every node, at every point of the input square.
 
     Args:
-        loss: `loss(mask, point) -> number`, with the mask (n,) and the point (2,);
-            compiled once for a function, so pass the same one again.
+        loss: `loss(mask, point) -> number`, with the mask (n,) and the point (2,).
         mask: may be fractional.
         extent: the square is [-extent, extent]^2, edges included.
-        size: points a side.
+        size: points a side, two at least.
 
     Returns:
         `HeatMaps`, as images: the first coordinate grows to the right, the second
@@ -258,17 +256,20 @@ def heat_maps(
         mask = mask.astype(jnp.float32)
     if mask.ndim != 1 or not mask.size:
         raise ValueError(f"mask must be a vector over nodes, got shape {mask.shape}")
-    if not 0 < extent < math.inf or size < 1:
+    if not 0 < extent < math.inf or size < 2:
         raise ValueError(f"no square of {size}x{size} points to {extent}")
     side = np.linspace(-extent, extent, size)
     points = np.stack(np.meshgrid(side, side[::-1]), axis=-1)
     points = jnp.asarray(points, mask.dtype)
     shape = jax.eval_shape(loss, mask, points[0, 0])
-    if getattr(shape, "shape", None) != ():
+    if getattr(shape, "shape", None) != () or shape.dtype.kind not in "fV":
         raise ValueError(
-            f"loss(mask, point) of one point must return a number, got {shape}"
+            "loss(mask, point) of one point must return a floating-point number, got "
+            f"{shape}"
         )
-    losses, gradients = jax.device_get(_maps(loss, mask, points))
+    both = jax.vmap(jax.value_and_grad(loss), in_axes=(None, 0))
+    maps = jax.jit(lambda mask: jax.lax.map(lambda row: both(mask, row), points))
+    losses, gradients = jax.device_get(maps(mask))
     bad = np.argwhere(~(np.isfinite(losses) & np.isfinite(gradients).all(axis=-1)))
     if len(bad):
         raise ValueError(
@@ -351,12 +352,6 @@ def _pooled(weights: np.ndarray, columns: Moments) -> Moments:
     apart = (columns.mean[some] - mean) ** 2
     sd = np.sqrt(share @ (columns.sd[some] ** 2 + apart))
     return Moments(np.array(mean), np.array(sd))
-
-
-@partial(jax.jit, static_argnums=0)
-def _maps(loss, mask, points):
-    both = jax.vmap(jax.value_and_grad(loss), in_axes=(None, 0))
-    return jax.lax.map(lambda row: both(mask, row), points)
 
 
 def _finite(name: str, array: ArrayLike, axes: tuple[int, ...]) -> np.ndarray:

@@ -12,6 +12,7 @@ its results are bit for bit those of a sweep that was not.
 import hashlib
 import warnings
 from collections.abc import Callable
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,9 @@ def evaluate(
             power of two that keeps what the compiled program says it needs within 16 MB
             (1 GB elsewhere), evened out over the batches.
         checkpoint: folder for finished parts, at most 128 files. The same call goes on
-            from there. `fn` is compared by its result for one mask only.
+            from there. What is compared: number, shapes and dtypes; the masks (of
+            those that a function makes, 256 spread evenly); and, to 1e-3 of the largest
+            entry, the results of the first part on file, which are computed again.
         progress: show a bar.
 
     Returns:
@@ -64,14 +67,17 @@ def evaluate(
 
     Raises:
         ValueError: if the number of masks is missing, zero or not the same everywhere,
-            if `fn` returns anything but arrays, or if the checkpoint is of another
-            sweep.
+            if `batch_size` or `count` is no integer, if `fn` returns anything but
+            arrays, or if the checkpoint is of another sweep.
 
     Example:
         >>> total = evaluate(lambda m: m.sum(), jnp.eye(3), progress=False)
         >>> total.tolist()
         [1.0, 1.0, 1.0]
     """
+    for name, number in (("count", count), ("batch_size", batch_size)):
+        if not isinstance(number, int | np.integer | None):
+            raise ValueError(f"{name} is {number!r}; expected an integer")
     masks, make, total = _masks(masks, count)
     if batch_size is not None:
         if batch_size < 1:
@@ -79,7 +85,9 @@ def evaluate(
         batch_size = min(batch_size, total)
 
     one = lambda masks, index: fn(make(masks, index))
-    shapes = result_shapes(fn, jax.eval_shape(make, masks, jnp.int32(0)))
+    with _noted("the function that makes a mask from an index (int32)"):
+        mask = jax.eval_shape(make, masks, jnp.int32(0))
+    shapes = result_shapes(fn, mask)
     results = jax.tree.map(lambda s: np.empty((total, *s.shape), s.dtype), shapes)
     folder = None if checkpoint is None else Path(checkpoint)
     if folder is not None:
@@ -90,31 +98,28 @@ def evaluate(
             "results": {k: f"{s.dtype}{s.shape}" for k, s in leaves.items()},
         }
         batch_size = _recorded(folder, about, batch_size)
-    program = None
     if batch_size is None:
         batch_size, program = _automatic(one, masks, total)
+    else:
+        program = _compile(one, masks, total, batch_size)
     if folder is not None and not (folder / "sweep.json").exists():
         runs.write_json(folder / "sweep.json", {**about, "batch_size": batch_size})
     span = batch_size * _per_call(total, batch_size)
-    compared = False
+    starts = range(0, total, span)
+    files = {s: folder / f"masks_{s:010d}.npz" for s in starts} if folder else {}
+    part = lambda start: jax.tree.map(lambda leaf: leaf[start : start + span], results)
+    run = lambda start: jax.device_get(program(masks, jnp.int32(start)))
+    recorded = next((s for s in files if _read(files[s], part(s))), None)
+    if recorded is not None:
+        _compare(run(recorded), part(recorded), folder)
     with tqdm(total=total, disable=not progress, unit="mask") as bar:
-        for start in range(0, total, span):
-            here = slice(start, min(start + span, total))
-            part = jax.tree.map(lambda leaf: leaf[here], results)  # noqa: B023
-            file = None if folder is None else folder / f"masks_{start:010d}.npz"
-            if file is not None and _read(file, part):
-                if not compared:
-                    _compare(
-                        jax.jit(one)(masks, jnp.int32(here.stop - 1)), part, folder
-                    )
-                compared = True
-            else:
-                program = program or _compile(one, masks, total, batch_size)
-                found = jax.device_get(program(masks, jnp.int32(start)))
-                jax.tree.map(_fill, part, found)
-                if file is not None:
-                    runs.write_arrays(file, _numbered(part))
-            bar.update(here.stop - here.start)
+        for start in starts:
+            here = part(start)
+            if not files or not _read(files[start], here):
+                jax.tree.map(_fill, here, run(start))
+                if files:
+                    runs.write_arrays(files[start], _numbered(here))
+            bar.update(min(span, total - start))
     _warn_of_nan(results, span, lambda i: make(masks, jnp.int32(i)))
     return results
 
@@ -131,23 +136,34 @@ def result_shapes(fn: Callable[[PyTree], PyTree], mask: PyTree) -> PyTree:
     """
 
     def checked(mask):
-        try:
+        given = {k: jnp.shape(leaf) for k, leaf in trees.by_path(mask).items()}
+        with _noted(f"fn of one mask, of shapes {given}"):
             out = fn(mask)
-        except Exception as error:
-            given = {k: jnp.shape(leaf) for k, leaf in trees.by_path(mask).items()}
-            error.add_note(f"raised by fn of one mask, of shapes {given}")
-            raise
         _check_output(out)
         return out
 
     return jax.eval_shape(checked, mask)
 
 
+@contextmanager
+def _noted(what: str):
+    """Say of an error where it comes from."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"raised by {what}")
+        raise
+
+
 def _masks(masks, count) -> tuple[PyTree, Callable, int]:
     """Stacked masks (or nothing), a function of them and an index, and their number."""
     if callable(masks):
         if count is None:
-            raise ValueError("pass count=, the number of masks that the function makes")
+            raise ValueError(
+                "pass count=, the number of masks that the function makes; stacked "
+                "masks in a tree that can be called, as an Equinox module, look like "
+                "one: put them in a tuple, and take them out in fn"
+            )
         if not 1 <= count < 2**31:
             raise ValueError(f"count is {count}; expected 1 to 2^31 - 1 masks")
         function = masks
@@ -157,7 +173,10 @@ def _masks(masks, count) -> tuple[PyTree, Callable, int]:
     if not lengths:
         raise ValueError("there are no masks: the tree of masks has no arrays")
     if len(set(lengths.values())) != 1 or () in lengths.values():
-        raise ValueError(f"masks have leading axes of different lengths: {lengths}")
+        raise ValueError(
+            f"masks have leading axes of different lengths: {lengths}; stack every "
+            "leaf, or close over what does not vary"
+        )
     (have,) = next(iter(lengths.values()))
     if count not in (None, have):
         raise ValueError(f"count is {count}, but there are {have} masks")
@@ -239,28 +258,28 @@ def _recorded(folder, about, batch_size) -> int | None:
     return wanted["batch_size"]
 
 
-def _compare(out, part, folder) -> None:
-    """Refuse a part whose last result is not that of `fn`, far beyond rounding."""
-    for new, old in zip(jax.tree.leaves(out), jax.tree.leaves(part), strict=True):
-        new, old = np.asarray(new).astype(complex), old[-1].astype(complex)
-        finite = np.abs(old)[np.isfinite(old)]
-        scale = finite.max() if finite.size else 0.0
-        if not np.allclose(new, old, rtol=0, atol=0.01 * scale, equal_nan=True):
+def _compare(found, part, folder) -> None:
+    """Refuse a part that the same program fills otherwise, beyond rounding."""
+    for new, old in zip(jax.tree.leaves(found), jax.tree.leaves(part), strict=True):
+        new, old = new[: len(old)].astype(complex), old.astype(complex)
+        scale = np.abs(old[np.isfinite(old)]).max(initial=0.0)
+        if not np.allclose(new, old, rtol=0, atol=1e-3 * scale, equal_nan=True):
             raise ValueError(
-                f"{folder} holds the checkpoint of another function: for one mask it "
-                "recorded other results; choose another folder or remove it"
+                f"{folder} holds the checkpoint of another function: for the same "
+                "masks it recorded other results; choose another folder or remove it"
             )
 
 
 def _digest(masks, make, total) -> str:
-    """A hash of stacked masks, or of three of those that a function makes."""
-    if not jax.tree.leaves(masks):
-        index = jnp.asarray([0, total // 2, total - 1], jnp.int32)
-        masks = jax.vmap(make, (None, 0))(masks, index)
+    """A hash of stacked masks, or of 256 of those that a function makes."""
+    stacked = bool(jax.tree.leaves(masks))
+    index = np.linspace(0, total - 1, min(total, 256)).astype(np.int32)
+    one = jax.jit(make)
     digest = hashlib.sha256()
-    for name, array in trees.to_arrays(masks).items():
-        digest.update(f"{name} {array.dtype} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).data)
+    for tree in [masks] if stacked else (one(masks, i) for i in index):
+        for name, array in trees.to_arrays(tree).items():
+            digest.update(f"{name} {array.dtype} {array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
 

@@ -1,5 +1,6 @@
 """Sweeps against a loop."""
 
+import inspect
 import os
 import re
 import signal
@@ -179,6 +180,52 @@ def test_the_checkpoint_of_another_sweep_is_refused(tmp_path, change, message):
         sweep_in(tmp_path, **change)
 
 
+def test_a_result_that_cancels_does_not_refuse_its_own_checkpoint(tmp_path, rng):
+    w, v = (jnp.asarray(rng.normal(size=s), jnp.float32) for s in ((6, 50), (50, 90)))
+
+    def noise(m):
+        h = jnp.tanh(m @ w)
+        return (h @ v).sum() - h @ v.sum(axis=1)
+
+    first = sweep_in(tmp_path, fn=noise, batch_size=None)
+    assert_same(sweep_in(tmp_path, fn=noise, batch_size=None), first)
+
+
+@pytest.mark.parametrize("row", [0, 17, 31, 63])
+def test_one_generated_mask_that_changed_is_noticed(tmp_path, row):
+    sweep_in(tmp_path, lambda i: jnp.ones(6), count=64)
+    other = lambda i: jnp.where(i == row, 0.0, jnp.ones(6))
+    with pytest.raises(ValueError, match="masks differ"):
+        sweep_in(tmp_path, other, count=64)
+
+
+def test_one_result_that_changed_in_the_first_part_is_noticed(tmp_path):
+    sweep_in(tmp_path, fn=lambda m: m.sum() + 3)
+    other = lambda m: jnp.where(m[0] > 0, 1.1, 1.0) * (m.sum() + 3)
+    with pytest.raises(ValueError, match="checkpoint of another function"):
+        sweep_in(tmp_path, fn=other)
+
+
+def test_a_sweep_cut_short_goes_on_without_making_a_part_twice(tmp_path, monkeypatch):
+    whole, write, files = sweep_in(None), runs.write_arrays, []
+
+    def cut(file, arrays):
+        if len(files) == 5:
+            raise KeyboardInterrupt
+        files.append(file)
+        write(file, arrays)
+
+    monkeypatch.setattr(runs, "write_arrays", cut)
+    with pytest.raises(KeyboardInterrupt):
+        sweep_in(tmp_path)
+    done = files.copy()
+    monkeypatch.setattr(
+        runs, "write_arrays", lambda *a: (files.append(a[0]), write(*a))
+    )
+    assert_same(sweep_in(tmp_path), whole)
+    assert len(done) == 5 and len(files) == len(set(files)) == 22
+
+
 def test_a_folder_of_other_files_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(ValueError, match="no checkpoint of a sweep"):
@@ -243,8 +290,15 @@ def test_nan_is_counted_and_shown():
 def test_bad_input(loss):
     with pytest.raises(ValueError, match="pass count="):
         sj.sweep.evaluate(loss, lambda i: {"hidden_0": jnp.ones(6)})
-    with pytest.raises(ValueError, match="different lengths: {'a': .2,., 'b': .3,.}"):
+    with pytest.raises(ValueError, match="tree that can be called, as an Equinox"):
+        sj.sweep.evaluate(loss, jax.tree_util.Partial(loss, jnp.ones((2, 6))))
+    expected = "different lengths: {'a': .2,., 'b': .3,.}; stack every leaf, or close"
+    with pytest.raises(ValueError, match=expected):
         sj.sweep.evaluate(lambda m: m, {"a": jnp.ones(2), "b": jnp.ones(3)})
+    for name in ("count", "batch_size"):
+        with pytest.raises(ValueError, match=f"{name} is 2.0; expected an integer"):
+            unchecked = inspect.unwrap(sj.sweep.evaluate)
+            unchecked(lambda m: m, jnp.ones((2, 4)), **{name: 2.0})
     with pytest.raises(ValueError, match="count is 3, but there are 2"):
         sj.sweep.evaluate(lambda m: m, jnp.ones((2, 4)), count=3)
     with pytest.raises(ValueError, match="no masks: the leading axis"):
@@ -277,3 +331,10 @@ def test_an_error_of_the_function_says_what_it_was_given():
         sj.sweep.evaluate(lambda m: m["a"] @ jnp.ones(3), {"a": jnp.ones((2, 4))})
     note = "raised by fn of one mask, of shapes {'a': (4,)}"
     assert note in caught.value.__notes__
+
+
+def test_an_error_of_the_function_that_makes_masks_says_so():
+    with pytest.raises(TypeError) as caught:
+        sj.sweep.evaluate(lambda m: m, lambda i: jnp.ones(2) @ jnp.ones(3), count=4)
+    notes = " ".join(caught.value.__notes__)
+    assert "raised by the function that makes a mask" in notes

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Float, Int
 
 from sparsejax import trees
+from sparsejax.hypercube import memory
 
 
 class Best(NamedTuple):
@@ -46,8 +47,10 @@ def weights(n: int, keep_prob: float) -> Float[np.ndarray, " subsets"]:
 
     With the values, the exact distribution: `np.histogram(values, weights=...)`.
     """
-    if not 0 <= keep_prob <= 1:
-        raise ValueError(f"keep_prob must be in [0, 1], got {keep_prob}")
+    if not isinstance(n, int | np.integer) or n < 0:
+        raise ValueError(f"n must be a number of nodes, an integer, got {n!r}")
+    if np.ndim(keep_prob) or not 0 <= keep_prob <= 1:
+        raise ValueError(f"keep_prob must be one number in [0, 1], got {keep_prob}")
     k = np.arange(n + 1)
     return (keep_prob**k * (1 - keep_prob) ** (n - k))[sizes(n)]
 
@@ -80,9 +83,14 @@ def rank(
         keep_prob: the probability that a node is kept.
     """
     table, n = _table(values)
+    value = np.asarray(value)
+    if np.isnan(value).any():
+        raise ValueError(
+            f"{np.isnan(value).sum()} of {value.size} values asked are NaN"
+        )
     order = np.argsort(table)
     below = np.concatenate([[0.0], np.cumsum(weights(n, keep_prob)[order])])
-    upto = np.searchsorted(table[order], np.asarray(value), side="right")
+    upto = np.searchsorted(table[order], value, side="right")
     return np.asarray(below[upto])
 
 
@@ -126,9 +134,8 @@ def banzhaf(values: ArrayLike, keep_prob: float = 0.5) -> Float[np.ndarray, " n"
     """
     table, n = _table(values)
     chance = weights(n - 1, keep_prob)
-    kept = [_with(table, i).reshape(-1) for i in range(n)]
-    gone = [_without(table, i).reshape(-1) for i in range(n)]
-    return np.array([(a - b) @ chance for a, b in zip(kept, gone, strict=True)])
+    effect = lambda i: (_with(table, i) - _without(table, i)).reshape(-1)
+    return np.array([effect(i) @ chance for i in range(n)])
 
 
 def moebius(values: ArrayLike) -> Float[np.ndarray, " subsets"]:
@@ -145,7 +152,8 @@ def interactions(
     Args:
         values: of all subsets.
         index: "sii" (Shapley interaction index) or "banzhaf".
-        order: number of nodes that interact.
+        order: number of nodes that interact; for more than 4 the result must fit into
+            memory.
 
     Returns:
         Shape (n,) * order, symmetric; 0 where a node is repeated (everywhere, if there
@@ -157,6 +165,10 @@ def interactions(
         raise ValueError(f"unknown index {index!r}; there are {known}")
     if order < 1:
         raise ValueError(f"order must be at least 1, got {order}")
+    if order > 4:  # while it is made there are about `order` integers an entry
+        needed = 8 * (order + 4) * n**order
+        less = "ask for a lower order, or take single sets from moebius(values)"
+        memory.check(needed, f"interactions of {order} of {n} nodes", less)
     spectrum, size = walsh(table), sizes(n)
     if index == "sii":
         extra = size - order
@@ -178,16 +190,18 @@ def best(values: ArrayLike) -> Best:
 
 
 def local_minima(values: ArrayLike) -> Int[np.ndarray, " minima"]:
-    """The subsets whose value every single flip raises."""
+    """The subsets whose value no single flip lowers: dead nodes hide none."""
     table, n = _table(values)
     lowest = np.ones(len(table), bool)
     for i in range(n):
-        lowest &= table < table[np.arange(len(table)) ^ (1 << i)]
+        lowest &= table <= table[np.arange(len(table)) ^ (1 << i)]
     return np.flatnonzero(lowest)
 
 
 def _table(values: ArrayLike) -> tuple[Float[np.ndarray, " subsets"], int]:
     """The values in float64, and n."""
+    if np.iscomplexobj(values):
+        raise ValueError("values are complex; expected real numbers")
     table = np.array(values, np.float64)
     n = table.size.bit_length() - 1
     if table.ndim != 1 or table.size != 1 << n or n < 1:

@@ -58,7 +58,7 @@ def evaluate_readout(
     Of any finite input every entry is finite. Losses agree with the softmax cross
     entropy to about 1e-6 of their size in float32. Logits within rounding of a tie may
     be told apart otherwise than by a forward pass; exact ties go to the lowest class,
-    as with `argmax`.
+    as with `argmax`. Differences below the smallest normal float count as ties.
 
     Args:
         hidden: activations of the last hidden layer, shape (points, n), n up to 30.
@@ -84,19 +84,24 @@ def evaluate_readout(
     hidden, kernel, bias, labels = _checked(hidden, kernel, bias, labels)
     (points, n), dtype = hidden.shape, hidden.dtype
     bytes_each = (2 + n * gradients) * dtype.itemsize
-    memory.check(bytes_each << n, f"the results of all 2^{n} subsets")
+    less = "use fewer nodes, or sample: sweep.evaluate of random masks"
+    if gradients:
+        alone = 2 * dtype.itemsize * 2**n / 1e9
+        less = f"leave gradients out ({alone:,.1f} GB), or {less}"
+    memory.check(bytes_each << n, f"the results of all 2^{n} subsets", less)
     parts, groups = _split(_leads(hidden, kernel, bias, labels))
     others = kernel.shape[1] - 1
     low = int(math.log2(max(_TABLE / (points * others * dtype.itemsize), 1)))
     low = min(low, _LOW, n)
     rows = 1 << max(min(n, _CALL) - low, 0)
-    run = jax.jit(partial(_call, groups, low, rows, gradients, 1 / points))
     shape = (1 << (n - low), 1 << low)
     losses, accuracies = np.empty(shape, dtype), np.empty(shape, dtype)
     grads = np.empty((*shape, n), dtype) if gradients else None
     for start in range(0, len(losses), rows):
         here = slice(start, start + rows)
-        loss, wrong, grad = run(parts, jnp.int32(start))
+        loss, wrong, grad = _call(
+            groups, low, rows, gradients, 1 / points, parts, jnp.int32(start)
+        )
         losses[here] = loss
         accuracies[here] = 1 - np.asarray(wrong) / points
         if grads is not None:
@@ -207,6 +212,7 @@ def _take(points: _Points, which, padding: int) -> _Points:
     return _Points(pad(points[0], 0), pad(points[1], -np.inf), pad(points[2], False))
 
 
+@partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _call(groups, low, rows, gradients, scale, parts, start):
     """Means over points for `rows` subsets of the high nodes times all of the low."""
     dtype, n = parts[0].slopes.dtype, parts[0].slopes.shape[1]

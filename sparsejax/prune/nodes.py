@@ -61,8 +61,9 @@ def remove_nodes(
         over parameters and masks.
 
     Raises:
-        ValueError: if a mask is not 0/1 or does not fit its activation, or if anything
-            else reads the units: it names activation, primitive and place in the code.
+        ValueError: if a mask is not 0/1 or does not fit its activation, if a bias would
+            no longer be finite, or if anything else reads the units: it names
+            activation, primitive and place in the code.
 
     Example:
         >>> from jax.ad_checkpoint import checkpoint_name
@@ -78,9 +79,15 @@ def remove_nodes(
     """
     if any(0 in jnp.shape(leaf) for leaf in jax.tree.leaves(x)):
         raise ValueError("x is empty; means are taken over its examples")
+    for name, mask in nodes.items():
+        if not isinstance(mask, Tracer) and not np.isin(np.asarray(mask), (0, 1)).all():
+            raise ValueError(f"nodes[{name!r}] must be 0 or 1, got {np.asarray(mask)}")
     axis = "examples" if per_example else None
+    leaves, structure = jax.tree.flatten(params)
 
-    def change(x):
+    def change(arrays, nodes, x):
+        params = [arrays.get(i, leaf) for i, leaf in enumerate(leaves)]
+        params = jax.tree.unflatten(structure, params)
         acts = jax.eval_shape(lambda: lift.activations(fn, nodes)(params, x)[1])
         for name, mask in nodes.items():
             _check(name, mask, acts[name].shape)
@@ -88,9 +95,12 @@ def remove_nodes(
         return _Remover(params, nodes, sequential, axis).run(program)
 
     if per_example:
-        change = jax.vmap(change, out_axes=None, axis_name=axis)
-    leaves, structure = jax.tree.flatten(params)
-    for i, leaf in change(x).items():
+        change = jax.vmap(change, (None, None, 0), out_axes=None, axis_name=axis)
+    arrays = {i: leaf for i, leaf in enumerate(leaves) if hasattr(leaf, "shape")}
+    # compiled, so that copies of activations are not held
+    changed = jax.jit(change)(arrays, dict(nodes), x)
+    for i, leaf in changed.items():
+        _check_finite(leaf, leaves[i], [*trees.by_path(params)][i], nodes, x)
         leaves[i] = leaf
     return jax.tree.unflatten(structure, leaves)
 
@@ -352,5 +362,19 @@ def _check(name: str, mask, shape: tuple[int, ...]) -> None:
             f"shape {shape}, that is {shape[-1:]} units; if fn uses vmap itself, pass "
             "the function of one example and per_example=True"
         )
-    if not isinstance(mask, Tracer) and not np.isin(np.asarray(mask), (0, 1)).all():
-        raise ValueError(f"nodes[{name!r}] must be 0 or 1, got {np.asarray(mask)}")
+
+
+def _check_finite(new, old, path: str, nodes, x) -> None:
+    """Refuse a parameter that is finite no longer, where its values are known."""
+    if isinstance(new, Tracer) or not (~jnp.isfinite(new) & jnp.isfinite(old)).any():
+        return
+    rows = [
+        a.reshape(len(a), -1) for a in map(np.asarray, jax.tree.leaves(x)) if a.ndim
+    ]
+    finite = [jnp.isfinite(row).all(axis=1) for row in rows]
+    found = ", ".join(f"{int((~ok).sum())} of {len(ok)}" for ok in finite)
+    raise ValueError(
+        f"parameter {path!r} would no longer be finite without the units of "
+        f"{trees.listed(nodes)}; examples of x that are not finite: {found}. Leave "
+        "them out"
+    )

@@ -67,6 +67,8 @@ def multiplied(step, origin, side: int, shape: tuple[int, ...]) -> np.ndarray | 
 
 def _along(origin: np.ndarray, axes: Sequence[int]) -> np.ndarray | None:
     """The units along some axes, in that order; None if they vary along others too."""
+    whole = [a in axes or stride != 0 for a, stride in enumerate(origin.strides)]
+    origin = origin[tuple(slice(None) if w else slice(1) for w in whole)]  # no copies
     shape = [origin.shape[a] for a in axes]
     rest = origin.size // max(math.prod(shape), 1)
     table = np.moveaxis(origin, axes, range(len(shape))).reshape(*shape, rest)

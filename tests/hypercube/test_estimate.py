@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 
 from sparsejax import hypercube
 from sparsejax.hypercube import estimate as estimate_module
@@ -56,20 +57,21 @@ def test_groups_of_orders_are_what_they_are_called(method, monkeypatch):
     monkeypatch.setattr(estimate_module, "_evaluate", spy)
     number = lambda m: m @ (2.0 ** jnp.arange(N, dtype=jnp.float32))
     found = shapley(jax.random.key(5), number, permutations=1, method=method)
+    groups = 10  # at least
     np.testing.assert_allclose(found.values, 2.0 ** np.arange(N))
     seen = (seen[0].astype(int)[:, None] >> np.arange(N)) & 1  # the masks
     size = {"antithetic": 2, "permutation": 1, "stratified": N}[method]
-    assert found.evaluations == len(seen) == 2 + 2 * size * (N - 1)
+    assert found.evaluations == len(seen) == 2 + groups * size * (N - 1)
     assert seen[0].sum() == 0 and seen[1].sum() == N
-    walks = seen[2:].reshape(2 * size, N - 1, N)
+    walks = seen[2:].reshape(groups * size, N - 1, N)
     np.testing.assert_array_equal(
-        walks.sum(-1), np.tile(np.arange(1, N), (2 * size, 1))
+        walks.sum(-1), np.tile(np.arange(1, N), (groups * size, 1))
     )
     assert (np.diff(walks, axis=1) >= 0).all()
     if method == "antithetic":  # the reverse keeps what the order has not yet
         np.testing.assert_array_equal(walks[0], 1 - walks[1][::-1])
     if method == "stratified":  # a Latin square, balanced as N is even
-        whole = np.concatenate([walks, np.ones((2 * size, 1, N), int)], axis=1)
+        whole = np.concatenate([walks, np.ones((len(walks), 1, N), int)], axis=1)
         orders = (N - whole.sum(axis=1))[:N].argsort(axis=1)  # nodes as they join
         assert all(sorted(column) == list(range(N)) for column in orders.T)
         after = [pair for row in orders for pair in zip(row, row[1:], strict=False)]
@@ -93,13 +95,46 @@ def test_draws_do_not_depend_on_the_batch():
 
 def test_means_of_every_probability_from_one_sample(exact):
     p = np.array([[0.0, 0.25], [0.7, 1.0]])
-    found = mean(jax.random.key(3), p, samples=3000)
+    found = mean(jax.random.key(3), p, samples=40)
     true = hypercube.mean(exact, p)
-    assert found.values.shape == (2, 2) and found.evaluations == 3000
+    assert found.values.shape == (2, 2) and 30 < found.evaluations <= 40
+    assert found.errors[0, 1] > 0 < found.errors[1, 0]
     assert (np.abs(found.values - true) <= 4 * found.errors + 1e-5).all()
     assert found.errors[0, 0] == found.errors[1, 1] == 0
     np.testing.assert_allclose(found.low[0, 0], exact[0], atol=1e-6)
     np.testing.assert_allclose(found.high[1, 1], exact[-1], rtol=1e-5)
+
+
+def test_sizes_with_few_subsets_are_evaluated_as_a_whole(exact):
+    found = mean(jax.random.key(3), np.array([0.3, 0.5]), samples=400)
+    assert found.evaluations == 64 and (found.errors == 0).all()
+    true = hypercube.mean(exact, np.array([0.3, 0.5]))
+    np.testing.assert_allclose(found.values, true, rtol=1e-6)
+    rare = lambda m: (m[0] * m.sum() == 1).astype(jnp.float32)  # one subset alone
+    for seed in range(5):  # two samples of six would miss it, and agree
+        found = mean(jax.random.key(seed), 0.1, samples=20, fn=rare)
+        assert found.low <= 0.1 * 0.9**5 + 1e-6 and found.values > 0
+
+
+def test_sizes_without_a_chance_get_no_samples():
+    found = mean(jax.random.key(0), 0.01, samples=1000, fn=jnp.sum, n=400)
+    assert found.values == pytest.approx(4) and found.evaluations <= 1000
+    seen = hypercube.estimate_mean(
+        lambda m: jnp.where(m.sum() > 100, jnp.nan, 1.0),
+        400, 0.01, key=jax.random.key(0), samples=1000, progress=False,
+    )  # fmt: skip
+    assert seen.values == pytest.approx(1)
+
+
+def test_intervals_are_students(exact):
+    found = shapley(jax.random.key(1), permutations=12, method="permutation")
+    expected = stats.t.interval(0.95, 11, found.values, found.errors)
+    np.testing.assert_allclose((found.low, found.high), expected, rtol=1e-6)
+    one = lambda m: jnp.where(m.sum() == 3, m @ jnp.arange(6.0), 0.0)
+    found = mean(jax.random.key(1), 0.5, samples=2 * N, fn=one, confidence=0.8)
+    expected = stats.t.interval(0.8, 1, found.values, found.errors)  # two of size 3
+    assert found.errors > 0
+    np.testing.assert_allclose((found.low, found.high), expected, rtol=1e-6)
 
 
 def test_sizes_alone_leave_no_variance():
@@ -127,9 +162,9 @@ def coverage(sample, true, repeats):
     return np.mean([(e.low <= true) & (true <= e.high) for e in found])
 
 
-def cached(exact):
+def cached(exact, n=N):
     values = jnp.asarray(exact)
-    places = jnp.asarray(1 << np.arange(N), jnp.int32)
+    places = jnp.asarray(1 << np.arange(n), jnp.int32)
     return lambda m: values[m.astype(jnp.int32) @ places]
 
 
@@ -147,8 +182,9 @@ def test_intervals_cover_as_often_as_they_say(exact, method):
     p = np.array([0.25, 0.5, 0.75])
     options = {"confidence": 0.9, "batch_size": 64}
     if method == "mean":
-        run = lambda key: mean(key, p, 100, table, **options)
-        found = coverage(run, hypercube.mean(exact, p), 100)
+        many = np.random.default_rng(0).normal(size=1 << 10).astype(np.float32)
+        run = lambda key: mean(key, p, 200, cached(many, 10), 10, **options)
+        found = coverage(run, hypercube.mean(many, p), 100)
     else:
         run = lambda key: shapley(
             key, table, permutations=120, method=method, **options

@@ -1,5 +1,6 @@
 """Exact sums over all subsets, against brute force that follows the definitions."""
 
+import inspect
 import itertools as it
 import math
 
@@ -180,8 +181,10 @@ def test_best_and_local_minima_by_search():
         assert found.subsets[k] == min(ours, key=lambda m: (values[m], m))
         assert found.values[k] == values[found.subsets[k]]
     flips = lambda m: [values[m ^ 1 << i] for i in range(n)]
-    minima = [m for m in range(64) if all(values[m] < v for v in flips(m))]
+    minima = [m for m in range(64) if all(values[m] <= v for v in flips(m))]
     assert hypercube.local_minima(values).tolist() == minima
+    dead = np.array([3.0, 1, 2, 4])[np.arange(8) % 4]  # the third node does nothing
+    assert hypercube.local_minima(dead).tolist() == [1, 2, 5, 6]
 
 
 @settings(deadline=None, max_examples=30)
@@ -214,9 +217,17 @@ def test_values_come_from_a_sweep():
         (lambda: hypercube.best(np.array([0, 1, np.nan, 2])),
          r"1 of 4 values are not finite; .* nan, of the nodes \[1\]"),
         (lambda: hypercube.mean(np.zeros(4), 1.5), "keep_prob must be in"),
-        (lambda: hypercube.weights(3, -0.1), "keep_prob must be in"),
+        (lambda: hypercube.weights(3, -0.1), "keep_prob must be one number in"),
+        (lambda: inspect.unwrap(hypercube.weights)(3, np.array([0.1, 0.2])),
+         r"one number in \[0, 1\], got \[0.1 0.2\]"),
+        (lambda: hypercube.weights(-1, 0.5), "an integer, got -1"),
+        (lambda: inspect.unwrap(hypercube.weights)(2.5, 0.5), "an integer, got 2.5"),
+        (lambda: hypercube.rank(np.zeros(4), np.array([0, np.nan])), "1 of 2 values"),
+        (lambda: hypercube.walsh(np.zeros(4) + 1j), "values are complex"),
+        (lambda: hypercube.interactions(np.zeros(1 << 10), order=10),
+         "interactions of 10 of 10 nodes need 1,120.0 GB"),
         (lambda: hypercube.interactions(np.zeros(4), "fsii"), "unknown index 'fsii'"),
-        (lambda: hypercube.interactions(np.zeros(4), order=0), "order must be at least 1"),
+        (lambda: hypercube.interactions(np.zeros(4), order=0), "at least 1, got 0"),
     ],
 )  # fmt: skip
 def test_bad_input(call, message):

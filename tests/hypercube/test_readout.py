@@ -136,6 +136,15 @@ def test_halves_and_calls_do_not_show(monkeypatch):
             np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6)
 
 
+def test_networks_of_one_shape_compile_once(monkeypatch):
+    product, traced = readout._product, []
+    spy = lambda *args: traced.append(0) or product(*args)
+    monkeypatch.setattr(readout, "_product", spy)
+    for seed in range(4):
+        hypercube.evaluate_readout(*network(7, 19, 2, 0.1, seed))
+    assert len(traced) == 1
+
+
 def test_only_points_that_could_overflow_leave_the_fast_path():
     hidden, kernel, bias, labels = CASES["some large"]
     leads = readout._leads(hidden, kernel, bias, labels)

@@ -11,6 +11,7 @@ from jax.ad_checkpoint import checkpoint_name
 import sparsejax as sj
 from sparsejax import models, prune
 from sparsejax.masks import Masks
+from sparsejax.prune import origins
 
 
 def named(h, name="h"):
@@ -319,15 +320,36 @@ def test_sequential_means_one_example_at_a_time(rng):
 
 
 def test_half_precision_biases_take_means_in_their_own(rng):
-    params = {"k": layer(rng, 5, 4), "b": layer(rng, 4)}
-    params = jax.tree.map(lambda p: p.astype(jnp.float32), params)
+    draw = lambda *shape: jnp.asarray(rng.integers(1, 8, shape), jnp.float32)
+    params = {"k": draw(5, 4), "b": draw(4)}  # their products fit into half precision
     half = lambda a: a.astype(jnp.bfloat16)
     fn = lambda p, x: half(named(x)) @ half(p["k"]) + half(p["b"])
-    x = jnp.asarray(rng.normal(size=(512, 5)) + 3, jnp.float32)
+    x = draw(511, 5)  # their means do not
     got = prune.remove_nodes(fn, params, {"h": np.zeros(5)}, x)
     assert got["b"].dtype == got["k"].dtype == jnp.float32 and not got["k"].any()
     expected = params["b"] + x.mean(axis=0) @ params["k"]
-    np.testing.assert_allclose(got["b"], expected, atol=0.05)
+    np.testing.assert_allclose(got["b"], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("per_example", [False, True])
+def test_examples_that_are_not_finite_are_named(per_example, rng):
+    fn, params, x = mlp(rng, dtype=np.float32)
+    x = x.at[3, 1].set(jnp.nan).at[7].set(jnp.inf)
+    nodes = {"hidden_0": np.eye(9)[0]}
+    run = lambda x: prune.remove_nodes(fn, params, nodes, x, per_example=per_example)
+    expected = "parameter 'dense_1/bias' .*'hidden_0'; .* finite: 2 of 60"
+    with pytest.raises(ValueError, match=expected):
+        run(x)
+    assert np.isnan(jax.jit(run)(x)["dense_1"]["bias"]).all()  # values not known
+
+
+def test_broadcast_origins_are_not_copied(monkeypatch):
+    origin = np.broadcast_to(np.arange(3), (1000, 50, 50, 3))
+    seen, move = [], np.moveaxis
+    spy = lambda a, *rest: seen.append(a.size) or move(a, *rest)
+    monkeypatch.setattr(np, "moveaxis", spy)
+    assert origins._along(origin, [3]).tolist() == [0, 1, 2]
+    assert seen == [3]
 
 
 def test_two_activations_in_one_kernel_and_unread_ones(rng):
