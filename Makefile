@@ -26,6 +26,8 @@ bench: $(VENV)/.peers  ## side by side with what people use today
 	$(BIN)/python benchmarks/lottery_run.py
 	$(BIN)/python benchmarks/flowgraph_layout.py
 	$(BIN)/python benchmarks/flowgraph_source.py
+	$(BIN)/python benchmarks/hypercube_circle.py
+	$(BIN)/python benchmarks/hypercube_indices.py
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

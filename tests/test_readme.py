@@ -3,13 +3,18 @@
 import re
 from pathlib import Path
 
+import numpy as np
+
+import sparsejax as sj
+
 README = Path(__file__).parent.parent / "README.md"
 
 
 def test_examples_run(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    first, second = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-    assert max(len(code.strip().splitlines()) for code in (first, second)) <= 20
+    examples = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    first, second, third = examples
+    assert max(len(code.strip().splitlines()) for code in examples) <= 20
     names: dict = {}
     exec(first, names)
     printed = capsys.readouterr().out
@@ -21,6 +26,10 @@ def test_examples_run(capsys, tmp_path, monkeypatch):
     assert capsys.readouterr().out.startswith("Graph(")
     assert (tmp_path / "graph.html").stat().st_size > 50_000
     assert "def predict" in names["program"]
+    exec(third, names)
+    exact = sj.hypercube.shapley(names["losses"])
+    away = np.abs(names["sampled"].values - exact)
+    assert (away <= 6 * names["sampled"].errors + 1e-6).all()
 
 
 def test_links_lead_somewhere():
