@@ -3,6 +3,16 @@
 from sparsejax.plots.hypercube import by_degree as by_degree
 from sparsejax.plots.hypercube import by_size as by_size
 from sparsejax.plots.hypercube import pairs as pairs
+from sparsejax.plots.order import Pair as Pair
+from sparsejax.plots.order import Points as Points
+from sparsejax.plots.order import Share as Share
+from sparsejax.plots.order import accuracies as accuracies
+from sparsejax.plots.order import correlations as correlations
+from sparsejax.plots.order import decision_surfaces as decision_surfaces
+from sparsejax.plots.order import film as film
+from sparsejax.plots.order import kernel_pairs as kernel_pairs
+from sparsejax.plots.order import moves as moves
+from sparsejax.plots.order import shares as shares
 from sparsejax.plots.pruning import against_density as against_density
 from sparsejax.plots.pruning import filters as filters
 from sparsejax.plots.pruning import idle_units as idle_units

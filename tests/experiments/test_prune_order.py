@@ -1,0 +1,440 @@
+"""The three orders against plain NumPy, smaller networks, and kills."""
+
+import json
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from PIL import Image
+from scipy import stats
+
+from sparsejax import models, runs, train, trees
+from sparsejax.experiments import (
+    prune_order,
+    prune_order_figures,
+    prune_order_measure,
+    prune_order_report,
+)
+from sparsejax.experiments import prune_order_train as training
+from sparsejax.experiments.prune_order import Config
+from sparsejax.masks import Masks
+
+SMALL = Config(
+    widths=(6, 5), seeds=(0, 1, 2), learning_rates=(0.1, 0.02), examples=40,
+    test_examples=60, steps=20, frames=4,
+)  # fmt: skip
+ORDERS = training.ORDERS
+
+
+def quiet(line):
+    pass
+
+
+@pytest.fixture(scope="module")
+def task():
+    return training.task(SMALL)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("order") / "run"
+    return folder, prune_order.run(SMALL, folder, report=quiet)
+
+
+def params_of(arrays, prefix, seed):
+    """Kernels and biases of one network, in float64."""
+    get = lambda i, leaf: np.float64(arrays[f"{prefix}/dense_{i}/{leaf}"][seed])
+    return [(get(i, "kernel"), get(i, "bias")) for i in range(3)]
+
+
+def hidden(params, x):
+    """Activations of both hidden layers in float64."""
+    first = np.maximum(x @ params[0][0] + params[0][1], 0)
+    return first, np.maximum(first @ params[1][0] + params[1][1], 0)
+
+
+def small_accuracy(params, keep, x, y):
+    """Accuracy of the physically smaller network."""
+    (k0, b0), (k1, b1), (k2, b2) = params
+    first, second = keep
+    h = np.maximum(x @ k0[:, first] + b0[first], 0)
+    h = np.maximum(h @ k1[np.ix_(first, second)] + b1[second], 0)
+    return np.mean(((h @ k2[second] + b2)[:, 0] > 0) == y)
+
+
+def smaller(tree, seed, units):
+    """One network's parameters, of the units kept alone."""
+    ends = [np.arange(2), *units, np.arange(1)]
+    one = jax.tree.map(lambda leaf: leaf[seed], tree)
+    return {
+        f"dense_{i}": {
+            "kernel": one[f"dense_{i}"]["kernel"][np.ix_(ends[i], ends[i + 1])],
+            "bias": one[f"dense_{i}"]["bias"][ends[i + 1]],
+        }
+        for i in range(3)
+    }
+
+
+def test_adam_carries_a_weight_6_0055_rates_after_one_gradient():
+    """By the update rule, and by optax itself, for gradients of any size."""
+    b1, b2 = 0.9, 0.999
+    first, second, far = 1 - b1, 1 - b2, 0.0  # moments after one gradient of 1
+    for t in range(1, 1001):
+        far += (first / (1 - b1**t)) / np.sqrt(second / (1 - b2**t))
+        first, second = b1 * first, b2 * second
+    assert far == pytest.approx(6.0055, abs=1e-4)
+    assert prune_order_measure.coast() == pytest.approx(far, rel=1e-12)
+    for size in (1e-3, 5.0):
+        adam = optax.adam(0.1)
+        weight, state = jnp.zeros(()), adam.init(jnp.zeros(()))
+        for step in range(300):
+            gradient = jnp.float32(size if step == 0 else 0.0)
+            with jax.numpy_dtype_promotion("standard"):
+                update, state = adam.update(gradient, state)
+            weight = weight + update
+        assert -float(weight) / 0.1 == pytest.approx(far, rel=1e-3)
+    low, high = prune_order_measure.COASTING
+    assert low < far < high
+
+
+def test_pruned_first_equals_training_the_smaller_network(task):
+    """Zeros stay zeros: as if the removed units had never been there."""
+    kept = training.select(SMALL, task, "random", task.params)
+    start = training.remove(SMALL, task, task.params, kept)
+    found, _ = training.fit(task, 0.02, start, kept[1], 25)
+    x, y = task.training
+    small, adam = models.mlp((3, 3, 1)), optax.adam(0.02)
+
+    def loss(p):
+        z = small.apply(p, x)[:, 0]
+        return jnp.mean(jnp.logaddexp(jnp.float32(0), z) - z * y.astype(z.dtype))
+
+    @jax.jit
+    def step(params, state):
+        updates, state = adam.update(jax.grad(loss)(params), state, params)
+        return optax.apply_updates(params, updates), state
+
+    for seed in range(3):
+        units = [np.flatnonzero(kept[0][f"hidden_{i}"][seed]) for i in range(2)]
+        assert [len(u) for u in units] == [3, 3]  # of 6 and 5: 2.5 rounds to 2
+        cut = lambda tree, seed=seed, units=units: smaller(tree, seed, units)
+        params = cut(start)
+        state = adam.init(params)
+        for _ in range(25):
+            with jax.numpy_dtype_promotion("standard"):
+                params, state = step(params, state)
+        for name, layer in cut(found).items():
+            np.testing.assert_allclose(
+                layer["kernel"], params[name]["kernel"], rtol=2e-3, atol=2e-4
+            )
+        for i in range(3):
+            whole = np.asarray(kept[1][f"dense_{i}"]["kernel"][seed])
+            now = np.asarray(found[f"dense_{i}"]["kernel"][seed])
+            assert (now[whole == 0] == 0).all() and (whole == 0).any()
+
+
+@pytest.mark.parametrize("means", ["at_once", "sequential"])
+def test_removal_is_the_formula(task, means):
+    config = Config(**{**SMALL.__dict__, "means": means})
+    trained, _ = training.fit(task, 0.1, task.params, training.everything(task), 15)
+    kept = training.select(config, task, "std", trained)
+    found = training.remove(config, task, trained, kept)
+    x = np.float64(task.training[0])
+    flat = lambda tree: {
+        f"p/{layer}/{k}": np.asarray(v)
+        for layer, p in tree.items()
+        for k, v in p.items()
+    }
+    for seed in range(3):
+        (k0, b0), (k1, b1), (k2, b2) = params_of(flat(trained), "p", seed)
+        first, second = hidden([(k0, b0), (k1, b1)], x)
+        keep = [np.asarray(kept[0][f"hidden_{i}"][seed]) for i in range(2)]
+        lowest = np.argsort(first.std(axis=0), kind="stable")[:3]
+        assert set(np.flatnonzero(keep[0] == 0)) == set(lowest)
+        b1 = b1 + (first.mean(axis=0) * (1 - keep[0])) @ k1
+        k1 = k1 * keep[0][:, None]
+        if means == "sequential":
+            second = np.maximum(first @ k1 + b1, 0)
+        b2 = b2 + (second.mean(axis=0) * (1 - keep[1])) @ k2
+        new = params_of(flat(found), "p", seed)
+        live = keep[1] == 1
+        np.testing.assert_allclose(new[1][1][live], b1[live], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(new[2][1], b2, rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(new[1][0], np.float32(k1 * keep[1]))
+
+
+def test_every_step_is_over_all_of_the_data_and_frames_change_nothing(task):
+    kept = training.everything(task)
+    found, _ = training.fit(task, 0.1, task.params, kept, 7)
+    filmed, film = training.fit(task, 0.1, task.params, kept, 7, frames=4)
+    wanted, _ = train.fit(
+        task.apply, task.params, Masks(kept, {}), task.training,
+        optimizer=optax.adam(0.1), batch_size=40, key=task.keys, steps=7,
+        data_key=task.order,
+    )  # fmt: skip
+    for a, b, c in zip(
+        *map(jax.tree.leaves, (found, wanted.params, filmed)), strict=True
+    ):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+        np.testing.assert_array_equal(a, c)
+    assert film["step"].tolist() == [0, 1, 2, 4, 7]
+    last = film["dense_1/kernel"]
+    np.testing.assert_array_equal(last[-1], found["dense_1"]["kernel"][0])
+    np.testing.assert_array_equal(last[0], task.params["dense_1"]["kernel"][0])
+
+
+def test_two_logits_are_binary_cross_entropy(task, rng):
+    z, y = rng.normal(size=9) * 4, rng.integers(0, 2, 9)
+    logits = training._two_logits(
+        lambda p, x: x, None, jnp.asarray(z, jnp.float32)[:, None]
+    )
+    chance = 1 / (1 + np.exp(-z))
+    wanted = -np.mean(y * np.log(chance) + (1 - y) * np.log(1 - chance))
+    found = float(train.cross_entropy(logits, jnp.asarray(y)))
+    assert found == pytest.approx(wanted, rel=1e-5)
+
+
+def test_comparison_counts_bits_and_coasts():
+    start = np.float32([0.1, 0.2, 0.3, 0.4, 0.5])
+    trained = np.float32([0.1, 0.8, 0.9, 0.41, 0.5])
+    first = np.float32([0.1, 0.8, 0.3, 0.2, 0.5 + 6e-8])
+    found = prune_order_measure.compare(start, trained, first, 0.1)
+    assert found["never_updated"] == {"trained": 0.4, "prune_train": 0.4, "both": 0.2}
+    assert found["coasting"] == {"trained": 0.4, "prune_train": 0.2}
+    wanted = stats.pearsonr(trained.astype(np.float64), first.astype(np.float64))
+    assert found["correlation"][0] == pytest.approx(wanted.statistic)
+    assert found["correlation"][1:] == pytest.approx(wanted.confidence_interval())
+    assert prune_order_measure.correlation(start, np.ones(5)) is None
+
+
+def test_a_mean_has_students_interval(rng):
+    values = rng.normal(size=12)
+    found = prune_order_measure.estimate(values)
+    wanted = stats.ttest_1samp(values, 0).confidence_interval()
+    assert found[1:] == pytest.approx(wanted)
+
+
+def test_records_are_what_the_files_say(finished, task):
+    """Accuracies of physically smaller networks, shares from the stored bits."""
+    folder, records = finished
+    x, y = (np.asarray(array) for array in task.test)
+    assert len(records) == 2 * 2 * 3
+    for record in records:
+        rate, selection = record["learning_rate"], record["selection"]
+        i = SMALL.seeds.index(record["seed"])
+        found, whole = (
+            prune_order.read(folder, rate, selection),
+            prune_order.read(folder, rate),
+        )
+        keep = [np.flatnonzero(found[f"kept_nodes/hidden_{k}"][i]) for k in range(2)]
+        everything = [np.arange(6), np.arange(5)]
+        for order in ORDERS:
+            arrays, units = (whole, everything) if order == "trained" else (found, keep)
+            score = small_accuracy(params_of(arrays, order, i), units, x, y)
+            assert record["accuracy"][order] == pytest.approx(score, abs=1e-6)
+        path, here = "dense_1/kernel", np.ix_(*keep)
+        start = whole[f"init/{path}"][i][here]
+        pair = whole[f"trained/{path}"][i][here], found[f"prune_train/{path}"][i][here]
+        same = [(a == start).mean() for a in pair]
+        assert list(record["never_updated"].values())[:2] == pytest.approx(same)
+        assert record["entries"] == 9
+        first, second = hidden(
+            params_of(whole, "trained", i), np.float64(task.training[0])
+        )
+        for name, h in (("hidden_0", first), ("hidden_1", second)):
+            dead = (h.max(axis=0) == h.min(axis=0)).mean()
+            assert record["constant_units"][name] == pytest.approx(dead)
+
+
+def test_random_nodes_are_the_same_at_every_rate(finished):
+    folder, _ = finished
+    a, b = (prune_order.read(folder, rate, "random") for rate in (0.1, 0.02))
+    for name in ("hidden_0", "hidden_1"):
+        kept = a[f"kept_nodes/{name}"]
+        np.testing.assert_array_equal(kept, b[f"kept_nodes/{name}"])
+        assert len(np.unique(kept, axis=0)) > 1  # but not for every seed
+
+
+def test_a_run_leaves_a_complete_folder(finished):
+    folder, _ = finished
+    assert (folder / "DONE").exists()
+    assert {path.name for path in folder.iterdir()} >= {
+        "config.json", "metrics.jsonl", "rate_0.1.npz", "rate_0.1_random.npz",
+        "rate_0.02_std.npz", "table.md", "index.html", "training.gif",
+        "fig_accuracy.svg", "fig_surfaces_0.1.svg", "fig_kernels_0.02.svg",
+        "fig_moves.svg", "fig_shares.svg", "fig_correlation.svg",
+    }  # fmt: skip
+    html = (folder / "index.html").read_text()
+    assert (
+        "data:image/gif;base64," in html and "http://" not in html.split("<script")[0]
+    )
+    with Image.open(folder / "training.gif") as film:
+        assert film.n_frames >= 4
+    lines = []
+    prune_order.run(SMALL, folder, report=lines.append)
+    assert "is complete" in lines[-1]
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("when", [1, pytest.param(5, marks=pytest.mark.slow)])
+def test_killed_and_resumed_is_the_same_bit_for_bit(
+    finished, tmp_path, monkeypatch, when
+):
+    folder, original, calls = tmp_path / "run", training.fit, []
+
+    def fit(*args, **kwargs):
+        calls.append(None)
+        if len(calls) == when + 1:
+            raise Killed
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(training, "fit", fit)
+    monkeypatch.setattr(prune_order_report, "write", lambda *a: None)
+    with pytest.raises(Killed):
+        prune_order.run(SMALL, folder, report=quiet)
+    prune_order.run(SMALL, folder, report=quiet)
+    assert len(calls) <= 10 + 2  # a stage of two trainings is made again at most
+    wanted, found = (runs.read_metrics(where) for where in (finished[0], folder))
+    assert json.dumps(found) == json.dumps(wanted)
+    for path in finished[0].glob("*.npz"):
+        a, b = runs.read_arrays(path), runs.read_arrays(folder / path.name)
+        assert all((a[k] == b[k]).all() for k in a)
+
+
+def test_pages_speak_of_what_was_run(finished):
+    """A single network has no interval; the first rate is the one that leads."""
+    folder, records = finished
+    one = [record for record in records if record["seed"] == 1]
+    rows = prune_order_report.share_table(one)
+    assert "[" not in rows[1][2] and "±" not in prune_order_report.table(one)[1][2]
+    html = (folder / "index.html").read_text()
+    assert "mean of 3, learning rate 0.1" in html
+    assert prune_order_report.finding(records[6:]).startswith("Learning rate 0.02: ")
+
+
+def test_close_rates_have_files_of_their_own(tmp_path):
+    paths = {prune_order._path(tmp_path, rate) for rate in (0.1, 0.1 + 1e-9)}
+    assert len(paths) == 2
+
+
+def test_a_film_lasts_as_long_as_the_longest_training(monkeypatch, tmp_path, task):
+    first = trees.to_arrays(jax.tree.map(lambda leaf: leaf[0], task.params))
+
+    def label(name, *steps):
+        shots = {k: np.stack([v] * len(steps)) for k, v in first.items()}
+        shots["step"] = np.array(steps)
+        return {f"frames_{name}/{k}": v for k, v in shots.items()}
+
+    arrays = {
+        (0.1, None): label("trained", 0, 2),
+        (0.1, "random"): label("prune_train", 0, 2) | label("tuned", 0, 2, 5),
+    }
+    shown = []
+    record = lambda path, panels, steps, *a, **k: shown.append((panels, steps))
+    monkeypatch.setattr(prune_order_figures.plots, "film", record)
+    prune_order_figures.film(tmp_path / "a.gif", SMALL, task, arrays)
+    ((panels, steps),) = shown
+    assert steps.tolist() == [0, 2, 5]
+    assert all(len(surfaces) == 3 for _, surfaces in panels)
+
+
+def test_a_damaged_file_is_made_again(finished, tmp_path, monkeypatch):
+    monkeypatch.setattr(prune_order_report, "write", lambda *a: None)
+    folder, lines = tmp_path / "run", []
+    shutil.copytree(finished[0], folder)
+    (folder / "rate_0.02.npz").write_bytes(b"no")
+    records = prune_order.run(SMALL, folder, report=lines.append)
+    assert "damaged" in lines[0]
+    assert json.dumps(records) == json.dumps(finished[1])
+
+
+@pytest.mark.slow  # a launcher's test runs the same quickly
+def test_weights_of_images(tmp_path, monkeypatch):
+    """Pruned first with magnitudes of the trained network: a lottery ticket."""
+    monkeypatch.setattr(prune_order_report, "write", lambda *a: None)
+    config = Config(
+        dataset="digits", remove="weights", widths=(7,), seeds=(3, 4), steps=30,
+        learning_rates=(0.01,), fraction=0.75,
+    )  # fmt: skip
+    records = prune_order.run(config, tmp_path / "run", report=quiet)
+    assert [record["selection"] for record in records] == ["random"] * 2 + [
+        "magnitude"
+    ] * 2
+    assert not (tmp_path / "run" / "training.gif").exists()
+    whole = prune_order.read(tmp_path / "run", 0.01)
+    found = prune_order.read(tmp_path / "run", 0.01, "magnitude")
+    for path, size in (("dense_0/kernel", 64 * 7), ("dense_1/kernel", 70)):
+        for i in range(2):
+            kept = found[f"kept_weights/{path}"][i] != 0
+            trained = whole[f"trained/{path}"][i]
+            assert kept.sum() == size - round(size * 0.75)
+            assert np.abs(trained[kept]).min() >= np.abs(trained[~kept]).max()
+            np.testing.assert_array_equal(
+                found[f"train_prune/{path}"][i], trained * kept
+            )
+            assert (found[f"prune_train/{path}"][i][~kept] == 0).all()
+    pruned = [r["accuracy"]["train_prune"] for r in records]
+    assert np.mean(pruned[2:]) > np.mean(pruned[:2])
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"dataset": "moon"}, "unknown dataset 'moon'; there are"),
+        ({"means": "later"}, "unknown means"),
+        ({"selections": ("magnitude",)}, "nodes cannot be selected by 'magnitude'"),
+        ({"seeds": ()}, "one at least"),
+        ({"seeds": (1, 1)}, "seeds must be different"),
+        ({"data_seed": -1}, r"data_seed must be in \[0, 2\^31\), got -1"),
+        ({"learning_rates": (-1.0,)}, "learning_rates must be positive"),
+        ({"fraction": 1.0}, r"must be in \[0, 1\)"),
+        ({"fraction": 0.95, "widths": (4, 40)}, "nothing of a layer of 4 nodes"),
+        ({"steps": 0}, "steps must be at least 1"),
+        ({"widths": (0,)}, "widths must be positive"),
+        ({"batch_size": 900}, "batch_size 900 is larger than the 500 examples"),
+        (
+            {"learning_rates": (1e30,), "steps": 9, "widths": (3,), "seeds": (0,)},
+            "a loss is not finite",
+        ),
+    ],
+    ids=str,
+)
+def test_bad_configs_get_one_clear_error(tmp_path, change, message):
+    with pytest.raises(ValueError, match=message):
+        prune_order.run(Config(**change), tmp_path / "run", report=quiet)
+
+
+@pytest.mark.slow
+def test_ten_networks_lie_in_the_bands(tmp_path):
+    """Adam, full batch, 1.5 turns: what a study apart found, with room for chance."""
+    config = Config(seeds=tuple(range(10)), frames=0)
+    records = prune_order.run(config, tmp_path / "run", report=quiet)
+    found = {stage: [] for stage in prune_order.stages(config)}
+    for record in records:
+        found[record["learning_rate"], record["selection"]].append(record)
+    get = lambda stage, *path: prune_order_measure.values(found[stage], *path)
+    score = lambda stage, order: get(stage, "accuracy", order).mean()
+    random, std = (0.1, "random"), (0.1, "std")
+    assert score(random, "trained") >= 0.97
+    assert score(random, "train_prune") <= 0.75
+    assert score(random, "prune_train") >= 0.95
+    assert score(random, "tuned") >= 0.93
+    assert score(std, "train_prune") >= 0.85
+    assert score(std, "train_prune") >= score(random, "train_prune") + 0.2
+    assert score(std, "prune_train") >= 0.93
+    for stage in (random, std):
+        assert get(stage, "correlation")[:, 0].mean() > 0.05
+    assert 0.12 <= get(random, "coasting", "prune_train").mean() <= 0.45
+    assert 0 < get(random, "never_updated", "trained").mean() <= 0.2
+    assert 0 < get(random, "never_updated", "prune_train").mean() <= 0.2
+    for layer in ("hidden_0", "hidden_1"):
+        assert get(random, "constant_units", layer).mean() >= 0.15
+    slow = (0.01, "random"), (0.01, "std")
+    assert get(slow[0], "coasting", "prune_train").mean() < 0.1
+    assert score(slow[1], "train_prune") < 0.75
