@@ -249,10 +249,10 @@ const circle = (() => {
       bar.className = falls ? "falls" : "";
       bar.style.width = `${50 * Math.abs(flips[i]) / widest}%`;
     });
-    advice.textContent = next < 0 ? (least > 1e-12 ? "A local minimum, one of " +
-      `${sj.format(sj.data.minima)}: no` : "No") + " single flip lowers the loss."
-      : "Numbers: how much " +
-      `a flip changes the loss. Node ${next} lowers it most.`;
+    advice.textContent = next < 0
+      ? `A local minimum, one of ${sj.format(sj.data.minima)}: no single flip lowers ` +
+        "the loss."
+      : `Numbers: how much a flip changes the loss. Node ${next} lowers it most.`;
     back.disabled = !now.past.length;
   };
 
