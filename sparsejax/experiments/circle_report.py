@@ -134,6 +134,9 @@ def table(config, records) -> list[list[str]]:
         nodes = n * (float(high) - float(low))
         near = lambda part: nodes * part[middle]["mean_loss_gradient"]
         rows.append(_derived(f"{nodes:g} x mean loss gradient at 0.5", records, near))
+        slopes = [r["derivative"][middle] * nodes / n for r in records]
+        label = f"{nodes / n:g} x derivative of the mean loss at 0.5"
+        rows.append([label, "", "", *_cells([], slopes)])
     varying = [record for record in records if record["path"] is not None]
     for flips in sorted({min(5, n), n}) if varying else ():
         values = {
