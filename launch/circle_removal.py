@@ -18,7 +18,6 @@ import functools
 from pathlib import Path
 
 import common
-from absl import flags
 
 from sparsejax import runs
 from sparsejax.experiments import circle_removal
@@ -46,7 +45,5 @@ def main(values) -> None:
 
 if __name__ == "__main__":
     common.define(circle_removal.Config(), circle_removal.CHOICES)
-    flags.DEFINE_string("out", "results/runs/circle_removal", "where runs go")
-    flags.DEFINE_bool("dry_run", False, "print folder and plan, run nothing")
-    flags.DEFINE_bool("force", False, "remove an earlier run of this config first")
+    common.define_run("results/runs/circle_removal", data=False)
     common.run(main)

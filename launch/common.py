@@ -29,6 +29,17 @@ def define(config: Any, choices: Mapping[str, Sequence[str]]) -> None:
             flags.DEFINE_integer(field.name, default, text)
 
 
+def define_run(
+    out: str | None, where: str = "where runs go", data: bool = True
+) -> None:
+    """The flags of a run: --out, --force, --dry_run and, if `data`, --data_dir."""
+    if data:
+        flags.DEFINE_string("data_dir", None, "folder of the data set's files")
+    flags.DEFINE_string("out", out, where)
+    flags.DEFINE_bool("dry_run", False, "print folder and plan, run nothing")
+    flags.DEFINE_bool("force", False, "remove an earlier run of this config first")
+
+
 def read(config: type) -> dict[str, Any]:
     """The values of these flags; lists hold words."""
     return {f.name: getattr(flags.FLAGS, f.name) for f in dataclasses.fields(config)}

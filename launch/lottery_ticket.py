@@ -21,7 +21,6 @@ from pathlib import Path
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
 
 import common
-from absl import flags
 
 from sparsejax import runs
 from sparsejax.experiments import lottery_config, lottery_ticket
@@ -56,8 +55,5 @@ def main(values) -> None:
 
 if __name__ == "__main__":
     common.define(lottery_config.Config(), lottery_config.CHOICES)
-    flags.DEFINE_string("data_dir", None, "folder of the data set's files")
-    flags.DEFINE_string("out", "results/runs/lottery_ticket", "where runs go")
-    flags.DEFINE_bool("dry_run", False, "print folder and plan, run nothing")
-    flags.DEFINE_bool("force", False, "remove an earlier run of this config first")
+    common.define_run("results/runs/lottery_ticket")
     common.run(main)

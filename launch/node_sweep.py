@@ -71,8 +71,5 @@ def main(values) -> None:
 if __name__ == "__main__":
     common.define(node_sweep.Config(), node_sweep.CHOICES)
     flags.DEFINE_string("run", None, "folder of a lottery run, to sweep its network")
-    flags.DEFINE_string("data_dir", None, "folder of the data set's files")
-    flags.DEFINE_string("out", None, f"where to; by default {_OUT} or RUN/node_sweep")
-    flags.DEFINE_bool("dry_run", False, "print folder and plan, run nothing")
-    flags.DEFINE_bool("force", False, "remove an earlier run of this config first")
+    common.define_run(None, f"where to; by default {_OUT} or RUN/node_sweep")
     common.run(main)

@@ -22,7 +22,6 @@ from pathlib import Path
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
 
 import common
-from absl import flags
 
 from sparsejax import runs
 from sparsejax.experiments import prune_order
@@ -54,8 +53,5 @@ def main(values) -> None:
 
 if __name__ == "__main__":
     common.define(prune_order.Config(), prune_order.CHOICES)
-    flags.DEFINE_string("data_dir", None, "folder of the data set's files")
-    flags.DEFINE_string("out", "results/runs/prune_order", "where runs go")
-    flags.DEFINE_bool("dry_run", False, "print folder and plan, run nothing")
-    flags.DEFINE_bool("force", False, "remove an earlier run of this config first")
+    common.define_run("results/runs/prune_order")
     common.run(main)

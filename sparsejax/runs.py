@@ -17,6 +17,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 import zipfile
@@ -56,13 +57,20 @@ def name(config: Any) -> str:
     return f"{slug[:120].rstrip('_=')}-{digest}" if slug else f"default-{digest}"
 
 
-def start(folder: Path, config: Any, about: Mapping[str, Any] | None = None) -> bool:
+def start(
+    folder: Path,
+    config: Any,
+    about: Mapping[str, Any] | None = None,
+    *,
+    force: bool = False,
+) -> bool:
     """Make or enter a run folder.
 
     Args:
         folder: the folder; made if missing.
         config: a dataclass instance of JSON-like fields.
         about: what else to record (versions, devices).
+        force: remove an earlier run there first.
 
     Returns:
         Whether the run is complete already.
@@ -72,6 +80,8 @@ def start(folder: Path, config: Any, about: Mapping[str, Any] | None = None) -> 
     """
     fields = json.loads(json.dumps(dataclasses.asdict(config), default=str))
     path = folder / "config.json"
+    if force and path.exists():
+        shutil.rmtree(folder)
     if path.exists():
         whole = read_json(path)
         found = whole.get("config") if isinstance(whole, dict) else None

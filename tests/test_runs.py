@@ -121,3 +121,17 @@ def test_a_write_that_fails_keeps_the_old_file(tmp_path, monkeypatch):
         runs.write_text(path, "new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_force_removes_an_earlier_run_but_never_other_files(tmp_path):
+    folder = tmp_path / "run"
+    runs.start(folder, Config())
+    (folder / "old.npz").write_bytes(b"")
+    runs.start(folder, Config(), force=True)
+    assert [path.name for path in folder.iterdir()] == ["config.json"]
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "thesis.tex").write_text("years of work")
+    with pytest.raises(ValueError, match="not a run folder"):
+        runs.start(other, Config(), force=True)
+    assert (other / "thesis.tex").exists()

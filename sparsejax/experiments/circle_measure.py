@@ -182,7 +182,8 @@ def _number(value) -> float | None:
 
 def _paths(config, seed) -> np.ndarray:
     """Numbers of the subsets along random paths, shape (paths, nodes + 1)."""
-    keys = jax.random.split(jax.random.key(seed), config.paths)
+    # apart from the keys of `trained`, which are the first of the seed's
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), 1), config.paths)
     walk = jax.jit(jax.vmap(functools.partial(masks.flip_path, n=config.nodes)))
     return numbers(np.asarray(walk(keys)))
 

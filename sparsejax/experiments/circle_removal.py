@@ -12,7 +12,6 @@ there and exactly beside it, and says what single nodes and pairs of nodes are w
 """
 
 import dataclasses
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,8 +20,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from sparsejax import runs, trees
-from sparsejax.experiments import circle_measure, circle_report
+from sparsejax import runs
+from sparsejax.experiments import circle_measure, circle_report, fields
 
 CHOICES = {"variant": ("published", "half")}
 
@@ -83,9 +82,7 @@ def run(
         ValueError: for bad input.
     """
     check(config)
-    if force and (folder / "config.json").exists():
-        shutil.rmtree(folder)
-    complete = runs.start(folder, config, {"jax": jax.__version__})
+    complete = runs.start(folder, config, {"jax": jax.__version__}, force=force)
     records = _measured(config, folder, report)
     there = (folder / "index.html").exists() and (folder / "nodes.html").exists()
     if complete and there and len(records) == len(config.seeds):
@@ -109,9 +106,7 @@ def run(
 
 def check(config: Config) -> None:
     """Raise a `ValueError` for a config that cannot be run."""
-    if config.variant not in CHOICES["variant"]:
-        known = trees.listed(CHOICES["variant"])
-        raise ValueError(f"unknown variant {config.variant!r}; there are {known}")
+    fields.check_choices(config, CHOICES)
     if not config.seeds or len(set(config.seeds)) < len(config.seeds):
         raise ValueError(
             f"seeds must be different numbers, one at least, got {config.seeds}"

@@ -12,7 +12,6 @@ network runs.
 """
 
 import dataclasses
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from sparsejax import flowgraph, runs
-from sparsejax.experiments import flowgraph_report
+from sparsejax.experiments import fields, flowgraph_report
 from sparsejax.experiments.networks import Network
 from sparsejax.flowgraph import Bounds, Graph, TooLarge
 from sparsejax.flowgraph.simplify import POLICIES
@@ -83,21 +82,16 @@ def run(
     Raises:
         ValueError: for bad input, and for a network that is too large to be drawn.
     """
-    if config.simplify not in CHOICES["simplify"]:
-        raise ValueError(
-            f"unknown simplify {config.simplify!r}; there are {CHOICES['simplify']}"
-        )
+    fields.check_choices(config, CHOICES)
     if config.samples < 1:
         raise ValueError(f"samples must be positive, got {config.samples}")
     if (config.beside is None) != (other is None):
         raise ValueError(
             "beside names a level: pass its network as other=, and no more"
         )
-    if force and (folder / "config.json").exists():
-        shutil.rmtree(folder)
     graph = traced(network, config.simplify)
     second = None if other is None else traced(other, config.simplify)
-    if runs.start(folder, config, {"network": network.title}):
+    if runs.start(folder, config, {"network": network.title}, force=force):
         report(f"{folder} is complete; --force runs it again")
         return runs.read_metrics(folder)
     report(f"{graph}")

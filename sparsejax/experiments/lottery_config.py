@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from sparsejax import data, masks, models, prune, trees
+from sparsejax.experiments import fields
 
 CONTROLS = ("random", "shuffled", "reinit")
 OPTIMIZERS: dict[str, Callable] = {
@@ -261,12 +262,7 @@ def _to_final_count(config, total) -> list[float | Fraction]:
 
 
 def _check(config: Config) -> None:
-    for field, values in CHOICES.items():
-        if getattr(config, field) not in values:
-            raise ValueError(
-                f"unknown {field} {getattr(config, field)!r}; "
-                f"there are {trees.listed(values)}"
-            )
+    fields.check_choices(config, CHOICES)
     if unknown := set(config.controls) - set(CONTROLS):
         raise ValueError(
             f"unknown controls {trees.listed(sorted(unknown))}; "

@@ -15,7 +15,6 @@ the level it was at and ends with the same arrays, bit for bit.
 
 import dataclasses
 import itertools as it
-import shutil
 import time
 from collections.abc import Callable
 from functools import partial
@@ -61,9 +60,7 @@ def run(
     """
     rounds = plan(config)
     lab = _Lab(config, data.load(config.dataset, data_dir))
-    if force and (folder / "config.json").exists():
-        shutil.rmtree(folder)
-    complete = runs.start(folder, config, _about())
+    complete = runs.start(folder, config, _about(), force=force)
     records = _measured(folder, config, report)
     if complete and records and records[-1]["level"] == len(rounds.counts) - 1:
         report(f"{folder} is complete; --force runs it again")

@@ -93,15 +93,13 @@ def run(
     Raises:
         ValueError: for bad input.
     """
-    todo = plan(config, source, data_dir)
+    planned = plan(config, source, data_dir)
     sets = given = None
     if source is None:
         sets = networks.splits(config.dataset, config.seed or 0, data_dir)
     else:
         given = _load(config, source, data_dir)
-    if force and (folder / "config.json").exists():
-        shutil.rmtree(folder)
-    if runs.start(folder, config, {"jax": jax.__version__}):
+    if runs.start(folder, config, {"jax": jax.__version__}, force=force):
         report(f"{folder} is complete; --force runs it again")
         return runs.read_metrics(folder)
     if sets is None:
@@ -110,23 +108,23 @@ def run(
         network = _trained(config, folder, sets, report)
     subject = node_sweep_measure.subject(
         network,
-        todo.layers,
-        units=todo.units,
+        planned.layers,
+        units=planned.units,
         examples=config.examples,
         seed=config.mask_seed,
     )
     report(
-        f"{network.title}, {node_sweep_config.switched(todo.units, todo.total)}: "
+        f"{network.title}, {node_sweep_config.switched(planned.units, planned.total)}: "
         f"{subject.every[1]:.2%} right with these on, {subject.none[1]:.2%} with them "
         f"off ({subject.examples:,} test inputs)"
     )
     samples, records = [], []
     began = time.perf_counter()
-    for i, which in enumerate(todo.sweeps):
+    for i, which in enumerate(planned.sweeps):
         arrays = _swept(config, folder, subject, which, report, progress)
         spent = time.perf_counter() - began
-        left = spent / (i + 1) * (len(todo.sweeps) - i - 1)
-        for sample in _samples(config, which, arrays, todo.units):
+        left = spent / (i + 1) * (len(planned.sweeps) - i - 1)
+        for sample in _samples(config, which, arrays, planned.units):
             samples.append(sample)
             records.append(node_sweep_measure.record(sample, subject))
             report(f"{_line(records[-1])}  {spent:5.1f} s, {left:.0f} s left")

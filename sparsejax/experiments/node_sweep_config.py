@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from sparsejax import data, trees
-from sparsejax.experiments import networks
+from sparsejax.experiments import fields, networks
 
 MOST = 20  # units of which all subsets are evaluated
 CHOICES = {
@@ -169,12 +169,7 @@ def _digits(value: float) -> str:
 
 def check(config: Config) -> None:
     """Raise a `ValueError` for what is wrong whatever the network is."""
-    for field, values in CHOICES.items():
-        if getattr(config, field) not in values:
-            raise ValueError(
-                f"unknown {field} {getattr(config, field)!r}; "
-                f"there are {trees.listed(values)}"
-            )
+    fields.check_choices(config, CHOICES)
     if not config.keep_probs or not all(0 <= p <= 1 for p in config.keep_probs):
         raise ValueError(
             f"keep_probs must be in [0, 1], one at least, got {config.keep_probs}"

@@ -16,7 +16,6 @@ A run that was killed goes on with the file it was at.
 """
 
 import itertools as it
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -59,16 +58,14 @@ def run(
     """
     check(config)
     task = training.task(config, data_dir)
-    if force and (folder / "config.json").exists():
-        shutil.rmtree(folder)
-    complete = runs.start(folder, config, {"jax": jax.__version__})
+    complete = runs.start(folder, config, {"jax": jax.__version__}, force=force)
     records = _measured(config, folder, report)
-    todo = stages(config)[len(records) // len(config.seeds) :]
-    if complete and not todo and (folder / "index.html").exists():
+    left = stages(config)[len(records) // len(config.seeds) :]
+    if complete and not left and (folder / "index.html").exists():
         report(f"{folder} is complete; --force runs it again")
         return records
-    clock = _Clock(config, todo)
-    for rate, group in it.groupby(todo, lambda stage: stage[0]):
+    clock = _Clock(config, left)
+    for rate, group in it.groupby(left, lambda stage: stage[0]):
         trained = _trained(config, task, folder, rate, report, clock)
         for _, selection in group:
             kept, networks, films = orders(config, task, rate, selection, trained)
@@ -157,9 +154,9 @@ def summary(folder: Path) -> str:
 class _Clock:
     """Time spent, and an estimate of the time left, by training steps."""
 
-    def __init__(self, config, todo):
-        steps = [config_.steps(config, rate) for rate, _ in todo]
-        whole = sum(config_.steps(config, rate)[0] for rate in dict(todo))
+    def __init__(self, config, left):
+        steps = [config_.steps(config, rate) for rate, _ in left]
+        whole = sum(config_.steps(config, rate)[0] for rate in dict(left))
         self.began, self.done = time.perf_counter(), 0
         self.total = sum(map(sum, steps)) + whole
 

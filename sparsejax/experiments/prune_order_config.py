@@ -5,6 +5,7 @@ import math
 from typing import NamedTuple
 
 from sparsejax import data, prune, trees
+from sparsejax.experiments import fields
 
 CHOICES = {
     "dataset": ("spiral", *data.NAMES),
@@ -128,12 +129,7 @@ def steps(config: Config, rate: float) -> tuple[int, int]:
 
 def check(config: Config) -> None:
     """Raise a `ValueError` for a config that cannot be run."""
-    for field, values in CHOICES.items():
-        if getattr(config, field) not in values:
-            raise ValueError(
-                f"unknown {field} {getattr(config, field)!r}; "
-                f"there are {trees.listed(values)}"
-            )
+    fields.check_choices(config, CHOICES)
     for field in ("seeds", "selections", "learning_rates"):
         values = getattr(config, field)
         if len(set(values)) < len(values):
