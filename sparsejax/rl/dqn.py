@@ -1,0 +1,301 @@
+"""Deep Q-learning, the whole training one pure function.
+
+Blocks of steps in the environment and of gradient steps alternate; within a block the
+policy stands still, so that a block's random numbers are drawn at once and its steps
+are written to the replay buffer at once. Double Q-learning, a target network, squared
+errors (the usual Huber loss learned far worse here), observations scaled by the
+environment's `scale`, and the best evaluated parameters kept: returns go up and down
+again after they have first been perfect.
+
+References:
+    Mnih et al., "Human-level control through deep reinforcement learning", 2015.
+    van Hasselt, Guez, Silver, "Deep Reinforcement Learning with Double Q-learning",
+    2015, arXiv:1509.06461.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, Key, PyTree
+
+from sparsejax import masks, models
+from sparsejax.rl import environments, rollout
+from sparsejax.rl.environments import Environment
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What to train, and how.
+
+    Attributes:
+        environment: an `Environment`, or the name of one that comes with the library.
+        widths: hidden units of every layer, relu.
+        steps: in the environment, a multiple of `block`.
+        block: steps in the environment between updates of the policy.
+        updates: gradient steps after every block.
+        batch_size: transitions a gradient step.
+        learning_rate: of Adam.
+        discount: of a reward one step later.
+        epsilon: share of random actions after exploration.
+        exploration: part of the training in which that share falls from 1, linearly.
+        warmup: steps before the first update.
+        double: choose the next action by the network, value it by the target network.
+        evaluations: how often the greedy policy is evaluated.
+        episodes: of one evaluation.
+    """
+
+    environment: str | Environment = "CartPole-v1"
+    widths: tuple[int, ...] = (32, 32)
+    steps: int = 51_200
+    block: int = 256
+    updates: int = 128
+    batch_size: int = 64
+    learning_rate: float = 2.3e-3
+    discount: float = 0.99
+    epsilon: float = 0.04
+    exploration: float = 0.16
+    warmup: int = 1000
+    double: bool = True
+    evaluations: int = 50
+    episodes: int = 256
+
+
+class Trained(NamedTuple):
+    """What a training leaves.
+
+    Attributes:
+        params: the best that were evaluated; of equals the one that is better in
+            episodes of twice the limit, then the latest.
+        final: those at the end.
+        best_return: mean return of the best.
+        best_step: when that was.
+        steps: in the environment, at every evaluation.
+        returns: mean greedy return at every evaluation.
+        losses: mean loss of every block; 0 during the warm-up.
+    """
+
+    params: PyTree
+    final: PyTree
+    best_return: Float[Array, ""]
+    best_step: Int[Array, ""]
+    steps: Int[Array, " evaluations"]
+    returns: Float[Array, " evaluations"]
+    losses: Float[Array, " blocks"]
+
+
+class _Batch(NamedTuple):
+    """Transitions; `after` is the observation before any reset."""
+
+    before: Array
+    action: Array
+    reward: Array
+    after: Array
+    terminated: Array
+
+
+class _Agent(NamedTuple):
+    params: PyTree
+    target: PyTree
+    opt_state: PyTree
+
+
+class _Actor(NamedTuple):
+    """An episode under way."""
+
+    state: PyTree
+    time: Array
+
+
+def environment(config: Config) -> Environment:
+    """Where a config trains."""
+    given = config.environment
+    return environments.load(given) if isinstance(given, str) else given
+
+
+def model(config: Config) -> models.Model:
+    """The network, of scaled observations."""
+    return models.mlp((*config.widths, len(environment(config).actions)))
+
+
+def values(config: Config) -> Callable[[PyTree, Array], Array]:
+    """`q(params, observation)`: the value of every action.
+
+    Observations are raw, shape `(*batch, inputs)`; the scale is part of the function.
+    """
+    apply, scale = model(config).apply, jnp.asarray(environment(config).scale)
+    return lambda params, observation: apply(params, observation * scale)
+
+
+def init(config: Config, key: Key[Array, ""]) -> PyTree:
+    """Parameters before training."""
+    return model(config).init(key, jnp.zeros(len(environment(config).inputs)))
+
+
+def check(config: Config) -> None:
+    """Raise a `ValueError` for a config that cannot be trained."""
+    environments.check(environment(config))
+    least = {"steps": 1, "block": 1, "updates": 1, "batch_size": 1, "warmup": 0,
+             "evaluations": 1, "episodes": 1}  # fmt: skip
+    for field, bound in least.items():
+        if getattr(config, field) < bound:
+            raise ValueError(
+                f"{field} must be at least {bound}, got {getattr(config, field)}"
+            )
+    for field in ("discount", "epsilon", "exploration"):
+        if not 0 <= getattr(config, field) <= 1:
+            raise ValueError(f"{field} must be in [0, 1], got {getattr(config, field)}")
+    if not 0 < config.learning_rate < float("inf"):
+        raise ValueError(f"learning_rate must be positive, got {config.learning_rate}")
+    if not all(width > 0 for width in config.widths):
+        raise ValueError(f"widths must be positive, got {config.widths}")
+    if config.steps % config.block or config.steps // config.block % config.evaluations:
+        raise ValueError(
+            f"steps must be a multiple of block x evaluations = {config.block} x "
+            f"{config.evaluations}, got {config.steps}"
+        )
+
+
+def make_train(config: Config) -> Callable[..., Trained]:
+    """The training, `train(key, params=None, mask=None) -> Trained`.
+
+    `train` is pure: `jit` it, `vmap` it over keys, parameters and masks. Without
+    parameters it begins with new ones; `mask` is a tree like `Masks.weights`, and
+    removed weights are exactly zero in parameters, gradients and the optimizer's state
+    from the first step to the last.
+
+    Raises:
+        ValueError: for a config that cannot be trained.
+    """
+    check(config)
+    env, q = environment(config), values(config)
+    optimizer = optax.chain(
+        optax.clip_by_global_norm(10.0), optax.adam(config.learning_rate)
+    )
+    blocks = config.steps // config.block
+    every = blocks // config.evaluations
+
+    def play(params, actor: _Actor, key, at) -> tuple[_Actor, _Batch]:
+        """One block of steps, epsilon-greedy."""
+        keys = jax.random.split(key, 3)
+        count = len(env.actions)
+        random = jax.random.randint(keys[0], (config.block,), 0, count, jnp.int32)
+        explore = jax.random.uniform(keys[1], (config.block,)) < _epsilon(config, at)
+        fresh = jax.vmap(env.reset)(jax.random.split(keys[2], config.block))
+
+        def move(actor, given):
+            random, explore, fresh = given
+            seen = env.observe(actor.state)
+            greedy = jnp.argmax(q(params, seen)).astype(jnp.int32)
+            action = jnp.where(explore, random, greedy)
+            after, reward, terminated = env.step(actor.state, action)
+            time = actor.time + 1
+            over = terminated | (time >= env.limit)
+            made = _Batch(seen, action, reward, env.observe(after), terminated)
+            pick = lambda new, old: jnp.where(over, new, old)
+            state = jax.tree.map(pick, fresh, after)
+            return _Actor(state, jnp.where(over, 0, time)), made
+
+        return jax.lax.scan(move, actor, (random, explore, fresh))
+
+    def loss(params, target, batch: _Batch):
+        rows = jnp.arange(config.batch_size)
+        ahead = q(target, batch.after)
+        chooser = q(params, batch.after) if config.double else ahead
+        best = ahead[rows, jnp.argmax(chooser, axis=-1)]
+        goal = batch.reward + config.discount * jnp.where(batch.terminated, 0.0, best)
+        error = q(params, batch.before)[rows, batch.action] - goal
+        return jnp.mean(error**2)
+
+    def learn(agent: _Agent, replay: _Batch, key, filled, mask) -> tuple[_Agent, Array]:
+        """One block of gradient steps; the target network stands still."""
+        shape = config.updates, config.batch_size
+        rows = jax.random.randint(key, shape, 0, filled)
+
+        def update(carry, rows):
+            params, opt_state = carry
+            batch = _Batch(*(part[rows] for part in replay))
+            value, grads = jax.value_and_grad(loss)(params, agent.target, batch)
+            with jax.numpy_dtype_promotion("standard"):  # optax counts on it
+                grads = masks.zero(grads, mask)
+                steps, opt_state = optimizer.update(grads, opt_state, params)
+                params = optax.apply_updates(params, steps)
+            return (params, opt_state), value
+
+        carry, found = jax.lax.scan(update, (agent.params, agent.opt_state), rows)
+        params, opt_state = carry
+        return _Agent(params, params, opt_state), found.mean()
+
+    def train(
+        key: Key[Array, ""], params: PyTree = None, mask: PyTree = None
+    ) -> Trained:
+        init_key, reset_key, block_key, test_key = jax.random.split(key, 4)
+        start = init(config, init_key) if params is None else params
+        if mask is None:
+            mask = jax.tree.map(lambda leaf: jnp.ones((), leaf.dtype), start)
+        masks.check(start, mask)
+        start = masks.zero(start, mask)
+        agent = _Agent(start, start, optimizer.init(start))
+
+        def block(carry, at):
+            agent, actor, replay = carry
+            key = jax.random.fold_in(block_key, at)
+            play_key, learn_key = jax.random.split(key)
+            actor, made = play(agent.params, actor, play_key, at * config.block)
+            write = lambda whole, part: jax.lax.dynamic_update_slice_in_dim(
+                whole, part, at * config.block, axis=0
+            )
+            replay = _Batch(*map(write, replay, made))
+            filled = (at + 1) * config.block
+            agent, value = jax.lax.cond(
+                filled > config.warmup,
+                lambda: learn(agent, replay, learn_key, filled, mask),
+                lambda: (agent, jnp.zeros(())),
+            )
+            return (agent, actor, replay), value
+
+        def stage(carry, at):
+            """Some blocks, then an evaluation."""
+            training, best = carry
+            training, found = jax.lax.scan(block, training, at)
+            params = training[0].params
+            act = lambda seen: jnp.argmax(q(params, seen)).astype(jnp.int32)
+            step = (at[-1] + 1) * config.block
+            limits = env.limit, 2 * env.limit
+            score, longer = rollout.returns_within(
+                env, act, jax.random.fold_in(test_key, step), config.episodes, limits
+            ).sum(axis=1)  # sums of whole rewards are exact
+            same = (score == best[1]) & (longer >= best[2])
+            keep = lambda new, old: jnp.where((score > best[1]) | same, new, old)
+            best = jax.tree.map(keep, (params, score, longer, step), best)
+            return (training, best), (step, score, found)
+
+        at = jnp.arange(blocks, dtype=jnp.int32).reshape(-1, every)
+        actor = _Actor(env.reset(reset_key), jnp.int32(0))
+        worst = jnp.float32(-jnp.inf)
+        best = (start, worst, worst, jnp.int32(0))
+        first = ((agent, actor, _empty(config, env)), best)
+        (training, best), (steps, scores, found) = jax.lax.scan(stage, first, at)
+        return Trained(
+            best[0], training[0].params, best[1] / config.episodes, best[3], steps,
+            scores / config.episodes, found.reshape(-1),
+        )  # fmt: skip
+
+    return train
+
+
+def _epsilon(config: Config, at) -> Float[Array, " block"]:
+    """Share of random actions at every step of a block."""
+    span = max(config.exploration * config.steps, 1.0)
+    done = (at + jnp.arange(config.block, dtype=jnp.int32)).astype(jnp.float32) / span
+    return jnp.maximum(config.epsilon, 1 - (1 - config.epsilon) * done)
+
+
+def _empty(config: Config, env: Environment) -> Any:
+    """A replay buffer that holds every step of a training."""
+    seen = jnp.zeros((config.steps, len(env.inputs)))
+    reward = jnp.zeros(config.steps)
+    return _Batch(seen, jnp.zeros(config.steps, jnp.int32), reward, seen, reward > 0)

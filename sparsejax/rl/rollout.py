@@ -1,0 +1,58 @@
+"""Whole episodes in JAX."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from sparsejax.rl.environments import Environment
+
+
+def returns(
+    environment: Environment, act: Callable, key: Key[Array, ""], episodes: int
+) -> Float[Array, " episodes"]:
+    """The return of every episode, all played at once; works inside `jit` and `vmap`.
+
+    Args:
+        environment: where.
+        act: `act(observation) -> action`, of one observation.
+        key: of the first states.
+        episodes: how many.
+
+    Returns:
+        Sums of rewards, up to the end of an episode or the limit of steps.
+    """
+    return returns_within(environment, act, key, episodes, (environment.limit,))[0]
+
+
+def returns_within(
+    environment: Environment,
+    act: Callable,
+    key: Key[Array, ""],
+    episodes: int,
+    limits: Sequence[int],
+) -> Float[Array, "limits episodes"]:
+    """The same for several limits of steps."""
+    bounds = jnp.asarray(limits, jnp.int32)[:, None]
+
+    def move(state, alive):
+        after, reward, ended = environment.step(state, act(environment.observe(state)))
+        keep = lambda new, old: jnp.where(alive, new, old)
+        after = jax.tree.map(keep, after, state)
+        return after, alive & ~ended, jnp.where(alive, reward, 0)
+
+    def body(carry):
+        time, states, alive, total = carry
+        states, alive, reward = jax.vmap(move)(states, alive)
+        return time + 1, states, alive, total + jnp.where(time < bounds, reward, 0)
+
+    def goes_on(carry):
+        time, _, alive, _ = carry
+        return (time < max(limits)) & alive.any()
+
+    states = jax.vmap(environment.reset)(jax.random.split(key, episodes))
+    total = jnp.zeros((len(limits), episodes))
+    first: Any = (jnp.int32(0), states, jnp.ones(episodes, bool), total)
+    return jax.lax.while_loop(goes_on, body, first)[3]
