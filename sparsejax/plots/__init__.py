@@ -1,5 +1,12 @@
 """Figures, one function each: arrays in, a matplotlib `Figure` out."""
 
+from sparsejax.plots.cartpole import Walk as Walk
+from sparsejax.plots.cartpole import balance_film as balance_film
+from sparsejax.plots.cartpole import decisions as decisions
+from sparsejax.plots.cartpole import inputs_kept as inputs_kept
+from sparsejax.plots.cartpole import learning as learning
+from sparsejax.plots.cartpole import returns_by_weights as returns_by_weights
+from sparsejax.plots.cartpole import units_kept as units_kept
 from sparsejax.plots.hypercube import by_degree as by_degree
 from sparsejax.plots.hypercube import by_size as by_size
 from sparsejax.plots.hypercube import pairs as pairs

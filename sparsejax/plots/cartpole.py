@@ -1,0 +1,226 @@
+"""Agents that balance a pole: what pruning left of them, and what they do."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.animation import PillowWriter
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy.typing import ArrayLike
+
+from sparsejax import runs
+from sparsejax.plots.style import COLORS, SIGNS, one_panel, plain_log, styled
+
+
+class Walk(NamedTuple):
+    """How one agent was pruned.
+
+    Attributes:
+        method: in words; the same for all agents of one colour.
+        weights: left at every step.
+        returns: mean return at every step.
+        accepted: whether the step was kept.
+    """
+
+    method: str
+    weights: ArrayLike
+    returns: ArrayLike
+    accepted: ArrayLike
+
+
+@styled
+def returns_by_weights(walks: Sequence[Walk], target: float, *, title: str) -> Figure:
+    """Mean return against weights: kept steps filled and joined, others hollow."""
+    figure, axes = one_panel(title, (7.4, 4.4))
+    methods = list(dict.fromkeys(walk.method for walk in walks))
+    for walk in walks:
+        color = COLORS[methods.index(walk.method) % len(COLORS)]
+        weights, found = np.asarray(walk.weights), np.asarray(walk.returns)
+        kept = np.asarray(walk.accepted, bool)
+        axes.plot(weights[kept], found[kept], "-o", color=color, lw=0.8, ms=3,
+                  alpha=0.7)  # fmt: skip
+        axes.plot(weights[~kept], found[~kept], "o", color=color, mfc="none", ms=3,
+                  mew=0.6, alpha=0.5)  # fmt: skip
+    for i, method in enumerate(methods):
+        axes.plot([], [], "-o", color=COLORS[i % len(COLORS)], ms=4, label=method)
+    axes.plot([], [], "o", color="#666666", mfc="none", ms=4, label="undone")
+    axes.axhline(target, color="#666666", ls="--", lw=1)
+    axes.set_xscale("log")
+    plain_log(axes.xaxis)
+    axes.set_ylim(0, 1.06 * target)
+    axes.set(xlabel="weights left", ylabel="mean return")
+    axes.legend(loc="lower right")
+    return figure
+
+
+@styled
+def learning(
+    steps: ArrayLike, returns: Float[np.ndarray, "seeds evaluations"], target: float,
+    *, title: str,
+) -> Figure:  # fmt: skip
+    """Greedy return during training: seeds thin, their median thick."""
+    figure, axes = one_panel(title)
+    at = np.asarray(steps)
+    for line in returns:
+        axes.plot(at, line, color=COLORS[0], lw=0.5, alpha=0.4)
+    if len(returns) > 1:
+        axes.plot(at, np.median(returns, axis=0), color=COLORS[0], lw=2, label="median")
+        axes.legend(loc="lower right")
+    axes.axhline(target, color="#666666", ls="--", lw=1)
+    axes.set_ylim(0, 1.06 * target)
+    axes.set(xlabel="steps in the environment", ylabel="mean return, greedy")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    return figure
+
+
+@styled
+def inputs_kept(
+    names: Sequence[str], returns: Float[np.ndarray, "agents subsets"],
+    agents: Sequence[str], *, title: str,
+) -> Figure:  # fmt: skip
+    """Mean return for every subset of the inputs, a row for each agent.
+
+    Args:
+        names: of the inputs.
+        returns: entry m of an agent: bit i of m set means that input i is kept.
+        agents: names of the rows.
+        title: what was found.
+    """
+    count = len(names)
+    order = sorted(range(2**count), key=lambda m: (m.bit_count(), m))
+    height = 1.6 + 0.26 * len(agents) + 0.22 * count
+    figure = Figure(figsize=(8.2, height), layout="constrained")
+    top, below = figure.subplots(
+        2, 1, sharex=True, height_ratios=[max(len(agents), 2), count]
+    )
+    picture = top.imshow(returns[:, order], aspect="auto", cmap="viridis", vmin=0)
+    top.set_yticks(range(len(agents)), agents, fontsize=9)
+    top.set_title(title)
+    top.grid(False)
+    kept = np.array([[m >> i & 1 for m in order] for i in range(count)])
+    below.imshow(kept, aspect="auto", cmap="Greys", vmin=0, vmax=1.3)
+    below.set_yticks(range(count), names, fontsize=9)
+    below.set_xticks([])
+    below.set_xlabel("inputs kept (dark); the others are held at 0")
+    below.grid(False)
+    figure.colorbar(picture, ax=[top, below], label="mean return", shrink=0.9)
+    return figure
+
+
+@styled
+def units_kept(
+    returns: Float[np.ndarray, "agents sizes"], target: float, *, title: str
+) -> Figure:
+    """Mean return against hidden units left, 0 to all, without training."""
+    figure, axes = one_panel(title)
+    sizes = np.arange(returns.shape[1])
+    for line in returns:
+        axes.plot(sizes, line, color=COLORS[0], lw=0.6, alpha=0.5)
+    if len(returns) > 1:
+        median = np.median(returns, axis=0)
+        axes.plot(sizes, median, color=COLORS[0], lw=2, label="median")
+        axes.legend(loc="lower right")
+    axes.axhline(target, color="#666666", ls="--", lw=1)
+    axes.set_ylim(0, 1.06 * target)
+    axes.set(xlabel="hidden units left", ylabel="mean return")
+    return figure
+
+
+@styled
+def decisions(
+    margins: Sequence[Float[np.ndarray, "rows columns"]],
+    planes: Sequence[tuple[str, str, tuple[float, float, float, float]]],
+    visited: Sequence[tuple[ArrayLike, ArrayLike]],
+    actions: Sequence[str],
+    *,
+    title: str,
+) -> Figure:
+    """What an agent does in planes through the middle of its inputs.
+
+    Args:
+        margins: value of the second action less that of the first, rows from the
+            lowest y on.
+        planes: label of x, label of y, (left, right, bottom, top).
+        visited: states of an episode, in each plane.
+        actions: names of the two.
+        title: what was found.
+    """
+    figure = Figure(figsize=(4.6 * len(planes), 4.2), layout="constrained")
+    grid = figure.subplots(1, len(planes), squeeze=False)[0]
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
+    for axes, margin, (xlabel, ylabel, extent), (x, y) in zip(
+        grid, margins, planes, visited, strict=True
+    ):
+        axes.imshow(np.sign(margin), origin="lower", extent=extent, aspect="auto",
+                    cmap=SIGNS["blue-orange"], vmin=-2, vmax=2)  # fmt: skip
+        axes.plot(x, y, ".", color="black", ms=1.5)
+        axes.set(xlabel=xlabel, ylabel=ylabel, xlim=extent[:2], ylim=extent[2:])
+        axes.grid(False)
+    handles = [
+        Rectangle((0, 0), 1, 1, color=SIGNS["blue-orange"](0.5 + side / 4))
+        for side in (-1, 1)
+    ]
+    handles.append(grid[0].plot([], [], ".", color="black")[0])
+    figure.legend(handles, [*actions, "one episode"], loc="outside lower center",
+                  ncols=3)  # fmt: skip
+    return figure
+
+
+@styled
+def balance_film(
+    path: Path,
+    observations: Float[np.ndarray, "steps_and_one 4"],
+    actions: ArrayLike,
+    *,
+    title: str,
+    every: int = 4,
+    seconds: float = 0.02,
+) -> Figure:
+    """A GIF of one episode in real time: cart and pole, angle and position so far.
+
+    Args:
+        path: of the file.
+        observations: position (m), velocity, angle (rad), angular velocity.
+        actions: 1 pushes to the right.
+        title: above it.
+        every: steps between frames.
+        seconds: a step.
+    """
+    figure = Figure(figsize=(8, 3), layout="constrained")
+    scene, trace = figure.subplots(1, 2, width_ratios=[3, 2])
+    figure.suptitle(title, x=0.01, ha="left", size=11)
+    scene.set(xlim=(-2.6, 2.6), ylim=(-0.45, 1.35), aspect="equal", yticks=[])
+    scene.set_xlabel("position (m)")
+    scene.grid(False)
+    for limit in (-2.4, 2.4):
+        scene.axvline(limit, color=COLORS[1], ls=":", lw=1)
+    scene.axhline(0, color="#888888", lw=1)
+    cart = scene.add_patch(Rectangle((-0.25, -0.12), 0.5, 0.24, color="#444444"))
+    (pole,) = scene.plot([], [], color=COLORS[1], lw=5, solid_capstyle="round")
+    (push,) = scene.plot([], [], color=COLORS[0], lw=3)
+    time = seconds * np.arange(len(observations))
+    angle, place = np.degrees(observations[:, 2]), observations[:, 0]
+    trace.set(xlim=(0, max(time[-1], 1)), xlabel="time (s)")
+    reach = max(1.0, np.abs(angle).max(), 10 * np.abs(place).max())
+    trace.set_ylim(-1.05 * reach, 1.05 * reach)
+    (first,) = trace.plot([], [], color=COLORS[1], lw=1, label="angle (degrees)")
+    (second,) = trace.plot([], [], color=COLORS[0], lw=1, label="position (10 cm)")
+    trace.legend(loc="upper right", fontsize=8)
+    pushed = np.asarray(actions)
+    writer = PillowWriter(fps=round(1 / (every * seconds)))
+    with runs.atomic(path) as temporary, writer.saving(figure, str(temporary), 72):
+        for i in range(0, len(observations), every):
+            x, tilt = place[i], observations[i, 2]
+            cart.set_x(x - 0.25)
+            pole.set_data([x, x + math.sin(tilt)], [0, math.cos(tilt)])
+            side = 1 if pushed[min(i, len(pushed) - 1)] == 1 else -1
+            push.set_data([x + side * 0.25, x + side * 0.5], [0, 0])
+            first.set_data(time[: i + 1], angle[: i + 1])
+            second.set_data(time[: i + 1], 10 * place[: i + 1])
+            writer.grab_frame()
+            figure.set_layout_engine("none")  # as laid out once: faster, and steady
+    return figure
