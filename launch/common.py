@@ -21,6 +21,8 @@ def define(config: Any, choices: Mapping[str, Sequence[str]]) -> None:
             flags.DEFINE_enum(field.name, default, list(choices[field.name]), text)
         elif isinstance(default, bool):
             flags.DEFINE_bool(field.name, default, text)
+        elif isinstance(default, str):
+            flags.DEFINE_string(field.name, default, text)
         elif field.type in (float, float | None):
             flags.DEFINE_float(field.name, default, text)
         elif isinstance(default, tuple):

@@ -63,6 +63,23 @@ def from_arrays(arrays: Mapping[str, np.ndarray], like: Any) -> Any:
     return map_with_path(leaf, like)
 
 
+def nested(arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested dicts from arrays under their paths.
+
+    Example:
+        >>> nested({"a/b": 1, "a/c": 2, "d": 3})
+        {'a': {'b': 1, 'c': 2}, 'd': 3}
+    """
+    tree: dict[str, Any] = {}
+    for path, array in arrays.items():
+        *folders, last = path.split("/")
+        place = tree
+        for name in folders:
+            place = place.setdefault(name, {})
+        place[last] = array
+    return tree
+
+
 def listed(names: Iterable[Any], most: int = 12) -> str:
     """Names for an error message: quoted, cut after `most`.
 

@@ -77,11 +77,10 @@ def load(
             f"{folder} has no level {level}; there are {levels[0]} to {levels[-1]}"
         )
     arrays = runs.read_arrays(folder / f"level_{level:02d}" / "checkpoint.npz")
-    one = {key: array[seeds.index(seed)] for key, array in arrays.items()
-           if key.startswith(("params/", "mask/"))}  # fmt: skip
-    return lottery(
-        config, _tree(one, "params"), _tree(one, "mask"), data_dir, seed, level
-    )
+    at = seeds.index(seed)
+    one = trees.nested({key: jnp.asarray(array[at]) for key, array in arrays.items()
+                        if key.startswith(("params/", "mask/"))})  # fmt: skip
+    return lottery(config, one["params"], one["mask"], data_dir, seed, level)
 
 
 def lottery(config, params, mask, data_dir, seed: int, level: int) -> Network:
@@ -218,16 +217,3 @@ def _config(folder: Path) -> lottery_config.Config:
         )
     lists = {k: tuple(v) for k, v in fields.items() if isinstance(v, list)}
     return lottery_config.Config(**{**fields, **lists})
-
-
-def _tree(arrays: dict[str, Any], root: str) -> PyTree:
-    """Nested dicts from arrays under their paths."""
-    tree: dict[str, Any] = {}
-    for path, array in arrays.items():
-        first, *folders, last = path.split("/")
-        place = tree
-        for name in folders if first == root else ():
-            place = place.setdefault(name, {})
-        if first == root:
-            place[last] = jnp.asarray(array)
-    return tree

@@ -44,7 +44,7 @@ def returns_by_weights(walks: Sequence[Walk], target: float, *, title: str) -> F
         axes.plot(weights[kept], found[kept], "-o", color=color, lw=0.8, ms=3,
                   alpha=0.7)  # fmt: skip
         axes.plot(weights[~kept], found[~kept], "o", color=color, mfc="none", ms=3,
-                  mew=0.6, alpha=0.5)  # fmt: skip
+                  mew=0.5, alpha=0.25)  # fmt: skip
     for i, method in enumerate(methods):
         axes.plot([], [], "-o", color=COLORS[i % len(COLORS)], ms=4, label=method)
     axes.plot([], [], "o", color="#666666", mfc="none", ms=4, label="undone")
@@ -53,7 +53,7 @@ def returns_by_weights(walks: Sequence[Walk], target: float, *, title: str) -> F
     plain_log(axes.xaxis)
     axes.set_ylim(0, 1.06 * target)
     axes.set(xlabel="weights left", ylabel="mean return")
-    axes.legend(loc="lower right")
+    figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 

@@ -16,7 +16,7 @@ def test_returns_by_weights_joins_what_was_kept():
     lines = figure.axes[0].lines
     np.testing.assert_array_equal(lines[0].get_xdata(), [100, 50, 25])
     np.testing.assert_array_equal(lines[1].get_xdata(), [20])
-    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels == ["ticket", "pruned", "undone"]
 
 

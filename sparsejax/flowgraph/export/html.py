@@ -9,7 +9,7 @@ import math
 from base64 import b64encode
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import ArrayLike
@@ -23,6 +23,21 @@ BINS = 16  # of a histogram
 LISTED = 60  # flags of one kind by name; of the others their number
 RANDOM = 256  # inputs for the comparison where none are given
 FAR = 1e-3  # difference, relative to the largest output, that the page warns of
+
+
+class Extra(NamedTuple):
+    """What a caller adds to the page.
+
+    Attributes:
+        script: runs after the page's own, with its constants: `flow.actions.feed`
+            changes the input, `flow.after` are called whenever the page has drawn.
+        style: CSS.
+        data: for the script, in `sj.data.extra`.
+    """
+
+    script: str
+    style: str
+    data: Any
 
 
 def save_html(graph: Graph, path: str | Path, **options: Any) -> None:
@@ -42,6 +57,7 @@ def html(
     title: str = "Flow graph",
     lead: str | None = None,
     footer: str | None = None,
+    extra: Extra | None = None,
 ) -> str:
     """The page's text.
 
@@ -57,6 +73,7 @@ def html(
         title: of the page.
         lead: a sentence under the title.
         footer: how the network was made, for instance.
+        extra: a part of one's own.
 
     Raises:
         ValueError: if an argument does not fit the graph, or the graph is too large.
@@ -73,6 +90,8 @@ def html(
     if other is not None:
         _check_other(graph, other)
         graphs.append(_pack(other, inputs, observed, None, "B"))
+    more = {} if extra is None else {"extra": extra.data}
+    added = Extra("", "", None) if extra is None else extra
     compared, alarm = _comparison(graph, fn, inputs, observed)
     notes = [
         footer,
@@ -88,9 +107,11 @@ def html(
         footer=pages.join(
             *(pages.tag("p", note) for note in notes if note is not None)
         ),
-        data={"graphs": graphs, "samples": _samples(inputs), "labels": named},
-        script="\n".join(scripts.lean(f"{name}.js") for name in scripts.ORDER),
-        style=scripts.lean("page.css"),
+        data={"graphs": graphs, "samples": _samples(inputs), "labels": named, **more},
+        script="\n".join(
+            [*(scripts.lean(f"{name}.js") for name in scripts.ORDER), added.script]
+        ),
+        style=scripts.lean("page.css") + added.style,
     )
 
 

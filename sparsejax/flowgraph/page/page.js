@@ -6,6 +6,7 @@ const flow = (() => {
 
   // ---- Actions
 
+  const after = []; // what else is shown, by a caller's own script
   let revealing = null; // the box to bring into sight once it is drawn
   const put = (changes) => {
     if ("rule" in changes || "amount" in changes) now.begun = false;
@@ -246,6 +247,7 @@ const flow = (() => {
     if (document.activeElement !== search) search.value = now.find;
     showPanel(scenes);
     drawAll(scenes);
+    after.forEach((run) => run());
   };
 
   // A drawing in which nothing can be read starts with its most influential part.
@@ -320,5 +322,5 @@ const flow = (() => {
     clearTimeout(later);
     location.reload();
   });
-  return { now, graphs, panes };
+  return { now, graphs, panes, actions, after };
 })();

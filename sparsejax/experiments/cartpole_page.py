@@ -1,0 +1,50 @@
+"""The flow graph page of an agent, with the pole that it balances beside it.
+
+`cartpole.js` beside this file holds the pole: the page's own engine evaluates the
+graph, edits included, and its largest output pushes the cart.
+"""
+
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jaxtyping import ArrayLike
+
+from sparsejax.flowgraph import Graph
+from sparsejax.flowgraph.export import html
+from sparsejax.rl import cartpole
+from sparsejax.rl.environments import Environment
+
+
+def save(
+    path: Path,
+    graph: Graph,
+    environment: Environment,
+    samples: ArrayLike,
+    **options: Any,
+) -> None:
+    """Write the page.
+
+    Args:
+        path: of the file.
+        graph: of an agent: four observations to the values of two actions.
+        environment: CartPole.
+        samples: states to choose from, shape (k, 4).
+        options: as of `Graph.save_html`.
+    """
+    here = resources.files("sparsejax.experiments")
+    read = lambda name: here.joinpath(name).read_text("utf-8")
+    constants = {
+        "gravity": cartpole.GRAVITY,
+        "cart": cartpole.CART,
+        "mass": cartpole.POLE,
+        "half": cartpole.HALF,
+        "force": cartpole.FORCE,
+        "dt": cartpole.DT,
+        "track": cartpole.TRACK,
+        "tilt": cartpole.TILT,
+        "start": cartpole.START,
+        "limit": environment.limit,
+    }
+    extra = html.Extra(read("cartpole.js"), read("cartpole.css"), constants)
+    html.save_html(graph, path, samples=samples, extra=extra, **options)
