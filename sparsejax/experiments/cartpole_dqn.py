@@ -108,7 +108,8 @@ def plan(config: Config) -> str:
 def summary(folder: Path) -> str:
     """Three lines on a finished run: what was found, where it is, what to do next."""
     config = runs.read_json(folder / "config.json")["config"]
-    target = config_.target(Config(**config))
+    given = Config(environment=config["environment"], target=config["target"])
+    target = config_.target(given)
     return (
         f"{cartpole_report.finding(runs.read_metrics(folder), target)}\n"
         f"open {folder / 'index.html'} and {folder / 'graph.html'}\n"
