@@ -1,5 +1,6 @@
 """Whole experiments: each a frozen `Config` and one function `run(config, folder)`."""
 
+from sparsejax.experiments import cartpole_dqn as cartpole_dqn
 from sparsejax.experiments import circle_removal as circle_removal
 from sparsejax.experiments import flowgraph as flowgraph
 from sparsejax.experiments import lottery_ticket as lottery_ticket
