@@ -42,9 +42,9 @@ def returns_by_weights(walks: Sequence[Walk], target: float, *, title: str) -> F
         weights, found = np.asarray(walk.weights), np.asarray(walk.returns)
         kept = np.asarray(walk.accepted, bool)
         axes.plot(weights[kept], found[kept], "-o", color=color, lw=0.8, ms=3,
-                  alpha=0.7)  # fmt: skip
+                  alpha=0.7, rasterized=True)  # fmt: skip
         axes.plot(weights[~kept], found[~kept], "o", color=color, mfc="none", ms=3,
-                  mew=0.5, alpha=0.25)  # fmt: skip
+                  mew=0.5, alpha=0.25, rasterized=True)  # fmt: skip
     for i, method in enumerate(methods):
         axes.plot([], [], "-o", color=COLORS[i % len(COLORS)], ms=4, label=method)
     axes.plot([], [], "o", color="#666666", mfc="none", ms=4, label="undone")
