@@ -55,6 +55,7 @@ class Step(NamedTuple):
         label: the name of what is called, where it is a call; "" otherwise.
         shape, dtype: of its first result, if it has one.
         place: where in the user's code it comes from, for messages.
+        scope: names of the modules that it is part of, "CNN/conv_0"; "" if none.
         run: applies the primitive to arrays, with other parameters if some are given:
             `run(*arguments, **params) -> list`.
         enter: walks what is called, with any rule: `enter(arguments, rule) -> list`;
@@ -71,6 +72,7 @@ class Step(NamedTuple):
     shape: tuple[int, ...]
     dtype: Any
     place: str
+    scope: str
     run: Callable[..., list]
     enter: Callable[[Sequence, Callable], list] | None
     inner: frozenset[str]
@@ -149,7 +151,8 @@ def walk(
         The values of the flat outputs.
     """
     closed = program.closed
-    return _walk(closed.jaxpr, closed.consts, inputs, rule, "an unknown place")
+    around = "an unknown place", ""
+    return _walk(closed.jaxpr, closed.consts, inputs, rule, around)
 
 
 def kernels(program: Program, params: Sequence[Any]) -> list[bool]:
@@ -213,7 +216,7 @@ def _evaluate(jaxpr, consts, inputs, names, visit, state):
     return [read(atom) for atom in jaxpr.outvars], state
 
 
-def _walk(jaxpr, consts, inputs, rule, around: str) -> list:
+def _walk(jaxpr, consts, inputs, rule, around: tuple[str, str]) -> list:
     values = dict(zip(jaxpr.constvars, consts, strict=True))
     values.update(zip(jaxpr.invars, inputs, strict=True))
     read = lambda atom: atom.val if isinstance(atom, jex.Literal) else values[atom]
@@ -231,8 +234,10 @@ def _uses(jaxpr) -> Counter:
     return Counter(atom for atom in atoms if not isinstance(atom, jex.Literal))
 
 
-def _step(equation, around: str, uses: Counter) -> Step:
-    place = _place(equation.source_info) or around
+def _step(equation, around: tuple[str, str], uses: Counter) -> Step:
+    place = _place(equation.source_info) or around[0]
+    names = (around[1], str(equation.source_info.name_stack))
+    scope = "/".join(name for name in names if name)
     enter: Callable | None = None
     inner, consts, inside = frozenset(), (), []
     if equation.primitive.name in _CALLS:
@@ -240,7 +245,8 @@ def _step(equation, around: str, uses: Counter) -> Step:
         inner = frozenset(_primitives(jaxpr))
         within = _uses(jaxpr)
         inside = [within[var] > 1 for var in jaxpr.invars]
-        enter = lambda arguments, rule: _walk(jaxpr, consts, arguments, rule, place)
+        within_this = place, scope
+        enter = lambda values, rule: _walk(jaxpr, consts, values, rule, within_this)
     out = equation.outvars[0].aval if equation.outvars else None
     return Step(
         equation.primitive.name,
@@ -249,6 +255,7 @@ def _step(equation, around: str, uses: Counter) -> Step:
         tuple(getattr(out, "shape", ())),
         getattr(out, "dtype", None),
         place,
+        scope,
         lambda *arguments, **params: _bind(equation, arguments, **params),
         enter,
         inner,

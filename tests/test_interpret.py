@@ -131,3 +131,24 @@ def test_walking_with_arrays_runs_the_function():
         assert labels == ["<lambda>", "relu"][: 1 + enter]
         assert seen[0].inner == {"dot_general", "tanh", "name"}
         assert seen[0].shape == (5, 4)
+
+
+def test_steps_know_their_modules_through_calls():
+    @jax.jit
+    def inner(x):
+        with jax.named_scope("dense"):
+            return x @ w
+
+    def fn(x):
+        with jax.named_scope("net"):
+            return inner(x) + 1.0
+
+    seen = {}
+
+    def rule(step, arguments):
+        seen[step.name] = step.scope
+        return step.enter(arguments, rule) if step.enter else step.run(*arguments)
+
+    interpret.walk(interpret.trace(fn, x), [x], rule)
+    assert seen["dot_general"] == "net/dense"
+    assert seen["add"] == "net"
