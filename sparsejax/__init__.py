@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 
 _MODULES = (
     "data", "experiments", "flowgraph", "hypercube", "interpret", "lift", "masks",
-    "models", "pages", "plots", "prune", "removal", "rl", "runs",
+    "models", "pages", "plots", "prune", "relevance", "removal", "rl", "runs",
     "sweep", "train", "trees",
 )  # fmt: skip
 _FUNCTIONS = dict.fromkeys(("masked", "bind", "activations", "edit"), "lift")
