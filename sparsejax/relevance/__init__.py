@@ -1,6 +1,31 @@
 """Relevance: what every input, bias, unit and weight has to do with an output."""
 
+from sparsejax.relevance.averages import (
+    Attribution,
+    expected_gradients,
+    integrated_gradients,
+    smoothgrad,
+)
 from sparsejax.relevance.explain import Relevance, derivative, explain
+from sparsejax.relevance.gradients import (
+    deconvnet,
+    deeplift,
+    grad_cam,
+    gradient,
+    gradient_x_input,
+    guided_backprop,
+)
+from sparsejax.relevance.metrics import (
+    Curve,
+    deletion,
+    insertion,
+    localisation,
+    localisation_auc,
+    pointing_game,
+    rank_correlation,
+)
+from sparsejax.relevance.occlusion import occlusion
+from sparsejax.relevance.randomisation import Randomisation, randomisation_check
 from sparsejax.relevance.rules import (
     Group,
     Kernel,
@@ -17,18 +42,38 @@ from sparsejax.relevance.rules import (
 )
 
 __all__ = [
+    "Attribution",
+    "Curve",
     "Group",
     "Kernel",
     "LayerRule",
     "Part",
+    "Randomisation",
     "Relevance",
     "Rules",
     "alpha_beta",
+    "deconvnet",
+    "deeplift",
+    "deletion",
     "derivative",
     "epsilon",
+    "expected_gradients",
     "explain",
     "flat",
     "gamma",
+    "grad_cam",
+    "gradient",
+    "gradient_x_input",
+    "guided_backprop",
+    "insertion",
+    "integrated_gradients",
+    "localisation",
+    "localisation_auc",
+    "occlusion",
+    "pointing_game",
+    "randomisation_check",
+    "rank_correlation",
+    "smoothgrad",
     "w_square",
     "z_box",
     "z_plus",

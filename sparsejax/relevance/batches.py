@@ -1,0 +1,35 @@
+"""One function at many points: all at once while they are few, else in batches."""
+
+from collections.abc import Callable
+
+import jax
+from jaxtyping import PyTree
+
+_MOST = 1 << 20  # numbers of all the inputs of a batch
+
+
+def over(
+    f: Callable, points: PyTree, *, size: int, batch_size: int | None = None
+) -> PyTree:
+    """`f` of every point, stacked: a `vmap`, or a loop over them if they are many.
+
+    Args:
+        f: a function of one point.
+        points: tree of arrays with a leading axis of points.
+        size: numbers in an input that `f` makes of a point, to choose a batch by.
+        batch_size: points at a time.
+    """
+    count = len(jax.tree.leaves(points)[0])
+    if batch_size is None:
+        batch_size = max(1, _MOST // max(size, 1))
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    if batch_size >= count:
+        return jax.vmap(f)(points)
+    return jax.lax.map(f, points, batch_size=batch_size)
+
+
+def check_count(name: str, count: int) -> None:
+    """Refuse to do a thing less than once."""
+    if count < 1:
+        raise ValueError(f"{name} must be at least 1, got {count}")
