@@ -25,6 +25,12 @@ from sparsejax.relevance.metrics import (
     rank_correlation,
 )
 from sparsejax.relevance.occlusion import occlusion
+from sparsejax.relevance.penalties import (
+    outside_share,
+    outside_squared,
+    outside_target,
+    rrr,
+)
 from sparsejax.relevance.randomisation import Randomisation, randomisation_check
 from sparsejax.relevance.rules import (
     Group,
@@ -70,9 +76,13 @@ __all__ = [
     "localisation",
     "localisation_auc",
     "occlusion",
+    "outside_share",
+    "outside_squared",
+    "outside_target",
     "pointing_game",
     "randomisation_check",
     "rank_correlation",
+    "rrr",
     "smoothgrad",
     "w_square",
     "z_box",
