@@ -221,6 +221,27 @@ class Graph:
 
         return evaluate.check(self, fn, x)
 
+    def relevance(self, x: ArrayLike, output: int | str | None = None) -> Any:
+        """What inputs, edges and biases have to do with an output, in float64.
+
+        R = value x Q with the multipliers Q of layer-wise relevance propagation; see
+        `flowgraph.relevance`. Inputs, biases and constants add up to the output.
+
+        Args:
+            x: inputs of shape `(*batch, *shape)`.
+            output: its name or position; may be left out where there is only one.
+
+        Returns:
+            A `relevance.Relevance`: of `input`, `nodes`, `edges`, `bias`, `constants`.
+
+        Raises:
+            ValueError: for an input of another shape, no such output, or values that
+                are not finite.
+        """
+        from sparsejax.flowgraph import relevance
+
+        return relevance.relevance(self, x, output)
+
     def bounds(self, method: str = "interval", **options: Any) -> Any:
         """Ranges of the nodes over the domain; see `flowgraph.bounds.bounds`."""
         from sparsejax.flowgraph import bounds

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from . import lean
 from .markup import Html, block, join, tag
 
 
@@ -47,8 +48,8 @@ def page(
     embedded = "" if data is None else _embed(data)
     return Template(_resource("shell.html")).substitute(
         title=join(str(title)),
-        style=_resource("style.css") + style,
-        kit=_resource("kit.js"),
+        style=_lean("style.css") + style,
+        kit=_lean("kit.js"),
         lead="" if lead is None else tag("p", lead, class_="lead"),
         bodies="\n".join(map(block, bodies)),
         footer=block(footer),
@@ -60,6 +61,11 @@ def page(
 @functools.cache
 def _resource(name: str) -> str:
     return resources.files("sparsejax.pages").joinpath(name).read_text(encoding="utf-8")
+
+
+@functools.cache
+def _lean(name: str) -> str:
+    return (lean.script if name.endswith(".js") else lean.style)(_resource(name))
 
 
 def _check_raw(what: str, text: str, forbidden: str) -> None:

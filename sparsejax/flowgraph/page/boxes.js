@@ -19,6 +19,11 @@ const boxes = (() => {
     const text = Math.abs(value) >= 1e5 ? sj.format(value) : value.toFixed(2);
     return `[${(/^-?0\.00$/.test(text) ? "0.00" : text).replace("-", "−")}]`;
   };
+  // What is written on a box: its value in brackets, or its relevance.
+  const amountOf = ({ shares }, box, value) => !shares ? value
+    : relevance.times(views.multiplier(box, shares), value);
+  const written = ({ shares }, amount) =>
+    shares ? `R ${two(amount).slice(1, -1)}` : two(amount);
   const sign = (value) => (value > 0 ? "plus" : value < 0 ? "minus" : "zero");
 
   const verb = (scene, box) => { // what a box does, in a word
@@ -43,8 +48,8 @@ const boxes = (() => {
       const words = textWidth(`${verb(scene, box)}  `, SMALL);
       const label = textWidth(title(box), SMALL);
       // Room for a sign and two digits: values change, places should not.
-      const numbers = Math.max(...[two(scene.numbers[i]), box.picture ? "[−8.88]"
-        : "[−88.88]"].map((text) => textWidth(text, BOLD)));
+      const numbers = Math.max(...[two(scene.numbers[i]), "R −88.88"]
+        .map((text) => textWidth(text, BOLD)));
       if (box.picture) {
         const inner = Math.max(2 * wide + PAD, label + numbers + 8);
         const height = high + 2 * PAD + 19 + (names.length && 12);
@@ -74,14 +79,15 @@ const boxes = (() => {
     return patches.get(graph);
   };
 
-  // Addresses of a box's pictures: weights, and weights times input.
+  // Addresses of a box's pictures: weights, and weights times input or their relevance.
   const paint = (scene, box) => {
-    const { graph, values, changes, scales } = scene;
+    const { graph, values, changes, shares, scales } = scene;
     const { edges, positions } = supports(graph, box);
     const extent = areSmall(graph) ? pictures.extent(graph.image, positions)
       : [0, 0, ...graph.image.slice(0, 2)];
     const weights = edges.map((e) => changes.coefs[e]);
-    const products = edges.map((e) => changes.coefs[e] * values[graph.args[e]]);
+    const products = edges.map((e) => shares ? shares.edges[e]
+      : changes.coefs[e] * values[graph.args[e]]);
     const make = (numbers, scale) => pictures.map(document.createElement("canvas"),
       graph.image, positions, numbers, scale, extent).toDataURL();
     return { weights: make(weights, scales.weights), extent,
@@ -115,9 +121,11 @@ const boxes = (() => {
   };
 
   const words = (scene, box, place, value) => {
+    const amount = amountOf(scene, box, value);
     const bottom = place.height / 2, left = -place.width / 2;
     const number = (x, y, anchor) => sj.svg("text",
-      { class: `value ${sign(value)}`, x, y, "text-anchor": anchor }, two(value));
+      { class: `value ${sign(amount)}`, x, y, "text-anchor": anchor },
+    written(scene, amount));
     if (box.picture) {
       const key = { class: "key", x: left + PAD + 1, y: bottom - 7 };
       return [sj.svg("text", key, title(box)),
@@ -158,17 +166,19 @@ const boxes = (() => {
 
   const drawBox = (scene, i) => {
     const box = scene.shown.boxes[i], place = scene.placed.places[i];
-    const value = scene.numbers[i];
+    const value = scene.numbers[i], amount = amountOf(scene, box, value);
     const marks = [kind(box), about(scene.differs, box),
       about(scene.badges, box) && "edited",
       scene.selected === box.key && "selected"].filter(Boolean);
     return sj.svg("g", {
       class: `box ${marks.join(" ")}`, tabindex: -1, role: "button", "data-box": i,
       "data-key": box.key, "data-value": value,
+      "data-relevance": scene.shares ? amount : null,
       transform: `translate(${place.x.toFixed(1)} ${place.y.toFixed(1)})`,
-      "aria-label": `${title(box)}, ${verb(scene, box)} ${two(value)}`,
+      "aria-label": `${title(box)}, ${verb(scene, box)} ${written(scene, amount)}`,
     },
-    sj.svg("title", {}, `${box.key}: ${box.op}, value ${number(value, 6)}`),
+    sj.svg("title", {}, `${box.key}: ${box.op}, value ${number(value, 6)}` +
+      (scene.shares ? `, relevance ${number(amount, 6)}` : "")),
     sj.svg("rect", { class: "shape", x: -place.width / 2, y: -place.height / 2, rx: 6,
       width: place.width, height: place.height }),
     box.picture ? face(scene, box, place) : [],
@@ -197,7 +207,8 @@ const boxes = (() => {
       "stroke-opacity": stroke.opacity.toFixed(2),
     }, sj.svg("title", {}, `${boxes[link.from].key} → ${boxes[link.to].key}: ` +
       `weight ${sj.format(link.coef, 5)} × value ${sj.format(link.value, 5)} = ` +
-      sj.format(link.contribution, 5)));
+      sj.format(link.contribution, 5) +
+      (scene.shares ? `, relevance ${sj.format(link.relevance, 5)}` : "")));
   };
 
   const lay = (scene, list) => { // strong lines above weak ones
@@ -207,6 +218,6 @@ const boxes = (() => {
 
   const drawAll = (scene) => scene.shown.boxes.map((_, i) => drawBox(scene, i));
 
-  return { sizes, strokes, lay, drawAll, paint, two, number, faceOf, areSmall,
-    textWidth, SMALL };
+  return { sizes, strokes, lay, drawAll, paint, amountOf, sign, two, number, faceOf,
+    areSmall, textWidth, SMALL };
 })();

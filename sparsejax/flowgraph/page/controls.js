@@ -47,7 +47,13 @@ const controls = (() => {
         (by) => actions.put({ by }), {
         value: "The value that flows out of the source",
         contribution: "Weight times value: what reaches the target",
-        weight: "The weight alone" })),
+        weight: "The weight alone",
+        relevance: "The share of an output, passed back from it" }),
+      now.by === "relevance" && now.output === "all" && first.outputNames.length > 1
+        ? el("select", { id: "explained", "aria-label": "Relevance for which output",
+          onchange: (event) => actions.put({ explained: event.target.value }) },
+        first.outputNames.map((name) => el("option", { value: name,
+          selected: name === now.explained }, `for ${name}`))) : []),
       el("div", { class: "control" }, el("select", { id: "rule",
         "aria-label": "Which edges are shown",
         onchange: (event) => actions.put({ rule: event.target.value,
@@ -65,8 +71,9 @@ const controls = (() => {
     ].filter(Boolean);
     let drawn = "";
     const toolbar = (host) => {
-      const { level, pictures, by, rule, pins, only } = now;
-      const name = JSON.stringify([level, pictures, by, rule, pins.size, only]);
+      const { level, pictures, by, rule, pins, only, explained } = now;
+      const name = JSON.stringify([level, pictures, by, rule, pins.size, only,
+        explained, now.output === "all"]);
       if (name !== drawn) host.replaceChildren(...items());
       drawn = name;
       if (rule !== "none") turn();

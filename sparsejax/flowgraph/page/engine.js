@@ -159,5 +159,5 @@ const engine = (() => {
     return made;
   };
 
-  return { array, unpack, read, weighs, sum, evaluate, changes, target, edge };
+  return { array, unpack, read, weighs, sum, apply, evaluate, changes, target, edge };
 })();

@@ -6,8 +6,8 @@ const notes = (() => {
 
   const legend = (scenes) => {
     const has = (test) => scenes.some((made) => made.shown.boxes.some(test));
-    const words = { value: "value", contribution: "weight × value", weight: "weight" };
-    const word = words[now.by];
+    const words = { contribution: "weight × value" };
+    const word = words[now.by] || now.by;
     const line = (name, text) => el("span", {}, el("i", { class: `line ${name}` }), text);
     const tile = (name, text) => el("span", {}, el("i", { class: `tile ${name}` }), text);
     const scale = Math.max(...scenes.map((made) => made.scales.weights));
@@ -17,7 +17,8 @@ const notes = (() => {
       tile("output", "output"),
       has((box) => box.picture) && el("span", { class: "wide" },
         boxes.areSmall(first) ? "pictures: weights, then the input with their place;"
-          : "pictures: weights, then weights × input;",
+          : `pictures: weights, then ${now.by === "relevance" ? "relevance"
+            : "weights × input"};`,
         sj.legend(`≤ −${sj.format(scale, 2)}`, `≥ ${sj.format(scale, 2)}`)),
       graphs.length > 1 && tile("differs", "weights differ"),
       graphs.length > 1 && tile("only", "only here")].filter(Boolean);
@@ -45,6 +46,7 @@ const notes = (() => {
       (now.sample < 0 ? "an input of its own" : `sample ${now.sample + 1}`) +
         (truth == null ? "" : ` (label ${truth})`),
       `${made.level} level`,
+      made.shares && `relevance for ${state.explained()}`,
       now.rule !== "none" && `threshold: ${state.saying[now.rule](now.amount)}`,
       now.only && now.pins.size > 0 && "only pinned boxes",
       hidden ? `${sj.format(hidden)} of ${many(all, "edge")} hidden`
@@ -94,5 +96,29 @@ const notes = (() => {
       (stale ? " of the network before your edits" : "");
   });
 
-  return { legend, says, caption, flags, age };
+  // What an output is made of, in sums that can be checked; a map of the inputs' part.
+  const account = (made) => {
+    if (!made.shares) return [];
+    const { graph, shares: { nodes, sums } } = made, name = state.explained();
+    const { output, ...parts } = sums;
+    if (!made.changes.fixed.size) delete parts.set;
+    const number = (value) => el("b", { class: boxes.sign(value) },
+      boxes.number(value, 4));
+    const total = Object.values(parts).reduce((a, b) => a + b);
+    const inputs = Array.from(nodes.slice(0, graph.inputs.length));
+    return el("div", { class: "account", "data-sums": JSON.stringify(sums) },
+      graph.image && pictures.map(el("canvas", { class: "crisp", role: "img",
+        "aria-label": "Relevance of the inputs" }), graph.image, graph.inputs, inputs,
+      source.most(inputs), [0, 0, ...graph.image]),
+      el("p", {}, graphs.length > 1 ? `${made.name}: ` : "", `Relevance for ${name}: `,
+        Object.entries(parts).map(([word, value], i) =>
+          [i ? " + " : "", word, word === "set" ? " by hand " : " ", number(value)]),
+        " = ", number(total), el("span", { class: "quiet" }, `, ${name} to within `,
+          sj.format(Math.abs(total - output), 1)), el("br"),
+        el("span", { class: "quiet" }, "Value × Q: Q is 1 at the output and goes back " +
+          "by weights and slopes (f(s) − f(0)) / s; of a maximum to the largest, of a " +
+          "product half to each.")));
+  };
+
+  return { legend, says, caption, account, flags, age };
 })();

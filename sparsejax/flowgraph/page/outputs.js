@@ -44,7 +44,7 @@ const outputs = (() => {
           "data-value": parts[0].value, title: `${name}${fixed
             ? `, constant (proof: ${[...new Set(proofs)].join(", ")})` : ""}: ` +
             parts.map(({ value }) => boxes.number(value, 6)).join(", "),
-          onclick: () => actions.put({ output: name, selected: null }),
+          onclick: () => actions.put({ output: name, explained: name, selected: null }),
         },
         el("span", { class: "numbers" }, parts.map(({ value, was }) =>
           el("b", { class: value === was ? null : "changed" },

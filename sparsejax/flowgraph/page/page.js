@@ -83,7 +83,8 @@ const flow = (() => {
 
   const input = inputs.make(actions), output = outputs.make(actions);
   const control = controls.make(actions);
-  const [toolbar, begun, edits, legend] = ["toolbar", "begun", "edits", "legend"]
+  const [toolbar, begun, edits, accounts, legend] = ["toolbar", "begun", "edits",
+    "accounts", "legend"]
     .map((name) => el("div", { class: name }));
   const side = el("aside", { class: "panel", "aria-label": "Selected box",
     hidden: true });
@@ -121,7 +122,7 @@ const flow = (() => {
     el("h3", {}, "Keys and pointer"),
     el("dl", {}, [
       ["Hover or focus a box", "trace all paths into it and out of it"],
-      ["Click or Enter", "open a box: weights, ranges, contributions, edits"],
+      ["Click or Enter", "open a box: weights, ranges, in and out, edits"],
       ["Tab, then arrows", "go from box to box; on the empty drawing, move it"],
       ["Ctrl or ⌘ with the wheel, pinch, + and −, 0", "zoom; 0 fits the drawing"],
       ["Delete, p", "remove the selected box; pin it"],
@@ -149,7 +150,7 @@ const flow = (() => {
       el("div", { class: "band" }, input.sections, output.section),
       el("div", { class: "bar" }, toolbar,
         el("div", { class: "control find" }, search, hits)),
-      begun, edits, stage, flags, help);
+      begun, edits, accounts, stage, flags, help);
     stage.append(el("div", { class: "panes" }, hosts), zooms, files, side, legend);
   };
 
@@ -185,7 +186,8 @@ const flow = (() => {
     const { weights, products } = boxes.paint(made, box);
     const { names } = boxes.faceOf(made.graph);
     const channels = names.length ? ` (${names.join(", ")})` : "";
-    return [[weights, `weights${channels}`], [products, `weights × input${channels}`],
+    const shown = made.shares ? "relevance" : "weights × input";
+    return [[weights, `weights${channels}`], [products, `${shown}${channels}`],
       [made.input, "input"]];
   };
 
@@ -239,6 +241,7 @@ const flow = (() => {
       `only boxes with ${now.amount}% of the influence are shown. `,
     el("button", { type: "button", class: "plain", onclick: () => put({ rule: "none" }) },
       "Show all")] : []));
+    accounts.replaceChildren(...scenes.flatMap(notes.account));
     legend.replaceChildren(...notes.legend(scenes));
     hits.textContent = now.find.trim() ? `${found.length} found` : "";
     input.show();

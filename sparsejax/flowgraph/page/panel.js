@@ -4,13 +4,14 @@ const panel = (() => {
   const WIDTH = 300; // of the range plot, in its own units
   const BINS = 16; // of a histogram, one digit 0-9a-z each
   const FIRST = 10; // rows of a list before "show all"
+  const { el, format } = sj;
   const { now } = state;
 
-  const number = (value, digits = 4) => sj.el("span", { class: "number" },
-    sj.format(value, digits));
+  const number = (value, digits = 4) => el("span", { class: "number" },
+    format(value, digits));
 
   const field = (label, value, onchange) =>
-    sj.el("input", { type: "number", step: "any", "aria-label": label, title: label,
+    el("input", { type: "number", step: "any", "aria-label": label, title: label,
       value: Number(value.toPrecision(7)), onchange: (event) => {
         if (event.target.value.trim() !== "") onchange(Number(event.target.value));
       } });
@@ -24,12 +25,12 @@ const panel = (() => {
       interval.high[node]]);
     if (exact && exact.at.has(node)) {
       const k = exact.at.get(node);
-      const name = exact.gap[k] > 0 ? `exact search, gap ${sj.format(exact.gap[k])}`
+      const name = exact.gap[k] > 0 ? `exact search, gap ${format(exact.gap[k])}`
         : "exact";
       rows.push(["exact", name, exact.low[k], exact.high[k]]);
     }
     if (observed) rows.push(["observed",
-      `observed on ${sj.format(observed.count)} inputs`,
+      `observed on ${format(observed.count)} inputs`,
       observed.low[node], observed.high[node]]);
     return rows;
   };
@@ -71,17 +72,17 @@ const panel = (() => {
       ? sj.svg("path", { class: "now", d: `M${x(value)} 0V${end}` }) : []);
   };
 
-  const rangeTable = (rows) => sj.el("table", { class: "small" }, sj.el("tbody", {},
-    rows.map(([name, label, low, high]) => sj.el("tr", {},
-      sj.el("td", {}, sj.el("i", { class: `swatch ${name}` }), label),
-      sj.el("td", { class: "number" }, boxes.number(low, 4)),
-      sj.el("td", { class: "number" }, boxes.number(high, 4))))));
+  const rangeTable = (rows) => el("table", { class: "small" }, el("tbody", {},
+    rows.map(([name, label, low, high]) => el("tr", {},
+      el("td", {}, el("i", { class: `swatch ${name}` }), label),
+      el("td", { class: "number" }, boxes.number(low, 4)),
+      el("td", { class: "number" }, boxes.number(high, 4))))));
 
   // ---- Lists
 
   const meter = (value, most) => { // a signed bar from its middle
     const size = most ? (50 * Math.abs(value)) / most : 0;
-    return sj.el("span", { class: "meter", "aria-hidden": "true" }, sj.el("i", {
+    return el("span", { class: "meter", "aria-hidden": "true" }, el("i", {
       class: value < 0 ? "minus" : "plus",
       style: `width: ${size}%; ${value < 0 ? "right" : "left"}: 50%` }));
   };
@@ -89,32 +90,32 @@ const panel = (() => {
   const list = (heading, rows, note, open) => {
     if (!rows.length) return null;
     const sorted = [...rows].sort((a, b) =>
-      Math.abs(b.contribution) - Math.abs(a.contribution));
-    const most = Math.abs(sorted[0].contribution);
-    const draw = (row) => sj.el("tr", {},
-      sj.el("td", {}, row.go
-        ? sj.el("button", { type: "button", class: "link", onclick: row.go }, row.key)
-        : sj.el("span", { class: "name" }, row.key)),
-      sj.el("td", { class: "number" }, row.change
-        ? field(`Weight from ${row.key}`, row.coef, row.change) : sj.format(row.coef, 4)),
-      sj.el("td", { class: "number" }, sj.format(row.contribution, 3)),
-      sj.el("td", { class: "meters" }, meter(row.contribution, most)));
-    const body = sj.el("tbody", {}, sorted.slice(0, open ? undefined : FIRST).map(draw));
-    const more = !open && sorted.length > FIRST && sj.el("button", { type: "button",
+      Math.abs(b.amount) - Math.abs(a.amount));
+    const most = Math.abs(sorted[0].amount);
+    const draw = (row) => el("tr", {},
+      el("td", {}, row.go
+        ? el("button", { type: "button", class: "link", onclick: row.go }, row.key)
+        : el("span", { class: "name" }, row.key)),
+      el("td", { class: "number" }, row.change
+        ? field(`Weight from ${row.key}`, row.coef, row.change) : format(row.coef, 4)),
+      el("td", { class: "number" }, format(row.amount, 3)),
+      el("td", { class: "meters" }, meter(row.amount, most)));
+    const body = el("tbody", {}, sorted.slice(0, open ? undefined : FIRST).map(draw));
+    const more = !open && sorted.length > FIRST && el("button", { type: "button",
       class: "link more", onclick: (event) => {
         body.append(...sorted.slice(FIRST).map(draw));
         event.target.remove();
       } }, `Show all ${sorted.length}`);
-    const signs = [1, -1].map((s) => rows.filter((r) => r.contribution * s > 0));
-    const total = (part) => part.reduce((sum, row) => sum + row.contribution, 0);
-    return sj.el("section", { class: "list" },
-      sj.el("h4", {}, `${heading} `, sj.el("span", { class: "quiet" },
+    const signs = [1, -1].map((s) => rows.filter((r) => r.amount * s > 0));
+    const total = (part) => part.reduce((sum, row) => sum + row.amount, 0);
+    return el("section", { class: "list" },
+      el("h4", {}, `${heading} `, el("span", { class: "quiet" },
         `${rows.length}: ${signs[0].length} positive, ` +
-        `sum ${sj.format(total(signs[0]))}; ` +
-        `${signs[1].length} negative, sum ${sj.format(total(signs[1]))}`)),
-      sj.el("table", { class: "small" },
-        sj.el("thead", {}, sj.el("tr", {}, ["node", "weight", note].map((name, i) =>
-          sj.el("th", { scope: "col", class: i ? "number" : null,
+        `sum ${format(total(signs[0]))}; ` +
+        `${signs[1].length} negative, sum ${format(total(signs[1]))}`)),
+      el("table", { class: "small" },
+        el("thead", {}, el("tr", {}, ["node", "weight", note].map((name, i) =>
+          el("th", { scope: "col", class: i ? "number" : null,
             colspan: i === 2 ? 2 : null }, name)))), body),
       more || null);
   };
@@ -128,7 +129,7 @@ const panel = (() => {
       scene.graph.keys[scene.graph.args[e]], value]) : null;
 
   const incoming = (scene, i, actions) => {
-    const { graph, changes, values, full } = scene, box = full.boxes[i];
+    const { graph, changes, values, shares, full } = scene, box = full.boxes[i];
     if (!box.picture) {
       return full.list.filter((link) => link.to === i).map((link) => ({ ...link,
         key: full.boxes[link.from].key,
@@ -138,7 +139,8 @@ const panel = (() => {
     const rows = [];
     for (let e = graph.starts[box.owner]; e < graph.starts[box.owner + 1]; e++) {
       const arg = graph.args[e], coef = changes.coefs[e];
-      rows.push({ key: graph.keys[arg], coef, contribution: coef * values[arg],
+      rows.push({ key: graph.keys[arg], coef,
+        amount: shares ? shares.edges[e] : coef * values[arg],
         change: change(scene, box, e, actions) });
     }
     return rows;
@@ -163,15 +165,15 @@ const panel = (() => {
     const { graph } = scene, node = box.node >= 0 && graph.keys[box.node];
     const made = removal(scene, box);
     const fixed = scene.changes.fixed.has(box.node);
-    const button = (label, title, onclick, pressed) => sj.el("button", { type: "button",
+    const button = (label, title, onclick, pressed) => el("button", { type: "button",
       title, onclick, "aria-pressed": pressed == null ? null : String(pressed) }, label);
     const undo = fixed && button("Restore", "Let it compute again", () =>
       actions.undo(["remove", node]));
     const remove = !fixed && made && button("Remove", "Set its value to 0 (Delete)",
       () => actions.edit(made));
-    const clamp = node && sj.el("label", { class: "clamp" }, "Clamp to",
+    const clamp = node && el("label", { class: "clamp" }, "Clamp to",
       field("Clamp to a value", value, (to) => actions.edit(["clamp", node, to])));
-    return sj.el("div", { class: "buttons" }, undo || remove || [],
+    return el("div", { class: "buttons" }, undo || remove || [],
       button("Pin", "Keep it in sight (p)", () => actions.pin(box.key),
         scene.pins.has(box.key)), clamp || []);
   };
@@ -180,42 +182,57 @@ const panel = (() => {
     const { graph, changes } = scene;
     if (box.term >= 0 || ["input", "const", "output"].includes(box.op)) return [];
     if (!editable(graph, { ...box, term: -1 }, 0)) return [];
-    return sj.el("label", { class: "bias" }, "Bias", field("Bias",
+    return el("label", { class: "bias" }, "Bias", field("Bias",
       changes.consts[box.owner],
       (to) => actions.edit(["bias", graph.keys[box.owner], to])));
   };
 
+  // Relevance of a box, and what of it stays with the box's own numbers.
+  const blame = (scene, box, value) => {
+    const { shares } = scene, parts = box.term >= 0 ? [] : new Set([box.node, box.owner]);
+    const own = (name) => {
+      const sum = [...parts].reduce((all, i) => all + (shares[name][i] || 0), 0);
+      return sum ? `; ${name} ${boxes.number(sum, 3)}` : "";
+    };
+    return el("p", {}, "Relevance ",
+      el("b", {}, boxes.number(boxes.amountOf(scene, box, value), 4)),
+      ` for ${state.explained()}, Q = ${boxes.number(views.multiplier(box, shares), 4)}`,
+      own("bias"), own("constants"));
+  };
+
   const portrait = (scene, box, images) => !box.picture ? [] :
-    sj.el("div", { class: "portrait" }, images(box).map(([src, caption]) =>
-      sj.el("figure", {}, sj.el("img", { src, alt: caption, class: "crisp" }),
-        sj.el("figcaption", {}, caption))));
+    el("div", { class: "portrait" }, images(box).map(([src, caption]) =>
+      el("figure", {}, el("img", { src, alt: caption, class: "crisp" }),
+        el("figcaption", {}, caption))));
 
   const show = (host, scene, i, actions) => {
-    const { graph, full } = scene, box = full.boxes[i], value = full.numbers[i];
+    const { graph, shares, full } = scene, box = full.boxes[i], value = full.numbers[i];
     const before = full.before[i];
     const rows = box.node >= 0 ? ranges(graph, box.node) : [];
     const stale = now.edits[scene.index].length > 0;
+    const contribution = shares ? "relevance" : "contribution";
     const note = full.list.some((link) => link.to === i && link.edge >= 0) || box.picture
-      ? "contribution" : "value";
+      ? contribution : shares ? "relevance" : "value";
     host.replaceChildren(
-      sj.el("button", { type: "button", class: "close", "aria-label": "Close",
+      el("button", { type: "button", class: "close", "aria-label": "Close",
         title: "Close (Esc)", onclick: () => actions.select(null) }, "×"),
-      sj.el("h3", {}, box.output || box.key),
-      sj.el("p", { class: "quiet" }, box.output && box.output !== box.key
-        ? ["output, ", sj.el("code", {}, box.key), ", "] : "",
+      el("h3", {}, box.output || box.key),
+      el("p", { class: "quiet" }, box.output && box.output !== box.key
+        ? ["output, ", el("code", {}, box.key), ", "] : "",
         box.op === "affine" ? "weighted sum" : box.op,
         box.op !== "affine" && graph.ops[box.owner] === "affine" && box.node !== box.owner
           ? " of a weighted sum" : "", scene.name ? `, ${scene.name}` : ""),
-      sj.el("p", { class: "reading" }, boxes.number(value, 6),
-        before !== value ? sj.el("span", { class: "quiet" },
+      el("p", { class: "reading" }, boxes.number(value, 6),
+        before !== value ? el("span", { class: "quiet" },
           ` was ${boxes.number(before, 6)}`) : null),
+      shares ? blame(scene, box, value) : "",
       buttons(scene, box, value, actions),
       ...[portrait(scene, box, actions.images), bias(scene, box, actions)].flat(),
-      ...(rows.length ? [sj.el("div", { class: stale ? "known stale" : "known" },
-        stale ? sj.el("p", { class: "quiet" }, "Of the network before your edits:") : [],
+      ...(rows.length ? [el("div", { class: stale ? "known stale" : "known" },
+        stale ? el("p", { class: "quiet" }, "Of the network before your edits:") : [],
         plot(graph, box.node, value, rows), rangeTable(rows))] : []),
       ...[list("In", incoming(scene, i, actions), note),
-        list("Out", outgoing(scene, i, actions), "contribution")].filter(Boolean));
+        list("Out", outgoing(scene, i, actions), contribution)].filter(Boolean));
   };
 
   return { show, removal };

@@ -1,7 +1,7 @@
 // All that a drawing needs: the boxes that are shown, their numbers, notes on them.
 const scene = (() => {
   const { first, most, paper, scales, differences } = source;
-  const { now, chosen } = state;
+  const { now, chosen, explained } = state;
 
   const badges = (graph, edits) => {
     const words = { remove: () => "removed", bias: () => "edited", weight: () => "edited",
@@ -22,6 +22,10 @@ const scene = (() => {
     return counted.get(name);
   };
 
+  const strongest = (graph, { edges }) => most(graph.ops.flatMap((_, i) =>
+    views.pictured(graph, i)
+      ? [...edges.slice(graph.starts[i], graph.starts[i + 1])] : []));
+
   const make = (graph, index) => {
     const edits = now.edits[index];
     const changes = engine.changes(graph, edits);
@@ -32,17 +36,21 @@ const scene = (() => {
     const numbersOf = (view, v, made) =>
       view.boxes.map((box) => views.valueOf(graph, box, v, made));
     const all = numbersOf(whole, values, changes);
-    const list = views.measure(whole, all, changes);
+    const shares = now.by === "relevance" ? relevance.explain(graph, values,
+      graph.outputs[first.outputNames.indexOf(explained())], changes) : null;
+    const list = views.measure(whole, all, changes, shares);
     let shown = views.hide(whole, list, now.rule, now.amount);
     if (now.only && now.pins.size) shown = views.around(shown, now.pins);
     const numbers = numbersOf(shown, values, changes);
     return {
-      graph, index, name: graph.name, changes, values, before, shown, numbers,
-      list: views.measure(shown, numbers, changes),
+      graph, index, name: graph.name, changes, values, before, shown, numbers, shares,
+      list: views.measure(shown, numbers, changes, shares),
       full: { ...whole, numbers: all, list, before: numbersOf(whole, before, plain) },
       found: views.search(graph, shown, numbers, now.find),
       count: count(graph, index),
-      scales: { weights: scales[index], products: scales[index] * (most(now.x) || 1) },
+      scales: { weights: scales[index],
+        products: shares ? strongest(graph, shares)
+          : scales[index] * (most(now.x) || 1) },
       badges: badges(graph, edits), differs: differences[index], pins: now.pins,
       by: now.by, level: now.level, input: inputPicture(),
       selected: now.pane === index ? now.selected : null,

@@ -8,7 +8,8 @@ const state = (() => {
     dot: "A box for every dot product and every nonlinearity",
     neuron: "A dot product and its nonlinearity in one box",
   };
-  const BY = { value: "Value", contribution: "Contribution", weight: "Weight" };
+  const BY = { value: "Value", contribution: "Contribution", weight: "Weight",
+    relevance: "Relevance" };
   const AMOUNTS = {
     none: [], top: [99, 98, 95, 90, 85, 80, 75, 70, 60, 50, 40, 30, 20, 10],
     rel: [1, 2, 5, 10, 15, 20, 30, 40, 50, 60, 70, 80, 90, 100],
@@ -19,7 +20,7 @@ const state = (() => {
   const saying = {
     top: (amount) => `${amount}% of influence`,
     rel: (amount) => `≥ ${amount}% of strongest`,
-    abs: (amount) => `|contribution| ≥ ${amount}`,
+    abs: (amount) => `|${now.by === "relevance" ? now.by : "contribution"}| ≥ ${amount}`,
   };
   const levels = first.level === "dot" ? Object.keys(LEVELS) : [first.level];
   const among = (options, value, fallback) => options.includes(value) ? value : fallback;
@@ -74,11 +75,15 @@ const state = (() => {
   const everything = first.outputs.map((_, i) => i);
   const small = () =>
     views.view(first, everything, now.level, now.pictures).boxes.length <= 24;
-  const start = () => small() ? "all"
-    : first.outputNames[predicted(outputsOf(first, engine.evaluate(first, now.x))) ?? 0];
-  now.output = among([...first.outputNames, "all"], sj.hash.get("out"), null) || start();
+  const likely = first.outputNames[
+    predicted(outputsOf(first, engine.evaluate(first, now.x))) ?? 0];
+  now.output = among([...first.outputNames, "all"], sj.hash.get("out"), null) ||
+    (small() ? "all" : likely);
   const chosen = () => now.output === "all" ? everything
     : [first.outputNames.indexOf(now.output)];
+  // The output whose relevance is shown: the chosen one; where all are, one of them.
+  now.explained = among(first.outputNames, sj.hash.get("for"), likely);
+  const explained = () => now.output === "all" ? now.explained : now.output;
 
   const remember = () => {
     const set = (name, value, usual) => {
@@ -95,6 +100,8 @@ const state = (() => {
     set("level", now.level, levels.at(-1));
     set("pics", now.pictures ? 1 : 0, first.image ? 1 : 0);
     set("by", now.by, "value");
+    set("for", now.by === "relevance" && now.output === "all" ? now.explained : null,
+      null);
     set("hide", now.rule, now.large ? null : "none");
     set("amount", now.rule === "none" ? null : now.amount, null);
     list("pin", [...now.pins]);
@@ -105,6 +112,6 @@ const state = (() => {
     now.edits.forEach((edits, i) => list(i ? `edit${i + 1}` : "edit", edits));
   };
 
-  return { now, chosen, remember, stepped, levels, saying, LEVELS, HINTS, BY, AMOUNTS,
-    RULES };
+  return { now, chosen, explained, remember, stepped, levels, saying, LEVELS, HINTS, BY,
+    AMOUNTS, RULES };
 })();

@@ -135,17 +135,24 @@ const views = (() => {
       made.consts[box.owner];
   };
 
-  // { value, coef, contribution } of every edge; `numbers` are the boxes' values.
-  const measure = (shown, numbers, made) =>
+  // { value, coef, contribution, relevance } of every edge; `numbers` are the boxes'
+  // values, `shares` what `relevance.explain` found, if that is what lines show.
+  const measure = (shown, numbers, made, shares) =>
     links(shown).map((link) => {
       const coef = link.edge < 0 ? 1 : made.coefs[link.edge];
       const value = numbers[link.from];
-      return { ...link, coef, value, contribution: coef * value };
+      const found = shares && (link.edge >= 0 ? shares.edges[link.edge]
+        : relevance.times(shares.multipliers[shown.boxes[link.to].owner], value));
+      const contribution = coef * value;
+      return { ...link, coef, value, contribution, relevance: found,
+        amount: shares ? found : contribution };
     });
+  const multiplier = (box, shares) => // Q; R is the box's value times that
+    shares.multipliers[box.node >= 0 ? box.node : box.owner];
 
   // ---- Thresholds
 
-  const size = (link) => Math.abs(link.contribution) || 0;
+  const size = (link) => Math.abs(link.amount) || 0;
 
   const strongest = (list, count) => { // into every box
     const most = new Float64Array(count);
@@ -279,6 +286,6 @@ const views = (() => {
   const home = ({ boxes }, node) => boxes.find((box) => box.node === node) ||
     boxes.find((box) => box.owner === node);
 
-  return { view, links, valueOf, measure, hide, around, reach, search, compare, influence,
-    pictured, live, home };
+  return { view, links, valueOf, measure, multiplier, hide, around, reach, search, compare,
+    influence, pictured, live, home };
 })();
