@@ -12,6 +12,9 @@ from sparsejax.data.idx import fashion_mnist as fashion_mnist
 from sparsejax.data.idx import mnist as mnist
 from sparsejax.data.splits import Dataset as Dataset
 from sparsejax.data.splits import Split as Split
+from sparsejax.data.textures import Textured as Textured
+from sparsejax.data.textures import Textures as Textures
+from sparsejax.data.textures import textures as textures
 from sparsejax.data.toys import circle as circle
 from sparsejax.data.toys import circle_radius as circle_radius
 from sparsejax.data.toys import spiral as spiral

@@ -30,6 +30,10 @@ from sparsejax.plots.removal import densities as densities
 from sparsejax.plots.removal import densities_by_node as densities_by_node
 from sparsejax.plots.removal import paths as paths
 from sparsejax.plots.removal import square_maps as square_maps
+from sparsejax.plots.right_reasons import image_rows as image_rows
+from sparsejax.plots.right_reasons import reason_maps as reason_maps
+from sparsejax.plots.right_reasons import reason_scores as reason_scores
+from sparsejax.plots.right_reasons import reason_strengths as reason_strengths
 from sparsejax.plots.style import save as save
 from sparsejax.plots.sweeps import densities_and_points as densities_and_points
 from sparsejax.plots.sweeps import kept_units as kept_units

@@ -1,0 +1,58 @@
+"""The launcher as a stranger starts it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def launch(*flags):
+    script = str(ROOT / "launch" / "right_reasons.py")
+    return subprocess.run(
+        [sys.executable, script, *flags], capture_output=True, text=True
+    )
+
+
+def test_a_run_ends_with_what_was_found_where_it_is_and_what_is_next(tmp_path):
+    small = ["--losses=none,rrr", "--strengths=0.5", "--seeds=0:2", "--steps=3",
+             "--widths=6", "--jitter=1", "--contrast=0.5"]  # fmt: skip
+    done = launch(*small, f"--out={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    found, where, following = done.stdout.splitlines()[-3:]
+    assert found.startswith("Right on swapped backgrounds, strength 0.5: cross entropy")
+    page = Path(where.removeprefix("open "))
+    assert "What the answers rest on" in page.read_text()
+    assert following.startswith("next: ")
+    assert "(RRR), ×0.5: accuracy" in done.stdout and "s left" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["--strengths=strong"], "error: --strengths: 'strong' are no numbers"),
+        (["--losses=nonsense"], "error: unknown losses 'nonsense'; there are 'none'"),
+        (["--contrast=2"], "error: contrast must be 0 to 1, got 2.0"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_bad_flags_get_one_line(flags, message):
+    done = launch(*flags)
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_dry_run_says_the_folder_and_makes_nothing(tmp_path):
+    done = launch("--dry_run", f"--out={tmp_path}")
+    assert "3 networks under each of 10 losses, 1500 steps" in done.stdout
+    assert str(tmp_path) in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_teaches():
+    done = launch("--help")
+    assert "--jitter=1 --contrast=0.5" in done.stdout
+    assert "relevance squared of all centred logits" in " ".join(done.stdout.split())
