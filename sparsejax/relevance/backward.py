@@ -74,7 +74,7 @@ def propagate(
             inside.update((layer.entry, *layer.chain))
             continue
         if layer is not None:
-            _damp(ledger, layer, chosen[layer])
+            _damp(ledger, mode, layer, chosen[layer])
         if with_edges and entry in starts:
             _add_edges(ledger, starts[entry])
         _through(ledger, mode, rules, entry)
@@ -249,12 +249,15 @@ def _add_direct(ledger: Ledger, node: Node, amount) -> None:
     ledger.direct[node] = amount if known is None else known + amount
 
 
-def _damp(ledger: Ledger, layer: Layer, rule: LayerRule) -> None:
+def _damp(ledger: Ledger, mode: Mode, layer: Layer, rule: LayerRule) -> None:
     """The epsilon rule at the end of a layer; the layer itself is then linear."""
     node = layer.output
     if node not in ledger.multipliers:
         return
-    q, lost = weights.damp(node.delta, rule.epsilon, ledger.multipliers[node])
+    gated = mode.nonlinear in ("gradient", "slope") and not mode.compared
+    gated = gated and layer.is_rectified
+    q = ledger.multipliers[node]
+    q, lost = weights.damp(node.delta, rule.epsilon, q, positive=gated)
     ledger.multipliers[node] = q
     ledger.absorbed[layer.name] += lost
 

@@ -38,6 +38,7 @@ class Layer:
         entry: the product.
         chain: the steps after it.
         at: the position of the input among the product's operands.
+        is_rectified: whether ReLUs, and nothing else, read its output.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Layer:
     entry: Entry
     chain: list[Entry]
     at: int
+    is_rectified: bool
 
     @property
     def input(self) -> Node:
@@ -63,6 +65,34 @@ class Layer:
         """W a."""
         operands = [a, kernel] if self.at == 0 else [kernel, a]
         return self.entry.step.run(*operands)[0]
+
+    @property
+    def can_join(self) -> bool:
+        """Whether `side_by_side` is possible."""
+        params = self.entry.step.params
+        groups = (
+            params.get("feature_group_count", 1),
+            params.get("batch_group_count", 1),
+        )
+        return self._summed() is not None and groups == (1, 1)
+
+    def side_by_side(self, inputs: list, kernels: list):
+        """One input and one kernel whose product is the sum of several products."""
+        if len(inputs) == 1:
+            return inputs[0], kernels[0]
+        axes = self._summed()
+        assert axes is not None
+        return jnp.concatenate(inputs, axes[0]), jnp.concatenate(kernels, axes[1])
+
+    def _summed(self) -> tuple[int, int] | None:
+        """An axis of the input and of the kernel over which they are summed."""
+        numbers = self.entry.step.params["dimension_numbers"]
+        if self.kind == "conv":
+            return (numbers.lhs_spec[1], numbers.rhs_spec[1]) if self.at == 0 else None
+        summed = numbers[0]
+        if not summed[0]:
+            return None
+        return summed[self.at][0], summed[1 - self.at][0]
 
     def product(self, a, kernel):
         """P(W a)."""
@@ -114,7 +144,11 @@ def find(tape: Tape) -> list[Layer]:
         taken[name] += 1
         name = name if taken[name] == 1 else f"{name}#{taken[name]}"
         known = tuple(dict.fromkeys(filter(None, (name, path, module, scope))))
-        layers.append(Layer(name, kind, known, entry, _chain(entry, outputs), data[0]))
+        chain = _chain(entry, outputs)
+        end = (chain or [entry])[-1].outputs[0]
+        rectified = bool(end.readers) and all(r.rectifier for r in end.readers)
+        rectified = rectified and not any(end is out for out in outputs)
+        layers.append(Layer(name, kind, known, entry, chain, data[0], rectified))
     return layers
 
 

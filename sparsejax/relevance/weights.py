@@ -5,13 +5,14 @@ the epsilon rule nothing is divided at all: with z / (z + eps sgn z) = |z| / (|z
 it is Q(a) = W' (|z| / (|z| + eps) Q(z)), and R eps / (|z| + eps) is absorbed.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from sparsejax.relevance.layers import Layer, through_weights
-from sparsejax.relevance.rules import Kernel, LayerRule
+from sparsejax.relevance.rules import Kernel, LayerRule, Part
 
 
 class Passed(NamedTuple):
@@ -32,11 +33,15 @@ class Passed(NamedTuple):
     edges: Any
 
 
-def damp(z, eps: float, q):
-    """The epsilon rule's multiplier before the layer, and what it absorbs."""
+def damp(z, eps: float, q, positive: bool):
+    """The epsilon rule's multiplier before the layer, and what it absorbs.
+
+    `positive`: whether q is 0 wherever z is not positive, so that no signs are needed
+    (and z need not be kept: a good part of the time on a CPU).
+    """
     size = jnp.abs(z)
     damped = q * (size / (size + eps))
-    return damped, eps * jnp.sum(jnp.sign(z) * damped)
+    return damped, eps * jnp.sum(damped if positive else jnp.sign(z) * damped)
 
 
 def pass_back(
@@ -46,38 +51,44 @@ def pass_back(
     a, z = layer.input.delta, layer.output.delta
     sums = _Sums(layer, a, z, compared)
     multiplier, direct = jnp.zeros_like(a), None
-    constant, kept = jnp.zeros_like(z), jnp.zeros_like(z)
+    constant, absorbed = jnp.zeros_like(z), jnp.zeros((), z.dtype)
     edges = jnp.zeros_like(layer.kernel) if with_edges else None
     for group in rule.groups:
         weight = group.weight(z)
         parts = [p for p in group.parts if not sums.is_empty(p.inputs)]
+        alike = parts and len({part.kernel.degree for part in parts}) == 1
+        whole = alike and layer.can_join
+        bundles = [parts] if whole else [[part] for part in parts]
         shifts = sum(part.constant(sums.constant) for part in group.parts)
-        total = sum(sums.of(p.inputs, p.kernel) for p in parts) + shifts * sums.constant
-        blip = total + jnp.where(total >= 0, rule.epsilon, -rule.epsilon)
-        safe = blip != 0
-        share = jnp.where(safe, weight * z * q / jnp.where(safe, blip, 1), 0)
-        kept += weight * z * q - share * total
+        total = sum(map(sums.of, bundles)) + shifts * sums.constant
+        extra = jnp.where(total >= 0, rule.epsilon, -rule.epsilon)
+        safe = total + extra != 0
+        share = weight * z * q / jnp.where(safe, total + extra, 1)
+        absorbed += jnp.sum(share * jnp.where(safe, extra, 1))
+        share = jnp.where(safe, share, 0)
         constant += shifts * share
-        for part in parts:
-            back = sums.transposed(part.kernel, share)
+        backs = [back for bundle in bundles for back in sums.transposed(bundle, share)]
+        for part, back in zip(parts, backs, strict=True):
             if callable(part.inputs):
                 direct = (0 if direct is None else direct) + part.inputs(a) * back
             else:
                 multiplier += sums.gate(part.inputs) * back
             if with_edges:
                 edges += sums.edges(part.inputs, part.kernel, share)
-    return Passed(multiplier, direct, constant, jnp.sum(kept), edges)
+    return Passed(multiplier, direct, constant, absorbed, edges)
 
 
 class _Sums:
-    """The sums of a layer over parts of its inputs, each computed once."""
+    """The sums of a layer over parts of its inputs.
+
+    Several parts are one product, of their inputs side by side with their kernels.
+    """
 
     def __init__(self, layer: Layer, a, z, compared: bool):
         self.layer, self.a, self.z = layer, a, z
         self.scale = layer.scale()
         self.constant = layer.constant(compared)
         self.one_sided = layer.input.nonnegative and not compared
-        self._known: dict = {}
 
     def is_empty(self, inputs) -> bool:
         return inputs == "negative" and self.one_sided
@@ -92,43 +103,24 @@ class _Sums:
         """p(a)."""
         return inputs(self.a) if callable(inputs) else self.gate(inputs) * self.a
 
-    def of(self, inputs, kernel: Kernel):
-        """sum_i p(a_i) g(w_ij), from z itself where it can be had."""
-        up, down, degree = kernel
-        if degree != 1 or callable(inputs) or up == 0 or down == 0:
-            return self._compute(inputs, kernel)
-        whole = self._compute(inputs, Kernel())
+    def of(self, parts: Sequence[Part]):
+        """sum of p(a_i) g(w_ij) over parts, from z itself where it can be had."""
+        levels = [self.level(part.inputs) for part in parts]
+        if len(parts) > 1 or callable(parts[0].inputs):
+            return self._linear(parts)(levels)
+        inputs, (up, down, degree), _ = parts[0]
+        if inputs == "positive" and not self.one_sided or degree != 1 or not up * down:
+            return self._linear(parts)(levels)
+        whole = self.z - self.constant
         if up == down:
             return up * whole
-        return down * whole + (up - down) * self._compute(inputs, Kernel(1.0, 0.0))
+        positive = [Part(inputs, Kernel(1.0, 0.0))]
+        return down * whole + (up - down) * self._linear(positive)(levels)
 
-    def _compute(self, inputs, kernel: Kernel):
-        if inputs == "positive" and self.one_sided:
-            inputs = "all"
-        if inputs == "all" and kernel == Kernel():
-            return self.z - self.constant
-        if (inputs, kernel) not in self._known:
-            result = self._linear(kernel)(self.level(inputs))
-            self._known[inputs, kernel] = result
-        return self._known[inputs, kernel]
-
-    def _linear(self, kernel: Kernel):
-        """a -> sum_i a_i g(w_ij), w being the kernel times the scale."""
-        return lambda a: self._scaled(kernel, lambda k: self.layer.product(a, k))
-
-    def _scaled(self, kernel: Kernel, product):
-        w, s = self.layer.kernel, self.scale
-        if s is None or kernel.degree == 0:
-            return product(_transform(kernel, w))
-        if kernel.degree == 2 or kernel.positive == kernel.negative:
-            return s**kernel.degree * product(_transform(kernel, w))
-        turned = kernel._replace(positive=kernel.negative, negative=kernel.positive)
-        same, other = (product(_transform(k, w)) for k in (kernel, turned))
-        return s * jnp.where(s >= 0, same, other)
-
-    def transposed(self, kernel: Kernel, q):
-        like = jax.ShapeDtypeStruct(jnp.shape(self.a), self.a.dtype)
-        return jax.linear_transpose(self._linear(kernel), like)(q)[0]
+    def transposed(self, parts: Sequence[Part], q) -> list:
+        """For each part the multipliers of its p(a)."""
+        like = [jax.ShapeDtypeStruct(jnp.shape(self.a), self.a.dtype) for _ in parts]
+        return jax.linear_transpose(self._linear(parts), like)(q)[0]
 
     def edges(self, inputs, kernel: Kernel, q):
         """sum over places of p(a_i) g(w_ij) q_j, of the kernel's shape."""
@@ -139,10 +131,35 @@ class _Sums:
             return through(kernel, q)
         if kernel.degree == 2 or kernel.positive == kernel.negative:
             return through(kernel, s**kernel.degree * q)
-        turned = kernel._replace(positive=kernel.negative, negative=kernel.positive)
         on = s >= 0
         same = through(kernel, jnp.where(on, s * q, 0))
-        return same + through(turned, jnp.where(on, 0, s * q))
+        return same + through(_turned(kernel), jnp.where(on, 0, s * q))
+
+    def _linear(self, parts: Sequence[Part]):
+        """levels -> sum of level_i g(w_ij), w being the kernel times the scale."""
+        w, s = self.layer.kernel, self.scale
+        kernels = [part.kernel for part in parts]
+
+        def product(levels, kernels):
+            forms = [_transform(kernel, w) for kernel in kernels]
+            return self.layer.product(*self.layer.side_by_side(levels, forms))
+
+        def run(levels):
+            same = product(levels, kernels)
+            (degree,) = {kernel.degree for kernel in kernels}
+            if s is None or degree == 0:
+                return same
+            if degree == 2 or all(k.positive == k.negative for k in kernels):
+                return s**degree * same
+            other = product(levels, [_turned(kernel) for kernel in kernels])
+            return s * jnp.where(s >= 0, same, other)
+
+        return run
+
+
+def _turned(kernel: Kernel) -> Kernel:
+    """The same of a weight whose sign is turned."""
+    return kernel._replace(positive=kernel.negative, negative=kernel.positive)
 
 
 def _transform(kernel: Kernel, w):
