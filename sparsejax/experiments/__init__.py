@@ -7,4 +7,5 @@ from sparsejax.experiments import lottery_ticket as lottery_ticket
 from sparsejax.experiments import networks as networks
 from sparsejax.experiments import node_sweep as node_sweep
 from sparsejax.experiments import prune_order as prune_order
+from sparsejax.experiments import relevance_maps as relevance_maps
 from sparsejax.experiments import right_reasons as right_reasons

@@ -1,0 +1,99 @@
+"""The lines of `metrics.jsonl`, and what they come to in a sentence."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from sparsejax.experiments import relevance_maps_config as config_
+from sparsejax.experiments import relevance_maps_measure as measure
+from sparsejax.experiments.relevance_maps_config import LABELS
+from sparsejax.experiments.relevance_maps_measure import Subject
+from sparsejax.experiments.relevance_maps_methods import Account
+
+Arrays = Mapping[str, np.ndarray]
+Records = Sequence[Mapping[str, Any]]
+
+
+def record(name: str, arrays: Arrays, subject: Subject) -> dict[str, Any]:
+    """A line of `metrics.jsonl`: means over the drawn test images.
+
+    account is None where a method claims nothing of sums; residual is the largest over
+    images of |residual| / magnitude, bias_share the median of biases / output.
+    """
+    found: dict[str, Any] = {
+        "method": name,
+        "images": len(subject.chosen) - subject.shown,
+        **{curve: _area(arrays[curve].mean(0)) for curve in measure.CURVES},
+    }
+    if name == measure.CONTROL:
+        return found
+    parts = account(arrays, subject.shown)
+    found["account"] = found["residual"] = found["bias_share"] = None
+    if np.isfinite(parts.output).all():
+        residual = np.asarray(parts.residual())
+        means = {k: float(v.mean()) for k, v in parts._asdict().items()}
+        found["account"] = {**means, "residual": float(residual.mean())}
+        found["residual"] = float(
+            (np.abs(residual) / np.maximum(parts.magnitude, 1e-30)).max()
+        )
+        there = np.asarray(parts.output) != 0
+        if there.any() and any(path.startswith("bias/") for path in arrays):
+            share = np.asarray(parts.bias)[there] / np.asarray(parts.output)[there]
+            found["bias_share"] = float(np.median(share))
+    found["randomised"] = {
+        layer: mean(values)
+        for layer, values in zip(reversed(subject.layers), arrays["randomised"])
+    }
+    return found
+
+
+def line(record: Mapping[str, Any]) -> str:
+    """A line of progress."""
+    gap = record["residual"]
+    sums = "no shares" if gap is None else f"residual {gap:.0e}"
+    return (
+        f"{record['method']:20} {sums:14} deletion {record['deletion']:.3f}  "
+        f"insertion {record['insertion']:.3f}"
+    )
+
+
+def finding(records: Records) -> str:
+    """One sentence: what biases are to blame for, and what matters when deleted."""
+    one, found = blaming(records), best(records, "deletion")
+    does = "does most harm" if len(records) > 2 else "leaves"
+    said = (
+        f"deleting what {LABELS[found['method']]} marks {does} (mean probability "
+        f"{found['deletion']:.2f}; in random order {records[0]['deletion']:.2f})"
+    )
+    if one is None:
+        return said[0].upper() + said[1:]
+    return f"Biases are to blame for {one['bias_share']:.0%} of the output; {said}"
+
+
+def blaming(records: Records) -> Mapping[str, Any] | None:
+    """The record that tells of biases: an exact method's, else the first's."""
+    telling = [r for r in records[1:] if r["bias_share"] is not None]
+    exact = [r for r in telling if r["method"] in config_.EXACT]
+    return next(iter(exact + telling), None)
+
+
+def best(records: Records, curve: str) -> Mapping[str, Any]:
+    """The method with the best area under a curve."""
+    choose = min if curve == "deletion" else max
+    return choose(records[1:], key=lambda r: r[curve])
+
+
+def account(arrays: Arrays, start: int = 0) -> Account:
+    """The accounts of a method's images from `start` on."""
+    return Account(**{k: arrays[f"account/{k}"][start:] for k in Account._fields})
+
+
+def mean(values: np.ndarray) -> float | None:
+    """Of those that are finite, if there are any."""
+    there = values[np.isfinite(values)]
+    return float(there.mean()) if there.size else None
+
+
+def _area(curve: np.ndarray) -> float:
+    return float(np.trapezoid(curve, np.linspace(0, 1, len(curve))))

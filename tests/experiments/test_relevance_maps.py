@@ -1,0 +1,332 @@
+"""From a lottery run to explanations, against plain NumPy and the methods alone."""
+
+import dataclasses
+import json
+import re
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sparsejax import relevance, runs
+from sparsejax.experiments import lottery_ticket, networks, relevance_maps
+from sparsejax.experiments import relevance_maps_config as config_
+from sparsejax.experiments import relevance_maps_measure as measure
+from sparsejax.experiments import relevance_maps_records as records_
+from sparsejax.experiments import relevance_maps_report as report_
+from sparsejax.experiments.fields import help_texts
+from sparsejax.experiments.lottery_config import Config as Lottery
+from sparsejax.experiments.relevance_maps import Config
+
+USUAL = Lottery(
+    widths=(8, 6), rounds=2, fraction=0.5, epochs=2, seeds=(3,), controls=(),
+    barrier=False,
+)  # fmt: skip
+SMALL = Config(
+    samples=(4, 1), count=5, levels=(0,), target="predicted",
+    methods=("blame_the_bias", "gradient", "gradient_x_input", "expected_gradients"),
+)  # fmt: skip
+
+
+def quiet(line):
+    pass
+
+
+def lottery_run(factory, **changes):
+    folder = factory.mktemp("lottery") / "run"
+    lottery_ticket.run(dataclasses.replace(USUAL, **changes), folder, report=quiet)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def lottery(tmp_path_factory):
+    return lottery_run(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def convnet(tmp_path_factory):
+    return lottery_run(tmp_path_factory, model="convnet", widths=(3, 2), rounds=0)
+
+
+@pytest.fixture(scope="module")
+def finished(lottery, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("maps") / "run"
+    records = relevance_maps.run(SMALL, folder, source=lottery, report=quiet)
+    return folder, records
+
+
+def by_hand(params, x):
+    """Logits (n, 10), gradients (n, 64, 10), and biases' relevance (n, 10) in all."""
+    layers = [(np.float64(params[f"dense_{i}"]["kernel"]),
+               np.float64(params[f"dense_{i}"]["bias"])) for i in range(3)]  # fmt: skip
+    (k0, b0), (k1, b1), (k2, b2) = layers
+    z0 = x @ k0 + b0
+    z1 = np.maximum(z0, 0) @ k1 + b1
+    back = np.einsum("nh,hk->nhk", z1 > 0, k2)
+    first = np.einsum("ng,gh,nhk->ngk", z0 > 0, k1, back)
+    biases = b2 + np.einsum("h,nhk->nk", b1, back) + np.einsum("g,ngk->nk", b0, first)
+    logits = np.maximum(z1, 0) @ k2 + b2
+    return logits, np.einsum("pg,ngk->npk", k0, first), biases
+
+
+@pytest.mark.parametrize("level", [2, 0])
+def test_maps_and_biases_are_those_of_the_networks(finished, lottery, level):
+    folder, _ = finished
+    there = runs.read_arrays(folder / "images.npz")
+    params = networks.load(lottery, level=level).params
+    part = slice(None if level else 2)
+    x, targets = np.float64(there["x"])[part], there["targets"][part]
+    logits, slopes, biases = by_hand(params, x)
+    rows = np.arange(len(x))
+    wanted = slopes[rows, :, targets]
+    key = "map" if level else "level_0"
+    read = lambda name: runs.read_arrays(folder / f"{name}.npz")
+    np.testing.assert_allclose(read("gradient")[key], wanted, atol=1e-4)
+    for name in ("blame_the_bias", "gradient_x_input"):
+        np.testing.assert_allclose(read(name)[key], x * wanted, atol=1e-4)
+    if level:
+        np.testing.assert_array_equal(targets, logits.argmax(1))
+        found = read("blame_the_bias")
+        total = biases[rows, targets]
+        np.testing.assert_allclose(found["account/bias"], total, atol=1e-4)
+        one = sum(found[f"bias/dense_{i}/bias"].sum(1) for i in range(3))
+        np.testing.assert_allclose(one, total, atol=1e-4)
+        residual = read("gradient_x_input")["account/input"] - logits[rows, targets]
+        np.testing.assert_allclose(residual, -total, atol=1e-4)
+
+
+def test_records_are_means_over_the_images_drawn(finished):
+    folder, records = finished
+    assert [r["method"] for r in records] == ["random", *SMALL.methods]
+    found = runs.read_arrays(folder / "blame_the_bias.npz")
+    one, plain = records[1], records[2]
+    for field in ("output", "input", "bias"):
+        mean = found[f"account/{field}"][2:].mean()
+        assert one["account"][field] == pytest.approx(mean, abs=1e-5)
+    share = np.median((found["account/bias"] / found["account/output"])[2:])
+    assert one["bias_share"] == pytest.approx(share) and one["residual"] < 1e-6
+    assert plain["account"] is plain["residual"] is plain["bias_share"] is None
+    assert list(one["randomised"]) == ["dense_2", "dense_1", "dense_0"]
+    raw = (folder / "metrics.jsonl").read_text()
+    assert not re.search("NaN|Infinity", raw)
+    assert f"to blame for {share:.0%} of the output" in records_.finding(records)
+
+
+def test_deletion_takes_pixels_by_their_map(finished, lottery):
+    folder, records = finished
+    network = networks.load(lottery)
+    mean = networks.splits("digits").train.x.reshape(-1, 64).mean(0)
+    there = runs.read_arrays(folder / "images.npz")
+    found = runs.read_arrays(folder / "blame_the_bias.npz")
+    curve = []
+    for x, target, shown in zip(
+        there["x"][2:], there["targets"][2:], found["map"][2:], strict=True
+    ):
+        order = np.argsort(-shown, kind="stable")
+        row = []
+        for gone in np.rint(np.linspace(0, 64, 21)).astype(int):
+            image = x.copy()
+            image[order[:gone]] = mean[order[:gone]]
+            out = np.float64(network.fn(jnp.asarray(image)))
+            row.append(np.exp(out[target]) / np.exp(out).sum())
+        curve.append(row)
+    np.testing.assert_allclose(found["deletion"], curve, atol=1e-4)
+    area = np.trapezoid(np.mean(curve, 0), np.linspace(0, 1, 21))
+    assert records[1]["deletion"] == pytest.approx(area, abs=1e-4)
+
+
+def test_draws_do_not_depend_on_which_images_are_beside(finished, lottery, tmp_path):
+    """The samples of one run alone, in another order, are explained the same."""
+    config = dataclasses.replace(SMALL, samples=(1, 7, 4), methods=SMALL.methods[-1:])
+    relevance_maps.run(config, tmp_path / "run", source=lottery, report=quiet)
+    a, b = (
+        runs.read_arrays(folder / "expected_gradients.npz")["map"]
+        for folder in (finished[0], tmp_path / "run")
+    )
+    np.testing.assert_allclose(a[:2], b[[2, 0]], atol=1e-5)
+
+
+def test_a_run_leaves_a_complete_folder(finished, lottery):
+    folder, records = finished
+    assert {path.name for path in folder.iterdir()} == {
+        "config.json", "metrics.jsonl", "images.npz", "random.npz", "index.html",
+        "DONE", *(f"{name}.npz" for name in SMALL.methods), "fig_maps.svg",
+        "fig_biases.svg", "fig_curves.svg", "fig_randomised.svg", "fig_levels.svg",
+    }  # fmt: skip
+    html = (folder / "index.html").read_text()
+    assert "http://" not in html.split("<script")[0]
+    assert not re.search(r"\bnan\b", html.lower().split("<script")[0])
+    lines = []
+    again = relevance_maps.run(SMALL, folder, source=lottery, report=lines.append)
+    assert again == records and "is complete" in lines[-1]
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_killed_and_resumed_makes_no_method_twice(
+    finished, lottery, tmp_path, monkeypatch
+):
+    folder, original, calls = tmp_path / "run", measure.method, []
+
+    def method(config, name, *rest):
+        if len(calls) == 2:
+            calls.append("killed")
+            raise Killed
+        calls.append(name)
+        return original(config, name, *rest)
+
+    monkeypatch.setattr(measure, "method", method)
+    monkeypatch.setattr(report_, "write", lambda *a: None)
+    with pytest.raises(Killed):
+        relevance_maps.run(SMALL, folder, source=lottery, report=quiet)
+    assert len(runs.read_metrics(folder)) == 3 and not (folder / "DONE").exists()
+    (folder / "gradient.npz").write_bytes(b"no")
+    lines = []
+    relevance_maps.run(SMALL, folder, source=lottery, report=lines.append)
+    assert any("damaged" in line for line in lines)
+    calls.remove("killed")
+    assert calls == [*SMALL.methods[:2], *SMALL.methods[1:]]
+    wanted, found = (runs.read_metrics(where) for where in (finished[0], folder))
+    assert json.dumps(found) == json.dumps(wanted)
+    for path in finished[0].glob("*.npz"):
+        a, b = runs.read_arrays(path), runs.read_arrays(folder / path.name)
+        for key in a:
+            np.testing.assert_array_equal(a[key], b[key], err_msg=f"{path.name} {key}")
+
+
+def test_a_folder_is_of_one_network(finished, lottery, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(finished[0], folder)
+    (folder / "DONE").unlink()
+    arrays = runs.read_arrays(folder / "images.npz")
+    runs.write_arrays(folder / "images.npz", {**arrays, "logits": arrays["logits"] + 1})
+    with pytest.raises(ValueError, match="explanations of another network"):
+        relevance_maps.run(SMALL, folder, source=lottery, report=quiet)
+
+
+@pytest.mark.slow
+def test_every_method_explains_a_convnet(convnet, tmp_path):
+    """The map of each against the function it is named after."""
+    config = Config(samples=(0,), count=2, methods=tuple(config_.LABELS))
+    folder = tmp_path / "run"
+    records = relevance_maps.run(config, folder, source=convnet, report=quiet)
+    assert [r["method"] for r in records[1:]] == list(config_.LABELS)
+    network = networks.load(convnet)
+    fn = networks.blank("digits", "convnet", (3, 2))[0].apply
+    x, target = jnp.asarray(network.x[0]), int(network.y[0])
+    mean = jnp.asarray(networks.splits("digits").train.x.mean(0))
+    args = fn, network.params, x
+    explain = lambda rule: (
+        relevance.explain(
+            *args,
+            target=target,
+            reference="zero",
+            rules=rule and relevance.Rules(**rule),
+        ).input
+    )
+    layer = lambda rule: explain({"layer": rule})
+    cam = relevance.grad_cam(*args, "hidden_1", target=target)
+    wanted = {
+        "gradient": relevance.gradient(*args, target=target),
+        "gradient_x_input": relevance.gradient_x_input(*args, target=target),
+        "lrp_0": explain(None),
+        "blame_the_bias": explain(None),
+        "lrp_epsilon": layer(relevance.epsilon(0.25)),
+        "gamma": layer(relevance.gamma(0.25)),
+        "alpha_beta": layer(relevance.alpha_beta()),
+        "z_plus": layer(relevance.z_plus()),
+        "composite": explain({
+            "first": relevance.z_box(0.0, 1.0), "layer": relevance.gamma(0.25),
+            "last": relevance.epsilon(0.25),
+        }),
+        "deeplift": relevance.deeplift(*args, mean, target=target).input,
+        "integrated_gradients": relevance.integrated_gradients(
+            *args, target=target, baseline=mean).input,
+        "guided_backprop": relevance.guided_backprop(*args, target=target),
+        "deconvnet": relevance.deconvnet(*args, target=target),
+        "grad_cam": jax.image.resize(cam, (8, 8), "linear")[..., None],
+        "occlusion": relevance.occlusion(
+            *args, target=target, window=2, stride=1, value=mean),
+    }  # fmt: skip
+    assert set(config_.LABELS) - set(wanted) == {"expected_gradients", "smoothgrad"}
+    for name, expected in wanted.items():
+        found = runs.read_arrays(folder / f"{name}.npz")["map"][0]
+        scale = float(jnp.abs(expected).max()) + 1e-6
+        np.testing.assert_allclose(
+            found, expected, atol=1e-3 * scale, rtol=1e-3, err_msg=name
+        )
+    for name in ("expected_gradients", "smoothgrad"):
+        assert runs.read_arrays(folder / f"{name}.npz")["map"].any()
+
+
+def test_the_usual_methods_are_those_that_differ():
+    usual = config_.methods(Config(), places=True)
+    assert set(config_.LABELS) - set(usual) == {"gradient_x_input", "lrp_0"}
+    assert "grad_cam" not in config_.methods(Config(), places=False)
+
+
+def test_methods_without_biases_have_a_page_too(lottery, tmp_path):
+    config = Config(methods=("gradient",), samples=(2,), count=1, target="0")
+    folder = tmp_path / "run"
+    records = relevance_maps.run(config, folder, source=lottery, report=quiet)
+    assert not (folder / "fig_biases.svg").exists()
+    assert records_.finding(records).startswith("Deleting what gradient marks leaves")
+    assert "Evidence for output 0" in (folder / "fig_maps.svg").read_text()
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"methods": ("shap",)}, "unknown methods 'shap'; there are 'gradient', .*occ"),
+        (
+            {"methods": ("gamma", "gamma")},
+            "methods must be different, got gamma",
+        ),
+        ({"methods": ("grad_cam",)}, "grad_cam needs a convolution.*digits, mlp"),
+        (
+            {"samples": (3, 400)},
+            "samples 400 are none of the 360 test .*, 0 to 359",
+        ),
+        ({"samples": (-1,)}, "samples -1 are none"),
+        ({"samples": tuple(range(31))}, "31 samples are too many to show"),
+        ({"levels": (7,)}, "has no level 7; there are 0 to 2"),
+        ({"level": 3}, "has no level 3"),
+        ({"seed": 0}, "no seed 0; there are 3"),
+        (
+            {"target": "cat"},
+            "target is 'cat'; it can be label, predicted or",
+        ),
+        ({"target": "10"}, "target 10 is no output of this network, which has 10"),
+        ({"baseline": "blur"}, "unknown baseline 'blur'"),
+        ({"epsilon": -1.0}, "epsilon must be 0 or more"),
+        ({"gamma": float("nan")}, "gamma must be 0 or more, got nan"),
+        ({"count": 361}, "count must be 1 to 360 test images, got 361"),
+        ({"count": 0}, "count must be 1 to 360"),
+        ({"draw_seed": -1}, "draw_seed must be in"),
+    ],
+)
+def test_bad_configs_leave_nothing(lottery, tmp_path, change, message):
+    with pytest.raises(ValueError, match=message):
+        relevance_maps.run(
+            dataclasses.replace(SMALL, **change), tmp_path / "run", source=lottery
+        )
+    assert not (tmp_path / "run").exists()
+
+
+def test_maps_that_are_not_finite_are_named(lottery, tmp_path):
+    broken = tmp_path / "lottery"
+    shutil.copytree(lottery, broken)
+    file = broken / "level_02" / "checkpoint.npz"
+    arrays = runs.read_arrays(file)
+    arrays["params/dense_0/kernel"][:, 0] = np.nan
+    runs.write_arrays(file, arrays)
+    with pytest.raises(ValueError, match="not finite"):
+        relevance_maps.run(SMALL, tmp_path / "run", source=broken, report=quiet)
+
+
+def test_every_field_is_explained():
+    assert set(help_texts(Config)) == {f.name for f in dataclasses.fields(Config)}
