@@ -23,7 +23,7 @@ from sparsejax.relevance import (
 )
 from sparsejax.relevance import primitives as families
 from sparsejax.relevance.layers import Layer
-from sparsejax.relevance.nodes import Entry, Node, Tape, baseline, value
+from sparsejax.relevance.nodes import Entry, Node, Tape, baseline, origin, value
 from sparsejax.relevance.rules import LayerRule, Mode, Rules
 
 
@@ -74,8 +74,9 @@ def propagate(
             inside.update((layer.entry, *layer.chain))
             continue
         if layer is not None:
-            _damp(ledger, mode, layer, chosen[layer])
+            _damp(ledger, mode, rules, layer, chosen[layer])
         if with_edges and entry in starts:
+            _as_multiplier(ledger, entry.outputs[0], entry.label)
             _add_edges(ledger, starts[entry])
         _through(ledger, mode, rules, entry)
     return ledger
@@ -126,11 +127,16 @@ def _through(ledger: Ledger, mode: Mode, rules: Rules, entry: Entry) -> None:
     if name in rules.primitives:
         operands = [value(x) for x in entry.inputs]
         outputs = [node.value for node in entry.outputs]
-        back = rules.primitives[name](entry.step, operands, outputs, qs)
-        back = [
-            q if isinstance(x, Node) else None
-            for x, q in zip(entry.inputs, back, strict=True)
-        ]
+        back = list(rules.primitives[name](entry.step, operands, outputs, qs))
+        if len(back) != len(operands):
+            raise ValueError(
+                f"the rule of {name!r} returned {len(back)} multipliers, but the step "
+                f"at {entry.step.place} has {len(operands)} operands; return one, or "
+                "None, for each"
+            )
+        # a parameter inside may multiply or add: nobody knows
+        back = [q if origin(x) == "data" else None
+                for x, q in zip(entry.inputs, back, strict=True)]  # fmt: skip
     elif entry.source is not None:
         q, constant = elementwise.pass_back(entry, mode, qs[0])
         _arrive(ledger, mode, entry.label, entry.source, q)
@@ -212,36 +218,44 @@ def _transpose(entry: Entry, qs: list, of: Callable) -> list:
 def _settle_direct(ledger: Ledger, entry: Entry) -> None:
     """Pass direct relevance on with what only moves or acts on each element.
 
-    Elsewhere it becomes part of the multiplier; what falls to zeros is absorbed.
+    Elsewhere it becomes part of the multiplier.
     """
-    parts = [ledger.direct.get(node) for node in entry.outputs]
-    if all(part is None for part in parts):
+    if not any(node in ledger.direct for node in entry.outputs):
         return
-    zeros = lambda node: jnp.zeros_like(node.value)
     parts = [
-        zeros(n) if p is None else p for p, n in zip(parts, entry.outputs, strict=True)
+        ledger.direct.get(node, jnp.zeros_like(node.value)) for node in entry.outputs
     ]
-    data = entry.of("data")
-    name = entry.step.name
-    alike = name in ("mul", "div", "neg") and len(data) == 1
-    alike = alike and len(entry.of("data", "stopped")) == 1
-    if entry.source is not None or alike:
-        target = entry.source or entry.inputs[data[0]]
-        if jnp.shape(target.value) == jnp.shape(parts[0]):
-            _add_direct(ledger, target, parts[0])
-            return
-    alone = len(entry.of("data", "stopped", "param")) == 1
-    if name in families.MOVES and alone and len(data) == 1:
-        moved = parts if name in families.SAME else _transpose(entry, parts, value)
-        _add_direct(ledger, entry.inputs[data[0]], moved[data[0]])
+    if entry.step.name in families.MOVES:
+        same = entry.step.name in families.SAME
+        moved = parts if same else _transpose(entry, parts, value)
+        for x, part in zip(entry.inputs, moved, strict=True):
+            if part is not None and origin(x) in ("data", "param"):
+                _add_direct(ledger, x, part)
+            elif part is not None:  # where padding is, or what is put beside
+                ledger.constants[entry.label] += jnp.sum(part)
         return
-    for node, part in zip(entry.outputs, parts, strict=True):
-        a = node.delta
-        some = a != 0
-        q = jnp.where(some, part / jnp.where(some, a, 1), 0)
-        known = ledger.multipliers.get(node)
-        ledger.multipliers[node] = q if known is None else known + q
-        ledger.absorbed[entry.label] += jnp.sum(jnp.where(some, 0, part))
+    data = entry.of("data")
+    alike = entry.step.name in ("mul", "div", "neg") and len(data) == 1
+    alike = alike and len(entry.of("data", "stopped")) == 1
+    target = entry.source or (entry.inputs[data[0]] if alike else None)
+    if target is not None and jnp.shape(target.value) == jnp.shape(parts[0]):
+        _add_direct(ledger, target, parts[0])
+        return
+    for node in entry.outputs:
+        _as_multiplier(ledger, node, entry.label)
+
+
+def _as_multiplier(ledger: Ledger, node: Node, label: str) -> None:
+    """Make direct relevance part of a multiplier; what falls to zeros is absorbed."""
+    part = ledger.direct.pop(node, None)
+    if part is None:
+        return
+    a = node.delta
+    some = a != 0
+    q = jnp.where(some, part / jnp.where(some, a, 1), 0)
+    known = ledger.multipliers.get(node)
+    ledger.multipliers[node] = q if known is None else known + q
+    ledger.absorbed[label] += jnp.sum(jnp.where(some, 0, part))
 
 
 def _add_direct(ledger: Ledger, node: Node, amount) -> None:
@@ -249,13 +263,15 @@ def _add_direct(ledger: Ledger, node: Node, amount) -> None:
     ledger.direct[node] = amount if known is None else known + amount
 
 
-def _damp(ledger: Ledger, mode: Mode, layer: Layer, rule: LayerRule) -> None:
+def _damp(
+    ledger: Ledger, mode: Mode, rules: Rules, layer: Layer, rule: LayerRule
+) -> None:
     """The epsilon rule at the end of a layer; the layer itself is then linear."""
     node = layer.output
-    if node not in ledger.multipliers:
-        return
     gated = mode.nonlinear in ("gradient", "slope") and not mode.compared
-    gated = gated and layer.is_rectified
+    gated = gated and layer.is_rectified and not rules.primitives
+    gated = gated and node not in ledger.direct
+    _as_multiplier(ledger, node, layer.name)
     q = ledger.multipliers[node]
     q, lost = weights.damp(node.delta, rule.epsilon, q, positive=gated)
     ledger.multipliers[node] = q
@@ -276,12 +292,7 @@ def _through_layer(
     """A whole layer by a rule of groups."""
     node = layer.output
     last = (layer.chain or [layer.entry])[-1]
-    if node in ledger.direct:  # the rule splits relevance, whatever it is a multiple of
-        a, part = node.delta, ledger.direct[node]
-        some = a != 0
-        ledger.absorbed[last.label] += jnp.sum(jnp.where(some, 0, part))
-        extra = jnp.where(some, part / jnp.where(some, a, 1), 0)
-        ledger.multipliers[node] = ledger.multipliers.get(node, 0) + extra
+    _as_multiplier(ledger, node, last.label)  # the rule splits all relevance alike
     q = ledger.multipliers[node]
     passed = weights.pass_back(layer, rule, q, mode.compared, with_edges)
     ledger.absorbed[layer.name] += passed.absorbed

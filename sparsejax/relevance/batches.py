@@ -1,6 +1,7 @@
 """One function at many points: all at once while they are few, else in batches."""
 
 from collections.abc import Callable
+from numbers import Integral
 
 import jax
 from jaxtyping import PyTree
@@ -29,7 +30,7 @@ def over(
     return jax.lax.map(f, points, batch_size=batch_size)
 
 
-def check_count(name: str, count: int) -> None:
-    """Refuse to do a thing less than once."""
-    if count < 1:
-        raise ValueError(f"{name} must be at least 1, got {count}")
+def check_count(name: str, count: object) -> None:
+    """Refuse to do a thing less than once, or not a whole number of times."""
+    if not isinstance(count, Integral) or count < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1, got {count}")

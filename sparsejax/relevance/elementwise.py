@@ -21,9 +21,6 @@ from sparsejax.relevance.nodes import Entry, Node, value
 from sparsejax.relevance.rules import Mode
 from sparsejax.relevance.structure import span
 
-# Closer to its reference than this, a quotient gives way to the derivative.
-TINY = 1e-10
-
 
 def function(entry: Entry) -> tuple[Callable, Node]:
     """What an entry computes of its source, and the source."""
@@ -51,13 +48,15 @@ def pass_back(
     f, source = function(entry)
     a, b = source.delta, entry.outputs[0].delta
     rectified = entry.rectifier and len(span(entry)) == 1
-    slope, constant = lambda: _ratio(b, a, derivative), None
+    # a vjp, so that functions with a custom one pass
+    at = lambda place: jax.vjp(f, place)[1](jnp.ones_like(b))[0]
     if rectified:
-        derivative = lambda: (source.value > 0).astype(a.dtype)
-        if not mode.compared:
-            slope = derivative  # relu(a) / a, and 0 at 0
-    else:
-        derivative = lambda: jax.jvp(f, (source.value,), (jnp.ones_like(a),))[1]
+        at = lambda place: (place > 0).astype(a.dtype)
+    derivative = lambda: at(source.value)
+    middle = lambda: at(source.value - a / 2)
+    slope, constant = lambda: _ratio(b, a, _size(entry), middle), None
+    if rectified and not mode.compared:
+        slope = derivative  # relu(a) / a, and 0 at 0
     rule = mode.nonlinear
     if rule == "guided":
         rule = "guided" if rectified else "gradient"
@@ -65,10 +64,10 @@ def pass_back(
         zero = f(jnp.zeros_like(a))
         zero = jnp.where(jnp.isfinite(zero), zero, 0)  # log, 1 / a: all of it is a's
         constant = zero * q
-        slope = lambda: _ratio(b - zero, a, derivative)
+        slope = lambda: _ratio(b - zero, a, jnp.abs(b) + jnp.abs(zero), middle)
     if mode.matrix == "gradient":
         return _on_multipliers(rule, f, slope, derivative, q), constant
-    keeps = slope() if constant is None else _ratio(b, a, derivative)
+    keeps = slope() if constant is None else _ratio(b, a, jnp.abs(b), middle)
     if rule == "ignore":
         return keeps * q, None
     if rule in ("gradient", "slope"):
@@ -77,7 +76,7 @@ def pass_back(
     arrived = f(b * q)
     if rule == "guided":
         arrived = arrived * derivative()
-    return _ratio(arrived, a, lambda: jnp.zeros_like(a)), None
+    return _ratio(arrived, a, jnp.zeros_like(a), lambda: jnp.zeros_like(a)), None
 
 
 def _on_multipliers(rule, f, slope, derivative, q):
@@ -90,7 +89,21 @@ def _on_multipliers(rule, f, slope, derivative, q):
     return f(q) * (derivative() if rule == "guided" else 1)
 
 
-def _ratio(top, bottom, otherwise: Callable):
-    """top / bottom; the derivative where the bottom is close to 0."""
-    far = jnp.abs(bottom) >= TINY
-    return jnp.where(far, top / jnp.where(far, bottom, 1), otherwise())
+def _size(entry: Entry):
+    """The scale of the rounding of a difference of results."""
+    (out,) = entry.outputs
+    size = jnp.abs(out.value)
+    return size if out.baseline is None else size + jnp.abs(out.baseline)
+
+
+def _ratio(top, bottom, size, otherwise: Callable):
+    """top / bottom, or the derivative halfway where that is as good.
+
+    Where `top` is a difference of numbers of this size its rounding, over a small
+    `bottom`, is all there is; what agrees with the derivative up to that, is it.
+    """
+    far = bottom != 0
+    safe = jnp.where(far, bottom, 1)
+    ratio, slope = top / safe, otherwise()
+    noise = 8 * jnp.finfo(top.dtype).eps * size / jnp.abs(safe)
+    return jnp.where(far & (jnp.abs(ratio - slope) > noise), ratio, slope)

@@ -56,7 +56,8 @@ class Relevance(NamedTuple):
     def _total(self, of: Callable) -> Any:
         parts = jax.tree.leaves((self.input, self.bias, self.constants, self.absorbed))
         batch = self.output.ndim  # axes of a vmap
-        return sum(jnp.sum(of(part), range(batch, part.ndim)) for part in parts)
+        total = lambda part: jnp.sum(of(part), range(batch, part.ndim))
+        return sum(total(part).astype(self.output.dtype) for part in parts)
 
 
 def explain(
@@ -81,7 +82,8 @@ def explain(
         target: what to explain: an index of a vector of outputs; an array of the
             output's shape to weigh it by; a function of the output to a number; None
             for an output that is one number.
-        reference: what to compare with. None: nothing, multipliers are the gradient.
+        reference: what to compare with. None: nothing, multipliers are the gradient
+            (of what is inside functions that have derivative rules of their own).
             "zero": zero everywhere, the ones that biases multiply included: layer-wise
             relevance propagation. An array of x's shape: a baseline (DeepLIFT's
             rescale rule); biases are the same in both and get nothing.
@@ -117,7 +119,7 @@ def explain(
     seed = targets.seed(nodes.value(out), target)
     mode = settle(rules, reference)
     ledger = backward.propagate(steps, [seed], rules, mode, edges)
-    result = _results(steps, ledger, out, seed)
+    result = _results(steps, ledger, out, seed, mode.compared)
     targets.check_finite({"x": x, **result._asdict()})
     return result
 
@@ -148,11 +150,14 @@ def _inputs(x, reference) -> tuple[Array, Any]:
     return x, targets.baseline(x, reference)
 
 
-def _results(steps: nodes.Tape, ledger: backward.Ledger, out, seed) -> Relevance:
-    explained = jnp.sum(seed * nodes.value(out))
-    if isinstance(out, nodes.Node):
-        explained = jnp.sum(seed * out.delta)
-    dtype = steps.x.value.dtype
+def _results(
+    steps: nodes.Tape, ledger: backward.Ledger, out, seed, compared: bool
+) -> Relevance:
+    delta = out.delta if isinstance(out, nodes.Node) else jnp.asarray(out)
+    if compared and not isinstance(out, nodes.Node):
+        delta = jnp.zeros_like(delta)  # it does not depend on x at all
+    explained = jnp.sum(seed * delta)
+    dtype = explained.dtype
     zero = jnp.zeros_like(steps.x.value)
     number = lambda parts: {k: jnp.asarray(v, dtype) for k, v in parts.items()}
     return Relevance(
@@ -162,7 +167,7 @@ def _results(steps: nodes.Tape, ledger: backward.Ledger, out, seed) -> Relevance
         {
             node.path: backward.relevance(ledger, node)
             for node in steps.params
-            if node is not None and node in ledger.multipliers
+            if node in ledger.multipliers or node in ledger.direct
         },
         number(ledger.constants),
         number(ledger.absorbed),

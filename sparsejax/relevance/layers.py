@@ -87,7 +87,7 @@ class Layer:
     def _summed(self) -> tuple[int, int] | None:
         """An axis of the input and of the kernel over which they are summed."""
         numbers = self.entry.step.params["dimension_numbers"]
-        if self.kind == "conv":
+        if self.entry.step.name == "conv_general_dilated":
             return (numbers.lhs_spec[1], numbers.rhs_spec[1]) if self.at == 0 else None
         summed = numbers[0]
         if not summed[0]:
@@ -139,6 +139,8 @@ def find(tape: Tape) -> list[Layer]:
             continue
         kernel: Any = entry.inputs[1 - data[0]]
         path = kernel.path if isinstance(kernel, Node) else ""
+        kind = "conv" if _is_flat_convolution(kernel) else kind
+        path = path.removesuffix("/value")  # of an NNX state
         module, scope = path.rpartition("/")[0], entry.step.scope
         name = module or scope or path or f"{kind}_{len(layers)}"
         taken[name] += 1
@@ -150,6 +152,14 @@ def find(tape: Tape) -> list[Layer]:
         rectified = rectified and not any(end is out for out in outputs)
         layers.append(Layer(name, kind, known, entry, chain, data[0], rectified))
     return layers
+
+
+def _is_flat_convolution(kernel) -> bool:
+    """Whether a product over patches reads a convolution's kernel, reshaped."""
+    made = kernel.entry if isinstance(kernel, Node) else None
+    if made is None or made.step.name != "reshape":
+        return False
+    return jnp.ndim(kernel.value) == 2 < jnp.ndim(value(made.inputs[0]))
 
 
 def _chain(entry: Entry, outputs: list[Node]) -> list[Entry]:
@@ -180,8 +190,15 @@ def choose(layers: list[Layer], rules: Rules) -> dict[Layer, LayerRule]:
     """The rule of every layer that has one other than LRP-0.
 
     Raises:
-        ValueError: for a name that no layer has.
+        ValueError: for a name or a kind that no layer has.
     """
+    missing = sorted(set(rules.kinds) - {layer.kind for layer in layers})
+    if missing:
+        known = trees.listed(f"{layer.name} ({layer.kind})" for layer in layers)
+        raise ValueError(
+            f"rules have the kind {missing[0]!r}, and no layer is of it; there are "
+            f"{known or 'no layers'}"
+        )
     chosen: dict[Layer, LayerRule | None] = {}
     for layer in layers:
         chosen[layer] = rules.kinds.get(layer.kind, rules.layer)

@@ -131,8 +131,9 @@ def _arguments(entry: Entry, edge: float) -> Callable:
 
 def _windows(x, edge, params) -> list:
     """Strided slices of a padded array, one for each place in the window."""
-    padding = [(low, high, 0) for low, high in params["padding"]]
-    if any(low or high for low, high, _ in padding):
+    gaps = [n - 1 for n in params["base_dilation"]]
+    padding = [(*ends, gap) for ends, gap in zip(params["padding"], gaps, strict=True)]
+    if any(map(any, padding)):
         x = jax.lax.pad(x, jnp.asarray(edge, x.dtype), padding)
     sizes, strides = params["window_dimensions"], params["window_strides"]
     spread = params["window_dilation"]

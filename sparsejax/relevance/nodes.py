@@ -47,6 +47,7 @@ class Entry:
         inputs: `Node`s, and arrays where nothing is tracked.
         outputs: what it made.
         label: a name for what it adds: "net/dense_0/add".
+        number: how many came before.
         source: if it ends a stretch that is an elementwise function, of what array.
         rectifier: whether it is a ReLU.
     """
@@ -55,6 +56,7 @@ class Entry:
     inputs: list
     outputs: list[Node]
     label: str
+    number: int
     source: Node | None = None
     rectifier: bool = False
 

@@ -79,8 +79,10 @@ def occlusion(
 
 def _sides(name: str, given, shape: tuple, most: tuple) -> tuple[int, ...]:
     """A whole number for every axis."""
-    if isinstance(given, int):
-        given = (given,) * (len(shape) - (len(shape) > 2))
+    if not np.issubdtype(np.asarray(given).dtype, np.integer):
+        raise ValueError(f"{name} is {given!r}; it can be whole numbers, one an axis")
+    if np.ndim(given) == 0:
+        given = (int(given),) * (len(shape) - (len(shape) > 2))
     sides = (*given, *most[len(given) :])
     fits = len(sides) == len(shape)
     if not fits or not all(1 <= s <= m for s, m in zip(sides, most, strict=True)):

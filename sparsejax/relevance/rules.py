@@ -85,7 +85,7 @@ def epsilon(eps: float = 1e-6) -> LayerRule:
 
 def gamma(gamma: float = 0.25, eps: float = 1e-6) -> LayerRule:
     """What speaks for the sum's sign counts `1 + gamma` times."""
-    if gamma < 0:
+    if not gamma >= 0:
         raise ValueError(f"gamma must be 0 or more, got {gamma}")
     more = 1.0 + gamma
     for_positive, for_negative = Kernel(more, 1.0), Kernel(1.0, more)
@@ -188,7 +188,8 @@ class Rules:
         primitives: rules of further primitives: `rule(step, inputs, outputs, q)`, whose
             arguments are the step (`run`, `params`, `place`), its operands and results
             as arrays, and the multipliers of the results; returns one multiplier, or
-            None, for each operand.
+            None, for each operand. Parameters that such a step reads get nothing: the
+            residual shows it.
     """
 
     layer: Any = None

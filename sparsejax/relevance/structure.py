@@ -31,6 +31,10 @@ def is_local(step, arguments) -> bool:
     )
 
 
+def is_real(x) -> bool:
+    return x.dtype is not None and jnp.issubdtype(x.dtype, jnp.floating)
+
+
 def _literal(x) -> np.ndarray | None:
     """A number that is known while tracing."""
     known = not isinstance(x, Node | Tracer) and np.ndim(x) == 0
@@ -42,7 +46,7 @@ def is_rectifier(step, arguments) -> bool:
     numbers = [_literal(x) for x in arguments if not isinstance(x, Node)]
     if any(number is None for number in (*numbers, *map(_literal, step.consts))):
         return False
-    if not step.inner | {step.name} <= _CALLS | {"max"}:
+    if not step.inner | {step.name} <= _CALLS | {"max"} or not is_real(step):
         return False
     probe = np.array([-1, 0, 2], jnp.result_type(value(arguments[0])))
     given = [probe if isinstance(x, Node) else x for x in arguments]
@@ -101,7 +105,9 @@ def dominate(entry: Entry) -> None:
     parents = [entry.inputs[i] for i in entry.of("data", "stopped")]
     alike = all(jnp.shape(x.value) == jnp.shape(out.value) for x in parents)
     known = step.enter or step.name in families.ELEMENTWISE
-    if more or not parents or not alike or not known:
+    # what a parameter adds must get its share, so a function ends before it
+    shifted = step.name in ("add", "sub") and bool(entry.of("param"))
+    if more or not parents or not alike or not known or shifted:
         return
     common: Node | None = parents[0]
     for parent in parents[1:]:
@@ -154,15 +160,11 @@ def _through_scalars(node: Node) -> Node:
 
 def span(entry: Entry) -> list[Entry]:
     """The steps from an entry's source to the entry, in order."""
-    found: dict[Entry, None] = {}
-
-    def visit(node):
-        if node is entry.source or node.entry is None or node.entry in found:
-            return
-        for x in node.entry.inputs:
-            if origin(x) in ("data", "stopped"):
-                visit(x)
-        found[node.entry] = None
-
-    visit(entry.outputs[0])
-    return list(found)
+    found, left = {entry}, [entry]
+    while left:
+        for x in left.pop().inputs:
+            ours = origin(x) in ("data", "stopped") and x is not entry.source
+            if ours and x.entry is not None and x.entry not in found:
+                found.add(x.entry)
+                left.append(x.entry)
+    return sorted(found, key=lambda one: one.number)

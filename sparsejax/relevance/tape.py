@@ -35,7 +35,7 @@ def record(
     *arrays, x = program.inputs
     pair = lambda array: None if reference is None else array
     params = [
-        Node(array, pair(array), "param", path) if _is_real(array) else None
+        Node(array, pair(array), "param", path) if structure.is_real(array) else None
         for array, path in zip(arrays, paths, strict=True)
     ]
     start = Node(x, reference)
@@ -83,20 +83,23 @@ class _Recorder:
             return self._keep(step, arguments, "stopped")
         params = [x for x in arguments if isinstance(x, Node)]
         moved = step.name in families.LINEAR | families.AFFINE
-        scaled = step.name == "mul" or (step.name == "div" and arguments[0] in params)
-        if _is_real(step) and (moved or (scaled and len(params) == 1)):
+        over = step.name == "div" and isinstance(arguments[0], Node)
+        scaled = step.name == "mul" or over
+        if structure.is_real(step) and (moved or (scaled and len(params) == 1)):
             return self._keep(step, arguments, "param")
         return step.run(*map(value, arguments))
 
     def _keep(self, step, arguments, kind: str) -> list[Node]:
         outs = step.run(*map(value, arguments))
-        pairs = step.run(*map(baseline, arguments)) if self.compared else [None] * 9
+        pairs: list = [None] * len(outs)
+        if self.compared:
+            pairs = step.run(*map(baseline, arguments))
         name = "/".join(filter(None, (step.scope, step.label or step.name)))
         self._labels[name] += 1
         count = self._labels[name]
         label = name if count == 1 else f"{name}#{count}"
-        nodes = [Node(a, b, kind) for a, b in zip(outs, pairs, strict=False)]
-        entry = Entry(step, arguments, nodes, label)
+        nodes = [Node(a, b, kind) for a, b in zip(outs, pairs, strict=True)]
+        entry = Entry(step, arguments, nodes, label, len(self.entries))
         entry.rectifier = structure.is_rectifier(step, arguments)
         tracked = [x for x in arguments if isinstance(x, Node)]
         for x in tracked:
@@ -120,10 +123,6 @@ class _Recorder:
         self.names[name if number == 1 else f"{name}#{number}"] = node
 
 
-def _is_real(x) -> bool:
-    return x.dtype is not None and jnp.issubdtype(x.dtype, jnp.floating)
-
-
 def _is_discrete(step) -> bool:
     return step.dtype is None or not jnp.issubdtype(step.dtype, jnp.inexact)
 
@@ -137,7 +136,7 @@ def _check_known(step, arguments) -> None:
             "does not pass through loops and branches; write the loop out in Python, "
             f"or pass rules=Rules(primitives={{{name!r}: relevance.derivative}})"
         )
-    if not _is_real(step):
+    if not structure.is_real(step):
         raise ValueError(
             f"the primitive {name!r} at {place} makes {step.dtype} of the input, and "
             "relevance is of real numbers; write that line with real parts"

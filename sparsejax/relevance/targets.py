@@ -47,6 +47,13 @@ def only(outputs: Sequence) -> Any:
 
 def seed(out: Any, target: Any) -> Array:
     """The weights of an output: what is explained is their sum with it."""
+    if isinstance(target, list | tuple):
+        target = np.asarray(target)
+    if isinstance(target, str):
+        raise ValueError(
+            f"target is {target!r}; it can be an index, an array of weights, or a "
+            "function of the output"
+        )
     shape, dtype = jnp.shape(out), jnp.result_type(out)
     if not jnp.issubdtype(dtype, jnp.floating):
         raise ValueError(
@@ -78,7 +85,9 @@ def seed(out: Any, target: Any) -> Array:
         if not -shape[0] <= int(target) < shape[0]:
             raise ValueError(f"target {target} is none of {shape[0]} outputs")
     index = jnp.arange(shape[0])
-    return (index == jnp.asarray(target).astype(index.dtype) % shape[0]).astype(dtype)
+    chosen = jnp.asarray(target).astype(index.dtype)
+    there = (-shape[0] <= chosen) & (chosen < shape[0])  # under jit it can only show
+    return jnp.where(there, (index == chosen % shape[0]).astype(dtype), jnp.nan)
 
 
 def example(x: Any) -> Float[Array, "..."]:
@@ -95,6 +104,7 @@ def example(x: Any) -> Float[Array, "..."]:
 
 def baseline(x: Array, given: Any) -> Float[Array, "..."]:
     """The baseline as an array like x."""
+    given = given if hasattr(given, "dtype") else np.asarray(given)
     if jnp.shape(given) != x.shape:
         raise ValueError(
             f"the baseline has shape {jnp.shape(given)}, but x has shape {x.shape}"

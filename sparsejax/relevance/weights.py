@@ -62,10 +62,10 @@ def pass_back(
         shifts = sum(part.constant(sums.constant) for part in group.parts)
         total = sum(map(sums.of, bundles)) + shifts * sums.constant
         extra = jnp.where(total >= 0, rule.epsilon, -rule.epsilon)
-        safe = total + extra != 0
-        share = weight * z * q / jnp.where(safe, total + extra, 1)
-        absorbed += jnp.sum(share * jnp.where(safe, extra, 1))
-        share = jnp.where(safe, share, 0)
+        empty = total == 0  # nothing to give it to: all is absorbed
+        share = weight * z * q / jnp.where(empty, 1, total + extra)
+        absorbed += jnp.sum(share * jnp.where(empty, 1, extra))
+        share = jnp.where(empty, 0, share)
         constant += shifts * share
         backs = [back for bundle in bundles for back in sums.transposed(bundle, share)]
         for part, back in zip(parts, backs, strict=True):

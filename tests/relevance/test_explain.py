@@ -476,3 +476,102 @@ def test_complex_numbers_are_refused():
         explain(lambda _, x: jnp.fft.fft(x).real.sum(), {}, jnp.ones(3))
     with pytest.raises(ValueError, match="'complex' .*real parts"):
         explain(lambda _, x: jnp.abs(jax.lax.complex(x, x)).sum(), {}, jnp.ones(3))
+
+
+@pytest.mark.parametrize("distance", [1e-3, 1e-5, 3e-7, 1.2e-7, 0.0])
+def test_slopes_close_to_the_reference_are_not_rounding(distance):
+    """In float32 the quotient of differences is noise there, the derivative is not."""
+    for f, slope in ((jax.nn.sigmoid, 0.25), (jnp.tanh, 1.0)):
+        a = jnp.float32(distance)
+        found = explain(lambda _, x, f=f: f(x), {}, a, reference="zero")
+        np.testing.assert_allclose(found.multiplier, slope, rtol=1e-5)
+    a, b = jnp.float32(0.5 + distance), jnp.float32(0.5)
+    found = explain(lambda _, x: jnp.tanh(x), {}, a, reference=b)
+    exact = 1 - np.tanh(0.5 + distance / 2) ** 2
+    np.testing.assert_allclose(found.multiplier, exact, rtol=1e-5)
+
+
+def test_a_kink_between_the_input_and_the_baseline_is_no_rounding():
+    for width in (1e-1, 1e-3, 1e-5):
+        a, b = jnp.float32(0.75 * width), jnp.float32(-0.25 * width)
+        found = explain(lambda _, x: jax.nn.leaky_relu(x, 0.5), {}, a, reference=b)
+        np.testing.assert_allclose(found.multiplier, 0.875, rtol=1e-5)
+
+
+def test_functions_with_a_derivative_rule_of_their_own():
+    @jax.custom_vjp
+    def activation(x):
+        return jnp.tanh(x)
+
+    activation.defvjp(lambda x: (jnp.tanh(x), x), lambda x, q: (q * (1 - x**2),))
+    x = jnp.array([0.4, -0.9])
+    for reference in (None, "zero", jnp.array([0.1, 0.2])):
+        found = explain(lambda _, x: activation(x).sum(), {}, x, reference=reference)
+        if reference is not None:
+            assert ratio(found) < 1e-14
+
+
+def test_biases_inside_an_activation_have_their_share():
+    x, params = jnp.array([0.4, -0.9]), {"b": jnp.array([0.3, 0.2])}
+    fn = lambda p, x: jnp.sum(x * jax.nn.sigmoid(x + p["b"]))
+    found = explain(fn, params, x, reference="zero")
+    assert found.bias["b"].any() and ratio(found) < 1e-14
+
+
+def test_what_does_not_depend_on_the_input_explains_no_difference():
+    fn = lambda p, x: jnp.sum(p["w"] * p["w"])
+    params, x = {"w": jnp.array([1.0, 2.0])}, jnp.ones(2)
+    found = explain(fn, params, x, reference=jnp.zeros(2))
+    assert found.output == 0 and found.residual() == 0
+
+
+def test_a_target_that_is_out_of_range_inside_jit_shows():
+    fn = lambda _, x: x
+    one = jax.jit(lambda t: explain(fn, {}, jnp.ones(3), target=t).input)
+    assert np.isnan(one(17)).any()
+    np.testing.assert_array_equal(one(-1), [0, 0, 1])
+
+
+def test_rules_of_steps_with_parameters_inside_lose_rather_than_invent():
+    rng = np.random.default_rng(0)
+    params = {"k": jnp.asarray(rng.normal(size=(3, 3)))}
+    fn = lambda p, x: jax.lax.scan(lambda c, _: (c @ p["k"], None), x, None, 3)[0][0]
+    rules = Rules(primitives={"scan": relevance.derivative})
+    x = jnp.asarray(rng.normal(size=3))
+    found = explain(fn, params, x, reference="zero", rules=rules)
+    assert ratio(found) < 1e-14 and not found.bias
+    wrong = Rules(primitives={"scan": lambda step, inputs, outputs, q: q})
+    with pytest.raises(ValueError, match="returned 1 multipliers"):
+        explain(fn, params, x, reference="zero", rules=wrong)
+
+
+def test_half_precision():
+    rng = np.random.default_rng(0)
+    params = {"k": jnp.asarray(rng.normal(size=(6, 4)), jnp.float32)}
+    fn = lambda p, x: jax.nn.relu(x.astype(jnp.float32) @ p["k"]).sum()
+    x = jnp.asarray(rng.normal(size=6), jnp.bfloat16)
+    found = explain(fn, params, x, reference="zero")
+    assert found.output.dtype == jnp.float32 and ratio(found) < 0.01
+    half = jax.tree.map(lambda a: a.astype(jnp.float16), params)
+    fn = lambda p, x: jax.nn.relu(x @ p["k"]).sum()
+    rules = Rules(layer=relevance.z_plus())
+    found = explain(fn, half, x.astype(jnp.float16), reference="zero", rules=rules)
+    assert ratio(found) < 0.01
+
+
+def test_long_chains_and_constant_vectors():
+    def chain(_, x):
+        for _ in range(120):
+            x = jnp.exp(-jnp.log1p(jnp.exp(x)))
+        return x
+
+    assert ratio(explain(chain, {}, jnp.float64(0.3), reference="zero")) < 1e-12
+    over = np.array([1.0, 2.0])
+    fn = lambda p, x: (x * (over / p["v"])).sum()
+    assert ratio(explain(fn, {"v": jnp.ones(2)}, jnp.ones(2), reference="zero")) == 0
+
+
+@pytest.mark.parametrize("target", ["a", (0,), [0.0, 1.0]])
+def test_targets_that_are_none(target):
+    with pytest.raises(ValueError, match="target"):
+        explain(lambda p, x: x, {}, jnp.ones(3), target=target)

@@ -216,7 +216,7 @@ def test_rules_by_name_by_kind_by_index_and_by_end(rng):
     rules = Rules(
         first=RULES["flat"],
         last=RULES["epsilon"],
-        kinds={"dense": RULES["w_square"], "conv": RULES["flat"]},
+        kinds={"dense": RULES["w_square"]},
         names=chosen,
     )
     x = x.astype(np.float32)
@@ -232,6 +232,8 @@ def test_rules_by_name_by_kind_by_index_and_by_end(rng):
     for unknown in ("dense_9", 4, -5):
         with pytest.raises(ValueError, match="'dense_0', 'dense_1'"):
             explain(Rules(names={unknown: RULES["flat"]}))
+    with pytest.raises(ValueError, match=r"kind 'conv'.*'dense_0 \(dense\)'"):
+        explain(Rules(kinds={"conv": RULES["flat"]}))
 
 
 @pytest.mark.parametrize(
@@ -263,3 +265,85 @@ def test_a_rule_of_ones_own(rng):
     share = (x**2) @ np.diag(layers[0][0][:, 0] ** 2)
     out = x @ layers[0][0][:, 0] + layers[0][1][0]
     np.testing.assert_allclose(found.input, share / share.sum() * out, rtol=1e-4)
+
+
+def explained(fn, params, x, **rules):
+    rules = Rules(**rules)
+    return relevance.explain(fn, params, x, reference="zero", rules=rules, edges=True)
+
+
+@pytest.mark.parametrize("first", ["flat", "w_square", "z_box"])
+def test_relevance_on_padding_is_counted(first, rng):
+    """What rules that ignore values give to padding is a constant's."""
+    x, kernel = rng.normal(size=(5, 4, 2)), rng.normal(size=(3, 3, 2, 3))
+
+    def fn(kernel, x, padding):
+        if padding == "explicit":
+            x, padding = jnp.pad(x, ((1, 1), (1, 1), (0, 0))), "VALID"
+        out = jax.lax.conv_general_dilated(
+            x[None], kernel, (1, 1), padding,
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )  # fmt: skip
+        return jnp.sum(jax.nn.relu(out) ** 2)
+
+    run = lambda padding: explained(
+        lambda k, x: fn(k, x, padding), jnp.asarray(kernel), jnp.asarray(x),
+        first=RULES[first],
+    )  # fmt: skip
+    outside = run("explicit")
+    assert abs(outside.residual()) <= 1e-12 * outside.magnitude()
+    assert outside.constants
+    if first == "w_square":  # a convolution leaves out what is beyond the edge
+        assert run("SAME").input.sum() > outside.input.sum()
+
+
+def test_flat_relevance_is_the_same_by_patches_and_by_convolution(rng):
+    """The shipped convnet is a product over patches on CPUs; zeros get their part."""
+    x = np.zeros((7, 7, 1))
+    x[2:5, 2:5] = rng.normal(size=(3, 3, 1))
+    kernel, readout = rng.normal(size=(3, 3, 1, 2)), rng.normal(size=(50, 1))
+
+    def by_patches(params, x):
+        patches = [x[i : i + 5, j : j + 5] for i in range(3) for j in range(3)]
+        h = jnp.concatenate(patches, -1) @ params["conv"]["kernel"].reshape(9, 2)
+        return (jax.nn.relu(h).reshape(-1) @ params["out"]["kernel"])[0]
+
+    def by_convolution(params, x):
+        h = jax.lax.conv_general_dilated(
+            x[None], params["conv"]["kernel"], (1, 1), "VALID",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )  # fmt: skip
+        return (jax.nn.relu(h).reshape(-1) @ params["out"]["kernel"])[0]
+
+    params = {
+        "conv": {"kernel": jnp.asarray(kernel)},
+        "out": {"kernel": jnp.asarray(readout)},
+    }
+    for rule in ("flat", "w_square", "z_box"):
+        one, other = (
+            explained(fn, params, jnp.asarray(x), kinds={"conv": RULES[rule]})
+            for fn in (by_patches, by_convolution)
+        )
+        np.testing.assert_allclose(one.input, other.input, atol=1e-12)
+        assert one.input[0, 3, 0] != 0
+        np.testing.assert_allclose(
+            one.absorbed["conv"], other.absorbed["conv"], atol=1e-12
+        )
+
+
+def test_epsilon_and_edges_see_what_rules_without_values_left(rng):
+    w, v = rng.normal(size=(4, 5)), rng.normal(size=(5, 1))
+    fn = lambda p, x: (jax.nn.relu(x @ p["w"]) @ p["v"])[0]
+    params, x = {"w": jnp.asarray(w), "v": jnp.asarray(v)}, rng.normal(size=4)
+    rules = {"last": RULES["flat"], "first": relevance.epsilon(0.5)}
+    found = explained(fn, params, jnp.asarray(x), **rules)
+    h = plus(x @ w)
+    out = (h @ v)[0]
+    share = np.full(5, out / blip(5.0, 0.1))  # of every hidden unit, be it at 0 or not
+    z = x @ w
+    lost = share * 0.5 / (np.abs(z) + 0.5)
+    np.testing.assert_allclose(found.absorbed["w"], lost.sum())
+    passed = (share - lost) / z
+    np.testing.assert_allclose(found.edges["w"], x[:, None] * w * passed, atol=1e-12)
+    np.testing.assert_allclose(found.edges["w"].sum(1), found.input, atol=1e-12)
+    assert abs(found.residual()) < 1e-12
