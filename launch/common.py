@@ -53,9 +53,12 @@ def numbers(flag: str, words: Sequence[str]) -> tuple[int, ...]:
     for word in words:
         start, colon, stop = word.partition(":")
         try:
-            found += range(int(start), int(stop)) if colon else [int(start)]
+            some = range(int(start), int(stop)) if colon else [int(start)]
         except ValueError:
             raise ValueError(f"--{flag}: {word!r} is no number nor A:B") from None
+        if not some:
+            raise ValueError(f"--{flag}: {word!r} holds no number: A:B is A to B - 1")
+        found += some
     return tuple(found)
 
 

@@ -39,6 +39,8 @@ def main(values) -> None:
     source = Path(values.run)
     folder = Path(values.out or source / "relevance") / runs.name(config)
     print(f"folder: {folder}")
+    if values.dry_run:
+        return
     relevance_maps.run(
         config,
         folder,
@@ -53,7 +55,5 @@ def main(values) -> None:
 if __name__ == "__main__":
     common.define(relevance_maps.Config(), relevance_maps.CHOICES)
     flags.DEFINE_string("run", None, "folder of a lottery run")
-    flags.DEFINE_string("data_dir", None, "folder of the data set's files")
-    flags.DEFINE_string("out", None, "where to; by default RUN/relevance")
-    flags.DEFINE_bool("force", False, "remove an earlier run of this config first")
+    common.define_run(None, "where to; by default RUN/relevance")
     common.run(main)

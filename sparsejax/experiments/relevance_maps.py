@@ -63,11 +63,12 @@ def run(
     config_.check(config)
     subject = measure.subject(config, source, data_dir)
     about = {"run": str(source), "network": subject.network.title}
-    if runs.start(folder, config, {**about, "jax": jax.__version__}, force=force):
-        report(f"{folder} is complete; --force runs it again")
-        return runs.read_metrics(folder)
+    done = runs.start(folder, config, {**about, "jax": jax.__version__}, force=force)
     _note_images(folder, subject)
     names = config_.methods(config, subject.setting.node is not None)
+    if done and (folder / "index.html").exists() and _are_whole(folder, names):
+        report(f"{folder} is complete; --force runs it again")
+        return runs.read_metrics(folder)
     report(f"{subject.network.title}: {len(names)} methods, {subject.shown} samples, "
            f"{config.count} test images")  # fmt: skip
     curve, began, found = measure.curves(subject), time.perf_counter(), {}
@@ -93,7 +94,7 @@ def summary(folder: Path) -> str:
     return (
         f"{records_.finding(runs.read_metrics(folder))}\n"
         f"open {where}\n"
-        "next: --levels=0,5 to see what pruning changes, --samples=0:10, "
+        "next: --levels=0 to see what pruning changes, --samples=0:10, "
         "--target=predicted or another output"
     )
 
@@ -116,6 +117,15 @@ def _note_images(folder: Path, subject: Subject) -> None:
             f"{folder} holds explanations of another network; choose another folder or "
             "remove it"
         )
+
+
+def _are_whole(folder: Path, names) -> bool:
+    try:
+        for name in (measure.CONTROL, *names):
+            runs.read_arrays(folder / f"{name}.npz")
+    except (OSError, runs.DamagedFile):
+        return False
+    return True
 
 
 def _kept_in(path: Path, make: Callable, report) -> dict[str, np.ndarray]:

@@ -40,10 +40,15 @@ class Config:
     Attributes:
         seed: which network of the run; by default the first.
         level: which level of the run; by default the last.
-        levels: further levels, whose maps are shown beside: what pruning changes.
-        samples: positions in the test set of the images to show; by default the first
-            of each class.
-        methods: by default all but those that are others under a second name.
+        levels: further levels, such as 0,5 or 0:3, whose maps are shown beside: what
+            pruning changes.
+        samples: positions in the test set of the images to show, such as 3,17 or 0:10;
+            by default the first of each class.
+        methods: of gradient, gradient_x_input, lrp_0, blame_the_bias, lrp_epsilon,
+            gamma, alpha_beta, z_plus, composite, deeplift, integrated_gradients,
+            expected_gradients, smoothgrad, guided_backprop, deconvnet, grad_cam (of
+            convolutions) and occlusion; by default all but those that are others under
+            a second name.
         target: which output is explained: the "label" of an image, the one that is
             "predicted", or the same for all, by its number.
         baseline: what methods that need one compare with, and what takes the place of

@@ -14,6 +14,7 @@ from sparsejax.experiments.relevance_maps_records import (
     Records,
     account,
     best,
+    blame,
     blaming,
 )
 from sparsejax.plots import relevance as figures_
@@ -90,14 +91,14 @@ def _biases(subject: Subject, one, arrays) -> tuple[Any, str]:
     figure = figures_.bias_parts(
         [str(label) for label in subject.labels[part]], parts, sums.output[part],
         {name: singles[name] for name in largest},
-        title=f"Biases are to blame for {share:.0%} of the output",
+        title=blame(one),
     )  # fmt: skip
     return figure, (
         f"By {LABELS[one['method']]}{exact}. Left: the samples, by label; bars from "
         "zero to both sides sum to the black mark. Right: the biases whose mean "
         f"relevance over {one['images']} test images is furthest from zero. "
-        f"{share:.0%} is the median over these of the sum of all biases' relevance "
-        "over the output."
+        f"{share:.0%} is the median over these of the size of all biases' relevance "
+        "together, over that of the output."
     )
 
 
@@ -114,9 +115,12 @@ def _curves(config, records, found, control) -> tuple[Any, str]:
     return figure, (
         f"Mean over {top['images']} test images of the probability of "
         f"{_target(config)} while pixels give way to {baseline(config)} (left), or "
-        "the other way round (right). A gradient says what raising a pixel would do, "
-        "not what it contributes: replacing dark pixels of large gradient raises the "
-        "output, so that such orders can do worse than a random one."
+        f"the other way round (right). This asks for a comparison with "
+        f"{baseline(config)}, which DeepLIFT, integrated gradients and occlusion make; "
+        "LRP compares with zero (--baseline= changes both). A gradient says what "
+        "raising a pixel would do, not what it contributes: replacing dark pixels of "
+        "large gradient raises the output, so that such orders can do worse than a "
+        "random one."
     )
 
 
@@ -131,8 +135,12 @@ def _randomised(subject: Subject, records) -> tuple[Any, str]:
     figure = figures_.randomised_layers(
         layers,
         series,
-        title=f"With all layers shuffled {most} keeps most of its map, rank "
-        f"correlation {series[most][-1]:.2f}",
+        title="Maps while layers are shuffled"
+        + (
+            f": at most {series[most][-1]:.2f} of rank correlation is left ({most})"
+            if np.isfinite(series[most][-1])
+            else ""
+        ),
     )
     return figure, (
         "The entries of layer after layer are shuffled, from the last to all, and "

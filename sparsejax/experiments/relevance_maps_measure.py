@@ -75,6 +75,10 @@ def subject(
     others = {}
     for level in config.levels:
         other = load(level=level)
+        if other.title == network.title:
+            raise ValueError(
+                f"level {level} is the one explained; leave it out of levels"
+            )
         others[level] = other.params, masks.count(other.mask)
     train = networks.splits(made["dataset"], 0, data_dir).train.x
     flat = lambda images: jnp.asarray(images.reshape(-1, *network.x.shape[1:]))

@@ -19,7 +19,8 @@ def record(name: str, arrays: Arrays, subject: Subject) -> dict[str, Any]:
     """A line of `metrics.jsonl`: means over the drawn test images.
 
     account is None where a method claims nothing of sums; residual is the largest over
-    images of |residual| / magnitude, bias_share the median of biases / output.
+    images of |residual| / magnitude, bias_share the median of |all biases' relevance| /
+    |output|, of methods that give biases any.
     """
     found: dict[str, Any] = {
         "method": name,
@@ -38,9 +39,10 @@ def record(name: str, arrays: Arrays, subject: Subject) -> dict[str, Any]:
             (np.abs(residual) / np.maximum(parts.magnitude, 1e-30)).max()
         )
         there = np.asarray(parts.output) != 0
-        if there.any() and any(path.startswith("bias/") for path in arrays):
+        compares = name == "deeplift"  # what both inputs have gets nothing
+        if there.any() and not compares and any(p.startswith("bias/") for p in arrays):
             share = np.asarray(parts.bias)[there] / np.asarray(parts.output)[there]
-            found["bias_share"] = float(np.median(share))
+            found["bias_share"] = float(np.median(np.abs(share)))
     found["randomised"] = {
         layer: mean(values)
         for layer, values in zip(reversed(subject.layers), arrays["randomised"])
@@ -61,14 +63,19 @@ def line(record: Mapping[str, Any]) -> str:
 def finding(records: Records) -> str:
     """One sentence: what biases are to blame for, and what matters when deleted."""
     one, found = blaming(records), best(records, "deletion")
-    does = "does most harm" if len(records) > 2 else "leaves"
     said = (
-        f"deleting what {LABELS[found['method']]} marks {does} (mean probability "
-        f"{found['deletion']:.2f}; in random order {records[0]['deletion']:.2f})"
+        f"deleting first what {LABELS[found['method']]} marks leaves a mean "
+        f"probability of {found['deletion']:.2f}, a random order "
+        f"{records[0]['deletion']:.2f}"
     )
     if one is None:
         return said[0].upper() + said[1:]
-    return f"Biases are to blame for {one['bias_share']:.0%} of the output; {said}"
+    return f"{blame(one)}; {said}"
+
+
+def blame(record: Mapping[str, Any]) -> str:
+    """How much of the output biases are to blame for."""
+    return f"What biases contribute is {record['bias_share']:.0%} of the output's size"
 
 
 def blaming(records: Records) -> Mapping[str, Any] | None:

@@ -44,12 +44,13 @@ def write(
         path = folder / f"fig_{name}.svg"
         plots.save(figure, path)
         plates[name] = pages.figure_svg(path.read_bytes(), caption, caption)
+    sums = _sums(records)
     sections = [
         pages.section("What every method says", plates["maps"]),
         *([pages.section("What biases are to blame for", plates["biases"])]
           if "biases" in plates else []),
-        pages.section("Where the output went", pages.table(*_sums(records)),
-                      note=_NOTE),
+        *([pages.section("Where the output went", pages.table(*sums), note=_NOTE)]
+          if sums[0] else []),
         pages.section("Does what is marked matter?", plates["curves"]),
         pages.section("Does it depend on what was learnt?", plates["randomised"]),
     ]  # fmt: skip
@@ -73,8 +74,8 @@ _NOTE = (
     "Relevance of the input, of all biases, of other constants, and what epsilons "
     "keep, should sum to the output; residual: what is too much. Means over the drawn "
     "test images; relative: the largest |residual| of an image, over the sum of all "
-    "absolute values. DeepLIFT and the next two explain a difference from baselines. "
-    "Methods that are missing (gradients, occlusion, Grad-CAM) are no shares."
+    "absolute values. DeepLIFT, integrated and expected gradients explain a difference "
+    "from baselines. Methods that are missing are no shares."
 )
 _AGREEMENT = (
     "Rank correlation of a level's maps with those of the network on this page, mean "
@@ -114,7 +115,7 @@ def _facts(subject: Subject, records) -> list[tuple[Any, ...]]:
     ]
     if (one := blaming(records)) is not None:
         facts.append(("due to biases", f"{one['bias_share']:.0%}",
-                      "of the output, median"))  # fmt: skip
+                      "of the output's size, median"))  # fmt: skip
         facts.append(("largest residual", f"{one['residual']:.0e}",
                       f"of all magnitudes, {LABELS[one['method']]}"))  # fmt: skip
     for curve in measure.CURVES:

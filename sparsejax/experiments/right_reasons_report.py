@@ -95,7 +95,7 @@ def finding(records: Records) -> str:
         )
         text = f"{SHORT[loss]} {join('accuracy', 'swapped')}"
         if loss == "share":
-            text += f" though {join('outside', 'same')} of |R| is outside"
+            text += f" with {join('outside', 'same')} of |R| outside"
         said.append(text)
     return f"Right on swapped backgrounds{f', strength {at}' if at else ''}: " + (
         "; ".join(said)
@@ -238,7 +238,7 @@ def _data(task) -> tuple[Any, str]:
             for y, texture in zip(split.y[at], split.texture[at], strict=True)
         ]
         rows.append((name, split.x[at, ..., 0], words))
-    title = "In training the texture gives the label away"
+    title = "Digits on textures: in training each label has its own"
     return figures_.image_rows(rows, title=title), (
         f"Above: of the {len(task.sets.train.y):,} images that are trained on; below: "
         f"of the {len(task.sets.swapped.y)} test images on another label's texture."
@@ -269,10 +269,10 @@ def _spread(found) -> str:
 
 
 def _footer(config: Config, records) -> str:
-    hidden = "-".join(map(str, config.widths))
+    sizes = "-".join(map(str, (256, *config.widths, 10)))
     return (
         f"Made by sparsejax from {len(records)} records of metrics.jsonl. "
-        f"{len(config.seeds)} networks 256-{hidden}-10 under each loss, Adam at "
+        f"{len(config.seeds)} networks {sizes} under each loss, Adam at "
         f"{config.learning_rate:g}, {config.steps:,} steps, batches of "
         f"{config.batch_size}; digits moved by up to {config.jitter} pixels, contrast "
         f"of textures {config.contrast:g}. Shares are of float32 relevance, reference "

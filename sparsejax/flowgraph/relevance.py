@@ -6,8 +6,9 @@ relevance of a node is value x Q, of an edge the value that it brings x Q of whe
 leads. Shares and biases add up to the output; as everything is a number, that can be
 read off at every node. The page computes the same (page/relevance.js).
 
-Two values that both depend on the input have half of their product each; a maximum is
-its (first) largest operand's; what is flat, a comparison or a rounding, is a constant.
+Two values that both depend on the input have half of their product each; a maximum of
+such is its (first) largest operand's; what is flat, a comparison or a rounding, is a
+constant.
 
 Reference: Bach et al., "On Pixel-Wise Explanations for Non-Linear Classifier Decisions
 by Layer-Wise Relevance Propagation", 2015.

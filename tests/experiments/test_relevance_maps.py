@@ -105,7 +105,7 @@ def test_records_are_means_over_the_images_drawn(finished):
     for field in ("output", "input", "bias"):
         mean = found[f"account/{field}"][2:].mean()
         assert one["account"][field] == pytest.approx(mean, abs=1e-5)
-    share = np.median((found["account/bias"] / found["account/output"])[2:])
+    share = np.median(np.abs(found["account/bias"] / found["account/output"])[2:])
     assert one["bias_share"] == pytest.approx(share) and one["residual"] < 1e-6
     assert plain["account"] is plain["residual"] is plain["bias_share"] is None
     assert list(one["randomised"]) == ["dense_2", "dense_1", "dense_0"]
@@ -274,7 +274,9 @@ def test_methods_without_biases_have_a_page_too(lottery, tmp_path):
     folder = tmp_path / "run"
     records = relevance_maps.run(config, folder, source=lottery, report=quiet)
     assert not (folder / "fig_biases.svg").exists()
-    assert records_.finding(records).startswith("Deleting what gradient marks leaves")
+    assert records_.finding(records).startswith(
+        "Deleting first what gradient marks leaves"
+    )
     assert "Evidence for output 0" in (folder / "fig_maps.svg").read_text()
 
 
@@ -330,3 +332,26 @@ def test_maps_that_are_not_finite_are_named(lottery, tmp_path):
 
 def test_every_field_is_explained():
     assert set(help_texts(Config)) == {f.name for f in dataclasses.fields(Config)}
+
+
+def test_a_folder_answers_for_one_network_and_is_mended(lottery, tmp_path):
+    """Not for another one under the same config; and not with files missing."""
+    config = Config(methods=("gradient",), samples=(2,), count=1)
+    folder, said = tmp_path / "run", []
+    relevance_maps.run(config, folder, source=lottery, report=quiet)
+    page = (folder / "index.html").read_bytes()
+    (folder / "index.html").unlink()
+    (folder / "gradient.npz").write_bytes(b"no archive")
+    relevance_maps.run(config, folder, source=lottery, report=said.append)
+    assert any("damaged" in line for line in said)
+    assert (folder / "index.html").read_bytes() == page
+    images = runs.read_arrays(folder / "images.npz")
+    runs.write_arrays(folder / "images.npz", {**images, "logits": images["logits"] + 1})
+    with pytest.raises(ValueError, match="another network"):
+        relevance_maps.run(config, folder, source=lottery, report=quiet)
+
+
+def test_a_level_is_not_compared_with_itself(lottery, tmp_path):
+    config = Config(levels=(0, 1), level=1, count=1)
+    with pytest.raises(ValueError, match="level 1 is the one explained"):
+        relevance_maps.run(config, tmp_path / "run", source=lottery, report=quiet)

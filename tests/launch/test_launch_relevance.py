@@ -34,7 +34,7 @@ def test_a_run_ends_with_what_was_found_where_it_is_and_what_is_next(lottery):
     done = launch(*flags)
     assert done.returncode == 0, done.stderr
     found, where, following = done.stdout.splitlines()[-3:]
-    assert found.startswith("Biases are to blame for ")
+    assert found.startswith("What biases contribute is ")
     assert where.startswith(f"open {lottery / 'relevance'}")
     page = Path(where.removeprefix("open "))
     assert page.exists() and (page.parent / "DONE").exists()
