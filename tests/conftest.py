@@ -27,6 +27,16 @@ def getkey():
     return lambda: jax.random.key(next(counter))
 
 
+@pytest.fixture(scope="module")
+def float64():
+    """Float64 in a whole file, compiled fast: its programs run once."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    with jax.enable_x64(True):
+        yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)

@@ -32,5 +32,7 @@ def over(
 
 def check_count(name: str, count: object) -> None:
     """Refuse to do a thing less than once, or not a whole number of times."""
-    if not isinstance(count, Integral) or count < 1:
-        raise ValueError(f"{name} must be a whole number of at least 1, got {count}")
+    if not isinstance(count, Integral):
+        raise ValueError(f"{name} must be a whole number, got {count}")
+    if count < 1:
+        raise ValueError(f"{name} must be at least 1, got {count}")

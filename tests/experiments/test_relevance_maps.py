@@ -111,7 +111,7 @@ def test_records_are_means_over_the_images_drawn(finished):
     assert list(one["randomised"]) == ["dense_2", "dense_1", "dense_0"]
     raw = (folder / "metrics.jsonl").read_text()
     assert not re.search("NaN|Infinity", raw)
-    assert f"to blame for {share:.0%} of the output" in records_.finding(records)
+    assert f"is {share:.0%} of the output's size" in records_.finding(records)
 
 
 def test_deletion_takes_pixels_by_their_map(finished, lottery):

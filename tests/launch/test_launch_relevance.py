@@ -42,6 +42,7 @@ def test_a_run_ends_with_what_was_found_where_it_is_and_what_is_next(lottery):
     assert "is complete" in launch(*flags).stdout
 
 
+@pytest.mark.slow  # a process each
 def test_bad_flags_get_one_line(lottery, tmp_path):
     run = f"--run={lottery}"
     for flags, message in [

@@ -9,6 +9,8 @@ import pytest
 
 from sparsejax import relevance
 
+pytestmark = pytest.mark.usefixtures("float64")
+
 METHODS = ["gauss-legendre", "midpoint"]
 KEY = lambda: jax.random.key(3)
 

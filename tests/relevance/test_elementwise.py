@@ -6,6 +6,8 @@ import pytest
 
 from sparsejax.relevance import Rules, explain
 
+pytestmark = pytest.mark.usefixtures("float64")
+
 ALPHA, A, WEIGHT = -1.7, 0.6, 2.3
 
 # Scaling b = alpha a, as a 1x1 matrix and as a function of each element, must be alike.

@@ -10,6 +10,8 @@ from jax.ad_checkpoint import checkpoint_name
 
 from sparsejax import models, relevance
 
+pytestmark = pytest.mark.usefixtures("float64")
+
 plus = lambda v: np.maximum(v, 0)
 
 
@@ -146,7 +148,9 @@ def network(rng, axes=1):
     return net.apply, params, x
 
 
-@pytest.mark.parametrize("axes", [1, 2, 3])
+@pytest.mark.parametrize(
+    "axes", [1, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 3))]
+)
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_on_every_network(name, axes, rng):
     fn, params, x = network(rng, axes)

@@ -8,6 +8,8 @@ import pytest
 from sparsejax import relevance
 from sparsejax.relevance import Rules
 
+pytestmark = pytest.mark.usefixtures("float64")
+
 LOW, HIGH = -1.5, 2.0
 plus, minus = lambda v: np.maximum(v, 0), lambda v: np.minimum(v, 0)
 

@@ -10,6 +10,8 @@ from hypothesis.extra import numpy as hnp
 
 from sparsejax.relevance import Rules, explain, maximum
 
+pytestmark = pytest.mark.usefixtures("float64")
+
 numbers = st.integers(-6, 6).map(lambda n: n / 2)  # with ties and zeros
 vectors = st.integers(2, 5).flatmap(
     lambda n: st.tuples(
@@ -104,6 +106,7 @@ def windows(x, size, stride, low, high, dilation):
             for s in range(count)]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", ["winner", "radial", "cross", "path"])
 @pytest.mark.parametrize(
     "size, stride, low, high, dilation",

@@ -11,6 +11,8 @@ from sklearn.metrics import roc_auc_score
 
 from sparsejax import relevance
 
+pytestmark = pytest.mark.usefixtures("float64")
+
 NET = lambda params, x: jnp.tanh(x.ravel() @ params)
 
 
@@ -35,7 +37,7 @@ def curve_by_loop(f, x, base, scores, steps, method):
 
 
 @pytest.mark.parametrize("method", ["deletion", "insertion"])
-@pytest.mark.parametrize("steps", [1, 5, 12, 20])
+@pytest.mark.parametrize("steps", [1, 12])
 @pytest.mark.parametrize("axes", [2, 1])
 def test_curves_by_a_loop(method, steps, axes, rng):
     x, kernel = setting(rng)

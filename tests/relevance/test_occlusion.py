@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from sparsejax.relevance import occlusion
 
+pytestmark = pytest.mark.usefixtures("float64")
+
 
 def starts(length, side, stride):
     found = list(range(0, length - side + 1, stride))

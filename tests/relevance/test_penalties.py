@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from sparsejax import models
 from sparsejax.relevance import penalties
 
+pytestmark = pytest.mark.usefixtures("float64")
+
 CLASSES, PIXELS, TARGET = 4, 9, 2
 PENALTIES = {
     "squared": penalties.outside_squared,

@@ -212,6 +212,8 @@ WAYS = [
     for name, ways in CASES.items()
     for i in range(len(ways) if isinstance(ways, list) else 1)
 ]
+# a program for each of two hundred primitives
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("float64")]
 every_way = pytest.mark.parametrize("name, way", WAYS)
 # made of others by the time that a function is traced, or only by transformations
 # `stop_gradient` is a case of its own in test_explain

@@ -9,6 +9,8 @@ from scipy.stats import spearmanr
 
 from sparsejax import masked, masks, models, relevance
 
+pytestmark = pytest.mark.usefixtures("float64")
+
 KEY = lambda: jax.random.key(5)
 
 

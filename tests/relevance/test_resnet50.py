@@ -11,6 +11,8 @@ import pytest
 from sparsejax import models, relevance, trees
 from sparsejax.relevance import Rules, explain
 
+pytestmark = pytest.mark.usefixtures("float64")
+
 
 class Bottleneck(nn.Module):
     features: int
