@@ -29,6 +29,7 @@ bench: $(VENV)/.peers  ## side by side with what people use today
 	$(BIN)/python benchmarks/hypercube_circle.py
 	$(BIN)/python benchmarks/hypercube_indices.py
 	$(BIN)/python benchmarks/cartpole_dqn.py
+	$(BIN)/python benchmarks/relevance.py
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

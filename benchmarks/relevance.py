@@ -2,8 +2,8 @@
 
 1-16-32 channels on 28x28 with max-pooling and one dense layer, the same weights in
 PyTorch and JAX. Every variant explains the same images, by turns, in one call and in
-eight of 32; prints medians of CPU time, and ratios, the last of the better of each. Ours
-are jitted and vmapped explanations with the relevance of all biases for every image.
+eight of 32; prints medians of CPU time, and ratios, the last of the better of each.
+Ours are jitted and vmapped explanations with the relevance of all biases of each image.
 Then 1,000 masks of the nodes of 784-32-32-10 with 8 inputs.
 
     python benchmarks/relevance.py

@@ -36,7 +36,7 @@ def torch_masked(loader=False):
     for n, m in zip(SIZES, SIZES[1:], strict=False):
         layers += [torch.nn.Linear(n, m), torch.nn.ReLU()]
     model = torch.nn.Sequential(*layers[:-1])
-    for layer in model[::2]:
+    for layer in list(model)[::2]:
         torch_prune.l1_unstructured(layer, "weight", amount=0.8)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     images, labels = torch.from_numpy(x), torch.from_numpy(y).long()

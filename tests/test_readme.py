@@ -13,7 +13,7 @@ README = Path(__file__).parent.parent / "README.md"
 def test_examples_run(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     examples = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-    first, second, third = examples
+    first, second, third, fourth = examples
     assert max(len(code.strip().splitlines()) for code in examples) <= 20
     names: dict = {}
     exec(first, names)
@@ -30,6 +30,10 @@ def test_examples_run(capsys, tmp_path, monkeypatch):
     exact = sj.hypercube.shapley(names["losses"])
     away = np.abs(names["sampled"].values - exact)
     assert (away <= 6 * names["sampled"].errors + 1e-6).all()
+    exec(fourth, names)
+    found = names["r"]
+    assert abs(found.residual()) <= 1e-6 * found.magnitude()
+    assert names["maps"].shape == (360, 64)
 
 
 def test_links_lead_somewhere():
