@@ -2,16 +2,22 @@
 
 Scores say how much each weight matters, `remove` takes the lowest away in exact
 numbers, `lottery` repeats it between trainings, `compact` folds what no longer does
-anything. `remove_nodes` removes whole units and lets biases take over their mean.
+anything. `remove_nodes` removes whole units and lets biases take over their mean; `obs`
+removes weights of a layer and lets the others make up for them on given inputs.
 """
 
 from sparsejax.prune.compact import compact as compact
 from sparsejax.prune.compact import idle as idle
+from sparsejax.prune.hessian import Hessian as Hessian
+from sparsejax.prune.hessian import accumulate as accumulate
+from sparsejax.prune.hessian import hessian as hessian
+from sparsejax.prune.hessian import patches as patches
 from sparsejax.prune.lottery import Ticket as Ticket
 from sparsejax.prune.lottery import barrier as barrier
 from sparsejax.prune.lottery import lottery as lottery
 from sparsejax.prune.lottery import shuffle as shuffle
 from sparsejax.prune.nodes import remove_nodes as remove_nodes
+from sparsejax.prune.obs import obs as obs
 from sparsejax.prune.remove import erk as erk
 from sparsejax.prune.remove import remaining as remaining
 from sparsejax.prune.remove import remove as remove
