@@ -12,8 +12,8 @@ from typing import Any
 __version__ = "0.1.0"
 
 _MODULES = (
-    "data", "experiments", "flowgraph", "hypercube", "interpret", "lift", "masks",
-    "models", "pages", "plots", "prune", "relevance", "removal", "rl", "runs",
+    "data", "experiments", "features", "flowgraph", "hypercube", "interpret", "lift",
+    "masks", "models", "pages", "plots", "prune", "relevance", "removal", "rl", "runs",
     "sweep", "train", "trees",
 )  # fmt: skip
 _FUNCTIONS = dict.fromkeys(("masked", "bind", "activations", "edit"), "lift")

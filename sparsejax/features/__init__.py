@@ -1,0 +1,49 @@
+"""Feature visualisation: pictures of what units of a network respond to."""
+
+from sparsejax.features.colour import PHOTOGRAPHS, decorrelation
+from sparsejax.features.objectives import (
+    Objective,
+    channel,
+    direction,
+    diversity,
+    logit,
+    neuron,
+)
+from sparsejax.features.parametrisations import Parametrisation, fourier, pixels
+from sparsejax.features.redirect import redirected
+from sparsejax.features.render import Pictures, render
+from sparsejax.features.transforms import (
+    compose,
+    jitter,
+    pad,
+    resample,
+    rotate,
+    scale,
+    standard,
+    warp,
+)
+
+__all__ = [
+    "PHOTOGRAPHS",
+    "Objective",
+    "Parametrisation",
+    "Pictures",
+    "channel",
+    "compose",
+    "decorrelation",
+    "direction",
+    "diversity",
+    "fourier",
+    "jitter",
+    "logit",
+    "neuron",
+    "pad",
+    "pixels",
+    "redirected",
+    "render",
+    "resample",
+    "rotate",
+    "scale",
+    "standard",
+    "warp",
+]
