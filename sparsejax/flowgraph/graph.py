@@ -224,15 +224,14 @@ class Graph:
     def relevance(self, x: ArrayLike, output: int | str | None = None) -> Any:
         """What inputs, edges and biases have to do with an output, in float64.
 
-        R = value x Q with the multipliers Q of layer-wise relevance propagation; see
-        `flowgraph.relevance`. Inputs, biases and constants add up to the output.
+        Inputs, biases and constants add up to the output; see `flowgraph.relevance`.
 
         Args:
             x: inputs of shape `(*batch, *shape)`.
             output: its name or position; may be left out where there is only one.
 
         Returns:
-            A `relevance.Relevance`: of `input`, `nodes`, `edges`, `bias`, `constants`.
+            `input`, `nodes`, `edges`, `bias`, `constants` of a `relevance.Relevance`.
 
         Raises:
             ValueError: for an input of another shape, no such output, or values that

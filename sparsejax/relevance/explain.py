@@ -27,7 +27,8 @@ class Relevance(NamedTuple):
         input: relevance of the input, of its shape.
         multiplier: relevance / input (against a baseline: / (input - baseline)), where
             it is one; without a reference the gradient.
-        bias: relevance of every parameter that is added, by its path and of its shape.
+        bias: relevance of every parameter that is added (itself, moved or scaled by
+            constants), by its path and of its shape.
         constants: of numbers in the function, by the steps that brought them in.
         absorbed: what the epsilons of layers keep, by layers.
         nodes: relevance of every named activation.

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 class Kernel(NamedTuple):
     """g(w): `positive` times the weight where it is positive, and so on.
 
-    Of degree 2 it is the square of that, of degree 0 one wherever there is a weight.
+    Of degree 2 it is the square of that; of degree 0 one for every weight, zeros too.
     """
 
     positive: float = 1.0
