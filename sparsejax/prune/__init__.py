@@ -3,7 +3,8 @@
 Scores say how much each weight matters, `remove` takes the lowest away in exact
 numbers, `lottery` repeats it between trainings, `compact` folds what no longer does
 anything. `remove_nodes` removes whole units and lets biases take over their mean; `obs`
-removes weights of a layer and lets the others make up for them on given inputs.
+removes weights of a layer and lets the others make up for them on given inputs, and
+`spade` does so in all layers, for one sample.
 """
 
 from sparsejax.prune.compact import compact as compact
@@ -25,3 +26,7 @@ from sparsejax.prune.scores import activation_std as activation_std
 from sparsejax.prune.scores import magnitude as magnitude
 from sparsejax.prune.scores import random as random
 from sparsejax.prune.scores import snip as snip
+from sparsejax.prune.spade import Trace as Trace
+from sparsejax.prune.spade import layers as layers
+from sparsejax.prune.spade import prune_layers as prune_layers
+from sparsejax.prune.spade import spade as spade

@@ -1,0 +1,86 @@
+"""Random variations of one sample, each a pure function `augment(key, x) -> x`.
+
+`vmap` over keys gives as many variations as there are keys; a variation depends on its
+key and on the sample alone. Images have shape (height, width, channels) and values in
+[0, 1], and keep both.
+"""
+
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+Augment = Callable[[Key[Array, ""], Float[Array, "..."]], Float[Array, "..."]]
+
+
+def compose(*augments: Augment) -> Augment:
+    """One after the other, each with a key of its own; with none, the sample itself."""
+
+    def augment(key, x):
+        for i, step in enumerate(augments):
+            x = step(jax.random.fold_in(key, i), x)
+        return x
+
+    return augment
+
+
+def crop(area: tuple[float | int, float | int] = (0.2, 1.0)) -> Augment:
+    """A random part of an image, of its own proportions, enlarged to its size.
+
+    Args:
+        area: smallest and largest share of the image.
+    """
+    if not 0 < area[0] <= area[1] <= 1:
+        raise ValueError(f"area must be 0 < smallest <= largest <= 1, got {area}")
+
+    def augment(key, x):
+        for_area, for_corner = jax.random.split(key)
+        share = jax.random.uniform(for_area, (), x.dtype, area[0], area[1])
+        scale = 1 / jnp.sqrt(share)
+        size = jnp.asarray(x.shape[:2], x.dtype)
+        at = jax.random.uniform(for_corner, (2,), x.dtype)
+        shift = at * size * (1 - scale)
+        scales = jnp.broadcast_to(scale, (2,))
+        return jax.image.scale_and_translate(
+            x, x.shape, (0, 1), scales, shift, "linear", antialias=False
+        )
+
+    return augment
+
+
+def flip() -> Augment:
+    """Left and right, in every second case."""
+    return lambda key, x: jnp.where(jax.random.bernoulli(key), x[:, ::-1], x)
+
+
+def brightness(most: float | int = 0.5) -> Augment:
+    """All values times one random factor between 1 - most and 1 + most."""
+    if not 0 <= most <= 1:
+        raise ValueError(f"most must be in [0, 1], got {most}")
+
+    def augment(key, x):
+        factor = jax.random.uniform(key, (), x.dtype, 1 - most, 1 + most)
+        return jnp.clip(x * factor, 0, 1)
+
+    return augment
+
+
+def noise(scale: float | int | Sequence[float] = 0.1) -> Augment:
+    """Gaussian noise, for any array; nothing is clipped.
+
+    Args:
+        scale: standard deviation, a number or one for each value of the last axis.
+    """
+
+    def augment(key, x):
+        return x + jnp.asarray(scale, x.dtype) * jax.random.normal(
+            key, x.shape, x.dtype
+        )
+
+    return augment
+
+
+def standard(shape: Sequence[int]) -> Augment:
+    """Crop, flip and brightness for images, noise for anything else."""
+    return compose(crop(), flip(), brightness()) if len(shape) == 3 else noise()

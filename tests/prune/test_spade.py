@@ -1,0 +1,156 @@
+"""Pruning for one sample, against layers and solvers written out by hand."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sparsejax import masks, models, prune
+from sparsejax.data import augmentations
+from sparsejax.prune import hessian, obs, patches
+
+
+def dense(params, x):
+    return jax.nn.relu(x @ params["a"] + params["b"]) @ params["c"].T
+
+
+@pytest.fixture
+def network(rng):
+    draw = lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)
+    return {"a": draw(4, 6), "b": draw(6), "c": draw(3, 6)}
+
+
+def test_layers_are_kernels_and_what_they_read(network, rng):
+    x = jnp.asarray(rng.normal(size=(70, 4)), jnp.float32)  # more than one chunk
+    a, c = prune.layers(dense, network, x)
+    assert (a.kernel.path, c.kernel.path) == ("a", "c")
+    hidden = jax.nn.relu(x @ network["a"] + network["b"])
+    np.testing.assert_allclose(a.state.products, x.T @ x, rtol=1e-5)
+    np.testing.assert_allclose(c.state.products, hidden.T @ hidden, rtol=1e-4)
+    assert a.state.rows == c.state.rows == 70
+    np.testing.assert_array_equal(c.kernel.places, np.arange(18).reshape(3, 6).T)
+
+
+def test_equals_surgery_layer_by_layer(network, getkey):
+    x, key = jnp.array([1.0, -1.0, 0.5, 2.0]), getkey()
+    found = prune.spade(dense, network, x, key=key, density=0.5, samples=32)
+    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(32))
+    batch = jax.vmap(augmentations.noise(), (0, None))(keys, x)
+    hidden = jax.nn.relu(batch @ network["a"] + network["b"])
+    a = obs(network["a"], hessian(batch), 0.5, block_size=1)
+    c = obs(network["c"].T, hessian(hidden), 0.5, block_size=1)
+    np.testing.assert_allclose(found.params["a"], a.kernel, atol=1e-4)
+    np.testing.assert_allclose(found.params["c"], c.kernel.T, atol=1e-4)
+    np.testing.assert_array_equal(found.mask["c"], c.mask.T)
+    assert found.mask["b"].shape == () and found.params["b"] is network["b"]
+    assert masks.count(found.mask) == 12 + 9
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_convolutions_read_patches(groups, getkey, rng):
+    kernel = jnp.asarray(rng.normal(size=(3, 3, 4 // groups, 6)), jnp.float32)
+
+    def fn(params, x):
+        out = jax.lax.conv_general_dilated(
+            x[None], params, (2, 1), ((1, 0), (2, 1)), rhs_dilation=(1, 2),
+            dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=groups,
+        )  # fmt: skip
+        return out[0].ravel()
+
+    x = jnp.asarray(rng.uniform(size=(5, 8, 8, 4)), jnp.float32)
+    (layer,) = prune.layers(fn, kernel, x)
+    rows = patches(x, kernel.shape, strides=(2, 1), padding=((1, 0), (2, 1)),
+                   dilation=(1, 2))  # fmt: skip
+    np.testing.assert_allclose(layer.state.products, hessian(rows).products, rtol=1e-4)
+    assert layer.kernel.places.shape == kernel.shape and layer.kernel.taps == 9
+
+
+def test_the_shipped_convnet_and_its_dense_layer(getkey):
+    model = models.convnet((3,), 4)
+    x = jax.random.uniform(getkey(), (6, 6, 1))
+    params = model.init(getkey(), x)
+    found = prune.layers(model.apply, params, x[None])
+    assert [(f.kernel.path, f.kernel.places.shape) for f in found] == [
+        ("conv_0/kernel", (3, 3, 1, 3)),
+        ("dense_0/kernel", (48, 4)),
+    ]
+
+
+def test_a_kernel_used_twice_is_pruned_for_both_uses(getkey):
+    fn = lambda w, x: (x @ w) @ w
+    w, x = jnp.array([[1.0, 2.0], [0.0, 1.0]]), jnp.array([[1.0, 2.0]])
+    (layer,) = prune.layers(fn, w, x)
+    rows = jnp.concatenate([x, x @ w])
+    np.testing.assert_allclose(layer.state.products, rows.T @ rows)
+    assert layer.state.rows == 2
+
+
+def test_several_samples_are_as_one_by_one(network):
+    x = jnp.array([[1.0, -1.0, 0.5, 2.0], [0.0, 1.0, 2.0, 3.0]])
+    keys = lambda: jax.random.split(jax.random.key(7), 2)
+    how = {"density": {"a": 0.3, "c": 0.7}, "samples": 16}
+    many = prune.spade(dense, network, x, key=keys(), **how)
+    for i in range(2):
+        one = prune.spade(dense, network, x[i], key=keys()[i], **how)
+        jax.tree.map(np.testing.assert_array_equal, one.mask,
+                     jax.tree.map(lambda m, i=i: m[i], many.mask))  # fmt: skip
+        jax.tree.map(lambda a, b, i=i: np.testing.assert_allclose(a, b[i], rtol=1e-5),
+                     one.params, many.params)  # fmt: skip
+
+
+def test_outputs_on_the_sample_move_less_than_by_magnitude(getkey):
+    model = models.mlp((64, 64, 10))
+    x = jax.random.uniform(getkey(), (30,))
+    params = model.init(getkey(), x)
+    before = jax.tree.map(np.asarray, params)
+    found = prune.spade(model.apply, params, x, key=getkey(), density=0.3)
+    weights = jax.tree.map(lambda p: jnp.ones_like(p) if p.ndim > 1 else jnp.ones(()),
+                           params)  # fmt: skip
+    by_size = prune.remove(prune.magnitude(params), weights, 0.7)
+    error = lambda p: jnp.abs(model.apply(p, x) - model.apply(params, x)).max()
+    assert error(found.params) < 0.6 * error(masks.apply(params, by_size))
+    jax.tree.map(np.testing.assert_array_equal, before, params)
+
+
+@pytest.mark.parametrize("density", [0, 1])
+def test_nothing_and_everything(network, getkey, density):
+    found = prune.spade(dense, network, jnp.ones(4), key=getkey(), density=density,
+                        samples=4)  # fmt: skip
+    if density:
+        jax.tree.map(np.testing.assert_array_equal, found.params, network)
+    else:
+        assert not found.params["a"].any() and not found.mask["c"].any()
+
+
+def test_a_unit_with_two_regions_is_left_with_that_of_the_sample(getkey):
+    """The source's two-dimensional example, by hand: relu(x - 1) + relu(-x - 1)."""
+    fn = lambda p, x: jax.nn.relu(x @ p["in"] - 1) @ p["out"]
+    params = {"in": jnp.array([[1.0, -1.0]]), "out": jnp.ones((2, 1))}
+    for side in (3.0, -3.0):
+        found = prune.spade(fn, params, jnp.array([side]), key=getkey(), block_size=2,
+                            density={"out": 0.5})  # fmt: skip
+        assert fn(found.params, jnp.array([side]))[0] == pytest.approx(2, abs=0.01)
+        assert fn(found.params, jnp.array([-side]))[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"density": {"d*": 0.5}}, "no kernel fits; there are 'a', 'c'"),
+        ({"density": 1.5}, "must be in"),
+        ({"samples": 0}, "at least 1"),
+        ({"x": jnp.full(4, jnp.nan)}, "NaN"),
+        ({"x": jnp.full(4, 3e38)}, "'a' reads is not finite"),
+        ({"fn": lambda p, x: x}, "no kernel"),
+    ],
+)
+def test_bad_input(network, getkey, change, message):
+    given = {"fn": dense, "x": jnp.ones(4), "density": 0.5, "samples": 4, **change}
+    with pytest.raises(ValueError, match=message):
+        prune.spade(given.pop("fn"), network, given.pop("x"), key=getkey(), **given)
+
+
+def test_keys_and_samples_must_agree(network, getkey):
+    with pytest.raises(ValueError, match="a key each"):
+        prune.spade(dense, network, jnp.ones((3, 4)), density=0.5,
+                    key=jax.random.split(getkey(), 2))  # fmt: skip
