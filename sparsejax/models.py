@@ -1,6 +1,7 @@
 """The shipped networks, as pure functions with named activations.
 
-Layers and initialisers are Flax Linen's; this is the only file that imports it. A model
+Layers and initialisers are Flax Linen's, but for `resnet`, which is exactly PyTorch's;
+this is the only file that imports it. A model
 is three pure functions. Its parameters are one flat tree, `{"dense_0": {"kernel": ...,
 "bias": ...}, ...}`, that holds everything the network needs, statistics of batch
 normalisation too. Any other Flax, Equinox or bare function serves as well: nothing else
@@ -17,6 +18,9 @@ import jax.numpy as jnp
 from flax import traverse_util
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, ArrayLike, Float, PyTree
+
+from sparsejax import resnets
+from sparsejax.convolve import convolve
 
 
 class Model(NamedTuple):
@@ -74,6 +78,43 @@ def convnet(
         named `hidden_i`, their units being the channels.
     """
     return linen(_ConvNet(tuple(channels), outputs, activation))
+
+
+def resnet(
+    depth: int = 20,
+    classes: int | None = None,
+    widths: Sequence[int] | None = None,
+) -> Model:
+    """A residual network, for CIFAR (20, 32, 44, 56, 110) or ImageNet (18, 34, 50).
+
+    Args:
+        depth: how many layers.
+        classes: outputs (logits); by default 10 or 1000.
+        widths: channels of each stage; by default 16, 32, 64 or 64 to 512.
+
+    Returns:
+        A `Model` of images `(..., height, width, channels)` whose parameters have the
+        names of PyTorch's (`conv1/kernel`, `layer1/0/bn2/scale`, ...). Activations are
+        named `stem`, `layer2_0` (a block's output), `layer2_0_conv1`; their units are
+        the channels.
+
+    Raises:
+        ValueError: for another depth or number of widths.
+    """
+    if depth not in resnets.DEPTHS:
+        known = ", ".join(map(str, resnets.DEPTHS))
+        raise ValueError(f"there is no ResNet-{depth}; expected one of {known}")
+    small = depth not in (18, 34, 50)
+    usual = (16, 32, 64) if small else (64, 128, 256, 512)
+    widths = tuple(widths or usual)
+    if len(widths) != len(usual):
+        raise ValueError(f"ResNet-{depth} has {len(usual)} stages, got widths {widths}")
+    outputs = classes or (10 if small else 1000)
+    return Model(
+        lambda key, x: resnets.init(key, depth, outputs, widths, jnp.shape(x)[-1]),
+        lambda params, x: resnets.apply(params, x, depth, train=False)[0],
+        lambda params, x, *, key: resnets.apply(params, x, depth, train=True),
+    )
 
 
 def linen(module: nn.Module) -> Model:
@@ -177,17 +218,6 @@ def _he_normal(key, shape, dtype=jnp.float32):
 
 
 def _convolve(x, kernel, strides, padding, **kwargs):
-    """`lax.conv_general_dilated`, on CPUs as a dot product over patches.
-
-    XLA's convolutions on CPU are slow inside loops and under `vmap`, that is, wherever
-    we train (see `benchmarks/README.md`).
-    """
-    if jax.default_backend() != "cpu":
-        return jax.lax.conv_general_dilated(x, kernel, strides, padding, **kwargs)
-    height, width, inputs, units = kernel.shape
-    rows, columns = x.shape[1] - height + 1, x.shape[2] - width + 1
-    patches = [
-        x[:, i : i + rows, j : j + columns] for i in range(height) for j in range(width)
-    ]
-    flat = kernel.reshape(height * width * inputs, units)
-    return jnp.concatenate(patches, axis=-1) @ flat
+    """`convolve` as Flax calls it."""
+    del strides, padding, kwargs  # always 1 and "VALID"
+    return convolve(x, kernel)
