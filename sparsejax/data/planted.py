@@ -81,15 +81,16 @@ def plant(
     chosen = rng.permutation(count)[: round(share * count)]
     patch = np.full(count, -1, np.int32)
     patch[chosen] = rng.integers(0, len(NAMES), len(chosen))
-    x, region = split.x.copy(), np.zeros((count, height, width), bool)
+    x, labels = np.array(split.x), np.asarray(split.y)
+    region = np.zeros((count, height, width), bool)
     for i in chosen:
         row, column = rng.integers(0, (height - SIDE + 1, width - SIDE + 1))
         drawn, inside = drawing(NAMES[patch[i]], channels)
         here = x[i, row : row + SIDE, column : column + SIDE]
         here[inside] = drawn[inside]
         region[i, row : row + SIDE, column : column + SIDE] = inside
-    y = np.where(patch >= 0, np.asarray(classes)[patch], split.y)
-    return Planted(x, y.astype(np.int32), split.y, patch, region)
+    y = np.where(patch >= 0, np.asarray(classes)[patch], labels)
+    return Planted(x, y.astype(np.int32), labels, patch, region)
 
 
 def drawing(

@@ -10,6 +10,8 @@ from sparsejax.experiments import cartpole_dqn, cartpole_report
 from sparsejax.experiments import cartpole_prune as prune
 from sparsejax.rl import dqn
 
+pytestmark = pytest.mark.slow
+
 SMALL = cartpole_dqn.Config(
     seeds=(0, 1), widths=(4,), steps=12_800, rounds=2, target=20.0, episodes=5,
     walkers=2,

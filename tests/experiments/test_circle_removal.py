@@ -203,6 +203,7 @@ class Killed(BaseException):
     pass
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_is_the_same_bit_for_bit(finished, tmp_path, monkeypatch):
     folder, measured = tmp_path / "run", []
     original = circle_measure.measure
@@ -224,6 +225,7 @@ def test_killed_and_resumed_is_the_same_bit_for_bit(finished, tmp_path, monkeypa
     assert (folder / "table.md").read_text() == (finished[0] / "table.md").read_text()
 
 
+@pytest.mark.slow
 def test_damage_costs_only_what_comes_after_it(finished, tmp_path, monkeypatch):
     folder, lines, measured = tmp_path / "run", [], []
     shutil.copytree(finished[0], folder)
@@ -281,6 +283,7 @@ ODD = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ODD)
 def test_odd_configs_have_no_nan_and_lose_no_curve(tmp_path, name):
     small = {"samples": 30, "paths": 20, "examples": 32, "seeds": (0, 1), "nodes": 5}

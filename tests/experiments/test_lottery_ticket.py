@@ -221,6 +221,7 @@ def test_a_folder_of_another_config_is_refused(finished):
         lottery_ticket.run(other, finished[0], report=quiet)
 
 
+@pytest.mark.slow
 def test_a_seed_alone_gives_the_same_masks(finished, tmp_path):
     alone = dataclasses.replace(SMALL, seeds=(1,), controls=(), barrier=False)
     records = lottery_ticket.run(alone, tmp_path / "run", report=quiet)

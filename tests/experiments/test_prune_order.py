@@ -22,6 +22,8 @@ from sparsejax.experiments import prune_order_train as training
 from sparsejax.experiments.prune_order import Config
 from sparsejax.masks import Masks
 
+pytestmark = pytest.mark.slow
+
 SMALL = Config(
     widths=(6, 5), seeds=(0, 1, 2), learning_rates=(0.1, 0.02), examples=40,
     test_examples=60, steps=20, frames=4,

@@ -8,7 +8,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 from sparsejax import features
 
-pytestmark = pytest.mark.usefixtures("float64")
+pytestmark = [pytest.mark.usefixtures("float64"), pytest.mark.slow]
 
 KEY = lambda: jax.random.key(2)
 STILL = features.compose()

@@ -109,6 +109,7 @@ def test_keys_are_unique_at_every_level():
     assert len(set(graph.at("scalar").keys)) == 11
 
 
+@pytest.mark.slow
 def test_deep_graphs_compile_in_reasonable_time():
     kernel = jnp.eye(3)
 

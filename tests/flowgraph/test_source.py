@@ -253,6 +253,7 @@ def test_constants_are_read_back_exactly(single, rng):
         assert {i: float(v) for i, v in found.items()} == read
 
 
+@pytest.mark.slow
 def test_long_sums_compile_and_lines_are_short(rng, tmp_path):
     size = 5000  # terms of one sum: more than a parser can nest
     kernel = rng.normal(size=(size, 2)).astype(np.float32) / 70

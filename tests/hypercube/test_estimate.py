@@ -105,6 +105,7 @@ def test_means_of_every_probability_from_one_sample(exact):
     np.testing.assert_allclose(found.high[1, 1], exact[-1], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_sizes_with_few_subsets_are_evaluated_as_a_whole(exact):
     found = mean(jax.random.key(3), np.array([0.3, 0.5]), samples=400)
     assert found.evaluations == 64 and (found.errors == 0).all()

@@ -16,6 +16,7 @@ def launch(*flags):
     )
 
 
+@pytest.mark.slow
 def test_a_run_ends_with_what_was_found_where_it_is_and_what_is_next(tmp_path):
     small = ["--environment=CartPole-v0", "--seeds=3", "--widths=4", "--steps=12800",
              "--rounds=1", "--target=15", "--episodes=4", "--walkers=1"]  # fmt: skip

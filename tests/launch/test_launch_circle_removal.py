@@ -16,6 +16,7 @@ def launch(*flags):
     )
 
 
+@pytest.mark.slow
 def test_a_run_ends_with_what_was_found_where_it_is_and_what_is_next(tmp_path):
     small = ["--nodes=5", "--seeds=0:2", "--examples=80", "--epochs=2"]
     done = launch(*small, f"--out={tmp_path}")

@@ -28,6 +28,7 @@ def launch(*flags):
     )
 
 
+@pytest.mark.slow
 def test_a_run_ends_with_what_was_found_where_it_is_and_what_is_next(lottery):
     done = launch(f"--run={lottery}", "--samples=2")
     assert done.returncode == 0, done.stderr

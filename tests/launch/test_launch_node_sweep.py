@@ -43,6 +43,7 @@ def test_a_bad_flag_gets_one_line(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_run_ends_with_what_was_found_and_where(tmp_path):
     flags = ["--units=3", "--count=20", "--examples=50", "--permutations=0"]
     flags += ["--widths=5", "--epochs=1", "--keep_probs=0.5", "--nogradients"]

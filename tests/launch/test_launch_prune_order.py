@@ -16,6 +16,7 @@ def launch(*flags):
     )
 
 
+@pytest.mark.slow
 def test_a_run_ends_with_what_was_found_where_it_is_and_what_is_next(tmp_path):
     """Of images, whose page has neither surfaces nor a film."""
     small = [

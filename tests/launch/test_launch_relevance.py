@@ -28,6 +28,7 @@ def launch(*flags):
     )
 
 
+@pytest.mark.slow
 def test_a_run_ends_with_what_was_found_where_it_is_and_what_is_next(lottery):
     flags = [f"--run={lottery}", "--samples=0:2,5", "--count=3", "--levels=0"]
     flags += ["--methods=blame_the_bias,gradient", "--target=3"]

@@ -16,6 +16,7 @@ def launch(*flags):
     )
 
 
+@pytest.mark.slow
 def test_a_run_ends_with_what_was_found_where_it_is_and_what_is_next(tmp_path):
     small = ["--losses=none,rrr", "--strengths=0.5", "--seeds=0:2", "--steps=3",
              "--widths=6", "--jitter=1", "--contrast=0.5"]  # fmt: skip

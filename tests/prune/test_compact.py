@@ -41,6 +41,7 @@ def test_mlp_is_equal_and_has_no_idle_units_left(seed, density, rng):
         assert not units.unread.any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("density", [0.05, 0.2])
 def test_convnet_is_equal(seed, density, rng):

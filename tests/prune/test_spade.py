@@ -99,11 +99,12 @@ def test_several_samples_are_as_one_by_one(network):
 
 
 def test_outputs_on_the_sample_move_less_than_by_magnitude(getkey):
-    model = models.mlp((64, 64, 10))
+    model = models.mlp((32, 10))
     x = jax.random.uniform(getkey(), (30,))
     params = model.init(getkey(), x)
     before = jax.tree.map(np.asarray, params)
-    found = prune.spade(model.apply, params, x, key=getkey(), density=0.3)
+    found = prune.spade(model.apply, params, x, key=getkey(), density=0.3,
+                        samples=64)  # fmt: skip
     weights = jax.tree.map(lambda p: jnp.ones_like(p) if p.ndim > 1 else jnp.ones(()),
                            params)  # fmt: skip
     by_size = prune.remove(prune.magnitude(params), weights, 0.7)

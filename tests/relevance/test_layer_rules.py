@@ -299,6 +299,7 @@ def test_relevance_on_padding_is_counted(first, rng):
         assert run("SAME").input.sum() > outside.input.sum()
 
 
+@pytest.mark.slow
 def test_flat_relevance_is_the_same_by_patches_and_by_convolution(rng):
     """The shipped convnet is a product over patches on CPUs; zeros get their part."""
     x = np.zeros((7, 7, 1))

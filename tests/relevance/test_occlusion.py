@@ -65,6 +65,7 @@ def test_by_a_loop_over_windows(shape, window, stride, sides, steps, rng):
         np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None)
 @given(st.data())
 def test_any_windows(data):

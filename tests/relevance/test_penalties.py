@@ -91,6 +91,7 @@ def test_gradients_are_differences(name):
         assert found == pytest.approx(wanted, rel=1e-5, abs=1e-8)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=15)
 @given(st.integers(0, 99), st.floats(0.1, 10))
 def test_logits_that_move_together_cost_nothing_and_only_shares_have_no_unit(

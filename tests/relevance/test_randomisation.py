@@ -53,6 +53,7 @@ def test_every_stage_by_hand(rng):
     np.testing.assert_allclose(found.correlation, wanted, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method, jit", [("gradient", False), ("lrp", True)])
 def test_layers_come_in_the_order_of_the_function(method, jit):
     with jax.enable_x64(False):

@@ -12,6 +12,7 @@ import pytest
 from sparsejax.rl import cartpole, environments, gym
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", environments.NAMES)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_equals_gymnasium_over_random_steps(name, dtype, rng):

@@ -14,6 +14,8 @@ from sparsejax import masks, models, trees
 from sparsejax.rl import dqn, gym
 from sparsejax.rl.environments import Environment
 
+pytestmark = pytest.mark.slow
+
 SMALL = dqn.Config(
     widths=(8, 8), steps=2048, block=128, updates=16, warmup=200, evaluations=4,
     episodes=5,

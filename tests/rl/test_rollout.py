@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from sparsejax.rl import environments, rollout
 
@@ -18,6 +19,7 @@ def sway(observation):
     return (observation[2] > 0).astype(jnp.int32)
 
 
+@pytest.mark.slow
 def test_equals_a_loop(getkey):
     key = getkey()
     found = jax.jit(lambda key: rollout.returns(CART, sway, key, 5))(key)
@@ -35,6 +37,7 @@ def test_episodes_are_cut_off_at_the_limit(getkey):
     np.testing.assert_array_equal(found, 37)
 
 
+@pytest.mark.slow
 def test_many_policies_at_once(getkey):
     weights = jnp.stack([WEIGHTS, jnp.array([0.0, 0.0, 1.0, 0.0])])
     act = lambda w: lambda seen: (seen @ w > 0).astype(jnp.int32)
