@@ -1,0 +1,132 @@
+"""The records, figures and page of a run on sample-targeted pruning."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sparsejax import pages, plots, runs
+from sparsejax.experiments.spade_measure import ARMS, METHODS, STAGES
+from sparsejax.plots import spade as figures_
+
+Records = Sequence[Mapping[str, Any]]
+_COLUMNS = {
+    "auc": "mean AUC", **{f"auc, {name}": name for name in METHODS},
+    "pointing": "pointing game", "insertion": "insertion", "deletion": "deletion",
+    "agreement": "agrees with dense",
+}  # fmt: skip
+_DRAWS = 10_000  # of the bootstrap
+
+
+def records(seed: int, found: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+    """A record for each arm: means over images, and the paired gain over dense."""
+    made = []
+    for arm in ARMS:
+        of = lambda name, arm=arm: found[f"measures/{arm}/{name}"]
+        gain = of("auc") - found["measures/dense/auc"]
+        made.append({
+            "seed": seed, "arm": arm, "images": len(gain),
+            "accuracy": float(found["accuracy"]), "success": float(found["success"]),
+            "density": dict(zip(STAGES, found["density"].tolist(), strict=True)),
+            **{name: float(of(name).mean()) for name in _COLUMNS},
+            "gain": gain.tolist(),
+        })  # fmt: skip
+    return made
+
+
+def gains(records: Records, arm: str) -> tuple[float, float, float]:
+    """Mean gain in AUC over the dense network, and its 95% interval.
+
+    Images are paired; seeds are drawn with replacement, then images within each.
+    """
+    groups = [np.asarray(r["gain"]) for r in records if r["arm"] == arm]
+    rng = np.random.default_rng(0)
+    means = []
+    for _ in range(_DRAWS):
+        drawn = rng.integers(0, len(groups), len(groups))
+        some = [
+            groups[g][rng.integers(0, len(groups[g]), len(groups[g]))] for g in drawn
+        ]
+        means.append(np.mean([g.mean() for g in some]))
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(np.mean([g.mean() for g in groups])), float(low), float(high)
+
+
+def finding(records: Records) -> str:
+    """One sentence."""
+    dense, spade = (_mean(records, arm, "auc") for arm in ("dense", "spade"))
+    mean, low, high = (100 * v for v in gains(records, "spade"))
+    rest = [arm for arm in ARMS if arm not in ("dense", "spade")]
+    best = max(rest, key=lambda arm: _mean(records, arm, "auc"))
+    return (
+        f"Saliency maps find the patch with an AUC of {100 * dense:.1f}% in the dense "
+        f"network and {100 * spade:.1f}% after SPADE ({mean:+.1f}, 95% interval "
+        f"{low:+.1f} to {high:+.1f}); the best control, {ARMS[best]}, has "
+        f"{100 * _mean(records, best, 'auc'):.1f}%"
+    )
+
+
+def write(folder: Path, config, records: Records, found: Mapping[int, Any]) -> None:
+    """Write `fig_auc.svg`, `fig_maps.svg`, `table.md` and `index.html`."""
+    first = found[config.seeds[0]]
+    spread = {ARMS[arm]: gains(records, arm) for arm in ARMS if arm != "dense"}
+    drawn = {
+        "auc": figures_.gains(spread, title="Gain in AUC over the dense network"),
+        "maps": figures_.maps(
+            first["shown"],
+            {ARMS[arm]: first[f"maps/{arm}"] for arm in ARMS},
+            title="|gradient| of the patch's class, dense and pruned",
+        ),
+    }
+    captions = {
+        "auc": "Mean over images and seeds of the paired gain, in points; lines are "
+        "95% intervals of a bootstrap over seeds and images.",
+        "maps": "The first measured images of the first seed, not chosen. Every map "
+        "has a scale of its own.",
+    }
+    shown = {}
+    for name, figure in drawn.items():
+        path = folder / f"fig_{name}.svg"
+        plots.save(figure, path)
+        shown[name] = pages.figure_svg(
+            path.read_bytes(), captions[name], captions[name]
+        )
+    header, *rows = table(records)
+    lines = [header, ["---"] * len(header), *rows]
+    text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    runs.write_text(folder / "table.md", text)
+    densities = [
+        [str(r["seed"]), *(f"{share:g}" for share in r["density"].values()),
+         f"{100 * r['accuracy']:.1f}%", f"{100 * r['success']:.1f}%"]
+        for r in records if r["arm"] == "spade"
+    ]  # fmt: skip
+    html = pages.page(
+        "Pruning for a sample: do saliency maps find the patch?",
+        pages.section("Against controls that look elsewhere, or at nothing",
+                      shown["auc"], pages.table(rows, header)),
+        pages.section("Maps", shown["maps"]),
+        pages.section(
+            "What was chosen on other images",
+            pages.table(densities, ["seed", *STAGES, "clean accuracy", "patch works"]),
+        ),
+        lead=finding(records),
+        footer=f"ResNet-20 fine-tuned on {config.train_images} CIFAR-10 images, "
+        f"{config.count} images with patches a seed, {config.samples} variations each.",
+    )  # fmt: skip
+    runs.write_text(folder / "index.html", html)
+
+
+def table(records: Records) -> list[list[str]]:
+    """Rows of means over seeds, in percent, by arm."""
+    rows = [["network", *_COLUMNS.values(), "gain in AUC"]]
+    for arm, label in ARMS.items():
+        cells = [f"{100 * _mean(records, arm, name):.1f}" for name in _COLUMNS]
+        mean, low, high = (100 * v for v in gains(records, arm))
+        gain = "" if arm == "dense" else f"{mean:+.1f} ({low:+.1f} to {high:+.1f})"
+        rows.append([label, *cells, gain])
+    return rows
+
+
+def _mean(records: Records, arm: str, name: str) -> float:
+    return float(np.mean([r[name] for r in records if r["arm"] == arm]))
