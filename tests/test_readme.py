@@ -13,7 +13,7 @@ README = Path(__file__).parent.parent / "README.md"
 def test_examples_run(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     examples = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-    first, second, third, fourth = examples
+    first, second, third, fourth, fifth = examples
     assert max(len(code.strip().splitlines()) for code in examples) <= 20
     names: dict = {}
     exec(first, names)
@@ -34,6 +34,8 @@ def test_examples_run(capsys, tmp_path, monkeypatch):
     found = names["r"]
     assert abs(found.residual()) <= 1e-6 * found.magnitude()
     assert names["maps"].shape == (360, 64)
+    exec(fifth, names)
+    assert capsys.readouterr().out.startswith("0.2")
 
 
 def test_links_lead_somewhere():
