@@ -34,6 +34,7 @@ def test_examples_run(capsys, tmp_path, monkeypatch):
     found = names["r"]
     assert abs(found.residual()) <= 1e-6 * found.magnitude()
     assert names["maps"].shape == (360, 64)
+    capsys.readouterr()
     exec(fifth, names)
     assert capsys.readouterr().out.startswith("0.2")
 

@@ -174,7 +174,8 @@ def layers(
     if not found:
         raise ValueError(
             "fn multiplies its input by none of its parameters as they are: there is "
-            "no kernel of a dense layer or a convolution to prune"
+            "no kernel of a dense layer or a convolution to prune; apply masks to the "
+            "parameters first (masks.apply), and pass the plain function"
         )
     for kernel, state in found:
         if not np.isfinite(np.asarray(state.products)).all():
