@@ -1,5 +1,6 @@
 """Figures of pruning for a sample: gains over the dense network, and maps."""
 
+import textwrap
 from collections.abc import Mapping
 
 import numpy as np
@@ -51,5 +52,5 @@ def maps(images: ArrayLike, columns: Mapping[str, ArrayLike], *, title: str) -> 
             axes.set(xticks=[], yticks=[])
             axes.grid(False)
     for axes, name in zip(grid[0], ("image", *columns), strict=True):
-        axes.set_title(name.replace(" (", "\n("), size=11, weight="normal")
+        axes.set_title(textwrap.fill(name, 17), size=11, weight="normal")
     return figure
