@@ -21,7 +21,7 @@ import shutil
 import subprocess
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +190,22 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         raise DamagedFile(f"{path} cannot be read: {error}") from None
     except Exception as error:  # zlib.error and what else a flipped byte can cause
         raise DamagedFile(f"{path} is corrupt: {error}") from None
+
+
+def kept(
+    path: Path,
+    make: Callable[[], Mapping[str, np.ndarray]],
+    report: Callable[[str], Any] = print,
+) -> dict[str, np.ndarray]:
+    """Arrays out of a file or, if there is none that can be read, made and written."""
+    if path.exists():
+        try:
+            return read_arrays(path)
+        except DamagedFile as error:
+            report(f"damaged: {error}; making it again")
+    arrays = dict(make())
+    write_arrays(path, arrays)
+    return arrays
 
 
 def _default(field: dataclasses.Field) -> Any:

@@ -27,21 +27,6 @@ def test_as_many_parameters_as_pytorch_has(depth, expected):
     assert sum(v.size for v in learnt.values()) == expected
 
 
-@pytest.mark.parametrize(
-    ("size", "stride", "padding"), [(3, 2, 1), (7, 2, 3), (1, 2, 0)]
-)
-def test_convolutions_are_xlas(size, stride, padding, rng):
-    x, kernel = rng.normal(size=(2, 9, 8, 3)), rng.normal(size=(size, size, 3, 4))
-    x, kernel = jnp.asarray(x, jnp.float32), jnp.asarray(kernel, jnp.float32)
-    want = jax.lax.conv_general_dilated(
-        x, kernel, (stride, stride), [(padding, padding)] * 2,
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )  # fmt: skip
-    found = convolve(x, kernel, stride, padding)
-    np.testing.assert_allclose(found, want, rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(convolve(x[0], kernel, stride, padding), found[0])
-
-
 @pytest.fixture(scope="module")
 def small():
     model = models.resnet(20, widths=(4, 4, 8))

@@ -1,11 +1,12 @@
 """Random variations of one sample, each a pure function `augment(key, x) -> x`.
 
-`vmap` over keys gives as many variations as there are keys; a variation depends on its
-key and on the sample alone. Images have shape (height, width, channels) and values in
-[0, 1], and keep both.
+A variation depends on its key and on the sample alone. The same arguments make the same
+function, so that what is compiled for it is found again. Images have shape (height,
+width, channels) and values in [0, 1], and keep both.
 """
 
-from collections.abc import Callable, Sequence
+import functools as ft
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,16 @@ from jaxtyping import Array, Float, Key
 Augment = Callable[[Key[Array, ""], Float[Array, "..."]], Float[Array, "..."]]
 
 
+@ft.partial(jax.jit, static_argnums=(0, 3))
+def variations(
+    augment: Augment, key: Key[Array, ""], x: Float[Array, "..."], count: int
+) -> Float[Array, "count ..."]:
+    """As many variations of a sample; the first ones do not depend on their number."""
+    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(count))
+    return jax.vmap(augment, (0, None))(keys, x)
+
+
+@ft.cache
 def compose(*augments: Augment) -> Augment:
     """One after the other, each with a key of its own; with none, the sample itself."""
 
@@ -25,6 +36,7 @@ def compose(*augments: Augment) -> Augment:
     return augment
 
 
+@ft.cache
 def crop(area: tuple[float | int, float | int] = (0.2, 1.0)) -> Augment:
     """A random part of an image, of its own proportions, enlarged to its size.
 
@@ -49,11 +61,13 @@ def crop(area: tuple[float | int, float | int] = (0.2, 1.0)) -> Augment:
     return augment
 
 
+@ft.cache
 def flip() -> Augment:
     """Left and right, in every second case."""
     return lambda key, x: jnp.where(jax.random.bernoulli(key), x[:, ::-1], x)
 
 
+@ft.cache
 def brightness(most: float | int = 0.5) -> Augment:
     """All values times one random factor between 1 - most and 1 + most."""
     if not 0 <= most <= 1:
@@ -66,7 +80,8 @@ def brightness(most: float | int = 0.5) -> Augment:
     return augment
 
 
-def noise(scale: float | int | Sequence[float] = 0.1) -> Augment:
+@ft.cache
+def noise(scale: float | int | tuple[float, ...] = 0.1) -> Augment:
     """Gaussian noise, for any array; nothing is clipped.
 
     Args:
@@ -81,6 +96,7 @@ def noise(scale: float | int | Sequence[float] = 0.1) -> Augment:
     return augment
 
 
-def standard(shape: Sequence[int]) -> Augment:
+@ft.cache
+def standard(shape: tuple[int, ...]) -> Augment:
     """Crop, flip and brightness for images, noise for anything else."""
     return compose(crop(), flip(), brightness()) if len(shape) == 3 else noise()

@@ -236,20 +236,8 @@ def _swept(config, folder, subject: Subject, which: Sweep, report, progress):
         arrays = sweep.evaluate(measure, drawn, count=which.count, **options)
         return {**arrays, "mask": np.packbits(arrays["mask"], axis=1)}
 
-    arrays = _kept_in(folder / f"{which.name}.npz", make, report)
+    arrays = runs.kept(folder / f"{which.name}.npz", make, report)
     shutil.rmtree(chunks, ignore_errors=True)
-    return arrays
-
-
-def _kept_in(path: Path, make: Callable, report) -> dict[str, np.ndarray]:
-    """Arrays out of a file or, if there is none that can be read, made and written."""
-    if path.exists():
-        try:
-            return runs.read_arrays(path)
-        except runs.DamagedFile as error:
-            report(f"damaged: {error}; making it again")
-    arrays = make()
-    runs.write_arrays(path, arrays)
     return arrays
 
 
@@ -279,7 +267,7 @@ def _scores(config, folder, subject, samples, report, progress) -> dict[str, Sco
         )
         return _flat(found)
 
-    return _nested(_kept_in(folder / "units.npz", make, report), Score)
+    return _nested(runs.kept(folder / "units.npz", make, report), Score)
 
 
 def _kept(config, folder, subject, samples, scores, report) -> dict[str, Kept]:
@@ -289,7 +277,7 @@ def _kept(config, folder, subject, samples, scores, report) -> dict[str, Kept]:
             node_sweep_measure.kept(subject, samples, scores, config.batch_size)
         )
 
-    return _nested(_kept_in(folder / "kept.npz", make, report), Kept)
+    return _nested(runs.kept(folder / "kept.npz", make, report), Kept)
 
 
 def _flat(found: Mapping[str, Score | Kept]) -> dict[str, np.ndarray]:

@@ -73,11 +73,11 @@ def run(
            f"{config.count} test images")  # fmt: skip
     curve, began, found = measure.curves(subject), time.perf_counter(), {}
     make = lambda: measure.control(config, subject, curve)
-    control = _kept_in(folder / f"{measure.CONTROL}.npz", make, report)
+    control = runs.kept(folder / f"{measure.CONTROL}.npz", make, report)
     records = [records_.record(measure.CONTROL, control, subject)]
     for i, name in enumerate(names):
         make = lambda name=name: measure.method(config, name, subject, curve)
-        found[name] = _kept_in(folder / f"{name}.npz", make, report)
+        found[name] = runs.kept(folder / f"{name}.npz", make, report)
         records.append(records_.record(name, found[name], subject))
         runs.write_metrics(folder, records)
         spent = time.perf_counter() - began
@@ -126,15 +126,3 @@ def _are_whole(folder: Path, names) -> bool:
     except (OSError, runs.DamagedFile):
         return False
     return True
-
-
-def _kept_in(path: Path, make: Callable, report) -> dict[str, np.ndarray]:
-    """Arrays out of a file or, if there is none that can be read, made and written."""
-    if path.exists():
-        try:
-            return runs.read_arrays(path)
-        except runs.DamagedFile as error:
-            report(f"damaged: {error}; making it again")
-    arrays = make()
-    runs.write_arrays(path, arrays)
-    return arrays

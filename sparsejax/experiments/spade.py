@@ -15,6 +15,7 @@ A run that was killed goes on with the seed it was at.
 """
 
 import dataclasses
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -100,21 +101,22 @@ def run(
         ValueError: for bad input.
     """
     check(config)
+    images = data.cifar10(data_dir, most=-(-config.train_images // 10))
+    start = pretrained.load(checkpoint or _checkpoint(data_dir), measure.MODEL)
     done = runs.start(folder, config, {"jax": jax.__version__}, force=force)
     if done and (folder / "index.html").exists():
         report(f"{folder} is complete; --force runs it again")
         return runs.read_metrics(folder)
-    images = data.cifar10(data_dir, most=-(-config.train_images // 10))
-    file = checkpoint or Path(data_dir or ".") / _CHECKPOINT
-    start = pretrained.load(file, measure.MODEL)
     records, found = [], {}
     for seed in config.seeds:
         make = lambda seed=seed: _tune(config, seed, images.train, start, report)
-        params = trees.from_arrays(_kept(folder / f"network_{seed}.npz", make), start)
+        params = trees.from_arrays(
+            runs.kept(folder / f"network_{seed}.npz", make, report), start
+        )
         make = lambda seed=seed, params=params: measure.seed(
             config, seed, params, images.test, report
         )
-        found[seed] = _kept(folder / f"seed_{seed}.npz", make)
+        found[seed] = runs.kept(folder / f"seed_{seed}.npz", make, report)
         records += report_.records(seed, found[seed])
         runs.write_metrics(folder, records)
     report_.write(folder, config, records, found)
@@ -131,7 +133,13 @@ def summary(folder: Path) -> str:
     )
 
 
-_CHECKPOINT = "resnet_cifar10/resnet20_cifar10.safetensors"
+def _checkpoint(data_dir: str | Path | None) -> Path:
+    """Where the parameters lie beside the data."""
+    root = Path(data_dir or os.environ.get(data.VARIABLE, "."))
+    file = root / "resnet_cifar10" / "resnet20_cifar10.safetensors"
+    if not file.exists():
+        raise ValueError(f"{file} is missing; give ResNet-20's file as checkpoint")
+    return file
 
 
 def _tune(config: Config, seed: int, split, start, report) -> dict[str, np.ndarray]:
@@ -166,13 +174,3 @@ _BATCH = 64
 @lift.masked
 def _train_apply(params, x, *, key):
     return measure.MODEL.train_apply(params, measure.normalised(x), key=key)
-
-
-def _kept(path: Path, make: Callable) -> dict[str, np.ndarray]:
-    """Arrays out of a file or, if there is none that can be read, made and written."""
-    try:
-        return runs.read_arrays(path)
-    except runs.DamagedFile:
-        arrays = make()
-        runs.write_arrays(path, arrays)
-        return arrays

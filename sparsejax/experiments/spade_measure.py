@@ -41,16 +41,17 @@ def seed(config, number: int, params, test, report) -> dict[str, np.ndarray]:
     some = np.random.default_rng(number).permutation(len(test.y))[:_TESTED]
     test = data.Split(test.x[some], test.y[some])
     images = data.plant(for_patches, test, share=1.0)
-    logits = np.concatenate(
-        [_logits(params, images.x[i : i + 500]) for i in range(0, len(images.y), 500)]
-    )
-    clean = np.concatenate(
-        [_logits(params, test.x[i : i + 500]) for i in range(0, len(test.y), 500)]
-    )
+    logits, clean = _logits(params, images.x), _logits(params, test.x)
     success = logits.argmax(1) == images.y
     order = np.random.default_rng(number).permutation(
         np.flatnonzero(success & (images.y != images.original))
     )
+    if len(order) < config.calibration + config.count:
+        raise ValueError(
+            f"seed {number}: the patch decides in {len(order)} of {len(test.y)} test "
+            f"images, too few for calibration {config.calibration} and count "
+            f"{config.count}; take fewer, or train longer"
+        )
     tuning = order[: config.calibration]
     chosen = order[config.calibration : config.calibration + config.count]
     found: dict[str, Any] = {
@@ -109,15 +110,17 @@ def seed(config, number: int, params, test, report) -> dict[str, np.ndarray]:
 
 def _layers(config, params, x, key, number: int):
     """What the kernels read of variations of one image."""
-    key = jax.random.fold_in(key, number)
-    vary = augmentations.standard(x.shape)
-    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(config.samples))
-    return prune.layers(fn, params, jax.vmap(vary, (0, None))(keys, x))
+    key, vary = jax.random.fold_in(key, number), augmentations.standard(x.shape)
+    batch = augmentations.variations(vary, key, jnp.asarray(x), config.samples)
+    return prune.layers(fn, params, batch)
 
 
-@jax.jit
-def _logits(params, x):
-    return fn(params, x)
+def _logits(params, x) -> np.ndarray:
+    parts = [_answers(params, x[i : i + 250]) for i in range(0, len(x), 250)]
+    return np.concatenate(parts)
+
+
+_answers = jax.jit(fn)
 
 
 @jax.jit

@@ -1,5 +1,6 @@
 """Feature visualisation: pictures of what units of a network respond to."""
 
+from sparsejax.data.augmentations import compose
 from sparsejax.features.colour import PHOTOGRAPHS, decorrelation
 from sparsejax.features.objectives import (
     Objective,
@@ -13,7 +14,6 @@ from sparsejax.features.parametrisations import Parametrisation, fourier, pixels
 from sparsejax.features.redirect import redirected
 from sparsejax.features.render import Pictures, render
 from sparsejax.features.transforms import (
-    compose,
     jitter,
     pad,
     resample,

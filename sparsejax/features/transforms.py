@@ -109,18 +109,6 @@ def pad(width: int, fill: float | int = 0.5) -> Transform:
 
 
 @ft.cache
-def compose(*transforms: Transform) -> Transform:
-    """Transforms one after the other, each with its own key; of none, no change."""
-
-    def transform(key, image):
-        for i, one in enumerate(transforms):
-            image = one(jax.random.fold_in(key, i), image)
-        return image
-
-    return transform
-
-
-@ft.cache
 def standard(places: Sequence[int], fill: float | int | None = 0.5) -> Transform:
     """What is usual, in proportion to the longest side.
 

@@ -134,11 +134,24 @@ def spade(
         raise ValueError(f"samples must be at least 1, got {samples}")
     if not np.isfinite(np.asarray(x)).all():
         raise ValueError("x has values that are NaN or infinite")
-    vary = augment or augmentations.standard(x.shape[bool(key.ndim) :])
+    shape = x.shape[bool(key.ndim) :]
+    vary = augment or augmentations.standard(shape)
+    if augment is None and len(shape) == 3 and (x.min() < 0 or x.max() > 1):
+        raise ValueError(
+            f"x is an image with values from {x.min():.3g} to {x.max():.3g}, and the "
+            "usual variations are of values in [0, 1]: normalise inside fn, or pass "
+            "augment="
+        )
+    try:
+        jax.eval_shape(fn, params, jax.ShapeDtypeStruct(shape, x.dtype))
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"fn takes no example of shape {shape}, {x.dtype}: {error}"
+        ) from error
     solve = partial(_surgery, damping=damping)
 
     def one(key, x):
-        batch = _variations(vary, key, x, samples)
+        batch = augmentations.variations(vary, key, x, samples)
         return prune_layers(
             params, layers(fn, params, batch), density, solve, block_size
         )
@@ -156,7 +169,9 @@ def layers(
 
     A kernel is a parameter that is multiplied with what depends on the input, as it is
     or after its elements are only moved. Those used more than once are pruned for all
-    their uses together.
+    their uses together; those used in two layouts, such as a matrix and its transpose,
+    have no Hessian in common and are none. Nor are kernels of transposed convolutions,
+    of batches of products, and inside loops and branches.
 
     Args:
         fn: any JAX function `fn(params, x)` of one example.
@@ -231,7 +246,10 @@ def _shares(density, paths: list[str]) -> dict[str, float]:
     for pattern, share in wanted.items():
         if not 0 <= share <= 1:
             raise ValueError(f"density of {pattern!r} must be in [0, 1], got {share}")
-        named = [path for path in paths if fnmatchcase(path, pattern)]
+        fits = lambda path, pattern=pattern: (
+            path == pattern or fnmatchcase(path, pattern)
+        )
+        named = list(filter(fits, paths))
         if not named:
             raise ValueError(
                 f"density names {pattern!r}, which no kernel fits; there are "
@@ -239,13 +257,6 @@ def _shares(density, paths: list[str]) -> dict[str, float]:
             )
         shares.update(dict.fromkeys(named, share))
     return {path: float(share) for path, share in shares.items() if share < 1}
-
-
-@partial(jax.jit, static_argnums=(0, 3))
-def _variations(augment, key, x, samples):
-    """Shape (samples, *x.shape)."""
-    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(samples))
-    return jax.vmap(augment, (0, None))(keys, x)
 
 
 class _Value(NamedTuple):
@@ -272,7 +283,7 @@ def _look(fn, params, batch) -> list[Layer]:
         for path, leaf in shapes.items()
         if hasattr(leaf, "dtype")
     ]
-    seen: dict[str, Layer] = {}
+    seen: dict[str, Layer | None] = {}
 
     def rule(step, given):
         values = [v if isinstance(v, _Value) else _Value(v, False) for v in given]
@@ -281,8 +292,8 @@ def _look(fn, params, batch) -> list[Layer]:
         outs = step.run(*(v.array for v in values))
         layer = _layer(step, values, shapes)
         if layer is not None:
-            before = seen.get(layer.kernel.path)
-            seen[layer.kernel.path] = _joined(before, layer) if before else layer
+            path = layer.kernel.path
+            seen[path] = _again(seen[path], layer) if path in seen else layer
         kernel = _moved(step, values[0]) if len(values) == 1 else None
         is_data = any(v.is_data for v in values)
         return [_Value(out, is_data, kernel) for out in outs]
@@ -290,7 +301,7 @@ def _look(fn, params, batch) -> list[Layer]:
     inputs = [_Value(a, False, k) for a, k in zip(program.inputs, starts, strict=False)]
     inputs += [_Value(a, True) for a in program.inputs[len(starts) :]]
     interpret.walk(program, inputs, rule)
-    return list(seen.values())
+    return [layer for layer in seen.values() if layer is not None]
 
 
 def _moved(step, value: _Value) -> Kernel | None:
@@ -319,8 +330,10 @@ def _layer(step, values: list[_Value], shapes) -> Layer | None:
         return None
     places, inputs = found
     shape = np.shape(shapes[kernel.path])
-    if len(shape) > places.ndim and (np.diff(places.reshape(-1)) == 1).all():
-        places = places.reshape(shape)  # a convolution written as a product of patches
+    if kernel.places.ndim == 2 < len(shape):  # a convolution as a product of patches
+        as_stored = (np.diff(places.reshape(-1)) == 1).all()
+        if as_stored and math.prod(shape[:-1]) == len(places):
+            places = places.reshape(shape)
     return Layer(Kernel(kernel.path, places), hessian(inputs))
 
 
@@ -353,6 +366,13 @@ def _convolution(params, at: int, places: np.ndarray, x):
         dilation=params["rhs_dilation"],
     )
     return places, rows
+
+
+def _again(before: Layer | None, layer: Layer) -> Layer | None:
+    """A further use of a kernel; None once its layouts differ."""
+    if before is None or not np.array_equal(before.kernel.places, layer.kernel.places):
+        return None
+    return _joined(before, layer)
 
 
 def _joined(a: Layer, b: Layer) -> Layer:

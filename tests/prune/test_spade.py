@@ -85,6 +85,32 @@ def test_a_kernel_used_twice_is_pruned_for_both_uses(getkey):
     assert layer.state.rows == 2
 
 
+def test_kernels_with_more_axes_are_matrices(rng):
+    """As in attention: into heads, and out of them."""
+    draw = lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)
+    params, x = {"in": draw(4, 2, 3), "out": draw(2, 3, 5)}, draw(6, 4)
+    fn = lambda p, x: jnp.einsum(
+        "hk,hko->o", jnp.einsum("d,dhk->hk", x, p["in"]), p["out"]
+    )
+    found = prune.layers(fn, params, x)
+    shapes = {layer.kernel.path: layer.kernel.places.shape for layer in found}
+    assert shapes == {"in": (4, 6), "out": (6, 5)}
+    trace = prune.prune_layers(params, found, 0.5)
+    assert masks.count(trace.mask) == 12 + 15
+
+
+def test_a_kernel_in_two_layouts_is_left_whole(network, getkey):
+    fn = lambda p, x: jax.nn.relu(x @ p["a"]) @ p["a"].T @ p["d"]
+    params = {"a": network["a"], "d": jnp.ones((4, 2))}
+    found = prune.spade(fn, params, jnp.ones(4), key=getkey(), density=0.5, samples=8)
+    assert found.mask["a"].shape == () and masks.count(found.mask) == 4
+
+
+def test_the_same_variations_are_compiled_once():
+    for make in (augmentations.standard, lambda shape: augmentations.noise(0.2)):
+        assert make((4, 4, 1)) is make((4, 4, 1))
+
+
 def test_several_samples_are_as_one_by_one(network):
     x = jnp.array([[1.0, -1.0, 0.5, 2.0], [0.0, 1.0, 2.0, 3.0]])
     keys = lambda: jax.random.split(jax.random.key(7), 2)
@@ -143,6 +169,8 @@ def test_a_unit_with_two_regions_is_left_with_that_of_the_sample(getkey):
         ({"x": jnp.full(4, jnp.nan)}, "NaN"),
         ({"x": jnp.full(4, 3e38)}, "'a' reads is not finite"),
         ({"fn": lambda p, x: x}, "no kernel"),
+        ({"x": jnp.ones(5)}, r"takes no example of shape \(5,\)"),
+        ({"x": jnp.full((4, 4, 1), 2.0)}, "values from 2 to 2"),
     ],
 )
 def test_bad_input(network, getkey, change, message):
