@@ -17,7 +17,7 @@ import numpy as np
 import torch  # pyright: ignore[reportMissingImports]
 
 import sparsejax as sj
-from sparsejax import models
+from sparsejax.models import modules
 
 os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # one core for everyone
 BATCH, STEPS, REPEATS, NETWORKS = 64, 10, 3, 4
@@ -32,8 +32,8 @@ def lax_convolve(x, kernel, strides, padding, **kwargs):
 
 def variants(convolve):
     """The three ways to train, with one form of the convolution."""
-    models._convolve = convolve
-    model = models.convnet()
+    modules._convolve = convolve
+    model = modules.convnet()
     params = model.init(jax.random.key(0), x)
     loss = lambda params, x: sj.train.cross_entropy(model.apply(params, x), y)
 
@@ -97,14 +97,14 @@ def measure(run, networks):
 
 
 def main():
-    patches = models._convolve
+    patches = modules._convolve
     tables = {"lax convolution": lax_convolve, "patches": patches}
     rows = {name: variants(form) for name, form in tables.items()}
     ways = list(rows["patches"])
     print("| CPU ms a step and network | " + " | ".join(ways) + " |")
     print("|---" * (len(ways) + 1) + "|")
     for name, row in rows.items():
-        models._convolve = tables[name]  # tracing happens at the first call
+        modules._convolve = tables[name]  # tracing happens at the first call
         times = [f"{measure(*row[way]):.1f}" for way in ways]
         print(f"| {name} | " + " | ".join(times) + " |")
     print(f"| PyTorch eager | {measure(torch_step(), 1):.1f} | | |")

@@ -11,7 +11,6 @@ import numpy as np
 from jaxtyping import PyTree
 
 from sparsejax import trees
-from sparsejax.models import Model
 
 _DTYPES = {
     "F64": "f8", "F32": "f4", "F16": "f2", "BF16": "bfloat16", "I64": "i8", "I32": "i4",
@@ -22,13 +21,13 @@ _NORM = {
 }  # fmt: skip
 
 
-def load(path: str | os.PathLike[str], model: Model) -> PyTree:
+def load(path: str | os.PathLike[str], model: Any) -> PyTree:
     """Parameters of a `models.resnet` from PyTorch's, in a `.safetensors` file.
 
     Args:
         path: the file; names as in torchvision, timm and the usual CIFAR ResNets,
             "module." before them or not.
-        model: what they are for.
+        model: what they are for, a `models.Model`.
 
     Raises:
         ValueError: for a file that is no whole safetensors file, and parameters that

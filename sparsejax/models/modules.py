@@ -1,11 +1,10 @@
 """The shipped networks, as pure functions with named activations.
 
-Layers and initialisers are Flax Linen's, but for `resnet`, which is exactly PyTorch's;
-this is the only file that imports it. A model
-is three pure functions. Its parameters are one flat tree, `{"dense_0": {"kernel": ...,
-"bias": ...}, ...}`, that holds everything the network needs, statistics of batch
-normalisation too. Any other Flax, Equinox or bare function serves as well: nothing else
-in the library depends on `Model`.
+Layers and initialisers are Flax Linen's, which only this file imports; `resnet` is
+written out, to be exactly PyTorch's. A model is three pure functions. Its parameters
+are one tree, `{"dense_0": {"kernel": ..., "bias": ...}, ...}`, that holds everything
+the network needs, statistics of batch normalisation too. Any other Flax, Equinox or
+bare function serves as well: nothing else in the library depends on `Model`.
 """
 
 import inspect
@@ -19,8 +18,8 @@ from flax import traverse_util
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
-from sparsejax import resnets
-from sparsejax.convolve import convolve
+from sparsejax.models import resnets
+from sparsejax.models.convolution import convolve
 
 
 class Model(NamedTuple):

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float, Key, PyTree
 
-from sparsejax.convolve import convolve, pad
+from sparsejax.models.convolution import convolve, pad
 
 _IMAGENET = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
 _CIFAR = (20, 32, 44, 56, 110)
