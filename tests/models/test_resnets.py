@@ -31,18 +31,18 @@ def test_as_many_parameters_as_pytorch_has(depth, expected):
 def small():
     model = models.resnet(20, widths=(4, 4, 8))
     x = jax.random.normal(jax.random.key(1), (3, 8, 8, 3))
-    return model, model.init(jax.random.key(0), x), x
+    return model, jax.jit(model.init)(jax.random.key(0), x), x
 
 
 def test_statistics_of_training_are_those_of_evaluation_in_the_limit(small):
     model, params, _ = small
     x = jax.random.normal(jax.random.key(1), (32, 8, 8, 3))
-    y, new = model.train_apply(params, x, key=jax.random.key(0))
-    train = jax.jit(lambda p: model.train_apply(p, x, key=jax.random.key(0))[1])
+    train = jax.jit(lambda p: model.train_apply(p, x, key=jax.random.key(0)))
+    y, new = train(params)
     for _ in range(150):
-        new = train(new)
+        _, new = train(new)
     count = 8 * 8 * 32
-    np.testing.assert_allclose(model.apply(new, x), y, rtol=0.1, atol=0.1)
+    np.testing.assert_allclose(jax.jit(model.apply)(new, x), y, rtol=0.1, atol=0.1)
     h = convolve(x, params["conv1"]["kernel"], 1, 1)
     np.testing.assert_allclose(new["bn1"]["mean"], h.mean((0, 1, 2)), atol=1e-4)
     var = h.var((0, 1, 2)) * count / (count - 1)
@@ -51,9 +51,9 @@ def test_statistics_of_training_are_those_of_evaluation_in_the_limit(small):
 
 def test_units_and_kernels_are_found(small):
     model, params, x = small
-    out, acts = lift.activations(model.apply)(params, x)
+    out, acts = jax.jit(lift.activations(model.apply))(params, x)
     assert out.shape == (3, 10) and acts["layer3_2"].shape == (3, 2, 2, 8)
-    assert list(acts)[:3] == ["stem", "layer1_0_conv1", "layer1_0"] and len(acts) == 19
+    assert {"stem", "layer1_0_conv1", "layer1_0"} < set(acts) and len(acts) == 19
     weights = masks.ones(model.apply, params, x).weights
     assert sum(m.ndim > 0 for m in jax.tree.leaves(weights)) == 20
     found = {layer.kernel.path: layer.kernel.places.shape
