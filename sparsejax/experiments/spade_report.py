@@ -12,9 +12,9 @@ from sparsejax.plots import spade as figures_
 
 Records = Sequence[Mapping[str, Any]]
 _COLUMNS = {
-    "auc": "mean AUC", **{f"auc, {name}": name for name in METHODS},
-    "pointing": "pointing game", "insertion": "insertion", "deletion": "deletion",
-    "agreement": "agrees with dense",
+    "agreement": "agrees with dense", "pointing": "pointing game",
+    "insertion": "insertion", "deletion": "deletion",
+    **{f"auc, {name}": f"AUC, {name}" for name in METHODS},
 }  # fmt: skip
 _DRAWS = 10_000  # of the bootstrap
 
@@ -29,7 +29,7 @@ def records(seed: int, found: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
             "seed": seed, "arm": arm, "images": len(gain),
             "accuracy": float(found["accuracy"]), "success": float(found["success"]),
             "density": dict(zip(STAGES, found["density"].tolist(), strict=True)),
-            **{name: float(of(name).mean()) for name in _COLUMNS},
+            **{name: float(of(name).mean()) for name in ("auc", *_COLUMNS)},
             "gain": gain.tolist(),
         })  # fmt: skip
     return made
@@ -119,12 +119,12 @@ def write(folder: Path, config, records: Records, found: Mapping[int, Any]) -> N
 
 def table(records: Records) -> list[list[str]]:
     """Rows of means over seeds, in percent, by arm."""
-    rows = [["network", *_COLUMNS.values(), "gain in AUC"]]
+    rows = [["network", "mean AUC", "gain", *_COLUMNS.values()]]
     for arm, label in ARMS.items():
         cells = [f"{100 * _mean(records, arm, name):.1f}" for name in _COLUMNS]
         mean, low, high = (100 * v for v in gains(records, arm))
         gain = "" if arm == "dense" else f"{mean:+.1f} ({low:+.1f} to {high:+.1f})"
-        rows.append([label, *cells, gain])
+        rows.append([label, f"{100 * _mean(records, arm, 'auc'):.1f}", gain, *cells])
     return rows
 
 

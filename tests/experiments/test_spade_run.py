@@ -15,7 +15,7 @@ def arrays(rng, gain):
     found = {"accuracy": 0.8, "success": 0.9, "density": np.array([0.2, 1, 0.5, 1])}
     auc = rng.uniform(0.5, 0.9, 12)
     for arm in spade_measure.ARMS:
-        for name in (*spade_report._COLUMNS,):
+        for name in ("auc", *spade_report._COLUMNS):
             found[f"measures/{arm}/{name}"] = auc + gain * (arm == "spade")
         found[f"maps/{arm}"] = rng.uniform(size=(2, 8, 8))
     found["shown"] = rng.uniform(size=(2, 8, 8, 3))
