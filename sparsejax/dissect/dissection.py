@@ -1,0 +1,227 @@
+"""Dissect a layer of any JAX function: which of its units stand for which labels.
+
+The function runs twice over all images, for the thresholds and for the counts, a chunk
+of images at a time: activations of a whole set are never held.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float, Int, PyTree
+from tqdm import tqdm
+
+from sparsejax import lift
+from sparsejax.data.labels import Labels
+from sparsejax.dissect import table as table_
+from sparsejax.dissect import tally as tally_
+from sparsejax.dissect.table import Table
+from sparsejax.dissect.tally import Tally
+from sparsejax.dissect.thresholds import check_finite, passing, thresholds
+
+_CHUNK = {"cpu": 32}
+_CHUNK_ELSEWHERE = 256
+
+
+class Dissection(NamedTuple):
+    """All that is known of a layer's units.
+
+    Attributes:
+        thresholds: above which units are active, shape (units,).
+        tally: pixels of masks and labels.
+        labels: the table.
+        quantile: the share of its values that exceed a unit's threshold.
+        exemplars: the examples in which a unit's largest value is largest, in order,
+            shape (units, images).
+    """
+
+    thresholds: Float[np.ndarray, " units"]
+    tally: Tally
+    labels: Labels
+    quantile: float
+    exemplars: Int[np.ndarray, "units images"]
+
+    def scores(
+        self, union: str = "unit", normalised: bool = False
+    ) -> Float[np.ndarray, "units labels"]:
+        """Intersection over union of units and labels; see `iou` and `normalised`."""
+        if normalised:
+            return tally_.normalised(self.tally, self.quantile, union)
+        return tally_.iou(self.tally, union)
+
+    def table(
+        self,
+        union: str = "unit",
+        normalised: bool = False,
+        categories: Iterable[str] | None = None,
+    ) -> Table:
+        """The best label of every unit, out of all categories or some."""
+        scores = self.scores(union, normalised)
+        return table_.assign(scores, self.labels, categories=categories)
+
+
+def dissect(
+    fn: Callable[[PyTree, Array], Any],
+    params: PyTree,
+    node: str,
+    batches: Iterable[tuple[Any, Any, Any]],
+    labels: Labels,
+    *,
+    quantile: float = 0.005,
+    rotation: Float[ArrayLike, "units units"] | None = None,
+    exemplars: int = 10,
+    count: int | None = None,
+    chunk_size: int | None = None,
+    progress: bool = True,
+) -> Dissection:
+    """Compare where units of a layer are active with where labels are.
+
+    Args:
+        fn: any JAX function `fn(params, x)` of one example, in evaluation mode, with
+            named activations. The same object compiles once.
+        params: its parameters; `sparsejax.bind` gives a masked function.
+        node: an activation's name; of one example it has shape (height, width, units)
+            or (units,).
+        batches: what can be gone through several times, such as a list, of examples
+            (x, label maps, labels of whole images) as `tally` takes them, x as fn does.
+            In what batches they come makes no difference at all.
+        labels: the table of labels.
+        quantile: the share of its values that exceed a unit's threshold.
+        rotation: dissect activations @ rotation instead, as a control.
+        exemplars: how many examples to name for each unit.
+        count: how many examples there are; by default they are counted, which reads
+            them a third time.
+        chunk_size: examples at a time; by default 32 on CPUs and 256 elsewhere. Makes
+            no difference beyond rounding in fn.
+        progress: show a bar.
+
+    Raises:
+        ValueError: for an activation that there is not, examples and labels that do
+            not fit, no examples, a quantile that is out of range or too small for their
+            number, and activations that are not finite.
+
+    Example:
+        >>> from jax.ad_checkpoint import checkpoint_name
+        >>> fn = lambda params, x: checkpoint_name(params * x, "maps").sum()
+        >>> labels = Labels(("", "bright"), ("color",), np.array([-1, 0]))
+        >>> x = np.array([0, 0, 1, 0], "f4").reshape(1, 2, 2, 1)
+        >>> batches = [(x, x.astype(int).reshape(1, 1, 2, 2), np.zeros((1, 0), int))]
+        >>> found = dissect(
+        ...     fn, 3.0, "maps", batches, labels, quantile=0.25, progress=False
+        ... )
+        >>> found.table().label, found.table().score.tolist()
+        (('bright',), [1.0])
+
+    Reference: Bau et al., "Network Dissection: Quantifying Interpretability of Deep
+    Visual Representations", 2017 (arXiv 1704.05796).
+    """
+    if iter(batches) is batches:
+        raise ValueError(
+            "batches can be gone through only once, but are needed twice: pass a list, "
+            "or an object whose __iter__ starts anew"
+        )
+    first = next(_examples(batches), None)
+    if first is None:
+        raise ValueError("there are no examples to dissect")
+    if count is None:
+        count = sum(len(x) for x, *_ in batches)
+    if chunk_size is None:
+        chunk_size = _CHUNK.get(jax.default_backend(), _CHUNK_ELSEWHERE)
+    if chunk_size < 1 or exemplars < 1:
+        raise ValueError(
+            f"chunk_size and exemplars must be 1 or more, got {chunk_size}, {exemplars}"
+        )
+    if rotation is not None:
+        rotation = jnp.asarray(rotation)
+    shape = _shape(fn, node, params, jnp.asarray(first[0]), rotation)
+    places, units = int(np.prod(shape[:-1])), shape[-1]
+    passing(quantile, count * places)
+    best = _Best(units, exemplars)
+    with tqdm(total=2 * count, disable=not progress, unit="image") as bar:
+
+        def chunks():
+            for some in _chunks(_examples(batches), chunk_size):
+                x, pixels, whole = zip(*some)
+                x = _stack(x, chunk_size)
+                acts = np.asarray(_read(fn, node, params, x, rotation))[: len(some)]
+                yield acts, pixels, whole
+                bar.update(len(some))
+
+        def values():
+            for acts, *_ in chunks():
+                check_finite(acts)
+                best.add(acts.reshape(len(acts), -1, units).max(1))
+                yield acts
+
+        limits = thresholds(values(), quantile, total=count * places)
+        found = tally_.tally(chunks(), limits, labels)
+    return Dissection(limits, found, labels, quantile, best.numbers)
+
+
+@partial(jax.jit, static_argnames=("fn", "node"))
+def _read(fn, node: str, params, x, rotation):
+    """Activations of a chunk, in float32 or more."""
+    read = lambda x: lift.activations(fn, [node])(params, x)[1][node]
+    acts = jax.vmap(read)(x)
+    acts = acts.astype(jnp.promote_types(acts.dtype, jnp.float32))
+    if rotation is None:
+        return acts
+    return jnp.matmul(acts, rotation.astype(acts.dtype), precision="highest")
+
+
+class _Best:
+    """The examples of the largest values of every unit, so far."""
+
+    def __init__(self, units: int, count: int):
+        self.count, self.seen = count, 0
+        self.peaks = np.empty((units, 0))
+        self.numbers = np.empty((units, 0), np.int64)
+
+    def add(self, peaks: Float[np.ndarray, "examples units"]) -> None:
+        new = np.broadcast_to(self.seen + np.arange(len(peaks)), peaks.T.shape)
+        self.seen += len(peaks)
+        peaks = np.concatenate([self.peaks, peaks.T], 1)
+        numbers = np.concatenate([self.numbers, new], 1)
+        order = np.argsort(-peaks, 1, kind="stable")[:, : self.count]
+        self.peaks = np.take_along_axis(peaks, order, 1)
+        self.numbers = np.take_along_axis(numbers, order, 1)
+
+
+def _examples(batches) -> Iterator[tuple[Any, Any, Any]]:
+    for x, pixels, whole in batches:
+        tally_.check_lengths(x, pixels, whole)
+        yield from zip(x, pixels, whole)
+
+
+def _chunks(items: Iterator, size: int) -> Iterator[list]:
+    while some := [item for item, _ in zip(items, range(size))]:
+        yield some
+
+
+def _stack(examples, size: int) -> Array:
+    """One array of `size` examples: the last is repeated where they are fewer."""
+    shapes = sorted({np.shape(x) for x in examples})
+    if len(shapes) > 1:
+        raise ValueError(
+            f"examples have shapes {shapes[0]} and {shapes[1]}; bring them to one size"
+        )
+    return jnp.asarray(np.stack([*examples, *examples[-1:] * (size - len(examples))]))
+
+
+def _shape(fn, node, params, x, rotation) -> tuple[int, ...]:
+    """Shape of the activation of one example."""
+    plain = jax.eval_shape(partial(_read, fn, node), params, x[None], None)
+    shape = plain.shape[1:]
+    if len(shape) not in (1, 3):
+        raise ValueError(
+            f"activation {node!r} of one example has shape {shape}; expected (height, "
+            "width, units) or (units,)"
+        )
+    if rotation is not None and rotation.shape != (shape[-1],) * 2:
+        raise ValueError(
+            f"rotation has shape {rotation.shape}, but {node!r} has {shape[-1]} units"
+        )
+    return shape
