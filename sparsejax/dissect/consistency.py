@@ -36,7 +36,7 @@ class Consistency(NamedTuple):
 
 
 def consistency(
-    dense: Table, pruned: Table, *, threshold: float = 0.05, strict: bool = True
+    dense: Table, pruned: Table, *, threshold: float | int = 0.05, strict: bool = True
 ) -> Consistency:
     """Compare the labels of the same units in two networks.
 
@@ -83,13 +83,16 @@ def consistency(
 
 
 def drift(
-    dense: Float[np.ndarray, "units labels"], pruned: Float[np.ndarray, "units labels"]
+    dense: Float[np.ndarray, "units labels"], pruned: Float[np.ndarray, "_ _"]
 ) -> Float[np.ndarray, " units"]:
     """By how much each unit's score changes, for the label it has in the dense network.
 
     Args:
         dense: scores of every label, as from `iou`.
         pruned: scores of the same units and labels.
+
+    Raises:
+        ValueError: if the shapes differ.
     """
     if dense.shape != pruned.shape:
         raise ValueError(f"scores have shapes {dense.shape} and {pruned.shape}")

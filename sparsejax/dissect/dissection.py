@@ -4,6 +4,7 @@ The function runs twice over all images, for the thresholds and for the counts, 
 of images at a time: activations of a whole set are never held.
 """
 
+import itertools as it
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
@@ -41,7 +42,7 @@ class Dissection(NamedTuple):
     thresholds: Float[np.ndarray, " units"]
     tally: Tally
     labels: Labels
-    quantile: float
+    quantile: float | int
     exemplars: Int[np.ndarray, "units images"]
 
     def scores(
@@ -70,7 +71,7 @@ def dissect(
     batches: Iterable[tuple[Any, Any, Any]],
     labels: Labels,
     *,
-    quantile: float = 0.005,
+    quantile: float | int = 0.005,
     rotation: Float[ArrayLike, "units units"] | None = None,
     exemplars: int = 10,
     count: int | None = None,
@@ -166,7 +167,7 @@ def _read(fn, node: str, params, x, rotation):
     """Activations of a chunk, in float32 or more."""
     read = lambda x: lift.activations(fn, [node])(params, x)[1][node]
     acts = jax.vmap(read)(x)
-    acts = acts.astype(jnp.promote_types(acts.dtype, jnp.float32))
+    acts = acts.astype("float64" if acts.dtype == "float64" else "float32")
     if rotation is None:
         return acts
     return jnp.matmul(acts, rotation.astype(acts.dtype), precision="highest")
@@ -197,7 +198,7 @@ def _examples(batches) -> Iterator[tuple[Any, Any, Any]]:
 
 
 def _chunks(items: Iterator, size: int) -> Iterator[list]:
-    while some := [item for item, _ in zip(items, range(size))]:
+    while some := list(it.islice(items, size)):
         yield some
 
 

@@ -39,21 +39,21 @@ class Table(NamedTuple):
     score: Float[np.ndarray, " units"]
 
     def detectors(
-        self, threshold: float = 0.05, strict: bool = True
+        self, threshold: float | int = 0.05, strict: bool = True
     ) -> Bool[np.ndarray, " units"]:
         """Which units are detectors."""
         passed = self.score > threshold if strict else self.score >= threshold
         return passed & (np.array(self.label, object) != "")
 
     def concepts(
-        self, threshold: float = 0.05, strict: bool = True
+        self, threshold: float | int = 0.05, strict: bool = True
     ) -> tuple[tuple[str, str], ...]:
         """The different labels of detectors, sorted, as (category, label)."""
         found = np.flatnonzero(self.detectors(threshold, strict))
         return tuple(sorted({(self.category[k], self.label[k]) for k in found}))
 
     def by_category(
-        self, threshold: float = 0.05, strict: bool = True
+        self, threshold: float | int = 0.05, strict: bool = True
     ) -> dict[str, Count]:
         """Detectors and their different labels in each category that has some."""
         found = np.flatnonzero(self.detectors(threshold, strict))

@@ -125,7 +125,7 @@ def iou(tally: Tally, union: str = "unit") -> Float[np.ndarray, "units labels"]:
 
 
 def normalised(
-    tally: Tally, quantile: float, union: str = "unit"
+    tally: Tally, quantile: float | int, union: str = "unit"
 ) -> Float[np.ndarray, "units labels"]:
     """`iou` over what a unit could reach at best with a label of that size.
 

@@ -10,7 +10,7 @@ from jaxtyping import Array, ArrayLike, Float
 
 def thresholds(
     chunks: np.ndarray | Array | Iterable[Float[ArrayLike, "..."]],
-    quantile: float,
+    quantile: float | int,
     *,
     total: int | None = None,
 ) -> Float[np.ndarray, " units"]:
@@ -60,7 +60,7 @@ def thresholds(
     return _largest(held, keep).min(1)
 
 
-def passing(quantile: float, total: int) -> int:
+def passing(quantile: float | int, total: int) -> int:
     """How many of `total` values exceed the threshold."""
     check_quantile(quantile)
     share = Fraction(str(quantile))  # 0.29 of 100 are 29
@@ -72,7 +72,7 @@ def passing(quantile: float, total: int) -> int:
     return math.floor(share * total)
 
 
-def check_quantile(quantile: float) -> None:
+def check_quantile(quantile: float | int) -> None:
     if not 0 < quantile < 1:
         raise ValueError(f"quantile must be between 0 and 1, got {quantile}")
 
