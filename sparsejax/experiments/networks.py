@@ -1,6 +1,7 @@
 """Networks out of run folders, or trained here, ready to be looked at."""
 
 import dataclasses
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,10 +12,11 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PyTree
 
-from sparsejax import data, lift, masks, models, runs, train, trees
+from sparsejax import data, lift, masks, models, pretrained, runs, train, trees
 from sparsejax.experiments import lottery_config
 
 CIRCLES = {"circle": "half", "circle_published": "published"}
+SMALL = ("resnet20", "resnet56")  # for images of 32x32
 
 
 class Network(NamedTuple):
@@ -98,6 +100,36 @@ def lottery(config, params, mask, data_dir, seed: int, level: int) -> Network:
         domain=(0.0, 1.0),
         image=x.shape[1:],
     )
+
+
+def residual(
+    model: str,
+    data_dir: str | Path | None = None,
+    checkpoint: str | Path | None = None,
+) -> tuple[Callable[[PyTree, Array], Array], PyTree]:
+    """A residual network of images in [0, 1], and its parameters.
+
+    Args:
+        model: "resnet20" and the like.
+        data_dir: where `resnet_cifar10/MODEL_cifar10.safetensors` lies.
+        checkpoint: any other file of its parameters.
+
+    Raises:
+        ValueError: for a file that is missing or of another network.
+    """
+    made = models.resnet(int(model.removeprefix("resnet")))
+    root = Path(data_dir or os.environ.get(data.VARIABLE, "."))
+    file = Path(checkpoint or root / "resnet_cifar10" / f"{model}_cifar10.safetensors")
+    if not file.exists():
+        raise ValueError(f"{file} is missing; give the file of {model} as checkpoint")
+    fn = lambda params, x: made.apply(params, normalised(x))
+    return fn, pretrained.load(file, made)
+
+
+def normalised(x: Float[Array, "*batch 3"]) -> Float[Array, "*batch 3"]:
+    """As those who trained residual networks on ImageNet and CIFAR-10 do it."""
+    mean, std = np.array([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]], np.float32)
+    return (x - mean) / std
 
 
 def blank(

@@ -15,7 +15,6 @@ A run that was killed goes on with the seed it was at.
 """
 
 import dataclasses
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,8 +24,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from sparsejax import data, lift, masks, models, pretrained, runs, train, trees
+from sparsejax import data, lift, masks, models, runs, train, trees
 from sparsejax.data.planted import Planted
+from sparsejax.experiments import networks
 from sparsejax.experiments import spade_measure as measure
 from sparsejax.experiments import spade_report as report_
 
@@ -102,7 +102,7 @@ def run(
     """
     check(config)
     images = data.cifar10(data_dir, most=-(-config.train_images // 10))
-    start = pretrained.load(checkpoint or _checkpoint(data_dir), measure.MODEL)
+    _, start = networks.residual("resnet20", data_dir, checkpoint)
     done = runs.start(folder, config, {"jax": jax.__version__}, force=force)
     if done and (folder / "index.html").exists():
         report(f"{folder} is complete; --force runs it again")
@@ -131,15 +131,6 @@ def summary(folder: Path) -> str:
         f"open {folder / 'index.html'}\n"
         "next: --densities=1,0.2,0.05, --samples=64 or more seeds"
     )
-
-
-def _checkpoint(data_dir: str | Path | None) -> Path:
-    """Where the parameters lie beside the data."""
-    root = Path(data_dir or os.environ.get(data.VARIABLE, "."))
-    file = root / "resnet_cifar10" / "resnet20_cifar10.safetensors"
-    if not file.exists():
-        raise ValueError(f"{file} is missing; give ResNet-20's file as checkpoint")
-    return file
 
 
 def _tune(config: Config, seed: int, split, start, report) -> dict[str, np.ndarray]:
@@ -173,4 +164,4 @@ _BATCH = 64
 
 @lift.masked
 def _train_apply(params, x, *, key):
-    return measure.MODEL.train_apply(params, measure.normalised(x), key=key)
+    return measure.MODEL.train_apply(params, networks.normalised(x), key=key)

@@ -8,6 +8,7 @@ import numpy as np
 
 from sparsejax import data, models, prune, relevance
 from sparsejax.data import augmentations
+from sparsejax.experiments import networks
 from sparsejax.prune.obs import Pruned
 
 MODEL = models.resnet(20)
@@ -23,16 +24,11 @@ ARMS = {
 }
 _TESTED = 1000  # images, drawn for each seed, that all else is taken from
 SHOWN = 4  # images whose maps are kept
-_MEAN, _STD = np.array([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]], np.float32)
-
-
-def normalised(x):
-    return (x - _MEAN) / _STD
 
 
 def fn(params, x):
     """Logits of images in [0, 1]."""
-    return MODEL.apply(params, normalised(x))
+    return MODEL.apply(params, networks.normalised(x))
 
 
 def seed(config, number: int, params, test, report) -> dict[str, np.ndarray]:

@@ -1,0 +1,250 @@
+"""Pictures of what the units of a network respond to, layer by layer.
+
+    <folder>/NODE_START.npz     pictures of a block of units: images, values, units
+    <folder>/metrics.jsonl      a line for each unit
+    <folder>/fig_NODE.svg       a sheet of a layer
+    <folder>/index.html
+
+Networks are those of lottery runs, or residual networks from a file. A run that was
+killed goes on with the block of units it was at.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from sparsejax import features, lift, runs, trees
+from sparsejax.experiments import features_report, fields, networks
+
+OUTPUT = "logits"
+CHOICES = {
+    "objective": ("channel", "neuron"),
+    "parametrisation": ("fourier", "pixels"),
+    "model": ("resnet20", "resnet56", "resnet18", "resnet34", "resnet50"),
+}
+_BLOCK = 32  # units that are kept together
+_PARAMETRISATIONS = {"fourier": features.fourier, "pixels": features.pixels}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What to draw.
+
+    Attributes:
+        run: folder of a lottery run to take the network from.
+        seed: which network of the run; by default the first.
+        level: which level of the run; by default the last.
+        model: what the parameters of a checkpoint are of, where no run is given.
+        nodes: names of activations, or "logits"; by default the last of each stage of
+            a residual network, all of another one, and the logits.
+        units: their numbers; by default all.
+        objective: "channel", the mean over places, or "neuron", in the middle.
+        count: pictures of each unit, held apart by `diversity`.
+        diversity: what it weighs, for `count` above 1.
+        steps: of gradient ascent.
+        size: height and width of pictures; by default those of the network's images.
+        learning_rate: of Adam.
+        parametrisation: "fourier", smooth, or "pixels".
+        draw: of the random numbers.
+    """
+
+    run: str = ""
+    seed: int | None = None
+    level: int | None = None
+    model: str = "resnet20"
+    nodes: tuple[str, ...] = ()
+    units: tuple[int, ...] = ()
+    objective: str = "channel"
+    count: int = 1
+    diversity: float = 1.0
+    steps: int = 256
+    size: int = 0
+    learning_rate: float = 0.05
+    parametrisation: str = "fourier"
+    draw: int = 0
+
+
+class Subject(NamedTuple):
+    """A network to draw.
+
+    Attributes:
+        title: what it is.
+        fn: `fn(params, image)`, logits.
+        params: its parameters.
+        size: (height, width, channels) of its images.
+        bounds: lowest and highest value of a pixel.
+    """
+
+    title: str
+    fn: Callable
+    params: Any
+    size: tuple[int, ...]
+    bounds: tuple[float, float]
+
+
+def check(config: Config) -> None:
+    """Raise a `ValueError` for what cannot be drawn."""
+    fields.check_choices(config, CHOICES)
+    for field in ("count", "steps"):
+        if getattr(config, field) < 1:
+            raise ValueError(f"{field} must be at least 1")
+    if config.size < 0:
+        raise ValueError(
+            f"size must be positive, or 0 for the network's own, got {config.size}"
+        )
+    if config.learning_rate <= 0:
+        raise ValueError(f"learning_rate must be positive, got {config.learning_rate}")
+
+
+def subject(
+    config: Config,
+    *,
+    data_dir: str | Path | None = None,
+    checkpoint: str | Path | None = None,
+) -> Subject:
+    """The network that a config names.
+
+    Args:
+        config: with `run`, or with `model`.
+        data_dir: of the data set of a lottery run, or where ResNet-20's file lies.
+        checkpoint: a file of the model's parameters.
+
+    Raises:
+        ValueError: for a network that is not there, or has no images.
+    """
+    if not config.run:
+        network = networks.residual(config.model, data_dir, checkpoint)
+        small = config.model in networks.SMALL
+        size = (32, 32, 3) if small else (224, 224, 3)
+        return Subject(config.model, *network, size, (0.0, 1.0))
+    network = networks.load(
+        Path(config.run), seed=config.seed, level=config.level, data_dir=data_dir
+    )
+    if network.image is None:
+        raise ValueError(f"{network.title}: its inputs are no images")
+    shape, size = network.x.shape[1:], network.image
+    fn = lambda params, x: network.fn(x.reshape(shape))
+    return Subject(network.title, fn, {}, size, network.domain)
+
+
+def run(
+    config: Config,
+    folder: Path,
+    network: Subject,
+    *,
+    force: bool = False,
+    report: Callable[[str], Any] = print,
+) -> list[dict[str, Any]]:
+    """Draw, or go on drawing; the records of `metrics.jsonl`.
+
+    Args:
+        config: what to draw.
+        folder: where; a folder of an unfinished run of the same config is continued.
+        network: from `subject`.
+        force: remove an earlier run of this config first.
+        report: called with lines of progress.
+
+    Raises:
+        ValueError: for bad input, such as activations and units that there are not.
+    """
+    check(config)
+    layers = _layers(config, network)
+    if runs.start(folder, config, {"network": network.title}, force=force):
+        report(f"{folder} is complete; --force runs it again")
+        return runs.read_metrics(folder)
+    records, sheets = [], {}
+    for node, units in layers.items():
+        parts = []
+        for i in range(0, len(units), _BLOCK):
+            block = units[i : i + _BLOCK]
+            file = folder / f"{node.replace('/', '-')}_{block[0]}.npz"
+            make = lambda node=node, block=block: _draw(config, network, node, block)
+            report(f"{node}: units {block[0]} to {block[-1]} of {len(units)}")
+            parts.append(runs.kept(file, make, report))
+        found = {k: np.concatenate([part[k] for part in parts]) for k in parts[0]}
+        sheets[node] = found
+        records += features_report.records(node, found)
+        runs.write_metrics(folder, records)
+    features_report.write(folder, config, network.title, sheets)
+    runs.finish(folder)
+    return records
+
+
+def summary(folder: Path) -> str:
+    """Three lines on a finished run: what was drawn, where it is, what to do next."""
+    records = runs.read_metrics(folder)
+    nodes = dict.fromkeys(record["node"] for record in records)
+    return (
+        f"{len(records)} units of {len(nodes)} layers drawn: {', '.join(nodes)}\n"
+        f"open {folder / 'index.html'}\n"
+        "next: --count=4 for what else a unit responds to, or --nodes and --units"
+    )
+
+
+def _layers(config: Config, network: Subject) -> dict[str, list[int]]:
+    """Numbers of the units to draw, by node; all checked before any is drawn."""
+    counts = _counts(network)
+    last = {name.split("_")[0]: name for name in counts}  # of every stage
+    nodes = config.nodes or (counts if config.run else last.values())
+    layers = {}
+    for node in nodes:
+        if node not in counts:
+            raise ValueError(
+                f"there is no activation {node!r}; there are {trees.listed(counts, 24)}"
+            )
+        units = list(config.units) or list(range(counts[node]))
+        wrong = [unit for unit in units if not 0 <= unit < counts[node]]
+        if wrong:
+            raise ValueError(
+                f"{node} has units 0 to {counts[node] - 1}, and no {wrong[0]}"
+            )
+        layers[node] = units
+    return layers
+
+
+def _draw(config: Config, network: Subject, node: str, units) -> dict[str, np.ndarray]:
+    """Pictures of one block of units."""
+    look = {"channel": features.channel, "neuron": features.neuron}[config.objective]
+    objective = features.logit() if node == OUTPUT else look(node)
+    if config.count > 1:
+        apart = node if node != OUTPUT else list(_counts(network))[-2]
+        objective += config.diversity * features.diversity(apart)
+    height, width, channels = network.size
+    if config.size:
+        height = width = config.size
+    found = features.render(
+        network.fn,
+        network.params,
+        objective,
+        units,
+        key=jax.random.key(config.draw),
+        size=(height, width, channels),
+        steps=config.steps,
+        count=config.count,
+        parametrisation=_PARAMETRISATIONS[config.parametrisation](),
+        bounds=network.bounds,
+        learning_rate=config.learning_rate,
+    )
+    return {
+        "images": np.asarray(found.images),
+        "values": np.asarray(found.values),
+        "units": np.asarray(found.units),
+    }
+
+
+def _counts(network: Subject) -> dict[str, int]:
+    """How many units every activation has, in the order they are computed."""
+    counts = {}
+
+    def look(params, image):
+        out, acts = lift.activations(network.fn)(params, image)
+        counts.update({name: leaf.shape[-1] for name, leaf in acts.items()})
+        counts[OUTPUT] = out.shape[-1]
+
+    image = jax.ShapeDtypeStruct(network.size, "float32")
+    jax.eval_shape(look, network.params, image)
+    return counts
