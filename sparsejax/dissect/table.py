@@ -101,8 +101,7 @@ def assign(
                 )
             allowed |= labels.category == labels.categories.index(name)
     scores = np.where(allowed, scores, 0)
-    best, score = scores.argmax(1), scores.max(1)
-    best[score <= 0] = 0
+    best, score = scores.argmax(1), scores.max(1)  # label 0 where all are 0
     kinds = (*labels.categories, "")  # the last is that of label 0
     return Table(
         tuple(labels.names[l] for l in best),

@@ -5,11 +5,13 @@ strictly above its threshold. All counts are of pixels, whole numbers, summed ov
 images, so that it is all one in what pieces the images come.
 """
 
+import itertools as it
 from collections.abc import Iterable, Sized
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import ArrayLike, Float, Int, Int64, Num
+from threadpoolctl import threadpool_limits
 
 from sparsejax.data.labels import Labels
 from sparsejax.dissect.thresholds import check_finite, check_quantile
@@ -88,8 +90,11 @@ def tally(
         category=category,
     )
     example = pixels = 0
-    for chunk in chunks:
-        for maps, layers, whole in _examples(*chunk, units):
+    # Threads of BLAS would wait for each other: products are many and small.
+    with threadpool_limits(1, "blas"):
+        for maps, layers, whole in it.chain.from_iterable(
+            _examples(*chunk, units) for chunk in chunks
+        ):
             try:
                 layers, whole = _valid(layers, whole, len(category))
             except ValueError as error:
@@ -153,7 +158,7 @@ def _ratio(a: Num[np.ndarray, "..."], b: Num[np.ndarray, "..."]):
 def _count(found: Tally, above, layers, whole) -> None:
     """Add what one image has: `above` are its maps less the thresholds."""
     size, shape = layers[0].size, layers.shape[1:]
-    rows = _once(layers.reshape(len(layers), size), whole)
+    rows = _once(layers.reshape(len(layers), size))
     counts = np.bincount(rows.ravel(), minlength=len(found.labelled))
     counts[0], counts[whole] = 0, size
     found.labelled[:] += counts
@@ -183,9 +188,8 @@ def _count(found: Tally, above, layers, whole) -> None:
         found.beside[some] += area[:, None] * kinds.any(0)
 
 
-def _once(layers, whole):
-    """Label maps without what the whole image or an earlier layer says already."""
-    layers = np.where(np.isin(layers, whole), 0, layers) if len(whole) else layers
+def _once(layers):
+    """Label maps without what an earlier layer says already."""
     for i in range(1, len(layers)):
         again = (layers[:i] == layers[i]).any(0)
         if (again & (layers[i] > 0)).any():
