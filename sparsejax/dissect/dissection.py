@@ -140,7 +140,7 @@ def dissect(
     shape = _shape(fn, node, params, jnp.asarray(first[0]), rotation)
     places, units = int(np.prod(shape[:-1])), shape[-1]
     passing(quantile, count * places)
-    best = _Best(units, exemplars)
+    best = np.empty((units, 0)), np.empty((units, 0), np.int64)
     with tqdm(total=2 * count, disable=not progress, unit="image") as bar:
 
         def chunks():
@@ -152,14 +152,20 @@ def dissect(
                 bar.update(len(some))
 
         def values():
+            nonlocal best
+            seen = 0
             for acts, *_ in chunks():
                 check_finite(acts)
-                best.add(acts.reshape(len(acts), -1, units).max(1))
+                peaks = acts.reshape(len(acts), -1, units).max(1).T
+                best = _leading(*best, peaks, seen, exemplars)
+                seen += len(acts)
                 yield acts
+            if seen != count:
+                raise ValueError(f"batches have {seen} examples, but count is {count}")
 
         limits = thresholds(values(), quantile, total=count * places)
         found = tally_.tally(chunks(), limits, labels)
-    return Dissection(limits, found, labels, quantile, best.numbers)
+    return Dissection(limits, found, labels, quantile, best[1])
 
 
 @partial(jax.jit, static_argnames=("fn", "node"))
@@ -173,22 +179,16 @@ def _read(fn, node: str, params, x, rotation):
     return jnp.matmul(acts, rotation.astype(acts.dtype), precision="highest")
 
 
-class _Best:
-    """The examples of the largest values of every unit, so far."""
+def _leading(peaks, numbers, new, first: int, count: int):
+    """The `count` largest peaks of each unit and in which examples they are.
 
-    def __init__(self, units: int, count: int):
-        self.count, self.seen = count, 0
-        self.peaks = np.empty((units, 0))
-        self.numbers = np.empty((units, 0), np.int64)
-
-    def add(self, peaks: Float[np.ndarray, "examples units"]) -> None:
-        new = np.broadcast_to(self.seen + np.arange(len(peaks)), peaks.T.shape)
-        self.seen += len(peaks)
-        peaks = np.concatenate([self.peaks, peaks.T], 1)
-        numbers = np.concatenate([self.numbers, new], 1)
-        order = np.argsort(-peaks, 1, kind="stable")[:, : self.count]
-        self.peaks = np.take_along_axis(peaks, order, 1)
-        self.numbers = np.take_along_axis(numbers, order, 1)
+    Of what there was, and of `new` examples from number `first` on.
+    """
+    later = np.broadcast_to(first + np.arange(new.shape[1]), new.shape)
+    peaks, numbers = np.hstack([peaks, new]), np.hstack([numbers, later])
+    order = np.argsort(-peaks, 1, kind="stable")[:, :count]
+    take = partial(np.take_along_axis, indices=order, axis=1)
+    return take(peaks), take(numbers)
 
 
 def _examples(batches) -> Iterator[tuple[Any, Any, Any]]:

@@ -177,7 +177,7 @@ def test_bad_input(params, rng):
         run(params, data, quantile=0.001)
     with fails("quantile must be between 0 and 1, got 1"):
         run(params, data, quantile=1)
-    with fails("chunks have 176 values of a unit, but total is 192"):
+    with fails("batches have 11 examples, but count is 12"):
         run(params, data, count=12)
     with fails(r"examples have shapes \(4, 8, 3\) and \(8, 8, 3\)"):
         run(params, [data, (x[:, :4], pixels, whole)])

@@ -203,6 +203,16 @@ def test_constant_units_are_never_active(level, size):
     assert named.label == ("", "") and not named.detectors(0, strict=False).any()
 
 
+@pytest.mark.parametrize("level", [0.1, 1 / 3, -1.7])
+@pytest.mark.parametrize("pixels", [31, 56, 100])
+def test_places_at_the_threshold_are_never_active(level, pixels):
+    maps = np.full((1, 9, 9, 1), level, np.float32)
+    maps[0, 0, 0] += 1
+    found = planted(maps, np.ones((1, 1, pixels, pixels), np.int32), 0.02)
+    near = ((np.arange(pixels) + 0.5) * 9 / pixels - 0.5 < 1).sum()
+    assert found.active == near**2
+
+
 def test_a_unit_with_threshold_zero_is_active_around_its_cells():
     maps = np.zeros((1, 20, 20, 1), np.float32)
     maps[0, 10, 10] = 1
