@@ -1,6 +1,6 @@
 """Strict settings for every test: dtypes never promote silently, keys never repeat.
 
-And a headless browser, for the tests of pages.
+And a headless browser, for the tests of pages; and launchers that start quickly.
 """
 
 import html
@@ -9,7 +9,10 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
+import sys
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -72,3 +75,31 @@ def read_page(tmp_path_factory):
         return dom, report
 
     return read
+
+
+@pytest.fixture(scope="session")
+def launcher(tmp_path_factory):
+    """A function from a launcher's name and flags to how it ended.
+
+    It runs in a fork of a process in which all is imported that launchers import.
+    """
+    tests, folder = Path(__file__).parent, tmp_path_factory.mktemp("launcher")
+    stdout, stderr = folder / "stdout", folder / "stderr"
+    command = [sys.executable, str(tests / "launch" / "forks.py")]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as forks:
+
+        def launch(name, *flags, timeout=300):
+            script = str(tests.parent / "launch" / f"{name}.py")
+            request = [script, flags, str(stdout), str(stderr), timeout]
+            print(json.dumps(request), file=forks.stdin, flush=True)
+            answer = forks.stdout.readline()
+            if not answer:
+                raise RuntimeError(f"{command} ended: its stderr says why")
+            if int(answer) == -signal.SIGALRM:
+                raise subprocess.TimeoutExpired([script, *flags], timeout)
+            return subprocess.CompletedProcess(
+                [script, *flags], int(answer), stdout.read_text(), stderr.read_text()
+            )
+
+        yield launch

@@ -1,23 +1,18 @@
 """The launcher as a stranger starts it."""
 
-import subprocess
-import sys
+import functools
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
 
-
-def launch(*flags):
-    script = str(ROOT / "launch" / "circle_removal.py")
-    return subprocess.run(
-        [sys.executable, script, *flags], capture_output=True, text=True
-    )
+@pytest.fixture
+def launch(launcher):
+    return functools.partial(launcher, "circle_removal")
 
 
 @pytest.mark.slow
-def test_a_run_ends_with_what_was_found_where_it_is_and_what_is_next(tmp_path):
+def test_a_run_ends_with_what_was_found_where_it_is_and_what_is_next(launch, tmp_path):
     small = ["--nodes=5", "--seeds=0:2", "--examples=80", "--epochs=2"]
     done = launch(*small, f"--out={tmp_path}")
     assert done.returncode == 0, done.stderr
@@ -38,19 +33,19 @@ def test_a_run_ends_with_what_was_found_where_it_is_and_what_is_next(tmp_path):
         (["--nodes=30", "--dry_run"], "error: nodes must be in [1, 22]"),
     ],
 )
-def test_bad_flags_get_one_line(flags, message):
+def test_bad_flags_get_one_line(launch, flags, message):
     done = launch(*flags)
     assert done.returncode != 0
     assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_help_teaches():
+def test_help_teaches(launch):
     done = launch("--help")
     assert "as the source's code has it" in " ".join(done.stdout.split())
 
 
-def test_dry_run_says_the_folder_and_makes_nothing(tmp_path):
+def test_dry_run_says_the_folder_and_makes_nothing(launch, tmp_path):
     done = launch("--dry_run", f"--out={tmp_path}")
     assert "1,048,576 subsets" in done.stdout and str(tmp_path) in done.stdout
     assert not list(tmp_path.iterdir())

@@ -1,20 +1,16 @@
 """The launcher of feature visualisation: plan, errors in one line."""
 
-import subprocess
-import sys
+import functools
 
 import pytest
 
-LAUNCH = [sys.executable, "launch/features.py"]
+
+@pytest.fixture
+def launch(launcher):
+    return functools.partial(launcher, "features")
 
 
-def launch(*flags):
-    return subprocess.run(
-        [*LAUNCH, *flags], capture_output=True, text=True, timeout=300
-    )
-
-
-def test_dry_runs_name_their_folder(tmp_path):
+def test_dry_runs_name_their_folder(launch, tmp_path):
     found = launch("--dry_run", f"--out={tmp_path}", "--units=0:2", "--nodes=stem")
     assert found.returncode == 0
     assert f"folder: {tmp_path}/nodes=stem_units=0,1" in found.stdout
@@ -24,7 +20,7 @@ def test_dry_runs_name_their_folder(tmp_path):
     ("flag", "message"),
     [("--run=nowhere", "nowhere"), ("--data_dir=nowhere", "is missing")],
 )
-def test_bad_flags_get_one_line(flag, message, tmp_path):
+def test_bad_flags_get_one_line(launch, flag, message, tmp_path):
     found = launch(flag, f"--out={tmp_path}")
     assert found.returncode == 1 and message in found.stderr
     assert found.stderr.startswith("error: ") and found.stderr.count("\n") == 1

@@ -1,15 +1,12 @@
 """The launcher as a stranger starts it."""
 
-import subprocess
-import sys
+import functools
 from pathlib import Path
 
 import pytest
 
 from sparsejax.experiments import lottery_ticket
 from sparsejax.experiments.lottery_config import Config
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -21,15 +18,13 @@ def lottery(tmp_path_factory):
     return folder
 
 
-def launch(*flags):
-    script = str(ROOT / "launch" / "flowgraph.py")
-    return subprocess.run(
-        [sys.executable, script, *flags], capture_output=True, text=True
-    )
+@pytest.fixture
+def launch(launcher):
+    return functools.partial(launcher, "flowgraph")
 
 
 @pytest.mark.slow
-def test_a_run_ends_with_what_was_found_where_it_is_and_what_is_next(lottery):
+def test_a_run_ends_with_what_was_found_where_it_is_and_what_is_next(launch, lottery):
     done = launch(f"--run={lottery}", "--samples=2")
     assert done.returncode == 0, done.stderr
     found, where, following = done.stdout.splitlines()[-3:]
@@ -50,14 +45,14 @@ def test_a_run_ends_with_what_was_found_where_it_is_and_what_is_next(lottery):
         (["--simplify=all"], "value should be one of <no|off|passthrough"),
     ],
 )
-def test_bad_flags_get_one_line(flags, message):
+def test_bad_flags_get_one_line(launch, flags, message):
     done = launch(*flags)
     assert done.returncode != 0
     assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_help_teaches():
+def test_help_teaches(launch):
     done = launch("--help")
     for text in ("graph.html", "find exact ranges too", "--[no]exact", "--seed"):
         assert text in " ".join(done.stdout.split())

@@ -21,12 +21,13 @@ def command(tmp_path, *flags):
     return [sys.executable, script, f"--out={tmp_path}", *flags]
 
 
-def launch(tmp_path, *flags):
+def start(tmp_path, *flags):
     return subprocess.run(command(tmp_path, *flags), capture_output=True, text=True)
 
 
-def test_dry_run_prints_the_plan_and_leaves_nothing(tmp_path):
-    done = launch(tmp_path / "out", *SMALL, "--dry_run")
+def test_dry_run_prints_the_plan_and_leaves_nothing(launcher, tmp_path):
+    out = f"--out={tmp_path / 'out'}"
+    done = launcher("lottery_ticket", out, *SMALL, "--dry_run")
     assert done.returncode == 0, done.stderr
     assert "weights kept: [944, 755," in done.stdout
     assert "folder: " + str(tmp_path / "out") in done.stdout
@@ -48,8 +49,8 @@ def test_dry_run_prints_the_plan_and_leaves_nothing(tmp_path):
         (["--out=/proc/nowhere"], "error: "),
     ],
 )
-def test_bad_flags_get_one_line(tmp_path, flags, message):
-    done = launch(tmp_path, *flags)
+def test_bad_flags_get_one_line(launcher, tmp_path, flags, message):
+    done = launcher("lottery_ticket", f"--out={tmp_path}", *flags)
     assert done.returncode != 0
     assert message in done.stderr
     assert "Traceback" not in done.stderr
@@ -57,7 +58,7 @@ def test_bad_flags_get_one_line(tmp_path, flags, message):
 
 
 def test_help_teaches(tmp_path):
-    done = launch(tmp_path, "--help")
+    done = start(tmp_path, "--help")
     assert "--final_count" in done.stdout
     assert "rewind" in done.stdout and "goes on where it was" in done.stdout
 
@@ -65,7 +66,7 @@ def test_help_teaches(tmp_path):
 @pytest.mark.slow
 def test_killed_and_started_again_ends_with_the_same_arrays(tmp_path):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    done = launch(whole, *SMALL)
+    done = start(whole, *SMALL)
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.strip().splitlines()) == 2 + 5 + 3
     process = subprocess.Popen(command(cut, *SMALL), stdout=subprocess.DEVNULL)
@@ -77,7 +78,7 @@ def test_killed_and_started_again_ends_with_the_same_arrays(tmp_path):
     process.wait()
     (folder,) = cut.iterdir()
     assert not (folder / "DONE").exists()
-    again = launch(cut, *SMALL)
+    again = start(cut, *SMALL)
     assert "going on after level" in again.stdout
     (other,) = whole.iterdir()
     assert folder.name == other.name
@@ -86,5 +87,5 @@ def test_killed_and_started_again_ends_with_the_same_arrays(tmp_path):
         a, b = runs.read_arrays(folder / name), runs.read_arrays(other / name)
         for key in a:
             np.testing.assert_array_equal(a[key], b[key], err_msg=key)
-    third = launch(cut, *SMALL)
+    third = start(cut, *SMALL)
     assert "is complete" in third.stdout and third.returncode == 0

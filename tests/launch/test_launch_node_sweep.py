@@ -1,5 +1,6 @@
 """The launcher as a stranger starts it."""
 
+import functools
 import os
 import signal
 import subprocess
@@ -21,13 +22,18 @@ def command(tmp_path, *flags):
     return [sys.executable, script, f"--out={tmp_path}", *flags]
 
 
-def launch(tmp_path, *flags):
+def start(tmp_path, *flags):
     return subprocess.run(command(tmp_path, *flags), capture_output=True, text=True)
 
 
-def test_dry_run_prints_the_plan_and_leaves_nothing(tmp_path):
+@pytest.fixture
+def launch(launcher, tmp_path):
+    return functools.partial(launcher, "node_sweep", f"--out={tmp_path / 'out'}")
+
+
+def test_dry_run_prints_the_plan_and_leaves_nothing(launch, tmp_path):
     flags = ["--dataset=mnist", "--distribution=fixed_size", "--sizes=0.5,20"]
-    done = launch(tmp_path / "out", *flags, "--count=30", "--dry_run")
+    done = launch(*flags, "--count=30", "--dry_run")
     assert done.returncode == 0, done.stderr
     assert "all 64 units switched; layers hidden_0 (32), hidden_1 (32)" in done.stdout
     assert "32 of 64: 30 masks\n20 of 64: 30 masks\n" in done.stdout
@@ -35,8 +41,8 @@ def test_dry_run_prints_the_plan_and_leaves_nothing(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_bad_flag_gets_one_line(tmp_path):
-    done = launch(tmp_path, "--keep_probs=0.5,1.2")
+def test_a_bad_flag_gets_one_line(launch, tmp_path):
+    done = launch("--keep_probs=0.5,1.2")
     assert done.returncode != 0
     assert done.stderr.startswith("error: keep_probs must be in [0, 1]")
     assert "Traceback" not in done.stderr
@@ -44,10 +50,10 @@ def test_a_bad_flag_gets_one_line(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_ends_with_what_was_found_and_where(tmp_path):
+def test_a_run_ends_with_what_was_found_and_where(launch):
     flags = ["--units=3", "--count=20", "--examples=50", "--permutations=0"]
     flags += ["--widths=5", "--epochs=1", "--keep_probs=0.5", "--nogradients"]
-    done = launch(tmp_path, *flags)
+    done = launch(*flags)
     assert done.returncode == 0, done.stderr
     assert "3 of 5 units switched, 2 always on; layers hidden_0 (5)" in done.stdout
     found, where, following = done.stdout.splitlines()[-3:]
@@ -56,8 +62,8 @@ def test_a_run_ends_with_what_was_found_and_where(tmp_path):
     assert following.startswith("next: ")
 
 
-def test_help_teaches(tmp_path):
-    done = launch(tmp_path, "--help")
+def test_help_teaches(launch):
+    done = launch("--help")
     text = " ".join(done.stdout.split())
     for part in (
         "--keep_probs",
@@ -72,7 +78,7 @@ def test_help_teaches(tmp_path):
 @pytest.mark.slow
 def test_killed_and_started_again_ends_with_the_same_arrays(tmp_path):
     whole, cut, flags = tmp_path / "whole", tmp_path / "cut", [*SMALL, "--count=20000"]
-    done = launch(whole, *flags)
+    done = start(whole, *flags)
     assert done.returncode == 0, done.stderr
     process = subprocess.Popen(command(cut, *flags), stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
@@ -83,7 +89,7 @@ def test_killed_and_started_again_ends_with_the_same_arrays(tmp_path):
     process.wait()
     (folder,) = cut.iterdir()
     assert not (folder / "keep_0.5.npz").exists()
-    again = launch(cut, *flags)
+    again = start(cut, *flags)
     assert again.returncode == 0, again.stderr
     assert "training" not in again.stdout
     (other,) = whole.iterdir()
@@ -93,4 +99,4 @@ def test_killed_and_started_again_ends_with_the_same_arrays(tmp_path):
         a, b = runs.read_arrays(path), runs.read_arrays(other / path.name)
         for key in a:
             np.testing.assert_array_equal(a[key], b[key], err_msg=f"{path.name} {key}")
-    assert "is complete" in launch(cut, *flags).stdout
+    assert "is complete" in start(cut, *flags).stdout

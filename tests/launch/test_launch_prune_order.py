@@ -1,23 +1,18 @@
 """The launcher as a stranger starts it."""
 
-import subprocess
-import sys
+import functools
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
 
-
-def launch(*flags):
-    script = str(ROOT / "launch" / "prune_order.py")
-    return subprocess.run(
-        [sys.executable, script, *flags], capture_output=True, text=True
-    )
+@pytest.fixture
+def launch(launcher):
+    return functools.partial(launcher, "prune_order")
 
 
 @pytest.mark.slow
-def test_a_run_ends_with_what_was_found_where_it_is_and_what_is_next(tmp_path):
+def test_a_run_ends_with_what_was_found_where_it_is_and_what_is_next(launch, tmp_path):
     """Of images, whose page has neither surfaces nor a film."""
     small = [
         "--dataset=digits",
@@ -46,14 +41,14 @@ def test_a_run_ends_with_what_was_found_where_it_is_and_what_is_next(tmp_path):
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
-def test_bad_flags_get_one_line(flags, message):
+def test_bad_flags_get_one_line(launch, flags, message):
     done = launch(*flags)
     assert done.returncode != 0
     assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_dry_run_says_the_folder_and_makes_nothing(tmp_path):
+def test_dry_run_says_the_folder_and_makes_nothing(launch, tmp_path):
     done = launch("--dry_run", f"--out={tmp_path}")
     assert "20 networks, 5 trainings at each of 2 learning rates" in done.stdout
     assert str(tmp_path) in done.stdout

@@ -1,15 +1,12 @@
 """The launcher as a stranger starts it."""
 
-import subprocess
-import sys
+import functools
 from pathlib import Path
 
 import pytest
 
 from sparsejax.experiments import lottery_ticket
 from sparsejax.experiments.lottery_config import Config
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -21,15 +18,13 @@ def lottery(tmp_path_factory):
     return folder
 
 
-def launch(*flags):
-    script = str(ROOT / "launch" / "relevance.py")
-    return subprocess.run(
-        [sys.executable, script, *flags], capture_output=True, text=True
-    )
+@pytest.fixture
+def launch(launcher):
+    return functools.partial(launcher, "relevance")
 
 
 @pytest.mark.slow
-def test_a_run_ends_with_what_was_found_where_it_is_and_what_is_next(lottery):
+def test_a_run_ends_with_what_was_found_where_it_is_and_what_is_next(launch, lottery):
     flags = [f"--run={lottery}", "--samples=0:2,5", "--count=3", "--levels=0"]
     flags += ["--methods=blame_the_bias,gradient", "--target=3"]
     done = launch(*flags)
@@ -44,7 +39,7 @@ def test_a_run_ends_with_what_was_found_where_it_is_and_what_is_next(lottery):
 
 
 @pytest.mark.slow  # a process each
-def test_bad_flags_get_one_line(lottery, tmp_path):
+def test_bad_flags_get_one_line(launch, lottery, tmp_path):
     run = f"--run={lottery}"
     for flags, message in [
         ([], "error: --run is missing: the folder of a lottery run; python launch/"),
@@ -64,7 +59,7 @@ def test_bad_flags_get_one_line(lottery, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_help_teaches():
+def test_help_teaches(launch):
     text = " ".join(launch("--help").stdout.split())
     for part in ("goes on with the method", "--methods", "<mean|zero>", "--samples"):
         assert part in text

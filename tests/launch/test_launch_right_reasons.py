@@ -1,23 +1,18 @@
 """The launcher as a stranger starts it."""
 
-import subprocess
-import sys
+import functools
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
 
-
-def launch(*flags):
-    script = str(ROOT / "launch" / "right_reasons.py")
-    return subprocess.run(
-        [sys.executable, script, *flags], capture_output=True, text=True
-    )
+@pytest.fixture
+def launch(launcher):
+    return functools.partial(launcher, "right_reasons")
 
 
 @pytest.mark.slow
-def test_a_run_ends_with_what_was_found_where_it_is_and_what_is_next(tmp_path):
+def test_a_run_ends_with_what_was_found_where_it_is_and_what_is_next(launch, tmp_path):
     small = ["--losses=none,rrr", "--strengths=0.5", "--seeds=0:2", "--steps=3",
              "--widths=6", "--jitter=1", "--contrast=0.5"]  # fmt: skip
     done = launch(*small, f"--out={tmp_path}")
@@ -39,21 +34,21 @@ def test_a_run_ends_with_what_was_found_where_it_is_and_what_is_next(tmp_path):
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
-def test_bad_flags_get_one_line(flags, message):
+def test_bad_flags_get_one_line(launch, flags, message):
     done = launch(*flags)
     assert done.returncode != 0
     assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_dry_run_says_the_folder_and_makes_nothing(tmp_path):
+def test_dry_run_says_the_folder_and_makes_nothing(launch, tmp_path):
     done = launch("--dry_run", f"--out={tmp_path}")
     assert "3 networks under each of 10 losses, 1500 steps" in done.stdout
     assert str(tmp_path) in done.stdout
     assert not list(tmp_path.iterdir())
 
 
-def test_help_teaches():
+def test_help_teaches(launch):
     done = launch("--help")
     assert "--jitter=1 --contrast=0.5" in done.stdout
     assert "relevance squared of all centred logits" in " ".join(done.stdout.split())
