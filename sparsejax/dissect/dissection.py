@@ -1,7 +1,8 @@
 """Dissect a layer of any JAX function: which of its units stand for which labels.
 
 The function runs twice over all images, for the thresholds and for the counts, a chunk
-of images at a time: activations of a whole set are never held.
+of images at a time. Activations of a whole set are held only if they are few: then once
+is enough.
 """
 
 import itertools as it
@@ -21,10 +22,11 @@ from sparsejax.dissect import table as table_
 from sparsejax.dissect import tally as tally_
 from sparsejax.dissect.table import Table
 from sparsejax.dissect.tally import Tally
-from sparsejax.dissect.thresholds import check_finite, passing, thresholds
+from sparsejax.dissect.thresholds import passing, thresholds
 
 _CHUNK = {"cpu": 32}
 _CHUNK_ELSEWHERE = 256
+_HELD = 2**26  # activations to hold, at most: 256 MB
 
 
 class Dissection(NamedTuple):
@@ -94,7 +96,7 @@ def dissect(
         rotation: dissect activations @ rotation instead, as a control.
         exemplars: how many examples to name for each unit.
         count: how many examples there are; by default they are counted, which reads
-            them a third time.
+            them once more.
         chunk_size: examples at a time; by default 32 on CPUs and 256 elsewhere. Makes
             no difference beyond rounding in fn.
         progress: show a bar.
@@ -139,14 +141,16 @@ def dissect(
         rotation = jnp.asarray(rotation)
     shape = _shape(fn, node, params, jnp.asarray(first[0]), rotation)
     places, units = int(np.prod(shape[:-1])), shape[-1]
-    passing(quantile, count * places)
+    passing(quantile, count * places)  # before fn runs over all images
     best = np.empty((units, 0)), np.empty((units, 0), np.int64)
-    with tqdm(total=2 * count, disable=not progress, unit="image") as bar:
+    hold, held = count * places * units <= _HELD, []
+    total = count if hold else 2 * count
+    with tqdm(total=total, disable=not progress, unit="image") as bar:
 
         def chunks():
             for some in _chunks(_examples(batches), chunk_size):
                 x, pixels, whole = zip(*some)
-                x = _stack(x, chunk_size)
+                x = _stack(x, min(chunk_size, count))
                 acts = np.asarray(_read(fn, node, params, x, rotation))[: len(some)]
                 yield acts, pixels, whole
                 bar.update(len(some))
@@ -154,8 +158,9 @@ def dissect(
         def values():
             nonlocal best
             seen = 0
-            for acts, *_ in chunks():
-                check_finite(acts)
+            for acts, *given in chunks():
+                if hold:
+                    held.append((acts, *given))
                 peaks = acts.reshape(len(acts), -1, units).max(1).T
                 best = _leading(*best, peaks, seen, exemplars)
                 seen += len(acts)
@@ -164,7 +169,7 @@ def dissect(
                 raise ValueError(f"batches have {seen} examples, but count is {count}")
 
         limits = thresholds(values(), quantile, total=count * places)
-        found = tally_.tally(chunks(), limits, labels)
+        found = tally_.tally(held if hold else chunks(), limits, labels)
     return Dissection(limits, found, labels, quantile, best[1])
 
 
@@ -203,7 +208,7 @@ def _chunks(items: Iterator, size: int) -> Iterator[list]:
 
 
 def _stack(examples, size: int) -> Array:
-    """One array of `size` examples: the last is repeated where they are fewer."""
+    """One array of `size` examples, the last repeated if there are fewer."""
     shapes = sorted({np.shape(x) for x in examples})
     if len(shapes) > 1:
         raise ValueError(

@@ -91,11 +91,13 @@ def test_the_parts_together(params, node, turned, rng, getkey):
 LABELS_OF_OBJECTS = Labels(("", "left", "right"), ("object",), np.array([-1, 0, 0]))
 
 
-def test_batches_and_chunks_change_nothing(params, rng):
+def test_batches_and_chunks_change_nothing(params, rng, monkeypatch):
     data = examples(rng)
     whole = run(params, data)
     for size in (1, 4, 11):
         assert_equal(whole, run(params, batches(data, size)))
+    monkeypatch.setattr("sparsejax.dissect.dissection._HELD", 11 * 80 - 1)
+    assert_equal(whole, run(params, batches(data, 4)))  # in two passes
     for chunk in (1, 3, 11):
         other = run(params, batches(data, 4), chunk_size=chunk)
         assert_equal(whole._replace(thresholds=other.thresholds), other)
@@ -113,13 +115,16 @@ class Lazy:
         return iter(batches(self.data, 4))
 
 
-def test_what_is_read_and_how_often(params, rng):
+@pytest.mark.parametrize(("held", "times"), [(11 * 80, 3), (11 * 80 - 1, 4)])
+def test_what_is_read_and_how_often(held, times, params, rng, monkeypatch):
     lazy = Lazy(examples(rng))
+    wanted = run(params, lazy.data)
+    monkeypatch.setattr("sparsejax.dissect.dissection._HELD", held)
     found = dissect.dissect(
         net, params, "second", lazy, LABELS, quantile=QUANTILE, count=11, progress=False
     )
-    assert_equal(found, run(params, lazy.data))
-    assert lazy.times <= 4  # to be looked at twice, for thresholds, for counts
+    assert_equal(found, wanted)
+    assert lazy.times == times  # twice to look at, for the thresholds, for the counts
     with pytest.raises(ValueError, match="only once, but are needed twice"):
         dissect.dissect(net, params, "second", iter([]), LABELS)
 

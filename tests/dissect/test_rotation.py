@@ -35,12 +35,12 @@ def test_fractions_against_matrix_logarithms(getkey):
 
 
 def test_axes_go_anywhere():
-    keys = jax.random.split(jax.random.key(0), 500)
+    keys = jax.random.split(jax.random.key(0), 250)
     drawn = np.stack([dissect.rotation(key, 3) for key in keys])
-    assert np.abs(drawn.mean(0)).max() < 5 / np.sqrt(3 * 500)
-    np.testing.assert_allclose((drawn**2).mean(0), np.full((3, 3), 1 / 3), atol=0.06)
+    assert np.abs(drawn.mean(0)).max() < 5 / np.sqrt(3 * 250)
+    np.testing.assert_allclose((drawn**2).mean(0), np.full((3, 3), 1 / 3), atol=0.08)
     # Over rotations of three axes the mean of the squared trace is one.
-    assert np.trace(drawn, axis1=1, axis2=2).var() == pytest.approx(1, abs=0.2)
+    assert np.trace(drawn, axis1=1, axis2=2).var() == pytest.approx(1, abs=0.3)
 
 
 @pytest.mark.parametrize(("units", "power"), [(0, 1), (3, np.inf), (3, np.nan)])
