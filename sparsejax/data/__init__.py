@@ -13,6 +13,8 @@ from sparsejax.data.idx import mnist as mnist
 from sparsejax.data.images import VARIABLE as VARIABLE
 from sparsejax.data.images import cifar10 as cifar10
 from sparsejax.data.images import image_folder as image_folder
+from sparsejax.data.labels import Labelled as Labelled
+from sparsejax.data.labels import Labels as Labels
 from sparsejax.data.planted import Planted as Planted
 from sparsejax.data.planted import plant as plant
 from sparsejax.data.splits import Dataset as Dataset
