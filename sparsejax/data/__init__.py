@@ -5,6 +5,9 @@ int32 labels, whole and in memory: small data, many cheap experiments. Nothing i
 downloaded; `mnist` and `fashion_mnist` read the files that they are pointed to.
 """
 
+from sparsejax.data.broden import Broden as Broden
+from sparsejax.data.broden import broden as broden
+from sparsejax.data.broden_writer import write_broden as write_broden
 from sparsejax.data.catalogue import NAMES as NAMES
 from sparsejax.data.catalogue import load as load
 from sparsejax.data.digits import digits as digits
