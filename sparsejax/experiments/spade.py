@@ -1,13 +1,15 @@
 """Does pruning for a sample make explanations better? Planted patches tell.
 
-ResNet-20 is fine-tuned on CIFAR-10 images, of which a share has a patch that means a
-class. On new images with patches it is pruned for each one (SPADE), and saliency maps
+A network is trained on images (CIFAR-10, MNIST) of which a share has a patch that means
+a class. On new images with patches it is pruned for each one (SPADE), and saliency maps
 of what is left are compared with the place of the patch; so are those of the dense
 network, and of networks pruned as much without looking at the sample. How much of each
 stage is pruned is chosen on other images.
 
     <folder>/network_SEED.npz   the fine-tuned network
     <folder>/seed_SEED.npz      measures/ARM/MEASURE (images,); maps/ARM (shown, ...)
+    <folder>/pictures.npz       what drives the classes that a patch means
+    <folder>/toy.npz            what drives a unit with two positive regions
     <folder>/metrics.jsonl      a line for each seed and arm
     <folder>/fig_*.svg, index.html
 
@@ -24,13 +26,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from sparsejax import data, lift, masks, models, runs, train, trees
+from sparsejax import data, masks, models, runs, train, trees
 from sparsejax.data.planted import Planted
-from sparsejax.experiments import networks
+from sparsejax.experiments import fields, networks, spade_pictures, spade_toy
 from sparsejax.experiments import spade_measure as measure
 from sparsejax.experiments import spade_report as report_
 
-CHOICES: dict[str, tuple[str, ...]] = {}
+CHOICES = {"dataset": ("cifar10", "mnist"), "tune": ("auc", "faithfulness")}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,17 +40,24 @@ class Config:
     """What to train, to prune and to measure.
 
     Attributes:
+        dataset: "cifar10", on which ResNet-20 is fine-tuned, or "mnist", on which one
+            of half its width is trained from the start.
         seeds: of the fine-tuned networks, their data, patches and variations.
-        train_images: CIFAR-10 images to fine-tune on, the same number of each class.
-        epochs: of fine-tuning.
+        train_images: images to train on.
+        epochs: of training.
         share: of the training images that get a patch.
         learning_rate: of SGD with momentum, falling to 0 by a cosine.
         count: test images with patches that are measured, for each seed.
         calibration: other test images on which the stages' densities are chosen.
         samples: variations of each image.
         densities: what the density of a stage is chosen from; 1 leaves it whole.
+        tune: by what: "auc" against the place of the patch, or "faithfulness",
+            insertion less deletion, for which nobody need know the place.
+        pictures: images of every class that has a patch, with it and without, whose
+            pruned networks' idea of the class is drawn; for the first seed.
     """
 
+    dataset: str = "cifar10"
     seeds: tuple[int, ...] = (0, 1, 2)
     train_images: int = 7000
     epochs: int = 3
@@ -58,13 +67,18 @@ class Config:
     calibration: int = 10
     samples: int = 256
     densities: tuple[float, ...] = (1.0, 0.5, 0.2)
+    tune: str = "auc"
+    pictures: int = 2
 
 
 def check(config: Config) -> None:
     """Raise a `ValueError` for what cannot be run."""
+    fields.check_choices(config, CHOICES)
     for field in ("train_images", "epochs", "count", "calibration", "samples"):
         if getattr(config, field) < 1:
             raise ValueError(f"{field} must be at least 1")
+    if config.pictures < 0:
+        raise ValueError("pictures must not be negative")
     if config.count < 2:
         raise ValueError("count must be at least 2: a control is pruned for another")
     if not config.seeds or len(set(config.seeds)) < len(config.seeds):
@@ -101,25 +115,31 @@ def run(
         ValueError: for bad input.
     """
     check(config)
-    images = data.cifar10(data_dir, most=-(-config.train_images // 10))
-    _, start = networks.residual("resnet20", data_dir, checkpoint)
+    images, subject, start = _prepared(config, data_dir, checkpoint)
     done = runs.start(folder, config, {"jax": jax.__version__}, force=force)
     if done and (folder / "index.html").exists():
         report(f"{folder} is complete; --force runs it again")
         return runs.read_metrics(folder)
-    records, found = [], {}
+    kept = lambda name, make: runs.kept(folder / f"{name}.npz", make, report)
+    records, found, tuned = [], {}, {}
     for seed in config.seeds:
-        make = lambda seed=seed: _tune(config, seed, images.train, start, report)
-        params = trees.from_arrays(
-            runs.kept(folder / f"network_{seed}.npz", make, report), start
+        make = lambda seed=seed: _tune(
+            config, subject, seed, images.train, start, report
         )
+        params = trees.from_arrays(kept(f"network_{seed}", make), start)
         make = lambda seed=seed, params=params: measure.seed(
-            config, seed, params, images.test, report
+            config, subject.fn, seed, params, images.test, report
         )
-        found[seed] = runs.kept(folder / f"seed_{seed}.npz", make, report)
+        found[seed], tuned[seed] = kept(f"seed_{seed}", make), params
         records += report_.records(seed, found[seed])
         runs.write_metrics(folder, records)
-    report_.write(folder, config, records, found)
+    first = tuned[config.seeds[0]]
+    drawn = kept(
+        "pictures",
+        lambda: spade_pictures.draw(config, subject.fn, first, images.test, report),
+    )
+    plane = kept("toy", lambda: spade_toy.draw(report))
+    report_.write(folder, config, records, found, drawn, plane)
     runs.finish(folder)
     return records
 
@@ -133,15 +153,30 @@ def summary(folder: Path) -> str:
     )
 
 
-def _tune(config: Config, seed: int, split, start, report) -> dict[str, np.ndarray]:
-    """Fine-tune on images of which some have patches."""
+def _prepared(config: Config, data_dir, checkpoint):
+    """Images, a network of them, and where its training starts."""
+    if config.dataset == "mnist":
+        images = data.mnist(data_dir)
+        model = models.resnet(20, widths=(8, 16, 32))
+        start = model.init(jax.random.key(0), images.train.x[0])
+        return images, measure.subject(model, lambda x: x), start
+    images = data.cifar10(data_dir, most=-(-config.train_images // 10))
+    _, start = networks.residual("resnet20", data_dir, checkpoint)
+    return images, measure.subject(models.resnet(20), networks.normalised), start
+
+
+def _tune(
+    config: Config, subject, seed: int, split, start, report
+) -> dict[str, np.ndarray]:
+    """Train on images of which some have patches."""
+    split = data.Split(split.x[: config.train_images], split.y[: config.train_images])
     for_patches, for_order = jax.random.split(jax.random.key(seed))
     planted: Planted = data.plant(for_patches, split, share=config.share)
     weights = jax.tree.map(lambda p: jnp.ones((), p.dtype), start)
     steps = len(planted.y) // _BATCH * config.epochs
     rate = optax.cosine_decay_schedule(config.learning_rate, steps)
     state, _ = train.fit(
-        _train_apply,
+        subject.train_apply,
         start,
         masks.Masks(weights, {}),
         (planted.x, planted.y),
@@ -160,8 +195,3 @@ def _tune(config: Config, seed: int, split, start, report) -> dict[str, np.ndarr
 
 
 _BATCH = 64
-
-
-@lift.masked
-def _train_apply(params, x, *, key):
-    return measure.MODEL.train_apply(params, networks.normalised(x), key=key)

@@ -1,17 +1,18 @@
 """What is measured of one network: saliency against patches, dense and pruned."""
 
-from typing import Any
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sparsejax import data, models, prune, relevance
+from sparsejax import data, lift, models, prune, relevance
 from sparsejax.data import augmentations
-from sparsejax.experiments import networks
 from sparsejax.prune.obs import Pruned
 
-MODEL = models.resnet(20)
 STAGES = ("layer1/*", "layer2/*", "layer3/*", "linear/*")
 METHODS = ("gradient", "input x gradient", "integrated gradients")
 ARMS = {
@@ -26,19 +27,36 @@ _TESTED = 1000  # images, drawn for each seed, that all else is taken from
 SHOWN = 4  # images whose maps are kept
 
 
-def fn(params, x):
-    """Logits of images in [0, 1]."""
-    return MODEL.apply(params, networks.normalised(x))
+class Subject(NamedTuple):
+    """A network of images in [0, 1] before fine-tuning.
+
+    Attributes:
+        fn: `fn(params, x)`, logits.
+        train_apply: `train_apply(params, masks, x, *, key)`, also new statistics.
+    """
+
+    fn: Callable
+    train_apply: Callable
 
 
-def seed(config, number: int, params, test, report) -> dict[str, np.ndarray]:
+def subject(model: models.Model, normalised: Callable) -> Subject:
+    """A residual network and what is done to images before."""
+
+    def train_apply(params, x, *, key):
+        return model.train_apply(params, normalised(x), key=key)
+
+    fn = lambda params, x: model.apply(params, normalised(x))
+    return Subject(fn, lift.masked(train_apply))
+
+
+def seed(config, fn, number: int, params, test, report) -> dict[str, np.ndarray]:
     """All measures of one network, under `measures/ARM/MEASURE`, and some maps."""
     for_patches, for_views = jax.random.split(jax.random.key(1000 + number))
     some = np.random.default_rng(number).permutation(len(test.y))[:_TESTED]
     test = data.Split(test.x[some], test.y[some])
     images = data.plant(for_patches, test, share=1.0)
-    logits, clean = _logits(params, images.x), _logits(params, test.x)
-    success = logits.argmax(1) == images.y
+    answers, clean = logits(fn, params, images.x), logits(fn, params, test.x)
+    success = answers.argmax(1) == images.y
     order = np.random.default_rng(number).permutation(
         np.flatnonzero(success & (images.y != images.original))
     )
@@ -55,9 +73,13 @@ def seed(config, number: int, params, test, report) -> dict[str, np.ndarray]:
         "success": success.mean(),
         "chosen": chosen,
     }
-    views = lambda i: _layers(config, params, images.x[i], for_views, int(i))
+    views = lambda i: layers(
+        fn, params, images.x[i], jax.random.fold_in(for_views, int(i)), config.samples
+    )
     score = lambda traces, where: np.mean([
-        _maps(trace, images.x[i], images.y[i], images.region[i])[1]
+        _SCORES[config.tune](
+            fn, params, trace, images.x[i], images.y[i], images.region[i]
+        )
         for trace, i in zip(traces, where, strict=True)
     ])  # fmt: skip
     density: dict[str, float] = {}
@@ -71,85 +93,110 @@ def seed(config, number: int, params, test, report) -> dict[str, np.ndarray]:
             value = score(traces, tuning)
             if value > best:
                 best, density = value, trial
-    report(f"seed {number}: densities {density}, AUC {best:.3f} on calibration images")
+    report(f"seed {number}: densities {density}, {config.tune} {best:.3f} when tuned")
     found["density"] = np.array([density.get(stage, 1.0) for stage in STAGES])
     density = density or {"linear/*": 1.0}
     some = np.random.default_rng(number).choice(len(test.y), config.samples)
     everything = prune.layers(fn, params, jnp.asarray(test.x[some]))
     fixed = {
         "dataset": prune.prune_layers(params, everything, density).params,
-        "magnitude": prune.prune_layers(params, everything, density, _largest).params,
+        "magnitude": prune.prune_layers(params, everything, density, largest).params,
     }
     rows: dict[str, dict[str, list]] = {arm: {} for arm in ARMS}
     before: Any = views(order[-1])
+    seconds = []
     for i in chosen:
+        began = time.perf_counter()
         here = views(i)
+        spade = prune.prune_layers(params, here, density).params
+        seconds.append(time.perf_counter() - began)
         arms = {
             "dense": params,
-            "spade": prune.prune_layers(params, here, density).params,
-            "wanda": prune.prune_layers(params, here, density, _wanda).params,
+            "spade": spade,
+            "wanda": prune.prune_layers(params, here, density, wanda).params,
             "other": prune.prune_layers(params, before, density).params,
             **fixed,
         }
         before = here
         for arm, pruned in arms.items():
-            one = _measure(params, pruned, images.x[i], images.y[i], images.region[i])
+            one = _measure(
+                fn, params, pruned, images.x[i], images.y[i], images.region[i]
+            )
             for name, value in one.items():
                 rows[arm].setdefault(name, []).append(np.asarray(value))
     for arm, columns in rows.items():
         found[f"maps/{arm}"] = np.stack(columns.pop("map")[:SHOWN])
         for name, values in columns.items():
             found[f"measures/{arm}/{name}"] = np.array(values)
+    found["seconds"] = seconds
     found["shown"] = images.x[chosen[:SHOWN]]
     return {name: np.asarray(value) for name, value in found.items()}
 
 
-def _layers(config, params, x, key, number: int):
+def layers(fn, params, x, key, samples: int) -> list:
     """What the kernels read of variations of one image."""
-    key, vary = jax.random.fold_in(key, number), augmentations.standard(x.shape)
-    batch = augmentations.variations(vary, key, jnp.asarray(x), config.samples)
+    vary = augmentations.standard(x.shape)
+    batch = augmentations.variations(vary, key, jnp.asarray(x), samples)
     return prune.layers(fn, params, batch)
 
 
-def _logits(params, x) -> np.ndarray:
-    parts = [_answers(params, x[i : i + 250]) for i in range(0, len(x), 250)]
+def logits(fn, params, x) -> np.ndarray:
+    parts = [_answers(fn, params, x[i : i + 250]) for i in range(0, len(x), 250)]
     return np.concatenate(parts)
 
 
-_answers = jax.jit(fn)
+_answers = jax.jit(lambda fn, params, x: fn(params, x), static_argnums=0)
 
 
-@jax.jit
-def _maps(params, x, target, region):
-    """Maps by method, and their mean AUC against the region."""
-    flat = lambda r: jnp.abs(r).sum(-1)
+def _maps(fn, params, x, target):
+    """Maps by method."""
     gradient = relevance.gradient(fn, params, x, target=target)
     ways = [gradient, x * gradient]
     ways.append(
         relevance.integrated_gradients(fn, params, x, target=target, steps=16).input
     )
-    maps = jnp.stack([flat(way) for way in ways])
-    return maps, jax.vmap(relevance.localisation_auc, (0, None))(maps, region).mean()
+    return jnp.stack([jnp.abs(way).sum(-1) for way in ways])
 
 
-@jax.jit
-def _measure(dense, params, x, target, region) -> dict[str, Any]:
+def _areas(curve, fn, params, x, target, maps):
+    """Areas under the curves of maps, asking for the probability of the target."""
+    watch = lambda out: jax.nn.softmax(out)[target]
+    area = lambda m: curve(fn, params, x, m, target=watch, baseline=0.5).area()
+    return jax.vmap(area)(maps).mean()
+
+
+@partial(jax.jit, static_argnums=0)
+def _auc(fn, dense, params, x, target, region):
+    maps = _maps(fn, params, x, target)
+    return jax.vmap(relevance.localisation_auc, (0, None))(maps, region).mean()
+
+
+@partial(jax.jit, static_argnums=0)
+def _faithfulness(fn, dense, params, x, target, region):
+    """Insertion less deletion in the dense network: nobody need know the place."""
+    maps = _maps(fn, params, x, target)
+    curves = relevance.insertion, relevance.deletion
+    more, less = (_areas(curve, fn, dense, x, target, maps) for curve in curves)
+    return more - less
+
+
+_SCORES = {"auc": _auc, "faithfulness": _faithfulness}
+
+
+@partial(jax.jit, static_argnums=0)
+def _measure(fn, dense, params, x, target, region) -> dict[str, Any]:
     """What is told of one explanation."""
-    maps, _ = _maps(params, x, target, region)
+    maps = _maps(fn, params, x, target)
     auc = jax.vmap(relevance.localisation_auc, (0, None))(maps, region)
     pointing = jax.vmap(relevance.pointing_game, (0, None))(maps, region)
-    watch = lambda out: jax.nn.softmax(out)[target]
-    area = lambda curve: jax.vmap(
-        lambda m: curve(fn, dense, x, m, target=watch, baseline=0.5).area()
-    )(maps).mean()
     agrees = fn(params, x).argmax() == fn(dense, x).argmax()
     return {
         "map": maps[0],
         **{f"auc, {name}": value for name, value in zip(METHODS, auc, strict=True)},
         "auc": auc.mean(),
         "pointing": pointing.mean(),
-        "insertion": area(relevance.insertion),
-        "deletion": area(relevance.deletion),
+        "insertion": _areas(relevance.insertion, fn, dense, x, target, maps),
+        "deletion": _areas(relevance.deletion, fn, dense, x, target, maps),
         "agreement": agrees.astype(jnp.float32),
     }
 
@@ -160,12 +207,12 @@ def _masked(scores, kernel, density):
     return Pruned(kernel * mask, mask)
 
 
-def _largest(kernel, state, density, block):
+def largest(kernel, state, density, block):
     """Magnitude: the control that looks at no input."""
     return _masked(jnp.abs(kernel), kernel, density)
 
 
-def _wanda(kernel, state, density, block):
+def wanda(kernel, state, density, block):
     """|w| times the norm of what it reads (Sun et al., 2023, arXiv 2306.11695)."""
     products = jnp.asarray(state.products)
     squares = jnp.diagonal(products, axis1=-2, axis2=-1).reshape(-1)

@@ -8,9 +8,12 @@ import numpy as np
 
 from sparsejax import pages, plots, runs
 from sparsejax.experiments.spade_measure import ARMS, METHODS, STAGES
+from sparsejax.experiments.spade_pictures import CLASSES
+from sparsejax.experiments.spade_toy import DISCS, inside
 from sparsejax.plots import spade as figures_
 
 Records = Sequence[Mapping[str, Any]]
+Arrays = Mapping[str, np.ndarray]
 _COLUMNS = {
     "agreement": "agrees with dense", "pointing": "pointing game",
     "insertion": "insertion", "deletion": "deletion",
@@ -67,11 +70,18 @@ def finding(records: Records) -> str:
     )
 
 
-def write(folder: Path, config, records: Records, found: Mapping[int, Any]) -> None:
-    """Write `fig_auc.svg`, `fig_maps.svg`, `table.md` and `index.html`."""
+def write(
+    folder: Path,
+    config,
+    records: Records,
+    found: Mapping[int, Any],
+    drawn: Arrays,
+    plane: Arrays,
+) -> None:
+    """Write `fig_*.svg`, `table.md` and `index.html`."""
     first = found[config.seeds[0]]
     spread = {ARMS[arm]: gains(records, arm) for arm in ARMS if arm != "dense"}
-    drawn = {
+    figures = {
         "auc": figures_.gains(spread, title="Gain in AUC over the dense network"),
         "maps": figures_.maps(
             first["shown"],
@@ -85,8 +95,11 @@ def write(folder: Path, config, records: Records, found: Mapping[int, Any]) -> N
         "maps": "The first measured images of the first seed, not chosen. Every map "
         "has a scale of its own.",
     }
-    shown = {}
-    for name, figure in drawn.items():
+    if drawn:
+        figures["causes"], captions["causes"] = _causes(drawn)
+    figures["toy"], captions["toy"] = _toy(plane)
+    shown = {"causes": ""}
+    for name, figure in figures.items():
         path = folder / f"fig_{name}.svg"
         plots.save(figure, path)
         shown[name] = pages.figure_svg(
@@ -106,15 +119,83 @@ def write(folder: Path, config, records: Records, found: Mapping[int, Any]) -> N
         pages.section("Against controls that look elsewhere, or at nothing",
                       shown["auc"], pages.table(rows, header)),
         pages.section("Maps", shown["maps"]),
+        pages.section("What drives a class", shown["causes"]),
+        pages.section("A unit with two positive regions", shown["toy"]),
         pages.section(
             "What was chosen on other images",
             pages.table(densities, ["seed", *STAGES, "clean accuracy", "patch works"]),
         ),
         lead=finding(records),
-        footer=f"ResNet-20 fine-tuned on {config.train_images} CIFAR-10 images, "
-        f"{config.count} images with patches a seed, {config.samples} variations each.",
+        footer=f"{config.dataset}, {config.train_images} images to train on, "
+        f"{config.count} images with patches a seed, {config.samples} variations each; "
+        f"densities chosen by {config.tune}. Pruning for an image took "
+        f"{_seconds(found):.1f} s (median).",
     )  # fmt: skip
     runs.write_text(folder / "index.html", html)
+
+
+def _causes(drawn: Arrays) -> tuple[Any, str]:
+    """Pictures of classes, and how much of the patch is in them."""
+    first = lambda name: drawn[name][:, 0]
+    amount = {
+        arm: drawn[f"amount/{arm}"].mean() for arm in ("dense", "clean", "patched")
+    }
+    height = first("drawn/dense").shape[1]
+    more = height - drawn["patches"].shape[1]
+    around = (more // 2, more - more // 2)
+    patches = np.pad(
+        drawn["patches"], ((0, 0), around, around, (0, 0)), constant_values=0
+    )
+    figure = figures_.causes(
+        {
+            "patch that means the class": patches,
+            "dense": first("drawn/dense"),
+            "image without patch": first("samples/clean"),
+            "pruned for it": first("drawn/clean"),
+            "image with patch": first("samples/patched"),
+            "pruned for that": first("drawn/patched"),
+        },
+        [f"class {label}" for label in CLASSES],
+        title="What drives a class: pruned for an image with a patch, the patch",
+    )
+    told = ", ".join(f"{arm} {value:.2f}" for arm, value in amount.items())
+    caption = (
+        "Pictures that maximise a class's logit, first seed, first image of each kind. "
+        "How much of the patch is in them, from 0 (as in images without) to 1 (with), "
+        f"means over {drawn['amount/clean'].size} networks pruned for images without "
+        f"and as many for images with it: {told}."
+    )
+    return figure, caption
+
+
+def _toy(plane: Arrays) -> tuple[Any, str]:
+    """Decision regions of the first seed, and shares over all."""
+    names = {"dense": "dense", "dataset": "pruned for the data set"}
+    names |= {disc: f"pruned for the {disc} disc" for disc in DISCS}
+    share = lambda arm, disc: inside(plane[f"points/{arm}"], disc).mean(1)
+    label = lambda arm, name: (
+        f"{name}\n{100 * share(arm, 'large')[0]:.0f}% large, "
+        f"{100 * share(arm, 'small')[0]:.0f}% small"
+    )
+    figure = figures_.planes(
+        {
+            label(arm, name): (plane[f"surface/{arm}"], plane[f"points/{arm}"][0])
+            for arm, name in names.items()
+        },
+        list(DISCS.values()),
+        title="What drives a unit with two positive regions (green), first seed",
+    )
+    listed = lambda values: ", ".join(f"{100 * v:.0f}" for v in values)
+    told = "; ".join(
+        f"{name}: {listed(share(arm, 'large'))}% in the large disc and "
+        f"{listed(share(arm, 'small'))}% in the small one"
+        for arm, name in names.items()
+    )
+    return figure, f"100 points from random starts, by seeds: {told}."
+
+
+def _seconds(found: Mapping[int, Any]) -> float:
+    return float(np.median(np.concatenate([one["seconds"] for one in found.values()])))
 
 
 def table(records: Records) -> list[list[str]]:

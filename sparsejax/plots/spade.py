@@ -1,13 +1,13 @@
 """Figures of pruning for a sample: gains over the dense network, and maps."""
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from sparsejax.plots.style import COLORS, one_panel, styled
+from sparsejax.plots.style import COLORS, SIGNS, one_panel, styled
 
 
 @styled
@@ -36,7 +36,7 @@ def maps(images: ArrayLike, columns: Mapping[str, ArrayLike], *, title: str) -> 
     """Images and non-negative maps of them, a column for each network.
 
     Args:
-        images: shape (rows, height, width, 3).
+        images: shape (rows, height, width, channels), one channel or three.
         columns: maps, shape (rows, height, width), by what is written over them.
         title: the finding.
     """
@@ -45,7 +45,7 @@ def maps(images: ArrayLike, columns: Mapping[str, ArrayLike], *, title: str) -> 
     figure.suptitle(title, x=0.01, ha="left", weight="bold", size=13)
     grid = figure.subplots(len(images), wide, squeeze=False)
     for i, panels in enumerate(grid):
-        panels[0].imshow(images[i])
+        panels[0].imshow(images[i].squeeze(), cmap="gray", vmin=0, vmax=1)
         for axes, values in zip(panels[1:], columns.values(), strict=True):
             axes.imshow(np.asarray(values)[i], cmap="Greys", vmin=0)
         for axes in panels:
@@ -53,4 +53,72 @@ def maps(images: ArrayLike, columns: Mapping[str, ArrayLike], *, title: str) -> 
             axes.grid(False)
     for axes, name in zip(grid[0], ("image", *columns), strict=True):
         axes.set_title(textwrap.fill(name, 17), size=11, weight="normal")
+    return figure
+
+
+@styled
+def planes(
+    panels: Mapping[str, tuple[ArrayLike, ArrayLike]],
+    discs: Sequence[tuple[float, float, float]],
+    *,
+    title: str,
+) -> Figure:
+    """Decision regions over the square [-1, 1]^2, and points that drive a unit.
+
+    Args:
+        panels: probabilities, shape (side, side), the first row at the top, and points,
+            shape (n, 2), by what is written over them.
+        discs: middle and radius of the regions that were to be learnt.
+        title: the finding.
+    """
+    figure = Figure(figsize=(3.1 * len(panels) + 0.6, 3.9), layout="constrained")
+    figure.suptitle(title, x=0.01, ha="left", weight="bold", size=13)
+    grid = figure.subplots(1, len(panels), squeeze=False)[0]
+    picture = None
+    for axes, (name, (values, points)) in zip(grid, panels.items(), strict=True):
+        picture = axes.imshow(
+            np.asarray(values), extent=(-1, 1, -1, 1), vmin=0, vmax=1,
+            cmap=SIGNS["blue-orange"].reversed(), alpha=0.6,
+        )  # fmt: skip
+        for x, y, radius in discs:
+            angle = np.linspace(0, 2 * np.pi, 100)
+            ring = x + radius * np.cos(angle), y + radius * np.sin(angle)
+            axes.plot(*ring, color="#555555", lw=1, ls="--")
+        dots = {"color": "#009e73", "edgecolor": "white", "linewidth": 0.5}
+        axes.scatter(*np.asarray(points).T, s=26, zorder=3, **dots)
+        axes.set_title(name, size=11, weight="normal")
+        axes.set(xlabel="$x_1$", xticks=[-1, 0, 1], yticks=[-1, 0, 1], aspect="equal")
+        axes.grid(False)
+    grid[0].set_ylabel("$x_2$")
+    assert picture is not None
+    figure.colorbar(picture, ax=list(grid), label="probability", shrink=0.8)
+    return figure
+
+
+@styled
+def causes(
+    columns: Mapping[str, ArrayLike], labels: Sequence[str], *, title: str
+) -> Figure:
+    """Pictures of a class in networks pruned for different images.
+
+    Args:
+        columns: images, shape (rows, height, width, channels) with one or three
+            channels, by what is written over them.
+        labels: what each row is.
+        title: the finding.
+    """
+    rows, wide = len(labels), len(columns)
+    figure = Figure(figsize=(1.6 * wide + 0.6, 1.62 * rows + 1), layout="constrained")
+    figure.suptitle(title, x=0.01, ha="left", weight="bold", size=13)
+    grid = figure.subplots(rows, wide, squeeze=False)
+    for column, (name, images) in enumerate(columns.items()):
+        grid[0, column].set_title(textwrap.fill(name, 17), size=11, weight="normal")
+        for axes, image in zip(grid[:, column], np.asarray(images), strict=True):
+            grey = image.shape[-1] == 1
+            shown = np.clip(image[..., 0] if grey else image, 0, 1)
+            axes.imshow(shown, cmap="gray", vmin=0, vmax=1)
+            axes.set(xticks=[], yticks=[])
+            axes.grid(False)
+    for axes, label in zip(grid[:, 0], labels, strict=True):
+        axes.set_ylabel(label, size=11)
     return figure

@@ -2,12 +2,13 @@
 
 import json
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from sparsejax import prune, runs
-from sparsejax.experiments import spade, spade_measure, spade_report
+from sparsejax.experiments import spade, spade_measure, spade_report, spade_toy
 
 
 def arrays(rng, gain):
@@ -18,11 +19,34 @@ def arrays(rng, gain):
         for name in ("auc", *spade_report._COLUMNS):
             found[f"measures/{arm}/{name}"] = auc + gain * (arm == "spade")
         found[f"maps/{arm}"] = rng.uniform(size=(2, 8, 8))
+    found["seconds"] = np.ones(12)
     found["shown"] = rng.uniform(size=(2, 8, 8, 3))
     return {name: np.asarray(value) for name, value in found.items()}
 
 
-def test_gains_are_paired_and_the_page_tells_them(rng, tmp_path):
+@pytest.fixture
+def drawn(rng):
+    """What pictures leave."""
+    image = lambda *shape: rng.uniform(size=(*shape, 8, 8, 3))
+    found = {"patches": rng.uniform(size=(4, 6, 6, 3)), "drawn/dense": image(4, 1)}
+    for name in ("samples/clean", "samples/patched", "drawn/clean", "drawn/patched"):
+        found[name] = image(4, 2)
+    amounts = {"dense": np.full((4, 1), 0.5), "clean": np.zeros((4, 2))}
+    amounts["patched"] = np.ones((4, 2))
+    return found | {f"amount/{arm}": values for arm, values in amounts.items()}
+
+
+@pytest.fixture
+def plane(rng):
+    """What the toy leaves: all points in the middle of the small disc."""
+    arms = ("dense", "large", "small", "dataset")
+    points = np.broadcast_to(spade_toy.DISCS["small"][:2], (4, 10, 2))
+    return {f"points/{arm}": points for arm in arms} | {
+        f"surface/{arm}": rng.uniform(size=(5, 5)) for arm in arms
+    }
+
+
+def test_gains_are_paired_and_the_page_tells_them(rng, drawn, plane, tmp_path):
     found = {seed: arrays(rng, 0.05 + 0.01 * seed) for seed in (0, 1)}
     records = [r for seed in found for r in spade_report.records(seed, found[seed])]
     mean, low, high = spade_report.gains(records, "spade")
@@ -30,9 +54,15 @@ def test_gains_are_paired_and_the_page_tells_them(rng, tmp_path):
     assert high == pytest.approx(0.06)
     assert spade_report.gains(records, "magnitude") == (0, 0, 0)
     runs.write_metrics(tmp_path, records)
-    spade_report.write(tmp_path, spade.Config(seeds=(0, 1)), records, found)
+    spade_report.write(
+        tmp_path, spade.Config(seeds=(0, 1)), records, found, drawn, plane
+    )
     page = (tmp_path / "index.html").read_text()
     assert "+5.5, 95% interval +5.0 to +6.0" in page
+    assert "8 networks" in page and "dense 0.50, clean 0.00, patched 1.00" in page
+    assert "dense: 0, 0, 0, 0% in the large disc and 100, 100, 100, 100% in" in page
+    spade_report.write(tmp_path, spade.Config(seeds=(0, 1)), records, found, {}, plane)
+    assert "8 networks" not in (tmp_path / "index.html").read_text()
     assert "+5.5 (+5.0 to +6.0)" in (tmp_path / "table.md").read_text()
     assert spade.summary(tmp_path).count("\n") == 2
     assert json.loads((tmp_path / "metrics.jsonl").read_text().split("\n")[1])["arm"]
@@ -41,9 +71,9 @@ def test_gains_are_paired_and_the_page_tells_them(rng, tmp_path):
 def test_controls_keep_the_largest_of_what_they_look_at():
     kernel = jnp.array([[1.0, -4.0], [3.0, 2.0]])
     state = prune.hessian(np.array([[10.0, 0.1]]))
-    by_size = spade_measure._largest(kernel, state, 0.5, 1)
+    by_size = spade_measure.largest(kernel, state, 0.5, 1)
     assert by_size.mask.tolist() == [[0, 1], [1, 0]]
-    by_use = spade_measure._wanda(kernel, state, 0.5, 1)
+    by_use = spade_measure.wanda(kernel, state, 0.5, 1)
     assert by_use.mask.tolist() == [[1, 1], [0, 0]]
     assert by_use.kernel.tolist() == [[1, -4], [0, 0]]
 
@@ -56,6 +86,8 @@ def test_controls_keep_the_largest_of_what_they_look_at():
         ({"share": 0.0}, "share"),
         ({"densities": (0.5,)}, "1 among them"),
         ({"samples": 0}, "samples must be at least 1"),
+        ({"pictures": -1}, "pictures must not be negative"),
+        ({"tune": "x"}, "unknown tune"),
     ],
 )
 def test_bad_configs(change, message):
@@ -66,3 +98,26 @@ def test_bad_configs(change, message):
 def test_missing_data_is_named(tmp_path):
     with pytest.raises(ValueError, match="train.zip is missing"):
         spade.run(spade.Config(), tmp_path / "run", data_dir=tmp_path)
+
+
+def test_faithfulness_needs_no_place(getkey):
+    """Tuned without ground truth: the region changes the AUC, and nothing else."""
+    fn = lambda params, x: params @ x.reshape(-1)
+    params = jax.random.normal(getkey(), (3, 75))
+    x = jax.random.uniform(getkey(), (5, 5, 3))
+    here = jnp.zeros((5, 5), bool).at[0, 0].set(True)
+    scores = {
+        name: [float(score(fn, params, params, x, jnp.int32(1), region))
+               for region in (here, ~here)]
+        for name, score in spade_measure._SCORES.items()
+    }  # fmt: skip
+    assert scores["auc"][0] == pytest.approx(1 - scores["auc"][1])
+    assert scores["faithfulness"][0] == scores["faithfulness"][1]
+
+
+@pytest.mark.slow
+def test_points_that_drive_a_unit_lie_in_its_discs():
+    params = spade_toy._networks(0)["dense"]
+    points = spade_toy._driving(params)
+    inside = [spade_toy.inside(points, disc).mean() for disc in spade_toy.DISCS]
+    assert sum(inside) == 1 and min(inside) > 0.2

@@ -1,0 +1,90 @@
+"""What drives a class, in the dense network and in networks pruned for images.
+
+A class that a patch means has two causes. Pruned for an image of the class, the network
+should picture the class; for another image with the patch, the patch.
+"""
+
+import jax
+import numpy as np
+
+from sparsejax import data, features, lift, prune
+from sparsejax.data.planted import NAMES, drawing
+from sparsejax.experiments import spade_measure as measure
+
+CLASSES = (0, 3, 5, 8)
+_DENSITY = {"linear/*": 0.1, "layer3/*": 0.1, "layer2/*": 0.3}
+_LAST, _STEPS = "layer3_2", 160
+_TESTED = 600
+
+
+def draw(config, fn, params, test, report) -> dict[str, np.ndarray]:
+    """Images and pictures, and how much of the patch is in the pictures.
+
+    How much: along the direction in the means of the last stage's units from images to
+    the same images with the patch, 0 for images without and 1 for those with it.
+
+    Returns:
+        `patches` (classes, side, side, channels), `samples/clean` and `samples/patched`
+        (classes, pictures, ...); `drawn/ARM` and `amount/ARM`, arms "dense", "clean",
+        "patched". Nothing if no pictures are wanted, or a class has no such image.
+    """
+    for_patches, for_views = jax.random.split(jax.random.key(7))
+    some = np.random.default_rng(0).permutation(len(test.y))[:_TESTED]
+    test = data.Split(test.x[some], test.y[some])
+    planted = data.plant(for_patches, test, share=1.0, classes=CLASSES)
+    answers = [measure.logits(fn, params, x).argmax(1) for x in (test.x, planted.x)]
+    means = [_means(fn, params, x) for x in (test.x, planted.x)]
+    clean = [np.flatnonzero((answers[0] == c) & (test.y == c)) for c in CLASSES]
+    patched = [
+        np.flatnonzero((planted.patch == patch) & (answers[1] == c) & (test.y != c))
+        for patch, c in enumerate(CLASSES)
+    ]
+    count = min(config.pictures, *map(len, clean + patched))
+    if not count:
+        report("no pictures: none are wanted, or a class has no image for them")
+        return {}
+    found: dict[str, list] = {}
+    for patch, label in enumerate(CLASSES):
+        report(f"pictures of class {label}: {2 * count + 1}")
+        has = planted.patch == patch
+        start, along = means[0][has].mean(0), (means[1] - means[0])[has].mean(0)
+        amount = lambda image, start=start, along=along: (
+            (_means(fn, params, image[None])[0] - start) @ along / (along @ along)
+        )
+        whole = _picture(fn, params, label, test.x.shape[1:])
+        row = {"drawn/dense": [whole], "amount/dense": [amount(whole)]}
+        for name, images, where in (
+            ("clean", test.x, clean[patch]), ("patched", planted.x, patched[patch]),
+        ):  # fmt: skip
+            for i in where[:count]:
+                key = jax.random.fold_in(for_views, int(i))
+                here = measure.layers(fn, params, images[i], key, config.samples)
+                pruned = prune.prune_layers(params, here, _DENSITY).params
+                picture = _picture(fn, pruned, label, images.shape[1:])
+                row.setdefault(f"samples/{name}", []).append(images[i])
+                row.setdefault(f"drawn/{name}", []).append(picture)
+                row.setdefault(f"amount/{name}", []).append(amount(picture))
+        for name, values in row.items():
+            found.setdefault(name, []).append(np.stack(values))
+    patches = [drawing(name, test.x.shape[-1])[0] for name in NAMES]
+    return {"patches": np.stack(patches)} | {k: np.stack(v) for k, v in found.items()}
+
+
+def _picture(fn, params, label: int, size) -> np.ndarray:
+    found = features.render(
+        fn, params, features.logit(), [label], key=jax.random.key(0), size=size,
+        steps=_STEPS, progress=False,
+    )  # fmt: skip
+    return np.asarray(found.images[0])
+
+
+def _means(fn, params, x) -> np.ndarray:
+    """Means over places of the last stage's units, shape (images, units)."""
+    parts = [_stage(fn, params, x[i : i + 200]) for i in range(0, len(x), 200)]
+    return np.concatenate(parts)
+
+
+@lambda f: jax.jit(f, static_argnums=0)
+def _stage(fn, params, x):
+    acts = lift.activations(fn, [_LAST])(params, x)[1]
+    return acts[_LAST].mean((1, 2))
