@@ -20,6 +20,8 @@ from sparsejax.data.labels import Labelled as Labelled
 from sparsejax.data.labels import Labels as Labels
 from sparsejax.data.planted import Planted as Planted
 from sparsejax.data.planted import plant as plant
+from sparsejax.data.scenes import Scenes as Scenes
+from sparsejax.data.scenes import scenes as scenes
 from sparsejax.data.splits import Dataset as Dataset
 from sparsejax.data.splits import Split as Split
 from sparsejax.data.textures import Textured as Textured

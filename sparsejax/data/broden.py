@@ -219,7 +219,7 @@ def _labels(root: Path, kinds: tuple[str, ...]) -> tuple[Labels, np.ndarray]:
             )
         names[number] = row["name"]
     known[list(names)] = True
-    coverage = np.zeros((len(kinds), max(names) + 1))
+    coverage = np.full((len(kinds), max(names) + 1), -1.0)  # -1 if it is not there
     for kind, name in enumerate(kinds):
         path = root / f"c_{name}.csv"
         for line, row in _table(path, ["number", "coverage"]):

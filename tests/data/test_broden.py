@@ -239,9 +239,7 @@ def test_what_is_written_is_read(tmp_path):
     read = data.broden(tmp_path / "new")
     assert read.labels.names == labels.names
     assert read.labels.categories == labels.categories
-    appear = np.union1d(given.pixels, given.whole)
-    np.testing.assert_array_equal(read.labels.category[appear],
-                                  labels.category[appear])  # fmt: skip
+    np.testing.assert_array_equal(read.labels.category, labels.category)
     for a, b in zip(read[0], given, strict=True):
         np.testing.assert_array_equal(a, b)
     assert [p.name for p in tmp_path.iterdir()] == ["new"]
@@ -283,7 +281,11 @@ def test_tables_count_images_and_pixels(tmp_path):
         assert [min(numbers), max(numbers)] == [int(total["first"]), int(total["last"])]
 
 
-@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=8,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(st.integers(0, 10**6))
 def test_any_layers_keep_the_labels_of_pixels(tmp_path, seed):
     rng, root = np.random.default_rng(seed), tmp_path / f"{seed}"
