@@ -1,0 +1,84 @@
+"""Parameters of residual networks out of files."""
+
+import os
+import re
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import PyTree
+
+from sparsejax import trees
+from sparsejax.pretrained.checkpoints import LEGACY, ZIP, pth
+from sparsejax.pretrained.tensors import safetensors
+
+_NORM = {
+    "weight": "scale", "bias": "bias", "running_mean": "mean", "running_var": "var",
+}  # fmt: skip
+# Layers of the ResNets in Hugging Face's transformers.
+_STEM = r"embedder\.embedder"
+_STAGE = r"encoder\.stages\.(?P<stage>\d+)\.layers\.(?P<block>\d+)"
+_OTHERS = re.compile(
+    rf"(?:resnet\.)?(?:{_STEM}|{_STAGE}\.(?:layer\.(?P<conv>\d+)|shortcut))"
+    r"\.(?P<kind>convolution|normalization)"
+)
+
+
+def load(path: str | os.PathLike[str], model: Any) -> PyTree:
+    """Parameters of a `models.resnet` from PyTorch's.
+
+    Args:
+        path: a `.safetensors` file, or one of `torch.save` (`.pth`, `.pth.tar`, `.bin`;
+            told by what is in it); names as in torchvision, timm, the usual CIFAR
+            ResNets or transformers, "module." before them or not.
+        model: what they are for, a `models.Model`.
+
+    Raises:
+        ValueError: for a file that is not whole or not what `safetensors` and `pth`
+            read, and parameters that are not those of the model.
+        OSError: if it cannot be opened.
+    """
+    with open(path, "rb") as file:
+        read = pth if file.read(4) in (ZIP, LEGACY) else safetensors
+    arrays = {}
+    for name, array in read(path).items():
+        module, _, kind = name.removeprefix("module.").rpartition(".")
+        if kind == "num_batches_tracked":
+            continue
+        kind = "kernel" if array.ndim > 1 else _NORM.get(kind, kind)
+        if array.ndim > 1:
+            array = array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T
+        arrays[_layer(module).replace(".", "/") + "/" + kind] = array
+    like = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((224, 224, 3)))
+    shapes = trees.by_path(like)
+    extra = sorted(arrays.keys() - shapes.keys())
+    missing = sorted(shapes.keys() - arrays.keys())
+    if extra or missing:
+        raise ValueError(
+            f"{path} is of another network: the model lacks {trees.listed(extra, 4)}, "
+            f"the file lacks {trees.listed(missing, 4)}"
+        )
+    for name, leaf in shapes.items():
+        if arrays[name].shape != leaf.shape:
+            raise ValueError(
+                f"{path}: {name} has shape {arrays[name].shape}, and {leaf.shape} in "
+                "the model"
+            )
+    make = lambda name, leaf: jnp.asarray(arrays[name].astype(leaf.dtype))
+    return trees.map_with_path(make, like)
+
+
+def _layer(name: str) -> str:
+    """The name of a layer as torchvision has it."""
+    if name == "classifier.1":
+        return "fc"
+    found = _OTHERS.fullmatch(name)
+    if not found:
+        return name
+    layer = {"convolution": "conv", "normalization": "bn"}[found["kind"]]
+    if not found["stage"]:
+        return f"{layer}1"
+    block = f"layer{int(found['stage']) + 1}.{found['block']}"
+    if not found["conv"]:
+        return f"{block}.downsample.{0 if layer == 'conv' else 1}"
+    return f"{block}.{layer}{int(found['conv']) + 1}"

@@ -1,0 +1,46 @@
+"""Files in the safetensors format: the header in JSON, then raw numbers."""
+
+import json
+import math
+import os
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+_DTYPES = {
+    "F64": "f8", "F32": "f4", "F16": "f2", "BF16": "bfloat16", "I64": "i8", "I32": "i4",
+    "I16": "i2", "I8": "i1", "U8": "u1", "BOOL": "?",
+}  # fmt: skip
+
+
+def safetensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """All arrays of a `.safetensors` file, by name; they cannot be written to.
+
+    Raises:
+        ValueError: if it is truncated or no such file.
+        OSError: if it cannot be opened.
+    """
+    with open(path, "rb") as file:
+        raw = file.read()
+    wrong = lambda what: ValueError(f"{path} is no whole safetensors file: {what}")
+    start = 8 + int.from_bytes(raw[:8], "little")
+    if not 8 < start <= len(raw):
+        raise wrong(f"its header would end at byte {start:,} of {len(raw):,}")
+    try:
+        header = json.loads(raw[8:start])
+        entries = {k: dict(v) for k, v in header.items() if k != "__metadata__"}
+        data = memoryview(raw)[start:]
+        return {name: _array(entry, data) for name, entry in entries.items()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise wrong(error) from None
+
+
+def _array(entry: dict[str, Any], data: memoryview) -> np.ndarray:
+    dtype = jnp.dtype(_DTYPES[entry["dtype"]])
+    shape, (start, stop) = tuple(entry["shape"]), entry["data_offsets"]
+    if not 0 <= start <= stop <= len(data):
+        raise ValueError(f"data to byte {stop:,}, and there are {len(data):,}")
+    if stop - start != math.prod(shape) * dtype.itemsize:
+        raise ValueError(f"{stop - start} bytes for {entry['dtype']}{shape}")
+    return np.frombuffer(data[start:stop], dtype).reshape(shape)
