@@ -9,10 +9,10 @@ demo: $(VENV)/.installed  ## lottery tickets on handwritten digits, and the last
 	$(BIN)/python launch/lottery_ticket.py --dataset=digits
 
 test: $(VENV)/.installed  ## everything but the slow checks
-	$(BIN)/python -m pytest -q -n auto -m "not slow" -rs
+	$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not slow" -rs
 
 test-all: $(VENV)/.installed  ## everything
-	$(BIN)/python -m pytest -q -n auto -rs
+	$(BIN)/python -m pytest -q -n auto --dist loadfile -rs
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
