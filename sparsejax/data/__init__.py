@@ -1,8 +1,10 @@
 """Data sets as plain arrays: toy problems drawn from a key, digits, MNIST and its kin.
 
 Everything comes as `Split(x, y)` (toys) or `Dataset(train, test)` of float32 inputs and
-int32 labels, whole and in memory: small data, many cheap experiments. Nothing is
-downloaded; `mnist` and `fashion_mnist` read the files that they are pointed to.
+int32 labels, whole and in memory: small data, many cheap experiments. To dissect
+networks on there are images with labels of their pixels, `Labelled`: `scenes` draws
+them, `broden` reads them in chunks. Nothing is downloaded; `mnist` and `fashion_mnist`
+read the files that they are pointed to.
 """
 
 from sparsejax.data.broden import Broden as Broden

@@ -118,6 +118,31 @@ def test_greys_are_grey_and_hues_vary(many):
         assert spreads.std() > 0.05
 
 
+def test_parts_are_as_large_as_geometry_says_and_black_or_white(getkey):
+    few = data.scenes(getkey(), 60, size=256)
+    shares, colours = {}, []
+    for image, (objects, parts, *_) in zip(few.labelled.images, few.labelled.pixels):
+        for down, across in it.product((0, 1), repeat=2):
+            quarter = tuple(slice(64 * i, 64 * i + 64) for i in (down, across))
+            shape, part = objects[quarter], parts[quarter]
+            names = few.labels.names[shape.max()], few.labels.names[part.max()]
+            share = (part > 0).sum() / max((shape > 0).sum(), 1)
+            shares.setdefault(names, []).append(share)
+        colours.append(image[::2, ::2][parts > 0])
+    expected = {
+        ("disc", "core"): (0.42 / 0.9) ** 2,
+        ("disc", "rim"): 1 - (0.7 / 0.9) ** 2,
+        ("square", "belt"): 0.22 / 0.76,
+        ("square", "cap"): (0.76 - 0.3) / (2 * 0.76),
+        ("square", "rim"): 1 - (0.56 / 0.76) ** 2,
+    }
+    for names, share in expected.items():
+        np.testing.assert_allclose(shares[names], share, atol=0.03)
+    colours = np.concatenate(colours)
+    plain = (colours < 0.25).all(1) | (colours > 0.55).all(1)
+    assert plain.mean() > 0.95
+
+
 @pytest.mark.parametrize("name", drawing.OBJECTS)
 def test_outlines_are_distances_inside_the_unit_circle(name, rng):
     """Their slope is at most 1, so parts and edges are as wide as they say."""
