@@ -21,10 +21,11 @@ SQUARE = np.random.default_rng(0).normal(size=(4, 4)).astype(np.float32)
 
 def assert_same(fn, shape, atol=2e-6, low=0.0, high=1.0, **options):
     """The graph equals the function on random inputs, batched and in float64 NumPy."""
-    graph = flowgraph.trace(fn, jnp.zeros(shape), **options)
-    x = jax.random.uniform(jax.random.key(1), (20, *shape), minval=low, maxval=high)
-    expected = np.asarray(jax.vmap(fn)(x)).reshape(20, -1)
-    np.testing.assert_allclose(graph(x), expected, atol=atol, rtol=1e-5)
+    graph = flowgraph.trace(fn, np.zeros(shape, "f4"), **options)
+    x = np.random.default_rng(1).uniform(low, high, (20, *shape)).astype("f4")
+    both = jax.jit(lambda x: (jax.vmap(fn)(x).reshape(20, -1), graph(x)))
+    expected, found = map(np.asarray, both(x))
+    np.testing.assert_allclose(found, expected, atol=atol, rtol=1e-5)
     slow = evaluate.in_numpy(graph, x)[:, graph.outputs]
     np.testing.assert_allclose(slow, expected, atol=atol, rtol=1e-5)
     assert len(set(graph.keys)) == len(graph)
@@ -77,8 +78,9 @@ class Normalised(nn.Module):
 )
 def test_linen_modules(module, shape):
     with jax.numpy_dtype_promotion("standard"):
-        params = module.init(KEY, jnp.zeros((1, *shape)))
-    scale = lambda leaf: leaf + 0.1 * jnp.cos(jnp.arange(leaf.size)).reshape(leaf.shape)
+        params = jax.jit(module.init)(KEY, np.zeros((1, *shape), "f4"))
+    wave = lambda leaf: 0.1 * np.cos(np.arange(leaf.size, dtype="f4"))
+    scale = lambda leaf: np.asarray(leaf) + wave(leaf).reshape(leaf.shape)
     params = jax.tree.map(scale, params)  # statistics that are not 0 and 1
     with jax.numpy_dtype_promotion("standard"):  # Flax divides floats by integers
         assert_same(lambda x: module.apply(params, x[None])[0], shape)
@@ -110,7 +112,7 @@ def test_equinox_modules():
     (models.mlp((6, 5, 3)), (7,)), (models.convnet((3, 2), 4), (7, 7, 1)),
 ])  # fmt: skip
 def test_shipped_models(model, shape):
-    params = model.init(KEY, jnp.zeros(shape))
+    params = jax.jit(model.init)(KEY, np.zeros(shape, "f4"))
     graph = assert_same(lambda x: model.apply(params, x), shape)
     assert any(key.startswith("hidden_0[") for key in graph.keys)
     assert any(key.startswith("hidden_0.in[") for key in graph.keys)
@@ -202,7 +204,7 @@ def test_random_sparse_networks(seed, density, depth):
     graph = flowgraph.trace(fn, np.zeros(widths[0], "f4"))
     x = rng.normal(size=(7, widths[0])).astype("f4")
     found = evaluate.in_numpy(graph, x)[:, graph.outputs]
-    np.testing.assert_allclose(found, jax.vmap(fn)(x), atol=1e-4)
+    np.testing.assert_allclose(found, jax.jit(jax.vmap(fn))(x), atol=1e-4)
 
 
 # ---- What is not in a graph
