@@ -37,7 +37,7 @@ def write(
         folder: the run's.
         config: fields of the config.
         records: the lines of `metrics.jsonl`.
-        levels: arrays of every level, as from `lottery_ticket.read_level`.
+        levels: arrays of every level, as from `checkpoints.read_level`.
         image_shape: `(height, width, channels)`.
         flow_graph: address of the last ticket's flow graph.
     """

@@ -26,7 +26,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from sparsejax import data, lift, masks, prune, runs, train, trees
-from sparsejax.experiments import flowgraph, lottery_config, lottery_report, networks
+from sparsejax.experiments import (
+    checkpoints,
+    flowgraph,
+    lottery_config,
+    lottery_report,
+    networks,
+)
 from sparsejax.experiments.lottery_config import Config as Config
 from sparsejax.experiments.lottery_config import plan as plan
 from sparsejax.flowgraph import TooLarge
@@ -66,7 +72,8 @@ def run(
         report(f"{folder} is complete; --force runs it again")
         return records
     state, mask = lab.start()
-    tickets = _resume(folder, state, mask, records, report)
+    measured = {record["level"] for record in records}
+    tickets = checkpoints.resume(folder, state, mask, measured, report)
     lab.rewind = tickets[0].start if tickets else None
     records = [r for r in records if r["level"] < len(tickets)]
     began, first = time.perf_counter(), len(tickets)
@@ -76,7 +83,7 @@ def run(
         level_records = lab.measure(ticket)
         records.extend(level_records)
         runs.write_metrics(folder, records)
-        _save(folder, ticket)  # last: a level without it is made again
+        checkpoints.save(folder, ticket)  # last: a level without it is made again
         spent = time.perf_counter() - began
         left = spent / (ticket.level + 1 - first) * (levels - ticket.level - 1)
         report(f"{_line(level_records, levels)}  {spent:5.0f} s, {left:.0f} s left")
@@ -96,22 +103,13 @@ def run(
         tickets=tickets,
         on_round=on_round,
     )
-    weights = [read_level(folder, level) for level in range(levels)]
+    weights = [checkpoints.read_level(folder, level) for level in range(levels)]
     shape = lab.images.shape[1:]
     link = "flowgraph/index.html" if _flow_graph(folder, data_dir, report) else None
     about = dataclasses.asdict(config)
     lottery_report.write(folder, about, records, weights, shape, flow_graph=link)
     runs.finish(folder)
     return records
-
-
-def read_level(folder: Path, level: int) -> dict[str, np.ndarray]:
-    """The arrays of one level: `params/...`, `mask/...`, each `(seeds, ...)`.
-
-    Raises:
-        runs.DamagedFile: if they cannot be read.
-    """
-    return runs.read_arrays(_path(folder, level))
 
 
 def summary(folder: Path) -> str:
@@ -309,24 +307,6 @@ def _about() -> dict[str, Any]:
     }
 
 
-def _path(folder: Path, level: int) -> Path:
-    return folder / f"level_{level:02d}" / "checkpoint.npz"
-
-
-def _save(folder: Path, ticket: Ticket) -> None:
-    """Write a level; the rewind point goes with level 0."""
-    if not ticket.level:
-        runs.write_arrays(folder / "rewind.npz", _arrays(ticket.start, ticket.mask))
-    arrays = _arrays(ticket.trained, ticket.mask)
-    runs.write_arrays(_path(folder, ticket.level), arrays)
-
-
-def _arrays(state: train.State, mask: Any) -> dict[str, np.ndarray]:
-    saved = trees.to_arrays({"mask": mask, **state._asdict()})
-    small = lambda key, array: array.astype(bool) if key.startswith("mask/") else array
-    return {key: small(key, array) for key, array in saved.items()}
-
-
 def _measured(folder, config, report) -> list[dict[str, Any]]:
     """The records of a folder, up to the first level that does not have all of them."""
     try:
@@ -341,31 +321,6 @@ def _measured(folder, config, report) -> list[dict[str, Any]]:
     )
     good = it.takewhile(lambda pair: whole(*pair), enumerate(levels))
     return [row for _, rows in good for row in rows]
-
-
-def _resume(folder, state, mask, records, report) -> list[Ticket]:
-    """The tickets of measured levels, up to the first that cannot be read."""
-    like = {"mask": jax.tree.map(lambda m: m.astype(bool), mask), **state._asdict()}
-
-    def read(path):
-        saved = trees.from_arrays(runs.read_arrays(path), like)
-        cast = lambda saved, leaf: saved.astype(leaf.dtype)
-        kept = jax.tree.map(cast, saved.pop("mask"), mask)
-        return train.State(**saved), kept
-
-    measured = {record["level"] for record in records}
-    tickets: list[Ticket] = []
-    while (level := len(tickets)) in measured and _path(folder, level).exists():
-        try:
-            rewind, _ = read(folder / "rewind.npz")
-            trained, kept = read(_path(folder, level))
-        except ValueError as error:
-            report(f"damaged: {error}; making level {level} again")
-            break
-        tickets.append(Ticket(level, kept, rewind, trained))
-    if tickets:
-        report(f"going on after level {len(tickets) - 1} in {folder}")
-    return tickets
 
 
 def _counts(mask, seed) -> tuple[dict[str, int], int]:

@@ -84,7 +84,7 @@ def resnet(
     classes: int | None = None,
     widths: Sequence[int] | None = None,
 ) -> Model:
-    """A residual network, for CIFAR (20, 32, 44, 56, 110) or ImageNet (18, 34, 50).
+    """A residual network, for CIFAR (8, 14, 20, 32, 44, 56, 110) or ImageNet (18-50).
 
     Args:
         depth: how many layers.

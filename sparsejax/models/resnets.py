@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, Key, PyTree
 from sparsejax.models.convolution import convolve, pad
 
 _IMAGENET = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
-_CIFAR = (20, 32, 44, 56, 110)
+_CIFAR = (8, 14, 20, 32, 44, 56, 110)
 DEPTHS = (*sorted(_IMAGENET), *_CIFAR)
 _EPSILON, _MOMENTUM = 1e-5, 0.9  # of batch normalisation
 

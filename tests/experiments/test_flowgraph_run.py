@@ -7,7 +7,7 @@ import pytest
 
 from sparsejax import flowgraph as fg
 from sparsejax import runs
-from sparsejax.experiments import flowgraph, lottery_ticket, networks
+from sparsejax.experiments import checkpoints, flowgraph, lottery_ticket, networks
 from sparsejax.experiments.flowgraph import Config
 from sparsejax.experiments.lottery_config import Config as Lottery
 
@@ -54,7 +54,7 @@ def test_lottery_runs_leave_a_page_of_their_last_ticket(lottery):
 
 
 def test_networks_are_what_the_run_has(lottery, network):
-    arrays = lottery_ticket.read_level(lottery, 2)
+    arrays = checkpoints.read_level(lottery, 2)
     for layer, leaves in network.params.items():
         for name, leaf in leaves.items():
             np.testing.assert_array_equal(leaf, arrays[f"params/{layer}/{name}"][0])

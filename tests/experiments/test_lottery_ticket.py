@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from sparsejax import masks, models, prune, runs, train, trees
-from sparsejax.experiments import lottery_config, lottery_ticket
+from sparsejax.experiments import checkpoints, lottery_config, lottery_ticket
 from sparsejax.experiments.lottery_config import Config
 
 SMALL = Config(
@@ -29,7 +29,7 @@ def quiet(line):
 
 
 def levels(folder, count=4):
-    return [lottery_ticket.read_level(folder, level) for level in range(count)]
+    return [checkpoints.read_level(folder, level) for level in range(count)]
 
 
 def assert_same(a, b):
@@ -43,6 +43,12 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run") / "a"
     records = lottery_ticket.run(SMALL, folder, report=quiet)
     return folder, records
+
+
+@pytest.fixture
+def no_report(monkeypatch):
+    """For runs that are not asked about their page."""
+    monkeypatch.setattr(lottery_ticket.lottery_report, "write", lambda *_, **__: None)
 
 
 def masks_of(arrays):
@@ -115,6 +121,7 @@ def test_the_rounds_restart_from_the_rewind_point(finished):
         np.testing.assert_array_equal(value, arrays[key], err_msg=key)
 
 
+@pytest.mark.usefixtures("no_report")
 def test_controls_start_with_the_weights_of_the_rewind_point(monkeypatch, tmp_path):
     starts = []
     original = lottery_ticket._Lab._records
@@ -139,6 +146,7 @@ def test_controls_start_with_the_weights_of_the_rewind_point(monkeypatch, tmp_pa
         assert other.any() == (variant in ("random", "shuffled"))
 
 
+@pytest.mark.usefixtures("no_report")
 @pytest.mark.parametrize("lines", [0, 5, "missing", "text", "numbers"])
 def test_damaged_metrics_make_levels_again(finished, tmp_path, lines):
     folder = tmp_path / "run"
@@ -161,7 +169,7 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("when", ["before saving", "after saving", "in the report"])
 def test_killed_and_resumed_is_the_same_bit_for_bit(
-    finished, tmp_path, monkeypatch, when
+    finished, tmp_path, monkeypatch, request, when
 ):
     folder = tmp_path / "run"
     saves = []
@@ -177,14 +185,16 @@ def test_killed_and_resumed_is_the_same_bit_for_bit(
     def report(*_, **__):
         raise Killed
 
-    original = lottery_ticket._save
+    original = checkpoints.save
     with monkeypatch.context() as patch:
-        patch.setattr(lottery_ticket, "_save", save)
+        patch.setattr(checkpoints, "save", save)
         if when == "in the report":
             patch.setattr(lottery_ticket.lottery_report, "write", report)
         with pytest.raises(Killed):
             lottery_ticket.run(SMALL, folder, report=quiet)
     assert not (folder / "DONE").exists()
+    if when != "in the report":
+        request.getfixturevalue("no_report")
     lines = []
     records = lottery_ticket.run(SMALL, folder, report=lines.append)
     at = {"before saving": 1, "after saving": 2, "in the report": 3}[when]
@@ -194,6 +204,7 @@ def test_killed_and_resumed_is_the_same_bit_for_bit(
         assert_same(a, b)
 
 
+@pytest.mark.usefixtures("no_report")
 def test_a_damaged_level_is_made_again(finished, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(finished[0], folder)

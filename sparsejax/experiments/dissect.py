@@ -1,0 +1,254 @@
+"""Does pruning change what units stand for? Levels of a lottery run, dissected.
+
+After Frankle and Bau, "Dissecting Pruned Neural Networks" (2019): how many units of the
+last stage are detectors of a concept, of how many concepts, of what kinds, and whether
+a unit of the dense network keeps its concept. Beside them what they leave out: chance,
+the same features rotated, an untrained network, and scores in which the size of a
+concept does not count.
+
+    <folder>/seed_0/ARM_03.npz   scores/unit, scores/normalised, of rotations too
+    <folder>/metrics.jsonl       a line for each network
+    <folder>/fig_*.svg, units.csv, index.html
+
+A run that was killed goes on with the network it was at.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sparsejax import data, dissect, lift, runs, trees
+from sparsejax.experiments import checkpoints, dissect_report, fields, residual_config
+
+CHOICES = {"union": dissect.UNIONS}
+UNTRAINED = "untrained"
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What to dissect.
+
+    Attributes:
+        run: folder of a run of launch/train.py.
+        node: the activation; by default the last block's output.
+        broden: folder of labelled images in the Broden format; by default scenes that
+            the networks were not trained on.
+        size: height and width to resample Broden's images to; 0 leaves them.
+        images: how many scenes.
+        quantile: share of a unit's values that count as active.
+        threshold: a unit is a detector if its score is above this.
+        normalised_threshold: likewise for scores over the best possible one.
+        union: "unit", "image" or "none": which active pixels count against a unit.
+        rotations: random ones of the features, as a control.
+    """
+
+    run: str = ""
+    node: str = ""
+    broden: str = ""
+    size: int = 0
+    images: int = 1000
+    quantile: float = 0.01
+    threshold: float = 0.05
+    normalised_threshold: float = 0.5
+    union: str = "unit"
+    rotations: int = 2
+
+
+def check(config: Config) -> None:
+    """Raise a `ValueError` for what cannot be dissected."""
+    fields.check_choices(config, CHOICES)
+    if not config.run:
+        raise ValueError("run is missing: a folder that launch/train.py has made")
+    if not 1 <= config.images <= residual_config.DISSECTED:
+        most = residual_config.DISSECTED
+        raise ValueError(f"images must be 1 to {most}, got {config.images}")
+    if config.rotations < 0:
+        raise ValueError(f"rotations must not be negative, got {config.rotations}")
+
+
+def run(
+    config: Config,
+    folder: Path,
+    *,
+    force: bool = False,
+    report: Callable[[str], Any] = print,
+) -> list[dict[str, Any]]:
+    """Dissect, or go on; the records of `metrics.jsonl`.
+
+    Args:
+        config: what to dissect.
+        folder: where; a folder of an unfinished run of the same config is continued.
+        force: remove an earlier run of this config first.
+        report: called with lines of progress.
+
+    Raises:
+        ValueError: for bad input.
+    """
+    check(config)
+    subject = _Subject(config)
+    if runs.start(folder, config, {"jax": jax.__version__}, force=force):
+        report(f"{folder} is complete; --force runs it again")
+        return runs.read_metrics(folder)
+    records, tables = [], {}
+    for number, trained in enumerate(subject.networks):
+        seed, arm, level = (trained[name] for name in ("seed", "arm", "level"))
+        file = folder / f"seed_{seed}" / f"{arm}_{level:02d}.npz"
+        make = lambda trained=trained: subject.scores(trained)
+        found = runs.kept(file, make, report)
+        table = subject.table(found["scores/unit"])
+        tables[seed, arm, level] = table
+        dense = tables[seed, subject.networks[0]["arm"], 0]
+        records.append(subject.record(trained, found, table, dense))
+        runs.write_metrics(folder, records)
+        report(
+            f"{number + 1} of {len(subject.networks)}: seed {seed}, {arm}, level "
+            f"{level}: {records[-1]['units']} of {len(table.label)} units are detectors"
+        )
+    first = subject.networks[0]
+    shown = subject.exemplars(first)
+    dissect_report.write(folder, config, records, shown, subject.labels)
+    table = tables[first["seed"], first["arm"], 0]
+    dissect.write_table(folder / "units.csv", table)
+    runs.finish(folder)
+    return records
+
+
+def summary(folder: Path) -> str:
+    """Three lines on a finished run: what was found, where it is, what to do next."""
+    return (
+        f"{dissect_report.finding(runs.read_metrics(folder))}\n"
+        f"open {folder / 'index.html'}\n"
+        "next: --node=layer2_0, --quantile=0.005, or --broden=FOLDER"
+    )
+
+
+class _Subject:
+    """The networks of a run, and what they are dissected on."""
+
+    def __init__(self, config: Config):
+        self.config, self.root = config, Path(config.run)
+        self.of = residual_config.read(self.root)
+        self.networks = []
+        for record in runs.read_metrics(self.root):
+            if record["arm"] == "rewind" and not record["level"]:
+                blank = {**record, "arm": UNTRAINED, "test_accuracy": None}
+                self.networks += [record, blank]
+            else:
+                self.networks.append(record)
+        if not self.networks:
+            raise ValueError(f"{self.root} has no finished level yet")
+        self.labels, self.batches = self._images()
+        outputs = len(self.params(self.networks[0])["linear"]["bias"])
+        self.model = residual_config.model(self.of, outputs)
+        last = len([k for k in self.params(self.networks[0]) if "layer" in k])
+        blocks = self.params(self.networks[0])[f"layer{last}"]
+        self.node = config.node or f"layer{last}_{len(blocks) - 1}"
+
+    def params(self, network) -> Any:
+        """Parameters of a trained network, or of one before training."""
+        if network["arm"] == UNTRAINED:
+            outputs = len(self.params({**network, "arm": "rewind"})["linear"]["bias"])
+            key, image = jax.random.key(network["seed"]), jnp.zeros((32, 32, 3))
+            model = residual_config.model(self.of, outputs)
+            return model.init(jax.random.split(key)[0], image)
+        where = self.root / f"seed_{network['seed']}" / network["arm"]
+        arrays = checkpoints.read_level(where, network["level"])
+        only = {k: v for k, v in arrays.items() if k.startswith("params/")}
+        return jax.tree.map(jnp.asarray, trees.nested(only)["params"])
+
+    def scores(self, network) -> dict[str, np.ndarray]:
+        """Scores of units, and of directions of rotations of them."""
+        params, units = self.params(network), None
+        found = {}
+        for i in range(1 + self.config.rotations):
+            key = jax.random.fold_in(jax.random.key(1), i)
+            turn = None if units is None else dissect.rotation(key, units)
+            made = self._dissect(params, turn)
+            units = len(made.thresholds)
+            name = f"rotated_{i}" if i else "scores"
+            found[f"{name}/unit"] = made.scores(self.config.union)
+            found[f"{name}/normalised"] = made.scores(
+                self.config.union, normalised=True
+            )
+        return found
+
+    def exemplars(self, network, units: int = 12, images: int = 6) -> dict[str, Any]:
+        """The best units of a network: where they are active in their top images."""
+        params = self.params(network)
+        made = self._dissect(params, None)
+        table = made.table(self.config.union)
+        best = np.argsort(-table.score)[:units]
+        x = np.concatenate([batch[0] for batch in self.batches])
+        shown = []
+        for unit in best:
+            top = made.exemplars[unit][:images]
+            acts = _activations(self.model.apply, self.node, params, x[top])
+            size = x.shape[1:3]
+            masks = [dissect.upsample(a, size)[..., unit] > made.thresholds[unit]
+                     for a in acts]  # fmt: skip
+            shown.append(np.where(np.stack(masks)[..., None], x[top], 0.2 * x[top]))
+        return {"table": table, "units": best, "images": shown}
+
+    def _dissect(self, params, rotation) -> dissect.Dissection:
+        return dissect.dissect(
+            self.model.apply, params, self.node, self.batches, self.labels,
+            quantile=self.config.quantile, rotation=rotation, progress=False,
+        )  # fmt: skip
+
+    def table(self, scores) -> dissect.Table:
+        return dissect.assign(scores, self.labels)
+
+    def record(self, network, found, table, dense) -> dict[str, Any]:
+        """What is told of one network."""
+        config = self.config
+        both = dissect.consistency(dense, table, threshold=config.threshold)
+        record = {k: network[k] for k in ("seed", "arm", "level", "density")}
+        record["test_accuracy"] = network["test_accuracy"]
+        count = lambda scores, at: _counts(self.table(scores), at)
+        turned = range(1, 1 + config.rotations)
+        for kind, at in (
+            ("unit", config.threshold), ("normalised", config.normalised_threshold),
+        ):  # fmt: skip
+            end = "" if kind == "unit" else "_normalised"
+            units, concepts = count(found[f"scores/{kind}"], at)
+            rotated = [count(found[f"rotated_{i}/{kind}"], at) for i in turned]
+            mean = np.mean(rotated, 0).tolist() if rotated else [None, None]
+            record |= {f"units{end}": units, f"concepts{end}": concepts}
+            record |= {f"rotated{end}": mean[0], f"rotated_concepts{end}": mean[1]}
+        categories = table.by_category(config.threshold)
+        return record | {
+            "of": len(table.label),
+            "categories": {k: list(v) for k, v in categories.items()},
+            "still": both.still,
+            "same": both.same,
+            "still_by_chance": both.still_by_chance,
+            "same_by_chance": both.same_by_chance,
+            "jaccard": both.jaccard,
+            "survival": both.survival,
+        }
+
+    def _images(self):
+        """Labels, and batches of images with them."""
+        if self.config.broden:
+            size = self.config.size or None
+            found = data.broden(self.config.broden, size=size)
+            return found.labels, found
+        first = self.of.test_images or 1000
+        drawn = data.scenes(
+            residual_config.SCENES, self.config.images, size=32, first=first
+        )
+        return drawn.labels, [drawn.labelled]
+
+
+def _counts(table: dissect.Table, threshold: float) -> tuple[int, int]:
+    units = int(table.detectors(threshold).sum())
+    return units, len(table.concepts(threshold))
+
+
+def _activations(fn, node: str, params, x) -> np.ndarray:
+    return np.asarray(lift.activations(fn, [node])(params, jnp.asarray(x))[1][node])

@@ -1,0 +1,226 @@
+"""What a lottery run of a residual network is of."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from sparsejax import data, models, runs, train
+from sparsejax.data import augmentations
+from sparsejax.experiments import fields, networks
+
+ARMS = ("rewind", "finetune", "random")
+CHOICES = {
+    "model": ("resnet8", "resnet20", "resnet56", "resnet18", "resnet34", "resnet50"),
+    "optimizer": ("momentum", "adam"),
+    "schedule": ("cosine", "steps"),
+    "precision": ("float32", "tensorfloat32", "bfloat16"),
+}
+SCENES = jax.random.key(0)  # one row of scenes: test, dissection, then training
+DISSECTED = 2000  # scenes after the test set that nothing is trained on
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What to train and to prune. A fraction is of the weights still kept.
+
+    Attributes:
+        dataset: "scenes" (drawn; several labels an image), "cifar10", or a folder (or
+            above `train` and `test` folders or zips) of CLASS/NAME.jpg.
+        model: the residual network.
+        widths: channels of each stage; by default the usual ones.
+        train_images: how many to train on; 0 for all there are.
+        test_images: likewise.
+        epochs: of every training.
+        batch_size: examples a step.
+        optimizer: "momentum" (SGD, 0.9) or "adam".
+        learning_rate: the highest of the schedule, after a warm-up.
+        schedule: "cosine" down to a hundredth, or "steps": a tenth at a third of the
+            steps, again at two thirds and at eight ninths.
+        weight_decay: of kernels.
+        augment: vary training images: parts of them, left and right.
+        rounds: number of prunings.
+        fraction: removed by every round, of all kernels ranked together.
+        rewind_to: training step that rounds rewind to.
+        arms: "rewind" (lottery tickets), "finetune" (weights as trained, at the last
+            learning rate, as long), "random" (as many weights in every layer, anywhere,
+            from the rewind point). "finetune" prunes by itself.
+        seeds: a network each, one after the other.
+        precision: of products on accelerators.
+    """
+
+    dataset: str = "scenes"
+    model: str = "resnet8"
+    widths: tuple[int, ...] = ()
+    train_images: int = 4000
+    test_images: int = 1000
+    epochs: int = 6
+    batch_size: int = 128
+    optimizer: str = "adam"
+    learning_rate: float = 0.005
+    schedule: str = "cosine"
+    weight_decay: float = 1e-4
+    augment: bool = False
+    rounds: int = 8
+    fraction: float = 0.5
+    rewind_to: int = 20
+    arms: tuple[str, ...] = ("rewind",)
+    seeds: tuple[int, ...] = (0,)
+    precision: str = "float32"
+
+
+class Task(NamedTuple):
+    """Images and what is asked of them.
+
+    Attributes:
+        training: images in [0, 1] and labels (n,), or targets (n, outputs).
+        test: likewise.
+        outputs: how many.
+        loss: `loss(logits, y) -> scalar`.
+        right: `right(logits, y) -> (n,)`, which are wholly right.
+    """
+
+    training: tuple[Any, Any]
+    test: tuple[Any, Any]
+    outputs: int
+    loss: Any
+    right: Any
+
+
+def check(config: Config) -> None:
+    """Raise a `ValueError` for what cannot be run."""
+    fields.check_choices(config, CHOICES)
+    for field in ("epochs", "batch_size"):
+        if getattr(config, field) < 1:
+            raise ValueError(f"{field} must be at least 1")
+    for field in ("rounds", "rewind_to", "train_images", "test_images"):
+        if getattr(config, field) < 0:
+            raise ValueError(f"{field} must not be negative")
+    if not 0 < config.fraction < 1:
+        raise ValueError(f"fraction must be in (0, 1), got {config.fraction}")
+    unknown = [arm for arm in config.arms if arm not in ARMS]
+    if unknown or "rewind" not in config.arms:
+        raise ValueError(
+            f"arms are {', '.join(config.arms)}; expected rewind and any of "
+            f"{', '.join(ARMS[1:])}"
+        )
+    if not config.seeds or len(set(config.seeds)) < len(config.seeds):
+        raise ValueError(f"seeds must be different numbers, got {config.seeds}")
+
+
+def read(folder: Path) -> Config:
+    """The config of a run.
+
+    Raises:
+        ValueError: if the folder is none.
+    """
+    path = folder / "config.json"
+    whole = runs.read_json(path) if path.exists() else {}
+    found: dict[str, Any] = whole.get("config", {}) if isinstance(whole, dict) else {}
+    if set(found) != {field.name for field in dataclasses.fields(Config)}:
+        raise ValueError(f"{folder} is no run of launch/train.py: see its config.json")
+    lists = {k: tuple(v) for k, v in found.items() if isinstance(v, list)}
+    return Config(**{**found, **lists})
+
+
+def task(config: Config, data_dir: str | Path | None) -> Task:
+    """The data of a config.
+
+    Raises:
+        ValueError: for images that are not there, and too few of them.
+    """
+    if config.dataset == "scenes":
+        return _scenes(config)
+    if config.dataset == "cifar10":
+        each = -(-config.train_images // 10) or None
+        found = data.cifar10(data_dir, most=each)
+    else:
+        found = _folders(Path(config.dataset))
+    order = np.random.default_rng(0).permutation(len(found.train.y))
+    train_, test = order[: config.train_images or None], config.test_images or None
+    return Task(
+        (found.train.x[train_], found.train.y[train_]),
+        (found.test.x[:test], found.test.y[:test]),
+        int(found.train.y.max()) + 1,
+        train.cross_entropy,
+        lambda logits, y: logits.argmax(-1) == y,
+    )
+
+
+def model(config: Config, outputs: int) -> models.Model:
+    """The network of images in [0, 1]; training varies them, over all devices."""
+    depth = int(config.model.removeprefix("resnet"))
+    made = models.resnet(depth, outputs, config.widths or None)
+    devices = jax.make_mesh((jax.device_count(),), ("batch",))
+    rows = jax.sharding.NamedSharding(devices, jax.sharding.PartitionSpec("batch"))
+    vary = augmentations.compose(augmentations.crop((0.6, 1.0)), augmentations.flip())
+
+    def train_apply(params, x, *, key):
+        if jax.device_count() > 1:
+            x = jax.lax.with_sharding_constraint(x, rows)
+        if config.augment:
+            keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(len(x)))
+            x = jax.vmap(vary)(keys, x)
+        return made.train_apply(params, networks.normalised(x), key=key)
+
+    apply = lambda params, x: made.apply(params, networks.normalised(x))
+    return models.Model(made.init, apply, train_apply)
+
+
+def optimizer(config: Config, steps: int) -> optax.GradientTransformation:
+    """The optimizer, with its schedule over the steps of one training."""
+    peak, warm = config.learning_rate, max(steps // 10, 1)
+    if config.schedule == "cosine":
+        rate = optax.warmup_cosine_decay_schedule(
+            0.0, peak, warm, max(steps, warm + 1), end_value=peak / 100
+        )
+    else:
+        falls = {steps // 3: 0.1, 2 * steps // 3: 0.1, 8 * steps // 9: 0.1}
+        after = optax.piecewise_constant_schedule(peak, falls)
+        rise = optax.linear_schedule(0.0, peak, warm)
+        rate = lambda step: jnp.minimum(rise(step), after(step))
+    kernels = lambda params: jax.tree.map(lambda leaf: jnp.ndim(leaf) > 1, params)
+    rule = (
+        optax.scale_by_adam() if config.optimizer == "adam" else optax.trace(decay=0.9)
+    )
+    decay = optax.add_decayed_weights(config.weight_decay, kernels)
+    parts = (rule, decay) if config.optimizer == "adam" else (decay, rule)
+    return optax.chain(*parts, optax.scale_by_learning_rate(rate))
+
+
+def _scenes(config: Config) -> Task:
+    """The first scenes are to test on, the next to dissect, all others to train on."""
+    count = config.train_images or 4000
+    test = data.scenes(SCENES, config.test_images or 1000, size=32)
+    first = len(test.targets) + DISSECTED
+    seen = data.scenes(SCENES, count, size=32, first=first)
+    loss = lambda logits, y: optax.sigmoid_binary_cross_entropy(logits, y).mean()
+    return Task(
+        (seen.labelled.images, seen.targets),
+        (test.labelled.images, test.targets),
+        seen.targets.shape[1],
+        loss,
+        lambda logits, y: ((logits > 0) == (y > 0.5)).all(-1),
+    )
+
+
+def _folders(root: Path) -> data.Dataset:
+    """`train` and `test` (or `val`), folders or zips."""
+    find = lambda *names: next(
+        (
+            p
+            for name in names
+            for p in (root / name, root / f"{name}.zip")
+            if p.exists()
+        ),
+        root / names[0],
+    )
+    seen, names = data.image_folder(find("train"))
+    test, others = data.image_folder(find("test", "val"))
+    if names != others:
+        raise ValueError(f"{root}: classes to train on are {names}, to test {others}")
+    return data.Dataset(seen, test)
