@@ -5,7 +5,6 @@ passes: `run(weights, array)`. Signs are weights, too: a difference is a product
 -1, a mean one with 1 / n.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -30,17 +29,13 @@ def _signed(run, weights, parts):
 
 def _split(run, weights, parts):
     up, down = jnp.maximum(weights, 0), jnp.maximum(-weights, 0)
-    positive, negative, count = parts
+    whole, positive, negative, count = parts
     return (
+        run(weights, whole),
         run(up, positive) + run(down, negative),
         run(up, negative) + run(down, positive),
         run(_is_live(weights), count),
     )
-
-
-def _connected(run, weights, parts):
-    live = _is_live(weights)
-    return (run(live / math.sqrt(live.size), parts[0]),)
 
 
 def _is_live(weights):
@@ -48,7 +43,6 @@ def _is_live(weights):
 
 
 SIGNED = Algebra(_signed, (1,))  # weights as they are
-# Sums over paths of positive and of negative product, and numbers of live ones.
-SPLIT = Algebra(_split, (1, 0, 1))
-# Positive wherever there is a path; scaled, so as not to overflow.
-CONNECTED = Algebra(_connected, (1,))
+# The same, its paths of positive and of negative product apart, and how many are live.
+# Deep down the two are far larger than their difference: it needs a part of its own.
+SPLIT = Algebra(_split, (1, 1, 0, 1))

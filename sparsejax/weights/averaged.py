@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Num, PyTree
 
 from sparsejax import lift
-from sparsejax.weights.ends import Ends, box, chosen, connect, connected, required
+from sparsejax.weights.ends import Ends, box, chosen, connect, connected, read
 
 
 class Gradients(NamedTuple):
@@ -77,7 +77,6 @@ def gradients(
         raise ValueError(f"need examples in batches, got {len(x)}, {batch_size} a time")
     one = jax.ShapeDtypeStruct(x.shape[1:], x.dtype)
     ends = connect(fn, params, one, source, target, position)
-    required(ends, connected(ends, params))
     picked = jnp.asarray(chosen(units, ends.target.shape[-1]))
     starts = range(0, len(x), batch_size)
     batches = [x[i : i + batch_size] for i in starts]
@@ -94,6 +93,7 @@ def gradients(
 @partial(jax.jit, static_argnums=(0, 1))
 def _batch(ends: Ends, total: bool, params, x, units):
     """Of every example (or their total) and unit, shape (examples, units, *source)."""
+    connected(ends, read(ends, params))
     source, target = ends.source.name, ends.target.name
 
     def gradient(x):

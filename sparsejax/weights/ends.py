@@ -9,13 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from sparsejax import lift, trees
-from sparsejax.weights import reading
-from sparsejax.weights.algebra import CONNECTED, Algebra
-
-Window = tuple[tuple[int, int], ...]  # first and past-the-last index of every axis
+from sparsejax.weights import linear, reading
 
 
-class Node(NamedTuple):
+class Place(NamedTuple):
     """An activation: its name (None for the input, or the output), shape and dtype."""
 
     name: str | None
@@ -27,9 +24,9 @@ class Ends(NamedTuple):
     """Two activations of `fn(params, x)`, and a place on the second one's map."""
 
     fn: Callable
-    x: Node
-    source: Node
-    target: Node
+    x: Place
+    source: Place
+    target: Place
     position: tuple[int, ...]
 
 
@@ -51,7 +48,7 @@ def connect(fn, params, x, source, target, position) -> Ends:
     except Exception as error:
         error.add_note(f"raised by fn of one example of shape {tuple(x.shape)}")
         raise
-    input_ = Node(None, tuple(x.shape), jnp.dtype(x.dtype))
+    input_ = Place(None, tuple(x.shape), jnp.dtype(x.dtype))
     first = input_ if source is None else _node(source, acts[source])
     last = _node(target, out if target is None else acts[target])
     return Ends(fn, input_, first, last, _place(last, position))
@@ -71,40 +68,28 @@ def chosen(units: Sequence[int] | None, count: int) -> np.ndarray:
     return found.astype(np.int32)
 
 
-def pull(ends: Ends, params, algebra: Algebra, cut: str | None = None) -> Callable:
-    """From parts of the target back to parts of the source, linearly.
-
-    Raises (when called):
-        ValueError: if no path leads from source to target, or one has no reading.
-    """
-
-    def forward(*parts):
-        signal = required(ends, _find(ends, params, algebra, parts, cut))
-        if signal.parts is None:
-            source, target = _said(ends.source, "input"), _said(ends.target, "output")
-            raise ValueError(
-                f"from {source} to {target} there is no linear reading: "
-                f"{signal.why}. Name activations on one side of that step, or take "
-                "weights.gradients"
-            )
-        return signal.parts
-
-    return jax.linear_transpose(forward, *[_like(ends)] * len(algebra.seeds))
+def read(ends: Ends, params) -> reading.Found:
+    """What lies between two activations."""
+    x = jnp.zeros(ends.x.shape, ends.x.dtype)
+    start = linear.Node(ends.source.shape, ends.source.dtype)
+    names = ends.source.name, ends.target.name
+    return reading.read(ends.fn, params, x, *names, start)
 
 
-def connected(ends: Ends, params, cut: str | None = None) -> reading.Found:
-    """What the source feeds, without numbers."""
-    found = []
+def required(ends: Ends, found: reading.Found) -> linear.Node:
+    """The target, read; a `ValueError` if no path leads there, or one is not linear."""
+    last = connected(ends, found)
+    if last.node is None:
+        raise ValueError(
+            f"from {_said(ends.source, 'input')} to {_said(ends.target, 'output')} "
+            f"there is no linear reading: {last.why}. Name activations on one side of "
+            "that step, or take weights.gradients"
+        )
+    return last.node
 
-    def run(params, part):
-        found.append(_find(ends, params, CONNECTED, (part,), cut))
 
-    jax.eval_shape(run, params, _like(ends))
-    return found[0]
-
-
-def required(ends: Ends, found: reading.Found) -> reading.Signal:
-    """What arrives at the target; a `ValueError` if nothing does."""
+def connected(ends: Ends, found: reading.Found) -> reading.Signal:
+    """The target, read or not; a `ValueError` if no path leads there."""
     if found.target is not None:
         return found.target
     source, target = _said(ends.source, "input"), _said(ends.target, "output")
@@ -115,32 +100,11 @@ def required(ends: Ends, found: reading.Found) -> reading.Signal:
     )
 
 
-def field(ends: Ends, params) -> Window:
-    """The receptive field on the source's map, whatever the parameters are."""
-    return box(np.asarray(_reached(ends, params)))
-
-
-def box(used: np.ndarray) -> Window:
+def box(used: np.ndarray) -> linear.Box:
     """The smallest window that holds all that is used, everything if nothing is."""
     if not used.any() or not used.ndim:
         return tuple((0, n) for n in used.shape)
     return tuple((int(i.min()), int(i.max()) + 1) for i in np.nonzero(used))
-
-
-@partial(jax.jit, static_argnums=0)
-def _reached(ends: Ends, params):
-    # what is made of parameters is nowhere known to be zero
-    unknown = lambda p: jnp.full_like(p, jnp.nan) if reading.is_real(p) else p
-    back = pull(ends, jax.tree.map(unknown, params), CONNECTED)
-    seed = jnp.zeros(ends.target.shape, ends.target.dtype).at[ends.position].set(1)
-    (reached,) = back((seed,))
-    return (reached != 0).any(-1)
-
-
-def _find(ends: Ends, params, algebra, parts, cut) -> reading.Found:
-    x = jnp.zeros(ends.x.shape, ends.x.dtype)
-    fn, source, target = ends.fn, ends.source.name, ends.target.name
-    return reading.read(fn, params, x, source, target, algebra, parts, cut)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -148,23 +112,19 @@ def _activations(fn, names, params, x):
     return lift.activations(fn, names)(params, x) if names else (fn(params, x), {})
 
 
-def _node(name: str | None, value) -> Node:
+def _node(name: str | None, value) -> Place:
     if not hasattr(value, "shape"):
         raise ValueError(
             f"fn returns {jax.tree.structure(value)}; name the activation of it that "
             "is the target, or let fn return one array"
         )
-    node = Node(name, value.shape, value.dtype)
+    node = Place(name, value.shape, value.dtype)
     if not node.shape:
         raise ValueError(f"{_said(node, 'output')} is one number; units need an axis")
     return node
 
 
-def _like(ends: Ends) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(ends.source.shape, ends.source.dtype)
-
-
-def _place(target: Node, position) -> tuple[int, ...]:
+def _place(target: Place, position) -> tuple[int, ...]:
     *sides, _ = target.shape
     if position is None:
         return tuple((n - 1) // 2 for n in sides)
@@ -177,5 +137,5 @@ def _place(target: Node, position) -> tuple[int, ...]:
     return tuple(map(int, position))
 
 
-def _said(node: Node, otherwise: str) -> str:
+def _said(node: Place, otherwise: str) -> str:
     return f"the {otherwise}" if node.name is None else repr(node.name)

@@ -1,8 +1,8 @@
 """Expanded weights: how one layer acts on another through all that lies between.
 
 The product of all weights on the way, nonlinear steps being read as linear ones (see
-`reading`). All units of the target are one compiled call on the source's own map; what
-comes back is the receptive field alone. Where ReLUs are open or closed by chance it is
+`reading`). All units of the target are one compiled call, and only their receptive
+fields are computed (see `linear`). Where ReLUs are open or closed by chance it is
 the mean gradient, up to a factor; that of given examples is `gradients`.
 
 Reference: Voss et al., "Visualizing Weights", Distill, 2021.
@@ -16,8 +16,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from sparsejax.weights.algebra import SIGNED, SPLIT
-from sparsejax.weights.ends import Ends, Window, chosen, connect, connected, field, pull
+from sparsejax.weights import linear
+from sparsejax.weights.algebra import SIGNED, SPLIT, Algebra
+from sparsejax.weights.ends import Ends, chosen, connect, read, required
 
 
 class Expanded(NamedTuple):
@@ -27,7 +28,8 @@ class Expanded(NamedTuple):
         weights: sums over all paths, shape (*window, channels, units); the window is
             the receptive field on the source's map.
         positive, negative: sums over the paths with a positive and with a negative
-            product, both at least 0: weights = positive - negative. With one ReLU on
+            product, both at least 0: weights = positive - negative, to the rounding
+            of the larger ones, which grow with every layer. With one ReLU on
             every path they are the largest and the smallest (negated) gradient of an
             entry over all ways to open and close ReLUs; with more, bounds of it. None
             if not asked for.
@@ -71,13 +73,13 @@ def expand(
         source: an activation's name, its last axis being channels; None for the input.
             Windows blur what is before a pooling: name what comes out of it.
         target: an activation's name, its last axis being units; None for the output.
-        size: shape of x. Time grows with it: the smallest that holds the receptive
-            field serves best.
+        size: shape of x. Only what the position needs of each map is computed, so that
+            large maps cost no more than small ones.
         units: of the target; None for all.
         position: a place on the target's map; by default the middle, (n - 1) // 2.
             What would lie beyond the edges of the source's map is left out.
-        split: find positive and negative parts and numbers of live paths, too; takes
-            five times as many products.
+        split: find positive and negative parts and numbers of live paths, too; six
+            products in place of one.
         through: an activation between the two, to find the part of each of its units.
 
     Returns:
@@ -101,21 +103,15 @@ def expand(
     x = jax.ShapeDtypeStruct(tuple(size), _dtype(params))
     ends = connect(fn, params, x, source, target, position)
     picked = jnp.asarray(chosen(units, ends.target.shape[-1]))
-    window = field(ends, params)
-    algebra = SPLIT if split else SIGNED
-    parts = _weights(ends, window, algebra, None, params, picked)
-    weights = parts[0] - parts[1] if split else parts[0]
-    positive, negative, paths = parts if split else (None, None, None)
+    parts, corner = _weights(ends, SPLIT if split else SIGNED, params, picked)
+    weights, positive, negative, paths = parts if split else (*parts, None, None, None)
     inner, around = None, None
     if through is not None:
         first = connect(fn, params, x, source, through, None)
         last = connect(fn, params, x, through, target, position)
-        each = [_through(first, last, window, params, unit) for unit in picked]
-        inner = jnp.stack(each, -1)
-        around = jnp.zeros_like(weights)
-        if connected(ends, params, through).target is not None:
-            (around,) = _weights(ends, window, SIGNED, through, params, picked)
-    corner = tuple(start for start, _ in window)
+        each = [_through(ends, first, last, params, unit) for unit in picked]
+        inner, around = (jnp.stack(part, -1) for part in zip(*each, strict=True))
+    corner = tuple(int(start) for start in corner)
     return Expanded(
         weights, positive, negative, paths, inner, around, corner, ends.position
     )
@@ -126,34 +122,61 @@ def _dtype(params: PyTree) -> Any:
     return jnp.dtype("float64" if jnp.dtype("float64") in kinds else "float32")
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2, 3))
-def _weights(ends: Ends, window: Window, algebra, cut, params, units):
-    """Every part of the algebra, shape (*window, channels, units)."""
-    back = pull(ends, params, algebra, cut)
+@partial(jax.jit, static_argnums=(0, 1))
+def _weights(ends: Ends, algebra: Algebra, params, units):
+    """Every part of the algebra, shape (*window, channels, units), and the corner."""
+    found = read(ends, params)
+    end = required(ends, found)
+    want = linear.demand(end, _place(ends))
+    window = want[found.source]
+
+    def forward(*parts):
+        return linear.follow(algebra.product, want, found.source, parts, end)
+
+    back = _transposed(forward, found.source, window, len(algebra.seeds))
 
     def one(unit):
-        seed = _seed(ends, unit)
-        return back(tuple(seed * number for number in algebra.seeds))
+        return back(tuple(_seed(ends, unit) * number for number in algebra.seeds))
 
-    return [_cropped(part, window) for part in jax.vmap(one)(units)]
+    parts = [jnp.moveaxis(part, 0, -1) for part in jax.vmap(one)(units)]
+    return parts, jnp.array([start for start, _ in window[:-1]], jnp.int32)
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
-def _through(first: Ends, last: Ends, window: Window, params, unit):
-    """One unit by way of each in between, shape (*window, channels, between)."""
-    (inner,) = pull(last, params, SIGNED)((_seed(last, unit),))
-    back = pull(first, params, SIGNED)
-    each = jnp.eye(inner.shape[-1], dtype=inner.dtype)
-    (parts,) = jax.vmap(lambda keep: back((inner * keep,)))(each)
-    return _cropped(parts, window)
+def _through(ends: Ends, first: Ends, last: Ends, params, unit):
+    """One unit by each between, (*window, channels, between), and the rest."""
+    required(first, read(first, params))
+    required(last, read(last, params))
+    found = read(ends, params)
+    end, source = required(ends, found), found.source
+    middle = found.fed[str(last.source.name)].node
+    want = linear.demand(end, _place(ends))
+    follow = partial(linear.follow, SIGNED.product, want)
+    seed = (_seed(ends, unit),)
+    after = lambda part: follow(middle, (part,), end)
+    (inner,) = _transposed(after, middle, want[middle], 1)(seed)
+    before = lambda part: follow(source, (part,), middle)
+    back = _transposed(before, source, want[source], 1)
+    keep = jnp.eye(inner.shape[-1], dtype=inner.dtype)
+    (parts,) = jax.vmap(lambda row: back((inner * row,)))(keep)
+    beside = lambda part: follow(source, (part,), end, middle)
+    like = jnp.zeros(linear.sizes(want[source]), source.dtype)
+    if jax.eval_shape(beside, like) is None:
+        return jnp.moveaxis(parts, 0, -1), like
+    (around,) = _transposed(beside, source, want[source], 1)(seed)
+    return jnp.moveaxis(parts, 0, -1), around
+
+
+def _place(ends: Ends) -> linear.Box:
+    """All units at the position."""
+    return (*((i, i + 1) for i in ends.position), (0, ends.target.shape[-1]))
 
 
 def _seed(ends: Ends, unit):
-    zeros = jnp.zeros(ends.target.shape, ends.target.dtype)
-    return zeros.at[(*ends.position, unit)].set(1)
+    box = linear.sizes(_place(ends))
+    return jnp.zeros(box, ends.target.dtype).at[..., unit].set(1)
 
 
-def _cropped(stack, window: Window):
-    """A stack of maps: their window, and the stack's axis last."""
-    inside = stack[(slice(None), *(slice(*side) for side in window))]
-    return jnp.moveaxis(inside, 0, -1)
+def _transposed(run: Callable, node: linear.Node, box: linear.Box, count: int):
+    like = jax.ShapeDtypeStruct(linear.sizes(box), node.dtype)
+    return jax.linear_transpose(run, *[like] * count)

@@ -7,11 +7,8 @@ in `x * sigmoid(x)`, are one such function, found by its values at a few numbers
 maximum over a window or over axes reads as the mean. Anything else, a softmax or a
 product of two activations, has no linear reading; only where it lies on a path between
 the two activations is that an error, which names the step.
-
-How weights act is an algebra: as they are, split by sign, or counted.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -21,12 +18,13 @@ import numpy as np
 from jax.core import Tracer
 
 from sparsejax import interpret
-from sparsejax.weights.algebra import Algebra
+from sparsejax.weights import linear, moves
+from sparsejax.weights.linear import Node
 
 _LINEAR = frozenset(
     "reshape transpose broadcast_in_dim squeeze expand_dims slice pad rev concatenate "
     "split stack unstack gather dynamic_slice dynamic_update_slice scatter scatter-add "
-    "copy copy_p reduce_sum cumsum reduce_window_sum reduce_precision tile select_n "
+    "copy copy_p cumsum reduce_precision tile select_n "
     "convert_element_type".split()
 )
 _SAME = frozenset("name stop_gradient optimization_barrier".split())
@@ -46,16 +44,15 @@ class Signal(NamedTuple):
     """An array that depends on the source.
 
     Attributes:
-        parts: its linear reading, a tuple of one array for each part of the algebra;
-            None if it has none.
-        root: the array that it is a function of, element by element.
+        node: its linear reading; None if it has none.
+        root: the array that it is a function of, element by element, if not of itself.
         curve: the values of that function at `_POINTS`.
         why: what has no reading.
     """
 
-    parts: Any
-    root: "Signal | None"
-    curve: np.ndarray
+    node: Any
+    root: "Signal | None" = None
+    curve: np.ndarray = _POINTS
     why: str = ""
 
 
@@ -69,27 +66,22 @@ class Found(NamedTuple):
     """What the source feeds.
 
     Attributes:
-        target: a `Signal`, or None if no path leads there.
+        source: the node that all others are linear in.
+        target: None if no path leads there.
         before: whether the target was computed before the source.
-        fed: names of what the source feeds.
+        fed: every other activation that the source feeds.
     """
 
+    source: Node
     target: Signal | None
     before: bool
-    fed: list[str]
+    fed: dict[str, Signal]
 
 
 def read(
-    fn: Callable,
-    params,
-    x,
-    source: str | None,
-    target: str | None,
-    algebra: Algebra,
-    parts: tuple,
-    cut: str | None = None,
+    fn: Callable, params, x, source: str | None, target: str | None, start: Node
 ) -> Found:
-    """Follow `parts` from the source to the target.
+    """Read a function from one activation to another.
 
     Args:
         fn: of one example, `fn(params, x)`.
@@ -97,33 +89,23 @@ def read(
         x: any example: only its shape and dtype matter.
         source: an activation's name; None for x.
         target: an activation's name; None for the output.
-        algebra: how weights act.
-        parts: arrays of the source's shape.
-        cut: an activation that lets nothing through.
+        start: a node of the source's shape and dtype.
     """
     program = interpret.trace(lambda x: fn(params, x), x)
-    reader = _Reader(source, target, cut, algebra, parts)
-    start = root(parts) if source is None else Aside(program.inputs[0])
-    outputs = interpret.walk(program, [start], reader.rule)
-    if target is None:
-        reader.target = outputs[0]
-    found = reader.target if isinstance(reader.target, Signal) else None
-    return Found(found, reader.before, reader.fed)
-
-
-def root(parts: tuple) -> Signal:
-    """An array that is no function of another."""
-    return Signal(parts, None, _POINTS)
+    reader = _Reader(source, target, start)
+    first = Aside(program.inputs[0]) if source else Signal(start)
+    outputs = interpret.walk(program, [first], reader.rule)
+    last = reader.target if target else outputs[0]
+    last = last if isinstance(last, Signal) else None
+    return Found(start, last, reader.before, reader.fed)
 
 
 class _Reader:
-    def __init__(self, source, target, cut, algebra: Algebra, parts: tuple):
-        self.source, self.end, self.cut = source, target, cut
-        self.product, self.parts = algebra.product, parts
+    def __init__(self, source: str | None, target: str | None, start: Node):
+        self.source, self.end, self.start = source, target, start
         self.target: Any = None
-        self.before = False
-        self.fed: list[str] = []
-        self.started = source is None
+        self.before, self.started = False, source is None
+        self.fed: dict[str, Signal] = {}
 
     def rule(self, step, arguments: list) -> list:
         if step.name == "name":
@@ -142,13 +124,11 @@ class _Reader:
     def named(self, step, value):
         name = step.params["name"]
         if name == self.source:
-            value, self.started = root(self.parts), True
+            value, self.started = Signal(self.start), True
         elif isinstance(value, Signal):
-            self.fed.append(name)
+            self.fed[name] = value
         if name == self.end:
             self.target, self.before = value, not self.started
-        if name == self.cut and isinstance(value, Signal):
-            return Aside(jnp.zeros(step.shape, step.dtype))
         return value
 
     def elementwise(self, step, arguments) -> Signal:
@@ -157,87 +137,70 @@ class _Reader:
         top, curve = _curve(step, arguments)
         if top is None:
             return made
-        if made.parts is not None:
-            return Signal(made.parts, top, curve)
+        if made.node is not None:
+            return Signal(made.node, top, curve)
         sign = _direction(curve) if jnp.issubdtype(step.dtype, jnp.floating) else 0
-        parts = (None, top.parts, self.scaled(top.parts, -1))[sign]
-        return Signal(parts, top, curve, made.why)
+        if sign:
+            return Signal(_signed(top.node, sign), top, curve)
+        return Signal(None, top, curve, made.why)
 
     def linear(self, step, arguments) -> list[Signal]:
         """A step that is linear, or reads as such, in what depends on the source."""
         signals = [x for x in arguments if isinstance(x, Signal)]
-        why = next((x.why for x in signals if x.parts is None), "")
-        found = why or self.outputs(step, arguments)
+        why = next((x.why for x in signals if x.node is None), "")
+        found = why or _nodes(step, arguments)
         if isinstance(found, list):
-            return [root(parts) for parts in found]
+            return [Signal(node) for node in found]
         why = why or f"the step {step.name!r} at {step.place} {found}"
-        return [Signal(None, None, _POINTS, why)] * len(step.shared[0])
+        return [Signal(None, why=why)] * len(step.shared[0])
 
-    def outputs(self, step, arguments) -> list[tuple] | str:
-        """Parts of each result, or what keeps them from being read."""
-        name = step.name
-        moving = [i for i, x in enumerate(arguments) if isinstance(x, Signal)]
-        first = arguments[moving[0]].parts
-        others = [x for x in arguments if not isinstance(x, Signal)]
-        if name in ("add", "add_any", "sub", "neg"):
-            return [self.sum(name, arguments)]
-        if name in _BOUNDS:
-            if len(moving) > 1 or any(isinstance(x, Aside) for x in others):
-                return "compares two activations"
-            return [first]
-        if name in ("mul", "div", "dot_general", "conv_general_dilated"):
-            if len(moving) > 1 or isinstance(others[0], Aside):
-                return "multiplies or divides two activations"
-            weights, side = jnp.asarray(others[0], first[0].dtype), moving[0]
-            if name == "div" and side:
-                return "divides by an activation"
-            if name == "div":
-                return [self.product(lambda w, x: x * w, 1 / weights, first)]
-            run = lambda w, x: step.run(*((w, x) if side else (x, w)))[0]
-            return [self.product(run, weights, first)]
-        if name in ("reduce_max", "reduce_min"):
-            axes = step.params["axes"]
-            size = math.prod(first[0].shape[a] for a in axes)
-            return [self.mean(lambda x: x.sum(axes), size, first)]
-        if name in ("reduce_window_max", "reduce_window_min"):
-            size = math.prod(step.params["window_dimensions"])
-            return [self.mean(lambda x: _window_sums(x, step.params), size, first)]
-        if name in ("scan", "while", "cond"):
-            return "is a loop or a branch, which is not opened"
-        if name not in _LINEAR or not jnp.issubdtype(step.dtype, jnp.floating):
-            return "is neither linear nor an activation function"
-        if any(isinstance(x, Aside) and not is_real(x.value) for x in others):
-            return "chooses by what depends on the input"
-        return self.moved(step, arguments)
 
-    def sum(self, name: str, arguments) -> tuple:
-        terms = []
-        for i, x in enumerate(arguments):
-            if isinstance(x, Signal):
-                minus = name == "neg" or (name == "sub" and i == 1)
-                terms.append(self.scaled(x.parts, -1) if minus else x.parts)
-        return tuple(map(sum, zip(*terms, strict=True)))
+def _nodes(step, arguments) -> list[Node] | str:
+    """The results of a step on what can be read, or what keeps them from being read."""
+    name = step.name
+    moving = [i for i, x in enumerate(arguments) if isinstance(x, Signal)]
+    nodes = [arguments[i].node for i in moving]
+    others = [x for x in arguments if not isinstance(x, Signal)]
+    if name in ("add", "add_any", "sub", "neg"):
+        minus = [name == "neg" or (name == "sub" and i == 1) for i in moving]
+        pairs = zip(nodes, minus, strict=True)
+        return [
+            linear.add(step.shape, [_signed(x, -1 if less else 1) for x, less in pairs])
+        ]
+    if name in _BOUNDS:
+        if len(moving) > 1 or any(isinstance(x, Aside) for x in others):
+            return "compares two activations"
+        return [linear.add(step.shape, nodes)]
+    if name in ("mul", "div", "dot_general", "conv_general_dilated"):
+        if len(moving) > 1 or isinstance(others[0], Aside):
+            return "multiplies or divides two activations"
+        weights, (x,), (side,) = others[0], nodes, moving
+        if name == "div":
+            return (
+                "divides by an activation"
+                if side
+                else [linear.scale(step.shape, x, 1 / weights)]
+            )
+        if name == "mul":
+            return [linear.scale(step.shape, x, weights)]
+        product = linear.dot if name == "dot_general" else linear.conv
+        return [product(step, x, side, jnp.asarray(weights))]
+    if name in ("reduce_sum", "reduce_max", "reduce_min"):
+        return [linear.reduce(step, nodes[0], mean=name != "reduce_sum")]
+    if name.startswith("reduce_window_"):
+        return [linear.pool(step, nodes[0], mean=name != "reduce_window_sum")]
+    if name in ("scan", "while", "cond"):
+        return "is a loop or a branch, which is not opened"
+    if name not in _LINEAR or not jnp.issubdtype(step.dtype, jnp.floating):
+        return "is neither linear nor an activation function"
+    if any(isinstance(x, Aside) and not _is_real(x.value) for x in others):
+        return "chooses by what depends on the input"
+    bare = {Signal: lambda x: x.node, Aside: lambda x: x.value}
+    return moves.move(step, [bare.get(type(x), lambda x: x)(x) for x in arguments])
 
-    def scaled(self, parts, number: float | int) -> tuple:
-        weight = jnp.asarray(number, parts[0].dtype)
-        return self.product(lambda w, x: x * w, weight, parts)
 
-    def mean(self, total: Callable, size: int, parts) -> tuple:
-        weight = jnp.asarray(1 / size, parts[0].dtype)
-        return self.product(lambda w, x: total(x) * w, weight, parts)
-
-    def moved(self, step, arguments) -> list[tuple]:
-        """The step on every part alone, zeros beside it."""
-
-        def given(x, i):
-            if isinstance(x, Signal):
-                return x.parts[i]
-            x = x.value if isinstance(x, Aside) else x
-            return jnp.zeros_like(x) if is_real(x) else x
-
-        count = len(self.parts)
-        runs = [step.run(*(given(x, i) for x in arguments)) for i in range(count)]
-        return list(zip(*runs, strict=True))
+def _signed(node: Node, sign: int) -> Node:
+    return node if sign > 0 else linear.scale(node.shape, node, -1)
 
 
 def _aside(step, arguments) -> list:
@@ -257,10 +220,9 @@ def _curve(step, arguments) -> tuple[Signal | None, np.ndarray]:
     tops = [x if x.root is None else x.root for x in signals]
     numbers = [x for x in arguments if not isinstance(x, Signal)]
     alike = all(top is tops[0] for top in tops) and all(map(_is_number, numbers))
-    if not alike or tops[0].parts is None:
+    if not alike or tops[0].node is None:
         return None, _POINTS
-    (like, *_) = tops[0].parts
-    points = _POINTS.astype(like.dtype)
+    points = _POINTS.astype(tops[0].node.dtype)
     spread = lambda x: np.broadcast_to(np.ravel(x)[0], points.shape)
 
     def given(x):
@@ -292,12 +254,5 @@ def _direction(curve: np.ndarray) -> int:
     return int(up > 10 * down) - int(down > 10 * up)
 
 
-def _window_sums(x, params):
-    more = {k: params[k] for k in ("padding", "base_dilation", "window_dilation")}
-    sizes = params["window_dimensions"], params["window_strides"]
-    return jax.lax.reduce_window(x, np.zeros((), x.dtype), jax.lax.add, *sizes, **more)
-
-
-def is_real(x) -> bool:
-    """Whether an array is of real numbers."""
+def _is_real(x) -> bool:
     return jnp.issubdtype(jnp.result_type(x), jnp.floating)
