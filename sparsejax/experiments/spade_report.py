@@ -161,7 +161,7 @@ def _causes(drawn: Arrays) -> tuple[Any, str]:
     told = ", ".join(f"{arm} {value:.2f}" for arm, value in amount.items())
     caption = (
         "Pictures that maximise a class's logit, first seed, first image of each kind. "
-        "How much of the patch is in them, from 0 (as in images without) to 1 (with), "
+        "How much of the patch is in them (0: as in images without, 1: with one), "
         f"means over {drawn['amount/clean'].size} networks pruned for images without "
         f"and as many for images with it: {told}."
     )
