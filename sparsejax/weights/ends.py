@@ -100,6 +100,26 @@ def connected(ends: Ends, found: reading.Found) -> reading.Signal:
     )
 
 
+def seen(
+    ends: Ends, params
+) -> tuple[reading.Found, linear.Node, dict[linear.Node, linear.Box]]:
+    """What lies between, the target, and what its position needs of every map.
+
+    Raises:
+        ValueError: as `required`, and if the position needs nothing of the source.
+    """
+    found = read(ends, params)
+    end = required(ends, found)
+    place = (*((i, i + 1) for i in ends.position), (0, ends.target.shape[-1]))
+    want = linear.demand(end, place)
+    if found.source not in want:
+        raise ValueError(
+            f"position {ends.position} of {_said(ends.target, 'output')} sees nothing "
+            f"of {_said(ends.source, 'input')}, only padding; choose another"
+        )
+    return found, end, want
+
+
 def box(used: np.ndarray) -> linear.Box:
     """The smallest window that holds all that is used, everything if nothing is."""
     if not used.any() or not used.ndim:

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, PyTree
 
 from sparsejax.weights import linear
 from sparsejax.weights.algebra import SIGNED, SPLIT, Algebra
-from sparsejax.weights.ends import Ends, chosen, connect, read, required
+from sparsejax.weights.ends import Ends, chosen, connect, read, required, seen
 
 
 class Expanded(NamedTuple):
@@ -125,9 +125,7 @@ def _dtype(params: PyTree) -> Any:
 @partial(jax.jit, static_argnums=(0, 1))
 def _weights(ends: Ends, algebra: Algebra, params, units):
     """Every part of the algebra, shape (*window, channels, units), and the corner."""
-    found = read(ends, params)
-    end = required(ends, found)
-    want = linear.demand(end, _place(ends))
+    found, end, want = seen(ends, params)
     window = want[found.source]
 
     def forward(*parts):
@@ -147,10 +145,8 @@ def _through(ends: Ends, first: Ends, last: Ends, params, unit):
     """One unit by each between, (*window, channels, between), and the rest."""
     required(first, read(first, params))
     required(last, read(last, params))
-    found = read(ends, params)
-    end, source = required(ends, found), found.source
-    middle = found.fed[str(last.source.name)].node
-    want = linear.demand(end, _place(ends))
+    found, end, want = seen(ends, params)
+    source, middle = found.source, found.fed[str(last.source.name)].node
     follow = partial(linear.follow, SIGNED.product, want)
     seed = (_seed(ends, unit),)
     after = lambda part: follow(middle, (part,), end)
@@ -167,14 +163,9 @@ def _through(ends: Ends, first: Ends, last: Ends, params, unit):
     return jnp.moveaxis(parts, 0, -1), around
 
 
-def _place(ends: Ends) -> linear.Box:
-    """All units at the position."""
-    return (*((i, i + 1) for i in ends.position), (0, ends.target.shape[-1]))
-
-
 def _seed(ends: Ends, unit):
-    box = linear.sizes(_place(ends))
-    return jnp.zeros(box, ends.target.dtype).at[..., unit].set(1)
+    shape = (*(1 for _ in ends.position), ends.target.shape[-1])
+    return jnp.zeros(shape, ends.target.dtype).at[..., unit].set(1)
 
 
 def _transposed(run: Callable, node: linear.Node, box: linear.Box, count: int):
