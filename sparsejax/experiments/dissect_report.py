@@ -137,7 +137,9 @@ def table(records: Records) -> list[list[str]]:
                 for key in keys
             ]  # fmt: skip
             density = f"{100 * here[0]['density']:.3g}%"
-            rows.append([NAMES.get(arm) or arm, density, share("test_accuracy"), *cells])
+            rows.append(
+                [NAMES.get(arm) or arm, density, share("test_accuracy"), *cells]
+            )
     return rows
 
 

@@ -123,8 +123,8 @@ class _Lab:
             last = records[-1]
             report(
                 f"seed {seed}, {arm}, level {ticket.level} of {self.config.rounds}: "
-                f"{last['density']:.2%} of weights, {last['test_accuracy']:.2%} right, "
-                f"{time.perf_counter() - began:.0f} s"
+                f"{last['density']:.2%} of weights, accuracy "
+                f"{last['test_accuracy']:.2%}, {time.perf_counter() - began:.0f} s"
             )
 
         if not done and dense:  # arms share the first training
@@ -209,7 +209,7 @@ class _Lab:
             "level": ticket.level,
             "kept": kept,
             "density": kept / sum(masks.sizes(ticket.mask).values()),
-            "test_accuracy": float(np.mean(self.task.right(logits, y))),
+            "test_accuracy": self.task.accuracy(logits, y),
             "test_loss": float(self.task.loss(jnp.asarray(logits), jnp.asarray(y))),
         }
 

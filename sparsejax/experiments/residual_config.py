@@ -81,14 +81,15 @@ class Task(NamedTuple):
         test: likewise.
         outputs: how many.
         loss: `loss(logits, y) -> scalar`.
-        right: `right(logits, y) -> (n,)`, which are wholly right.
+        accuracy: `accuracy(logits, y) -> share`; where there are several labels, the
+            mean over them of how often they are told where they are, and where not.
     """
 
     training: tuple[Any, Any]
     test: tuple[Any, Any]
     outputs: int
     loss: Any
-    right: Any
+    accuracy: Any
 
 
 def check(config: Config) -> None:
@@ -147,7 +148,7 @@ def task(config: Config, data_dir: str | Path | None) -> Task:
         (found.test.x[:test], found.test.y[:test]),
         int(found.train.y.max()) + 1,
         train.cross_entropy,
-        lambda logits, y: logits.argmax(-1) == y,
+        lambda logits, y: float((logits.argmax(-1) == y).mean()),
     )
 
 
@@ -204,8 +205,16 @@ def _scenes(config: Config) -> Task:
         (test.labelled.images, test.targets),
         seen.targets.shape[1],
         loss,
-        lambda logits, y: ((logits > 0) == (y > 0.5)).all(-1),
+        _balanced,
     )
+
+
+def _balanced(logits, targets) -> float:
+    """Balanced accuracy, mean over labels that some images have and some have not."""
+    found, there = logits > 0, targets > 0.5
+    some = there.any(0) & ~there.all(0)
+    share = lambda where: (found == there)[:, some].mean(0, where=where[:, some])
+    return float((share(there) + share(~there)).mean() / 2)
 
 
 def _folders(root: Path) -> data.Dataset:

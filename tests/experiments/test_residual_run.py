@@ -97,9 +97,9 @@ def test_training_and_dissection_see_different_scenes():
     for x in (task.training[0], task.test[0]):
         assert not any((image == x).all((1, 2, 3)).any() for image in shown)
     logits = np.where(task.test[1] > 0, 1.0, -1.0)
-    assert task.right(logits, task.test[1]).all()
-    logits[0, 0] *= -1
-    assert task.right(logits, task.test[1]).tolist() == [False, True, True, True]
+    assert task.accuracy(logits, task.test[1]) == 1
+    assert task.accuracy(-logits, task.test[1]) == 0
+    assert task.accuracy(np.ones_like(logits), task.test[1]) == 0.5
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "steps"])
