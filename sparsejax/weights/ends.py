@@ -117,6 +117,8 @@ def seen(
             f"position {ends.position} of {_said(ends.target, 'output')} sees nothing "
             f"of {_said(ends.source, 'input')}, only padding; choose another"
         )
+    *window, _ = want[found.source]  # all channels, needed or not
+    want[found.source] = (*window, (0, ends.source.shape[-1]))
     return found, end, want
 
 

@@ -2,8 +2,8 @@
 
 The product of all weights on the way, nonlinear steps being read as linear ones (see
 `reading`). All units of the target are one compiled call, and only their receptive
-fields are computed (see `linear`). Where ReLUs are open or closed by chance it is
-the mean gradient, up to a factor; that of given examples is `gradients`.
+fields are computed (see `linear`). Where ReLUs are open or closed by chance it is the
+mean gradient, up to a factor; that of given examples is `gradients`.
 
 Reference: Voss et al., "Visualizing Weights", Distill, 2021.
 """
@@ -28,11 +28,11 @@ class Expanded(NamedTuple):
         weights: sums over all paths, shape (*window, channels, units); the window is
             the receptive field on the source's map.
         positive, negative: sums over the paths with a positive and with a negative
-            product, both at least 0: weights = positive - negative, to the rounding
-            of the larger ones, which grow with every layer. With one ReLU on
-            every path they are the largest and the smallest (negated) gradient of an
-            entry over all ways to open and close ReLUs; with more, bounds of it. None
-            if not asked for.
+            product, both at least 0. weights = positive - negative, to the rounding of
+            these two, which may be far larger: they grow faster with every layer. With
+            one ReLU on every path they are the largest and the smallest (negated)
+            gradient of an entry over all ways to open and close ReLUs; with more,
+            bounds of it. None if not asked for.
         paths: numbers of paths without a zero weight, same shape, as floats: exact to
             2^24 in float32, and not finite beyond 1e38. None if not asked for.
         through: the part of every unit in between, shape (*window, channels, between,
@@ -144,9 +144,10 @@ def _weights(ends: Ends, algebra: Algebra, params, units):
 def _through(ends: Ends, first: Ends, last: Ends, params, unit):
     """One unit by each between, (*window, channels, between), and the rest."""
     required(first, read(first, params))
-    required(last, read(last, params))
+    seen(last, params)
     found, end, want = seen(ends, params)
     source, middle = found.source, found.fed[str(last.source.name)].node
+    want[middle] = (*want[middle][:-1], (0, middle.shape[-1]))
     follow = partial(linear.follow, SIGNED.product, want)
     seed = (_seed(ends, unit),)
     after = lambda part: follow(middle, (part,), end)

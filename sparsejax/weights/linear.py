@@ -117,8 +117,14 @@ def _within(parts: tuple | None, have: Box | None, box: Box | None) -> tuple | N
     return tuple(x[where] for x in parts)
 
 
-def full(shape) -> Box:
+def full(shape: Sequence[int]) -> Box:
+    """All of an array."""
     return tuple((0, n) for n in shape)
+
+
+def unless_empty(box: Sequence) -> list[Box | None]:
+    """A need of one input, if of anything."""
+    return [tuple(box) if all(a < b for a, b in box) else None]
 
 
 def each(function: Callable) -> Callable:
@@ -271,10 +277,6 @@ class _Windows:
         last = (stop - 1) * self.stride - self.low + self.reach
         a, b = max(first, 0), min(last, self.n)
         return (a, b), (a - first, last - b)
-
-
-def unless_empty(part) -> list:
-    return [tuple(part) if all(a < b for a, b in part) else None]
 
 
 def _whole(step, x: Node, apply: Callable, weights) -> Node:

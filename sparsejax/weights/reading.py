@@ -24,8 +24,7 @@ from sparsejax.weights.linear import Node
 _LINEAR = frozenset(
     "reshape transpose broadcast_in_dim squeeze expand_dims slice pad rev concatenate "
     "split stack unstack gather dynamic_slice dynamic_update_slice scatter scatter-add "
-    "copy copy_p cumsum reduce_precision tile select_n "
-    "convert_element_type".split()
+    "copy copy_p cumsum reduce_precision tile select_n convert_element_type".split()
 )
 _SAME = frozenset("name stop_gradient optimization_barrier".split())
 _BOUNDS = frozenset("max min clamp".split())
@@ -126,6 +125,8 @@ class _Reader:
         if name == self.source:
             value, self.started = Signal(self.start), True
         elif isinstance(value, Signal):
+            if value.node is not None:  # a node of its own, to cut or begin at
+                value = value._replace(node=linear.add(step.shape, [value.node]))
             self.fed[name] = value
         if name == self.end:
             self.target, self.before = value, not self.started
@@ -163,10 +164,8 @@ def _nodes(step, arguments) -> list[Node] | str:
     others = [x for x in arguments if not isinstance(x, Signal)]
     if name in ("add", "add_any", "sub", "neg"):
         minus = [name == "neg" or (name == "sub" and i == 1) for i in moving]
-        pairs = zip(nodes, minus, strict=True)
-        return [
-            linear.add(step.shape, [_signed(x, -1 if less else 1) for x, less in pairs])
-        ]
+        signs = [-1 if less else 1 for less in minus]
+        return [linear.add(step.shape, list(map(_signed, nodes, signs)))]
     if name in _BOUNDS:
         if len(moving) > 1 or any(isinstance(x, Aside) for x in others):
             return "compares two activations"
@@ -175,14 +174,11 @@ def _nodes(step, arguments) -> list[Node] | str:
         if len(moving) > 1 or isinstance(others[0], Aside):
             return "multiplies or divides two activations"
         weights, (x,), (side,) = others[0], nodes, moving
-        if name == "div":
-            return (
-                "divides by an activation"
-                if side
-                else [linear.scale(step.shape, x, 1 / weights)]
-            )
-        if name == "mul":
-            return [linear.scale(step.shape, x, weights)]
+        if name == "div" and side:
+            return "divides by an activation"
+        if name in ("mul", "div"):
+            factor = 1 / weights if name == "div" else weights
+            return [linear.scale(step.shape, x, factor)]
         product = linear.dot if name == "dot_general" else linear.conv
         return [product(step, x, side, jnp.asarray(weights))]
     if name in ("reduce_sum", "reduce_max", "reduce_min"):

@@ -190,6 +190,25 @@ def test_ways_through_and_around_make_the_whole(block):
     assert not across.around.any()  # there is no way around
 
 
+def test_channels_that_are_not_used_and_two_names_of_one_array(rng):
+    def fn(params, x):
+        h = checkpoint_name(checkpoint_name(x, "one"), "other")
+        h = checkpoint_name(checkpoint_name(h[..., 1:3] @ params[0], "low"), "again")
+        return h[:, 1:] @ params[1] + h[:, :1]
+
+    params = rng.normal(size=(2, 3)), rng.normal(size=(2, 1))
+    wanted = np.zeros((4, 1))
+    wanted[1:3] = params[0][:, 1:] @ params[1] + params[0][:, :1]
+    for source, through in (("one", "other"), ("one", "low"), ("other", "again")):
+        found = weights.expand(
+            fn, params, source, None, size=(5, 4), through=through, units=[0]
+        )
+        np.testing.assert_allclose(found.weights[0], wanted, atol=1e-12)
+        np.testing.assert_allclose(found.through.sum(-2)[0], wanted, atol=1e-12)
+        assert found.through.shape[-2] == (4 if through == "other" else 3)
+        assert found.corner == (2,) and not found.around.any()
+
+
 def test_a_window_at_an_edge_is_what_is_there(block):
     at = {"size": (10, 10, 4), "position": (0, 4)}
     found = weights.expand(bottleneck, block, "pooled", "block", **at)
@@ -236,7 +255,7 @@ def linear_resnet(params, x, stop):
     """ResNet-20 for CIFAR without its ReLUs, up to a block."""
 
     def normal(norm, h):
-        return h * norm["scale"] / np.sqrt(norm["var"] + 1e-5)
+        return h * norm["scale"] / jnp.sqrt(norm["var"] + 1e-5)
 
     h = normal(params["bn1"], convolve(x, params["conv1"]["kernel"], 1, 1))
     for stage, number in it.product((1, 2, 3), (0, 1, 2)):
