@@ -30,6 +30,8 @@ bench: $(VENV)/.peers  ## side by side with what people use today
 	$(BIN)/python benchmarks/hypercube_indices.py
 	$(BIN)/python benchmarks/cartpole_dqn.py
 	$(BIN)/python benchmarks/relevance.py
+	$(BIN)/python benchmarks/features.py
+	$(BIN)/python benchmarks/expanded_weights.py
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
