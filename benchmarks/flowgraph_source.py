@@ -33,10 +33,10 @@ ROWS, BATCH, REPEATS = 10_000, 2_000, 9
 def weights(run: Path | None = None):
     """Kernels and biases of a run's last network, or made up and always the same."""
     if run is not None:
-        from sparsejax.experiments import lottery_ticket
+        from sparsejax.experiments import checkpoints
 
         last = max(int(p.name.removeprefix("level_")) for p in run.glob("level_*"))
-        saved = lottery_ticket.read_level(run, last)
+        saved = checkpoints.read_level(run, last)
         leaf = lambda i, name: saved[f"params/dense_{i}/{name}"][0]
         layers = range(sum(k.endswith("/kernel") for k in saved if "params/" in k))
         return [leaf(i, "kernel") for i in layers], [leaf(i, "bias") for i in layers]
