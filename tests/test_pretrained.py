@@ -330,6 +330,6 @@ def test_accuracy_of_networks_that_others_trained(depth, expected):
     (x, y), _ = data.image_folder(FOLDER / "cifar10" / "test.zip")
     mean, std = np.array([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]], np.float32)
     apply = jax.jit(model.apply)
-    batches = np.split((x - mean) / std, 20)
+    batches = np.split((x - mean) / std, 50)
     found = np.concatenate([apply(params, batch).argmax(-1) for batch in batches])
     assert np.mean(found == y) == pytest.approx(expected, abs=1e-9)

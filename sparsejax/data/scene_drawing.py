@@ -41,10 +41,10 @@ OBJECTS: dict[str, Callable[[Grid, Grid], Grid]] = {
 }
 # Likewise of parts, from the place and how far it is outside of the object.
 PARTS: dict[str, Callable[[Grid, Grid, Grid], Grid]] = {
-    "core": lambda x, y, outside: np.hypot(x, y) - 0.42,
+    "core": lambda x, y, outside: np.hypot(x, y) - 0.45,
     "rim": lambda x, y, outside: -0.2 - outside,
     "belt": lambda x, y, outside: np.abs(y) - 0.22,
-    "cap": lambda x, y, outside: y + 0.3,
+    "cap": lambda x, y, outside: y + 0.2,
 }
 
 

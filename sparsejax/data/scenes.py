@@ -1,7 +1,7 @@
 """Scenes with labels of objects, parts, scenes, materials, textures and colours.
 
 Made to dissect networks on, and to train those to dissect: what is in an image is known
-to the pixel. One to three objects stand before a background. An object's shape, part,
+to the pixel. One or two objects stand before a background. An object's shape, part,
 surface, colour and place, and the scene, are drawn independently of each other, so that
 none gives another away; four in ten objects are grey, no hue is ever the same twice.
 """
@@ -17,8 +17,8 @@ from sparsejax.data import scene_drawing as drawing
 from sparsejax.data.labels import Labelled, Labels
 
 _CHUNK = 64  # images drawn together: more leave the cache
-_PART, _FINISH, _HUE = 0.7, 0.6, 0.6  # shares of objects that have one
-_RADIUS = (0.15, 0.23)  # of objects, in sides of the image
+_PART, _FINISH, _HUE = 0.7, 0.4, 0.6  # shares of objects that have one
+_RADIUS = (0.18, 0.23)  # of objects, in sides of the image
 _PER_OBJECT, _PER_IMAGE = 16, 24  # numbers drawn
 
 _VOCABULARY = {
@@ -150,9 +150,8 @@ def _draw(words: list[int], numbers: range, size: int):
     noise = [s.standard_normal((size, size, 1), np.float32) for s in streams]
     columns = iter(drawn[:, :_PER_IMAGE].T)
     images, scene = _backgrounds(columns, size)
-    # One, two or three of an image's quarters have an object.
-    many = next(columns)
-    counts = 1 + (many > 0.3) + (many > 0.7)
+    # One or two of an image's quarters have an object.
+    counts = 1 + (next(columns) < 0.5)
     ranks = np.stack([next(columns) for _ in range(4)], 1).argsort(1)
     image, quarter = (ranks < counts[:, None]).nonzero()
     objects = _objects(

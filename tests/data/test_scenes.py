@@ -130,10 +130,10 @@ def test_parts_are_as_large_as_geometry_says_and_black_or_white(getkey):
             shares.setdefault(names, []).append(share)
         colours.append(image[::2, ::2][parts > 0])
     expected = {
-        ("disc", "core"): (0.42 / 0.9) ** 2,
+        ("disc", "core"): (0.45 / 0.9) ** 2,
         ("disc", "rim"): 1 - (0.7 / 0.9) ** 2,
         ("square", "belt"): 0.22 / 0.76,
-        ("square", "cap"): (0.76 - 0.3) / (2 * 0.76),
+        ("square", "cap"): (0.76 - 0.2) / (2 * 0.76),
         ("square", "rim"): 1 - (0.56 / 0.76) ** 2,
     }
     for names, share in expected.items():
