@@ -15,6 +15,21 @@ METHODS = ["gauss-legendre", "midpoint"]
 KEY = lambda: jax.random.key(3)
 
 
+def compiled(method):
+    """The same in one compiled call."""
+
+    def run(fn, params, x, *given, **options):
+        one = lambda params, x, *given: method(fn, params, x, *given, **options)
+        return jax.jit(one)(params, x, *given)
+
+    return run
+
+
+integrated = compiled(relevance.integrated_gradients)
+expected = compiled(relevance.expected_gradients)
+smoothgrad = compiled(relevance.smoothgrad)
+
+
 def quadratic(params, x):
     matrix, vector = params
     return x @ matrix @ x + vector @ x
@@ -33,9 +48,7 @@ def relu_net(params, x):
 def test_linear_functions_are_explained_exactly(method, steps, rng):
     fn = lambda params, x: params @ x + 3
     weights, x, start = rng.normal(size=(3, 6))
-    found = relevance.integrated_gradients(
-        fn, weights, x, baseline=start, steps=steps, method=method
-    )
+    found = integrated(fn, weights, x, baseline=start, steps=steps, method=method)
     np.testing.assert_allclose(found.input, weights * (x - start), rtol=1e-12)
     assert abs(found.gap()) < 1e-12
 
@@ -44,7 +57,7 @@ def test_linear_functions_are_explained_exactly(method, steps, rng):
 def test_quadratic_functions_are_explained_exactly(method, rng):
     """The mean of a linear gradient is the gradient in the middle."""
     (matrix, vector), (x, start) = random_quadratic(rng), rng.normal(size=(2, 5))
-    found = relevance.integrated_gradients(
+    found = integrated(
         quadratic, (matrix, vector), x, baseline=start, steps=3, method=method
     )
     middle = (matrix + matrix.T) @ (x + start) / 2 + vector
@@ -55,7 +68,7 @@ def test_quadratic_functions_are_explained_exactly(method, rng):
 def test_gauss_legendre_is_exact_to_degree_2n(rng):
     fn = lambda params, x: jnp.prod(params * x)  # of degree 6, its gradient of 5
     weights, x = rng.normal(size=(2, 6))
-    found = relevance.integrated_gradients(fn, weights, x, steps=3)
+    found = integrated(fn, weights, x, steps=3)
     np.testing.assert_allclose(found.input, np.prod(weights * x) / 6, rtol=1e-12)
     assert abs(found.gap()) < 1e-14
 
@@ -63,7 +76,7 @@ def test_gauss_legendre_is_exact_to_degree_2n(rng):
 def test_integrated_gradients_of_a_maximum(rng):
     """A closed form: the share of the way on which each is the larger."""
     x, start = np.array([2.0, 1.5]), np.array([0.2, 1.0])
-    found = relevance.integrated_gradients(
+    found = integrated(
         lambda params, x: jnp.max(x), {}, x, baseline=start, steps=4000,
         method="midpoint",
     )  # fmt: skip
@@ -85,22 +98,20 @@ def test_integrated_gradients_by_a_loop(method, rng):
         z = (start + t * (x - start)) @ params[0] + params[1]
         wanted += weight * (x - start) * (params[0] @ ((z > 0) * params[2]))
     run = ft.partial(
-        relevance.integrated_gradients, relu_net, params, x, baseline=start,
-        steps=steps, method=method,
-    )  # fmt: skip
-    np.testing.assert_allclose(run().input, wanted, rtol=1e-12)
+        integrated, relu_net, params, x, baseline=start, steps=steps, method=method
+    )
+    found = run()
+    np.testing.assert_allclose(found.input, wanted, rtol=1e-12)
     np.testing.assert_allclose(run(batch_size=4).input, wanted, rtol=1e-12)
     np.testing.assert_allclose(run(batch_size=1).input, wanted, rtol=1e-12)
     gap = wanted.sum() - (relu_net(params, x) - relu_net(params, start))
-    np.testing.assert_allclose(run().gap(), gap, atol=1e-12)
+    np.testing.assert_allclose(found.gap(), gap, atol=1e-12)
 
 
 def test_more_steps_close_the_gap(rng):
     params = rng.normal(size=(4, 9)), rng.normal(size=9), rng.normal(size=9)
     fn = lambda params, x: jnp.tanh(x @ params[0] + params[1]) @ params[2]
-    gap = lambda steps: abs(
-        relevance.integrated_gradients(fn, params, rng_x, steps=steps).gap()
-    )
+    gap = lambda steps: abs(integrated(fn, params, rng_x, steps=steps).gap())
     rng_x = rng.normal(size=4)
     assert gap(4) > 1e3 * gap(40) and gap(40) < 1e-9
 
@@ -109,7 +120,7 @@ def test_expected_gradients_of_a_linear_function_are_exact(rng):
     """Where every baseline has as many turns, its mean is exact."""
     fn = lambda params, x: params @ x
     weights, x, starts = rng.normal(size=4), rng.normal(size=4), rng.normal(size=(5, 4))
-    found = relevance.expected_gradients(fn, weights, x, starts, key=KEY(), samples=15)
+    found = expected(fn, weights, x, starts, key=KEY(), samples=15)
     np.testing.assert_allclose(found.input, weights * (x - starts.mean(0)), rtol=1e-12)
     assert abs(found.gap()) < 1e-12
 
@@ -117,12 +128,10 @@ def test_expected_gradients_of_a_linear_function_are_exact(rng):
 def test_expected_gradients_near_their_limit(rng):
     params, x = random_quadratic(rng), rng.normal(size=5)
     starts = rng.normal(size=(7, 5))
-    integrated = lambda start: relevance.integrated_gradients(
-        quadratic, params, x, baseline=start, steps=2
-    )
-    alone = jax.vmap(integrated)(starts)
+    one = lambda start: integrated(quadratic, params, x, baseline=start, steps=2)
+    alone = jax.vmap(one)(starts)
     np.testing.assert_allclose(alone.gap(), np.zeros(7), atol=1e-12)
-    run = lambda **given: relevance.expected_gradients(
+    run = lambda **given: expected(
         quadratic, params, x, starts, key=KEY(), samples=7000, **given
     )
     found, batched = run(), run(batch_size=999)
@@ -135,9 +144,7 @@ def test_expected_gradients_draw_from_all_baselines(rng):
     """With fewer samples than baselines too: means over keys are unbiased."""
     fn = lambda params, x: jnp.sum(x**2)
     x, starts = rng.normal(size=3), rng.normal(size=(9, 3))
-    run = lambda key: relevance.expected_gradients(
-        fn, {}, x, starts, key=key, samples=2
-    )
+    run = lambda key: expected(fn, {}, x, starts, key=key, samples=2)
     found = jax.vmap(run)(jax.random.split(KEY(), 4000)).input
     error = np.std(found, 0) / np.sqrt(4000)
     assert np.all(np.abs(np.mean(found, 0) - (x**2 - (starts**2).mean(0))) < 5 * error)
@@ -145,9 +152,7 @@ def test_expected_gradients_draw_from_all_baselines(rng):
 
 def test_smoothgrad_of_linear_and_quadratic_functions(rng):
     weights, x = rng.normal(size=(2, 6))
-    smooth = lambda *given, **options: relevance.smoothgrad(
-        *given, key=KEY(), **options
-    )
+    smooth = lambda *given, **options: smoothgrad(*given, key=KEY(), **options)
     found = smooth(lambda params, x: params @ x, weights, x)
     np.testing.assert_allclose(found, weights, rtol=1e-12)
     # The gradient of a square is 2 w (x + noise): its spread is that of the noise.
@@ -164,27 +169,27 @@ def test_smoothgrad_of_linear_and_quadratic_functions(rng):
 def test_smoothgrad_is_the_same_in_batches(rng):
     params = rng.normal(size=(4, 9)), rng.normal(size=9), rng.normal(size=9)
     x = rng.normal(size=4)
-    run = lambda **given: relevance.smoothgrad(relu_net, params, x, key=KEY(), **given)
+    run = lambda **given: smoothgrad(relu_net, params, x, key=KEY(), **given)
     np.testing.assert_allclose(run(batch_size=7), run(), rtol=1e-10, atol=1e-12)
     still = run(noise=0, samples=3)
     np.testing.assert_allclose(still, relevance.gradient(relu_net, params, x))
 
 
 X = np.ones(3)
-integrated = ft.partial(relevance.integrated_gradients, quadratic, (np.eye(3), X), X)
-expected = lambda *a, **k: relevance.expected_gradients(
+eager = ft.partial(relevance.integrated_gradients, quadratic, (np.eye(3), X), X)
+averaged = lambda *a, **k: relevance.expected_gradients(
     quadratic, (np.eye(3), X), X, *a, key=KEY(), **k
 )
 smooth = lambda **k: relevance.smoothgrad(quadratic, (np.eye(3), X), X, key=KEY(), **k)
 BAD = {
-    "steps": (lambda: integrated(steps=0), "steps must be at least 1, got 0"),
-    "method": (lambda: integrated(method="simpson"), "'simpson'; it can be gauss-leg"),
-    "batches": (lambda: integrated(batch_size=0), "batch_size must be at least 1"),
-    "shape": (lambda: integrated(baseline=X[:2]), r"baseline has shape \(2,\), but"),
-    "NaN": (lambda: integrated(baseline=X * np.nan), "not finite in"),
-    "one": (lambda: expected(X), r"baselines have shape \(3,\), expected \(n, 3\)"),
-    "none": (lambda: expected(np.ones((0, 3))), "at least one"),
-    "samples": (lambda: expected(X[None], samples=0), "samples must be at least 1"),
+    "steps": (lambda: eager(steps=0), "steps must be at least 1, got 0"),
+    "method": (lambda: eager(method="simpson"), "'simpson'; it can be gauss-leg"),
+    "batches": (lambda: eager(batch_size=0), "batch_size must be at least 1"),
+    "shape": (lambda: eager(baseline=X[:2]), r"baseline has shape \(2,\), but"),
+    "NaN": (lambda: eager(baseline=X * np.nan), "not finite in"),
+    "one": (lambda: averaged(X), r"baselines have shape \(3,\), expected \(n, 3\)"),
+    "none": (lambda: averaged(np.ones((0, 3))), "at least one"),
+    "samples": (lambda: averaged(X[None], samples=0), "samples must be at least 1"),
     "noise": (lambda: smooth(noise=-0.1), "noise must be 0 or more, got -0.1"),
     "draws": (lambda: smooth(samples=0), "samples must be at least 1"),
 }

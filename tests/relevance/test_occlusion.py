@@ -36,6 +36,12 @@ def network(params, x):
     return jnp.tanh(x.ravel() @ params) ** 2
 
 
+def run(kernel, x, **options):
+    """Occlusion in one compiled call."""
+    one = lambda kernel, x: occlusion(network, kernel, x, target=1, **options)
+    return jax.jit(one)(kernel, x)
+
+
 def setting(rng, shape):
     x, kernel = rng.normal(size=shape), rng.normal(size=(int(np.prod(shape)), 2))
     return x, kernel, lambda x: np.tanh(x.ravel() @ kernel)[1] ** 2
@@ -58,10 +64,9 @@ def test_by_a_loop_over_windows(shape, window, stride, sides, steps, rng):
     x, kernel, f = setting(rng, shape)
     wanted = by_loop(f, np.asarray(x), sides, steps, 0.3)
     for batch_size in (None, 2):
-        found = occlusion(
-            network, kernel, x, target=1, window=window, stride=stride, value=0.3,
-            batch_size=batch_size,
-        )  # fmt: skip
+        found = run(
+            kernel, x, window=window, stride=stride, value=0.3, batch_size=batch_size
+        )
         np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-12)
 
 
@@ -74,7 +79,7 @@ def test_any_windows(data):
     stride = tuple(data.draw(st.integers(1, side)) for side in window)
     x, kernel, f = setting(np.random.default_rng(len(shape)), shape)
     with jax.enable_x64(True):
-        found = occlusion(network, kernel, x, target=1, window=window, stride=stride)
+        found = run(kernel, x, window=window, stride=stride)
     wanted = by_loop(f, x, window, stride, 0.0)
     np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-12)
 
@@ -82,7 +87,7 @@ def test_any_windows(data):
 def test_what_hides_can_be_an_array(rng):
     x, kernel, f = setting(rng, (4, 3, 2))
     for value in (rng.normal(size=2), rng.normal(size=(4, 3, 2))):
-        found = occlusion(network, kernel, x, target=1, window=2, value=value)
+        found = run(kernel, x, window=2, value=value)
         wanted = by_loop(f, x, (2, 2, 2), (2, 2, 2), value)
         np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-12)
 
