@@ -76,6 +76,12 @@ def oracle(rules, layers, x, target):
     return r, biases[::-1], absorbed[::-1], edges[::-1]
 
 
+def explain(fn, params, x, **given):
+    """Explained in one compiled call."""
+    run = lambda params, x: relevance.explain(fn, params, x, **given)
+    return jax.jit(run)(params, x)
+
+
 def dense_layers(rng, sizes=(5, 7, 6, 3)):
     pairs = zip(sizes, sizes[1:], strict=False)
     return [(rng.normal(size=s), rng.normal(size=s[1])) for s in pairs]
@@ -95,7 +101,7 @@ def as_params(layers):
 def test_every_rule_in_every_layer_of_an_mlp(rule, rng):
     layers, x = dense_layers(rng), rng.normal(size=5)
     with jax.enable_x64(True):
-        found = relevance.explain(
+        found = explain(
             mlp,
             as_params(layers),
             jnp.array(x),
@@ -122,7 +128,7 @@ def test_rules_for_the_first_layer(first, rng):
     layers, x = dense_layers(rng), rng.normal(size=5)
     x[2] = 0.0  # these rules give relevance to zeros too
     with jax.enable_x64(True):
-        found = relevance.explain(
+        found = explain(
             mlp,
             as_params(layers),
             jnp.array(x),
@@ -171,7 +177,7 @@ def test_convolutions_and_batch_normalisation_need_no_surgery(rule, normalised, 
             },
             "dense": {"kernel": jnp.array(readout)},
         }
-        found = relevance.explain(
+        found = explain(
             fn,
             params,
             jnp.array(x),
@@ -222,20 +228,20 @@ def test_rules_by_name_by_kind_by_index_and_by_end(rng):
         names=chosen,
     )
     x = x.astype(np.float32)
-    explain = lambda rules: relevance.explain(
-        fn, params, x, target=0, reference="zero", rules=rules
+    run = lambda rules: (
+        explain(fn, params, x, target=0, reference="zero", rules=rules).input
     )
     four = ("flat", "gamma", "alpha_beta", "epsilon")
     same = Rules(names={i: RULES[name] for i, name in enumerate(four)})
-    np.testing.assert_array_equal(explain(rules).input, explain(same).input)
+    np.testing.assert_array_equal(run(rules), run(same))
     pattern = Rules(layer=RULES["gamma"], names={"*_[1-3]": None})
     only_first = Rules(names={"dense_0/kernel": RULES["gamma"]})
-    np.testing.assert_array_equal(explain(pattern).input, explain(only_first).input)
+    np.testing.assert_array_equal(run(pattern), run(only_first))
     for unknown in ("dense_9", 4, -5):
         with pytest.raises(ValueError, match="'dense_0', 'dense_1'"):
-            explain(Rules(names={unknown: RULES["flat"]}))
+            run(Rules(names={unknown: RULES["flat"]}))
     with pytest.raises(ValueError, match=r"kind 'conv'.*'dense_0 \(dense\)'"):
-        explain(Rules(kinds={"conv": RULES["flat"]}))
+        run(Rules(kinds={"conv": RULES["flat"]}))
 
 
 @pytest.mark.parametrize(
@@ -261,9 +267,7 @@ def test_a_rule_of_ones_own(rng):
     params = jax.tree.map(lambda a: a.astype(jnp.float32), as_params(layers))
     part = relevance.Part(lambda a: a**2, relevance.Kernel(degree=2))
     rule = relevance.LayerRule((relevance.Group(jnp.ones_like, (part,)),), 0.0)
-    found = relevance.explain(
-        mlp, params, x, target=0, reference="zero", rules=Rules(layer=rule)
-    )
+    found = explain(mlp, params, x, target=0, reference="zero", rules=Rules(layer=rule))
     share = (x**2) @ np.diag(layers[0][0][:, 0] ** 2)
     out = x @ layers[0][0][:, 0] + layers[0][1][0]
     np.testing.assert_allclose(found.input, share / share.sum() * out, rtol=1e-4)
@@ -271,7 +275,7 @@ def test_a_rule_of_ones_own(rng):
 
 def explained(fn, params, x, **rules):
     rules = Rules(**rules)
-    return relevance.explain(fn, params, x, reference="zero", rules=rules, edges=True)
+    return explain(fn, params, x, reference="zero", rules=rules, edges=True)
 
 
 @pytest.mark.parametrize("first", ["flat", "w_square", "z_box"])

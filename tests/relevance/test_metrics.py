@@ -44,17 +44,19 @@ def test_curves_by_a_loop(method, steps, axes, rng):
     base = rng.normal(size=x.shape)
     scores = rng.integers(-2, 3, size=x.shape[:axes]).astype(float)  # with ties
     scores[scores == 0] *= -1  # -0 ties with 0
-    run = getattr(relevance, method)
-    found = run(NET, kernel, x, scores, target=1, baseline=base, steps=steps)
+    metric = getattr(relevance, method)
+    one = lambda kernel, x, scores, **given: metric(
+        NET, kernel, x, scores, target=1, baseline=base, steps=steps, **given
+    )
+    run = jax.jit(one, static_argnames="batch_size")
+    found = run(kernel, x, scores)
     f = lambda x: np.tanh(x.ravel() @ kernel)[1]
     fractions, outputs = curve_by_loop(f, x, base, scores, steps, method)
     np.testing.assert_allclose(found.fraction, fractions, rtol=1e-12)
     np.testing.assert_allclose(found.output, outputs, rtol=1e-10)
     area = np.trapezoid(outputs, fractions)
     np.testing.assert_allclose(found.area(), area, rtol=1e-10)
-    again = run(
-        NET, kernel, x, scores, target=1, baseline=base, steps=steps, batch_size=3
-    )
+    again = run(kernel, x, scores, batch_size=3)
     np.testing.assert_allclose(again.output, outputs, rtol=1e-10)
 
 
@@ -140,12 +142,12 @@ def test_metrics_in_float32(rng):
     with jax.enable_x64(False):
         scores = rng.integers(0, 1000, size=(224, 224, 3)).astype(np.float32)
         region = rng.random((224, 224)) < 0.3
-        found = relevance.localisation_auc(scores, region)
+        found = jax.jit(relevance.localisation_auc)(scores, region)
         whole = np.broadcast_to(region[..., None], scores.shape)
         wanted = roc_auc_score(whole.ravel(), scores.ravel())
         np.testing.assert_allclose(found, wanted, rtol=1e-5)
         other = scores + rng.integers(0, 1000, size=scores.shape).astype(np.float32)
-        found = relevance.rank_correlation(scores, other)
+        found = jax.jit(relevance.rank_correlation)(scores, other)
         wanted = spearmanr(scores.ravel(), other.ravel()).statistic
         np.testing.assert_allclose(found, wanted, rtol=1e-4)
 
