@@ -88,8 +88,11 @@ def launcher(tmp_path_factory):
     tests, folder = Path(__file__).parent, tmp_path_factory.mktemp("launcher")
     stdout, stderr = folder / "stdout", folder / "stderr"
     command = [sys.executable, str(tests / "launch" / "forks.py")]
+    single = os.environ | {"OPENBLAS_NUM_THREADS": "1"}  # NumPy would start threads
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as forks:
+    with subprocess.Popen(
+        command, stdin=pipe, stdout=pipe, text=True, env=single
+    ) as forks:
 
         def launch(name, *flags, timeout=300):
             script = str(tests.parent / "launch" / f"{name}.py")

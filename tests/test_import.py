@@ -37,3 +37,16 @@ def test_every_public_name_exists():
 
 def test_experiments_can_be_reached_from_the_top():
     assert sj.experiments.lottery_ticket.Config().dataset == "digits"
+
+
+def test_experiments_start_no_backend():
+    """Nor launchers' `--help`: they import them."""
+    out = run(
+        "import importlib, pkgutil\n"
+        "import sparsejax.experiments\n"
+        "for module in pkgutil.iter_modules(sparsejax.experiments.__path__):\n"
+        "    importlib.import_module(f'sparsejax.experiments.{module.name}')\n"
+        "from jax._src import xla_bridge\n"
+        "print(xla_bridge.backends_are_initialized())"
+    )
+    assert out.strip() == "False"

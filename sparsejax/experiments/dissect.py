@@ -240,7 +240,10 @@ class _Subject:
             return found.labels, found
         first = self.of.test_images or 1000
         drawn = data.scenes(
-            residual_config.SCENES, self.config.images, size=32, first=first
+            jax.random.key(residual_config.SCENES),
+            self.config.images,
+            size=32,
+            first=first,
         )
         return drawn.labels, [drawn.labelled]
 

@@ -20,7 +20,7 @@ CHOICES = {
     "schedule": ("cosine", "steps"),
     "precision": ("float32", "tensorfloat32", "bfloat16"),
 }
-SCENES = jax.random.key(0)  # one row of scenes: test, dissection, then training
+SCENES = 0  # seed of one row of scenes: test, dissection, then training
 DISSECTED = 2000  # scenes after the test set that nothing is trained on
 
 
@@ -196,9 +196,10 @@ def optimizer(config: Config, steps: int) -> optax.GradientTransformation:
 def _scenes(config: Config) -> Task:
     """The first scenes are to test on, the next to dissect, all others to train on."""
     count = config.train_images or 4000
-    test = data.scenes(SCENES, config.test_images or 1000, size=32)
+    key = jax.random.key(SCENES)
+    test = data.scenes(key, config.test_images or 1000, size=32)
     first = len(test.targets) + DISSECTED
-    seen = data.scenes(SCENES, count, size=32, first=first)
+    seen = data.scenes(key, count, size=32, first=first)
     loss = lambda logits, y: optax.sigmoid_binary_cross_entropy(logits, y).mean()
     return Task(
         (seen.labelled.images, seen.targets),

@@ -93,7 +93,8 @@ def test_dissects_every_network_and_an_untrained_one(finished, tmp_path):
 def test_training_and_dissection_see_different_scenes():
     config = dataclasses.replace(TINY, test_images=4)
     task = residual_config.task(config, None)
-    shown = data.scenes(residual_config.SCENES, 3, size=32, first=4).labelled.images
+    key = jax.random.key(residual_config.SCENES)
+    shown = data.scenes(key, 3, size=32, first=4).labelled.images
     for x in (task.training[0], task.test[0]):
         assert not any((image == x).all((1, 2, 3)).any() for image in shown)
     logits = np.where(task.test[1] > 0, 1.0, -1.0)

@@ -1,6 +1,7 @@
 """Run Python scripts in forks of one process that has imported what launchers import.
 
-No import may start a JAX backend: it has threads, which forks lose.
+What is imported may not start threads, such as those of a JAX backend: forks lose
+them, and wait for them for ever.
 
 Reads requests from stdin, a line of JSON each: script, arguments, files for stdout and
 stderr, seconds until the fork is stopped by SIGALRM. Answers each with a line: the
@@ -49,6 +50,8 @@ def become(script, arguments, stdout, stderr, timeout):
 def main():
     for module in pkgutil.iter_modules(sparsejax.experiments.__path__):
         importlib.import_module(f"sparsejax.experiments.{module.name}")
+    if (tasks := Path("/proc/self/task")).exists() and len(list(tasks.iterdir())) > 1:
+        raise RuntimeError("an import started threads: forks would wait for them")
     gc.freeze()  # what is imported: forks need not search it when they end
     if request := serve():
         become(*request)
