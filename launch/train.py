@@ -4,7 +4,7 @@ ResNet-8 on scenes, drawn here, nine levels down to 0.4% of its weights:
     python launch/train.py
 
 Three seeds, with fine-tuning and random tickets to compare:
-    python launch/train.py --seeds=0:3 --arms=rewind,finetune,random
+    python launch/train.py --seeds=0:3 --arms=rewind,finetune,random --epochs=8
 
 ResNet-20 on CIFAR-10 images (DIR/cifar10/train.zip and test.zip):
     python launch/train.py --dataset=cifar10 --data_dir=DIR --model=resnet20 --augment \

@@ -83,6 +83,7 @@ def resnet(
     depth: int = 20,
     classes: int | None = None,
     widths: Sequence[int] | None = None,
+    stride: int | None = None,
 ) -> Model:
     """A residual network, for CIFAR (8, 14, 20, 32, 44, 56, 110) or ImageNet (18-50).
 
@@ -90,6 +91,8 @@ def resnet(
         depth: how many layers.
         classes: outputs (logits); by default 10 or 1000.
         widths: channels of each stage; by default 16, 32, 64 or 64 to 512.
+        stride: of the first convolution; by default 1 or 2. CIFAR's with stride 2 cost
+            a quarter.
 
     Returns:
         A `Model` of images `(..., height, width, channels)` whose parameters have the
@@ -98,7 +101,7 @@ def resnet(
         the channels.
 
     Raises:
-        ValueError: for another depth or number of widths.
+        ValueError: for another depth or number of widths, and strides below 1.
     """
     if depth not in resnets.DEPTHS:
         known = ", ".join(map(str, resnets.DEPTHS))
@@ -109,10 +112,13 @@ def resnet(
     if len(widths) != len(usual):
         raise ValueError(f"ResNet-{depth} has {len(usual)} stages, got widths {widths}")
     outputs = classes or (10 if small else 1000)
+    first = (1 if small else 2) if stride is None else stride
+    if first < 1:
+        raise ValueError(f"stride must be 1 or more, got {stride}")
     return Model(
         lambda key, x: resnets.init(key, depth, outputs, widths, jnp.shape(x)[-1]),
-        lambda params, x: resnets.apply(params, x, depth, train=False)[0],
-        lambda params, x, *, key: resnets.apply(params, x, depth, train=True),
+        lambda params, x: resnets.apply(params, x, depth, first, train=False)[0],
+        lambda params, x, *, key: resnets.apply(params, x, depth, first, train=True),
     )
 
 

@@ -61,13 +61,17 @@ def apply(
     params: PyTree,
     x: Float[Array, "*batch height width channels"],
     depth: int,
+    first: int,
     train: bool,
 ) -> tuple[Float[Array, "*batch classes"], PyTree]:
-    """Logits, and parameters with new statistics (the same ones in evaluation)."""
+    """Logits, and parameters with new statistics (the same ones in evaluation).
+
+    The first convolution has stride `first`.
+    """
     small, widths = depth in _CIFAR, (1,) * 4
     new = jax.tree.map(lambda leaf: leaf, params)
     stem, after = params["conv1"]["kernel"], {"train": train}
-    h = convolve(x, stem, 1 if small else 2, 1 if small else 3)
+    h = convolve(x, stem, first, 1 if small else 3)
     h, new["bn1"] = _normalise(params["bn1"], h, **after)
     h = checkpoint_name(jax.nn.relu(h), "stem")
     h = h if small else _max_pool(h)

@@ -49,6 +49,13 @@ def test_statistics_of_training_are_those_of_evaluation_in_the_limit(small):
     np.testing.assert_allclose(new["bn1"]["var"], var, rtol=1e-4)
 
 
+def test_strides_of_the_first_convolution(small):
+    model, params, x = small
+    coarse = models.resnet(20, widths=(4, 4, 8), stride=2)
+    stem = lambda model: jax.jit(lift.activations(model.apply))(params, x)[1]["stem"]
+    np.testing.assert_allclose(stem(coarse), stem(model)[:, ::2, ::2], atol=1e-6)
+
+
 def test_units_and_kernels_are_found(small):
     model, params, x = small
     out, acts = jax.jit(lift.activations(model.apply))(params, x)
@@ -114,3 +121,5 @@ def test_bad_depths():
         models.resnet(21)
     with pytest.raises(ValueError, match="3 stages"):
         models.resnet(20, widths=(1, 2))
+    with pytest.raises(ValueError, match="stride must be 1 or more, got 0"):
+        models.resnet(8, stride=0)
