@@ -17,10 +17,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from sparsejax import features, lift, runs, trees
+from sparsejax import features, runs, trees
 from sparsejax.experiments import features_report, fields, networks
 
-OUTPUT = "logits"
 CHOICES = {
     "objective": ("channel", "neuron"),
     "parametrisation": ("fourier", "pixels"),
@@ -209,9 +208,9 @@ def _layers(config: Config, network: Subject) -> dict[str, list[int]]:
 def _draw(config: Config, network: Subject, node: str, units) -> dict[str, np.ndarray]:
     """Pictures of one block of units."""
     look = {"channel": features.channel, "neuron": features.neuron}[config.objective]
-    objective = features.logit() if node == OUTPUT else look(node)
+    objective = features.logit() if node == networks.LOGITS else look(node)
     if config.count > 1:
-        apart = node if node != OUTPUT else list(_counts(network))[-2]
+        apart = node if node != networks.LOGITS else list(_counts(network))[-2]
         objective += config.diversity * features.diversity(apart)
     height, width, channels = network.size
     if config.size:
@@ -237,14 +236,4 @@ def _draw(config: Config, network: Subject, node: str, units) -> dict[str, np.nd
 
 
 def _counts(network: Subject) -> dict[str, int]:
-    """How many units every activation has, in the order they are computed."""
-    counts = {}
-
-    def look(params, image):
-        out, acts = lift.activations(network.fn)(params, image)
-        counts.update({name: leaf.shape[-1] for name, leaf in acts.items()})
-        counts[OUTPUT] = out.shape[-1]
-
-    image = jax.ShapeDtypeStruct(network.size, "float32")
-    jax.eval_shape(look, network.params, image)
-    return counts
+    return networks.units(network.fn, network.params, network.size)

@@ -16,6 +16,7 @@ from sparsejax import data, lift, masks, models, pretrained, runs, train, trees
 from sparsejax.experiments import lottery_config
 
 CIRCLES = {"circle": "half", "circle_published": "published"}
+LOGITS = "logits"  # what an output is called among activations
 SMALL = ("resnet20", "resnet56")  # for images of 32x32
 
 
@@ -61,7 +62,7 @@ def load(
     Raises:
         ValueError: if the folder is no such run, or has no such seed or level.
     """
-    config = _config(folder)
+    config = read(folder)
     seeds = list(config.seeds)
     seed = seeds[0] if seed is None else seed
     if seed not in seeds:
@@ -130,6 +131,25 @@ def normalised(x: Float[Array, "*batch 3"]) -> Float[Array, "*batch 3"]:
     """As those who trained residual networks on ImageNet and CIFAR-10 do it."""
     mean, std = np.array([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]], np.float32)
     return (x - mean) / std
+
+
+def units(fn: Callable, params: PyTree, size: tuple[int, ...]) -> dict[str, int]:
+    """How many units every activation has, in the order they are computed.
+
+    Args:
+        fn: `fn(params, x)` with named activations; its output is "logits".
+        params: its parameters.
+        size: shape of x.
+    """
+    counts = {}
+
+    def look(params, x):
+        out, acts = lift.activations(fn)(params, x)
+        counts.update({name: leaf.shape[-1] for name, leaf in acts.items()})
+        counts[LOGITS] = out.shape[-1]
+
+    jax.eval_shape(look, params, jax.ShapeDtypeStruct(size, "float32"))
+    return counts
 
 
 def blank(
@@ -233,7 +253,12 @@ def _training(dataset, model, epochs, examples):
     return config.batch_size, steps, lottery_config.optimizer(config, steps)
 
 
-def _config(folder: Path) -> lottery_config.Config:
+def read(folder: Path) -> lottery_config.Config:
+    """The config of a lottery run.
+
+    Raises:
+        ValueError: if the folder is none.
+    """
     path = folder / "config.json"
     if not path.exists():
         raise ValueError(f"{folder} is no run folder: it has no config.json")

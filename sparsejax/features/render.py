@@ -8,6 +8,7 @@ The steps are a Python loop, not a `scan`: XLA's convolutions on CPUs are slower
 loops.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -69,7 +70,7 @@ def render(
 
     Args:
         fn: any JAX function `fn(params, x)` of one example, in evaluation mode, with
-            named activations. The same objects compile once.
+            named activations. The same objects compile once, and so do defaults.
         params: its parameters; `sparsejax.bind` gives a masked function.
         node: an activation's name, for the mean of its units over places; or any
             objective.
@@ -116,10 +117,10 @@ def render(
             raise ValueError(f"{name} must be at least 1, got {number}")
     how = How(
         fn,
-        node if isinstance(node, Objective) else channel(node),
+        node if isinstance(node, Objective) else _channel(node),
         tuple(size),
-        parametrisation or fourier(),
-        transform or transforms.standard(tuple(size[:-1] or size)),
+        parametrisation or _fourier(),
+        transform or _standard(tuple(size[:-1] or size)),
         learning_rate,
         redirect,
     )
@@ -141,6 +142,12 @@ def render(
     if count is None:
         images, values, history = images[:, 0], values[:, 0], history[:, 0]
     return Pictures(jnp.asarray(images), jnp.asarray(values), numbers, history)
+
+
+# Defaults are the same objects every time, so that what uses them compiles once.
+_channel = functools.cache(channel)
+_fourier = functools.cache(fourier)
+_standard = functools.cache(transforms.standard)
 
 
 def _ascend(how: How, look: Look, params, units, keys, steps, count, bar):

@@ -1,0 +1,216 @@
+"""Are weights easier to read once most of them are gone? And pages to read them on.
+
+    <folder>/metrics.jsonl             a line for each network and pair of layers
+    <folder>/fig_readability.svg       how easy they are to read against what is left
+    <folder>/level_07/NODE.npz         pictures of units of one network
+    <folder>/level_07/NODE.html        a layer: units, factors, a grid of connections
+    <folder>/level_07/NODE_12.html     a unit: its connections, and through two layers
+    <folder>/index.html
+
+A run that was killed goes on with the network or the pictures it was at.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from sparsejax import runs, trees, weights
+from sparsejax.experiments import fields, networks, weights_pages, weights_report
+from sparsejax.experiments.weights_subject import TICKETS, Subject, of_file, of_run
+
+CHOICES = {
+    "model": ("resnet20", "resnet56", "resnet18", "resnet34", "resnet50"),
+}
+_SHOWN = (1.0, 0.2, 0.05)  # densities of networks that get pages
+_LAST = 3  # as many hidden layers get them
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What to look at.
+
+    Attributes:
+        run: folder of a run of launch/train.py or launch/lottery_ticket.py.
+        control: folder of the same lottery run with --score=random, to compare.
+        model: what the parameters of a checkpoint are of, where no run is given.
+        levels: those whose first network gets pages; by default those nearest to all,
+            20% and 5% of weights.
+        nodes: layers that get pages; by default the last three hidden ones.
+        units: their units that get pages; by default all.
+        strongest: connections shown of each.
+        places: units of every layer whose kernel is shown place by place in pictures:
+            those with the largest weights.
+        steps: of gradient ascent for pictures of units.
+    """
+
+    run: str = ""
+    control: str = ""
+    model: str = "resnet20"
+    levels: tuple[int, ...] = ()
+    nodes: tuple[str, ...] = ()
+    units: tuple[int, ...] = ()
+    strongest: int = 6
+    places: int = 2
+    steps: int = 128
+
+
+def check(config: Config) -> None:
+    """Raise a `ValueError` for what cannot be looked at."""
+    fields.check_choices(config, CHOICES)
+    for field in ("strongest", "steps"):
+        if getattr(config, field) < 1:
+            raise ValueError(f"{field} must be at least 1")
+    if config.places < 0:
+        raise ValueError(f"places must not be negative, got {config.places}")
+    if config.control and not config.run:
+        raise ValueError("control is compared to a run: give run, too")
+
+
+def subject(
+    config: Config,
+    *,
+    data_dir: str | Path | None = None,
+    checkpoint: str | Path | None = None,
+) -> Subject:
+    """The networks that a config names.
+
+    Args:
+        config: with `run`, or with `model`.
+        data_dir: of a run's data set, or where ResNet-20's file lies.
+        checkpoint: a file of the model's parameters.
+
+    Raises:
+        ValueError: for networks that are not there.
+    """
+    if not config.run:
+        return of_file(config.model, data_dir, checkpoint)
+    control = Path(config.control) if config.control else None
+    return of_run(Path(config.run), control, data_dir)
+
+
+def run(
+    config: Config,
+    folder: Path,
+    of: Subject,
+    *,
+    force: bool = False,
+    report: Callable[[str], Any] = print,
+) -> list[dict[str, Any]]:
+    """Look, or go on looking; the records of `metrics.jsonl`.
+
+    Args:
+        config: what to look at.
+        folder: where; a folder of an unfinished run of the same config is continued.
+        of: from `subject`.
+        force: remove an earlier run of this config first.
+        report: called with lines of progress.
+
+    Raises:
+        ValueError: for bad input, such as layers and units that there are not.
+    """
+    check(config)
+    counts = networks.units(of.fn, of.params(of.networks[0]), of.size)
+    nodes, shown = _nodes(config, counts), _shown(config, of)
+    if runs.start(folder, config, {"network": of.title}, force=force):
+        report(f"{folder} is complete; --force runs it again")
+        return runs.read_metrics(folder)
+    metrics = folder / "metrics.jsonl"
+    records = runs.read_metrics(folder) if metrics.exists() else []
+    done = {_name(record) for record in records}
+    for i, network in enumerate(of.networks, 1):
+        if _name(network) not in done:
+            records += _readability(of, network, list(counts))
+            runs.write_metrics(folder, records)
+            report(f"{i} of {len(of.networks)}: {_name(network)} read")
+    pictures = {
+        network["level"]: weights_pages.write(
+            folder / f"level_{network['level']:02d}", config, of, network, counts,
+            nodes, report,
+        )
+        for network in shown
+    }  # fmt: skip
+    weights_report.write(folder, config, of.title, records, shown, pictures)
+    runs.finish(folder)
+    return records
+
+
+def summary(folder: Path) -> str:
+    """Three lines on a finished run: what was found, where it is, what to do next."""
+    return (
+        f"{weights_report.finding(runs.read_metrics(folder))}\n"
+        f"open {folder / 'index.html'}\n"
+        "next: --levels, --nodes and --units for other pages"
+    )
+
+
+def _nodes(config: Config, counts: dict[str, int]) -> dict[str, list[int]]:
+    """Units that get pages, by layer."""
+    hidden = list(counts)[:-1]
+    found = {}
+    for node in config.nodes or hidden[-_LAST:]:
+        if node not in hidden:
+            raise ValueError(
+                f"there is no activation {node!r}; there are {trees.listed(hidden, 24)}"
+            )
+        found[node] = list(config.units) or list(range(counts[node]))
+        wrong = [unit for unit in found[node] if not 0 <= unit < counts[node]]
+        if wrong:
+            raise ValueError(
+                f"{node} has units 0 to {counts[node] - 1}, and no {wrong[0]}"
+            )
+    return found
+
+
+def _shown(config: Config, of: Subject) -> list[dict[str, Any]]:
+    """Networks that get pages: of the first seed's tickets."""
+    seed = of.networks[0]["seed"]
+    levels = {n["level"]: n for n in of.networks
+              if n["arm"] == TICKETS and n["seed"] == seed}  # fmt: skip
+    wrong = [level for level in config.levels if level not in levels]
+    if wrong:
+        raise ValueError(
+            f"there is no level {wrong[0]}; there are {trees.listed(sorted(levels))}"
+        )
+    off = lambda density: lambda n: abs(np.log(n["density"] / density))
+    nearest = [min(levels.values(), key=off(density))["level"] for density in _SHOWN]
+    return [levels[level] for level in config.levels or dict.fromkeys(nearest)]
+
+
+def _name(network: dict[str, Any]) -> str:
+    return f"seed {network['seed']}, {network['arm']}, level {network['level']}"
+
+
+def _readability(of: Subject, network, nodes: list[str]) -> list[dict[str, Any]]:
+    """Means over living units: of neighbouring layers, and of those two apart."""
+    params, records = of.params(network), []
+    chain: list[str | None] = [None, *nodes[:-1], None]
+    for apart in (1, 2):
+        for source, target in zip(chain[:-apart], chain[apart:], strict=True):
+            found = weights.expand(
+                of.fn, params, source, target, size=of.size, split=True
+            )
+            each = jax.tree.map(np.asarray, weights.statistics(found))
+            alive = each.norm > 0
+            mean = lambda a, alive=alive: float(a[alive].mean()) if alive.any() else 0.0
+            of_window = np.prod(found.weights.shape[:-1])
+            records.append(
+                {
+                    **network,
+                    "source": source or "input",
+                    "target": target or networks.LOGITS,
+                    "apart": apart,
+                    "units": len(alive),
+                    "alive": int(alive.sum()),
+                    "channels": found.weights.shape[-2],
+                    "inputs": mean(each.inputs),
+                    "entries": int(of_window),
+                    "participation": mean(each.participation),
+                    "live": mean(each.live),
+                    "cancellation": mean(each.cancellation),
+                }
+            )
+    return records

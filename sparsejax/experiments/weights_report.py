@@ -1,0 +1,154 @@
+"""The figure and the page of a run that looked at weights."""
+
+import itertools as it
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sparsejax import pages, plots, runs
+from sparsejax.experiments.weights_subject import RANDOM, TICKETS
+from sparsejax.plots import dissection as figures
+
+_NAMES = {
+    TICKETS: "lottery tickets",
+    "finetune": "fine-tuned",
+    RANDOM: "random tickets (control)",
+}
+_HELD = "inputs that hold 90% of a unit's norm"
+_HELD_FAR = "the same, two layers apart"
+_CANCELLED = "cancelled of paths two layers apart"
+_ALIVE = "units with a weight left"
+Records = Sequence[Mapping[str, Any]]
+
+
+def finding(records: Records) -> str:
+    """Whether fewer inputs hold a unit's norm in a pruned network."""
+    found = _panel(_HELD, records)[_NAMES[TICKETS]]
+    values = found[1].mean(1)
+    at = _at(found[0])
+    text = (
+        f"{values[0]:.0%} of its inputs hold 90% of a unit's norm with all weights"
+        if at == 0 else
+        f"{values[0]:.0%} of its inputs hold 90% of a unit's norm with all weights, "
+        f"{values[at]:.0%} with {found[0][at]:.1%} of them"
+    )  # fmt: skip
+    random = _panel(_HELD, records).get(_NAMES[RANDOM])
+    if random is not None and len(random[0]) >= at > 0:
+        like = int(np.abs(np.log(random[0] / found[0][at])).argmin())
+        text += f"; in random tickets {random[1][like].mean():.0%}"
+    return text
+
+
+def write(
+    folder: Path,
+    config,
+    title: str,
+    records: Records,
+    shown: Sequence[Mapping[str, Any]],
+    written: Mapping[int, Mapping[str, Path]],
+) -> None:
+    """Write the figure, where there are levels to compare, and `index.html`.
+
+    Args:
+        folder: where.
+        config: of the run.
+        title: what the networks are.
+        records: from `metrics.jsonl`.
+        shown: networks with pages.
+        written: their layers' pages, by level.
+    """
+    bodies = []
+    if len({record["level"] for record in records}) > 1:
+        panels = {what: _panel(what, records) for what in _MEASURES}
+        figure = figures.counts_against_density(panels, title=title)
+        plots.save(figure, folder / "fig_readability.svg")
+        caption = (
+            "Means over living units and layers, and over seeds (thick); thin lines "
+            "are seeds. Inputs are shares of those there are."
+        )
+        svg = (folder / "fig_readability.svg").read_bytes()
+        bodies.append(
+            pages.section(
+                "Are sparse weights easier to read?",
+                pages.figure_svg(svg, caption, caption),
+            )
+        )
+    for network in shown:
+        links = [
+            pages.tag(
+                "li", pages.tag("a", node, href=f"{path.parent.name}/{path.name}")
+            )
+            for node, path in written[network["level"]].items()
+        ]
+        bodies.append(
+            pages.section(
+                f"{network['density']:.1%} of weights left",
+                pages.tag("ul", *links),
+                _table(records, network),
+            )
+        )
+    html = pages.page(
+        f"Weights of {title}",
+        *bodies,
+        lead=f"{finding(records)}.",
+        footer="Voss et al., Visualizing Weights, Distill, 2021. Expanded weights read "
+        "ReLUs as identity.",
+    )
+    runs.write_text(folder / "index.html", html)
+
+
+def _table(records: Records, network: Mapping[str, Any]) -> pages.Html:
+    same = ("seed", "arm", "level")
+    rows = [
+        (
+            f"{r['source']} to {r['target']}", f"{r['alive']} of {r['units']}",
+            f"{r['inputs']:.1f} of {r['channels']}", r["participation"],
+            f"{r['live']:,.0f}", f"{r['cancellation']:.0%}",
+        )
+        for r in records if all(r[key] == network[key] for key in same)
+    ]  # fmt: skip
+    header = ("layers", "living units", "inputs that hold 90%", "participation",
+              "live paths", "cancelled")  # fmt: skip
+    return pages.table(rows, header, caption="Means over living units.")
+
+
+def _held(record) -> float:
+    return record["inputs"] / record["channels"]
+
+
+_MEASURES: dict[str, tuple[int, Callable[[Any], float]]] = {
+    _HELD: (1, _held),
+    _HELD_FAR: (2, _held),
+    _CANCELLED: (2, lambda record: record["cancellation"]),
+    _ALIVE: (1, lambda record: record["alive"] / record["units"]),
+}
+
+
+def _panel(what: str, records: Records) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Means over layers, by the name of an arm: densities, and (levels, seeds)."""
+    apart, measure = _MEASURES[what]
+    found = {}
+    for arm, name in _NAMES.items():
+        rows = [r for r in records if r["arm"] == arm and r["apart"] == apart
+                and r["source"] != "input"]  # fmt: skip
+        if not rows:
+            continue
+        levels = sorted({r["level"] for r in rows})
+        seeds = sorted({r["seed"] for r in rows})
+        values = np.full((len(levels), len(seeds)), np.nan)
+        for level, seed in it.product(levels, seeds):
+            of = [r for r in rows if (r["level"], r["seed"]) == (level, seed)]
+            here = [measure(r) for r in of if r["alive"]]
+            if here:
+                values[levels.index(level), seeds.index(seed)] = np.mean(here)
+        density = [next(r["density"] for r in rows if r["level"] == level)
+                   for level in levels]  # fmt: skip
+        found[name] = np.array(density), values
+    return found
+
+
+def _at(density: np.ndarray) -> int:
+    """The level nearest to a twentieth of the weights."""
+    return int(np.abs(np.log(density / 0.05)).argmin())

@@ -1,0 +1,118 @@
+"""The networks of a run, or of a file, whose weights are to be looked at."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import PyTree
+
+from sparsejax import runs, trees
+from sparsejax.experiments import checkpoints, networks, residual_config
+
+TICKETS, RANDOM = "rewind", "random"  # names of arms
+
+
+class Subject(NamedTuple):
+    """Networks of one form.
+
+    Attributes:
+        title: what they are.
+        fn: `fn(params, x)`, logits.
+        size: shape of x: (height, width, channels), or (inputs,).
+        networks: of each its seed, arm, level and density, dense ones first.
+        params: of one of these.
+    """
+
+    title: str
+    fn: Callable
+    size: tuple[int, ...]
+    networks: list[dict[str, Any]]
+    params: Callable[[dict[str, Any]], PyTree]
+
+
+def of_run(root: Path, control: Path | None, data_dir: str | Path | None) -> Subject:
+    """Networks of a run of launch/train.py or of launch/lottery_ticket.py.
+
+    Args:
+        root: folder of the run.
+        control: folder of a lottery run that removed weights at random.
+        data_dir: folder of the data set's files.
+
+    Raises:
+        ValueError: for a folder that is no run, and a control of other networks.
+    """
+    path = root / "config.json"
+    whole = runs.read_json(path) if path.exists() else {}
+    if "arms" not in (whole.get("config", {}) if isinstance(whole, dict) else {}):
+        return _lottery(root, control)
+    if control is not None:
+        raise ValueError(f"{root} has random tickets of its own (--arms): drop control")
+    return _residual(root, data_dir)
+
+
+def of_file(
+    model: str, data_dir: str | Path | None, checkpoint: str | Path | None
+) -> Subject:
+    """A residual network from a file of its parameters."""
+    fn, params = networks.residual(model, data_dir, checkpoint)
+    size = (32, 32, 3) if model in networks.SMALL else (224, 224, 3)
+    one = {"seed": 0, "arm": TICKETS, "level": 0, "density": 1.0}
+    return Subject(model, fn, size, [one], lambda network: params)
+
+
+def _residual(root: Path, data_dir) -> Subject:
+    config = residual_config.read(root)
+    shape = (32, 32, 3)
+    if config.dataset not in ("scenes", "cifar10"):
+        shape = residual_config.task(config, data_dir).test[0].shape[1:]
+    found = runs.read_metrics(root)
+    if not found:
+        raise ValueError(f"{root} has no finished arm yet")
+    kept = ("seed", "arm", "level", "density")
+
+    def params(network):
+        where = root / f"seed_{network['seed']}" / network["arm"]
+        arrays = checkpoints.read_level(where, network["level"])
+        only = {k: v for k, v in arrays.items() if k.startswith("params/")}
+        return jax.tree.map(jnp.asarray, trees.nested(only)["params"])
+
+    first = [{k: record[k] for k in kept} for record in found]
+    outputs = len(params(first[0])["linear" if shape[0] == 32 else "fc"]["bias"])
+    title = f"{config.model} on {Path(config.dataset).name}"
+    fn = residual_config.model(config, outputs).apply
+    return Subject(title, fn, shape, first, params)
+
+
+def _lottery(root: Path, control: Path | None) -> Subject:
+    config = networks.read(root)
+    model, shape = networks.blank(config.dataset, config.model, config.widths)
+    places = {TICKETS: root}
+    if control is not None:
+        other = networks.read(control)
+        same = ("dataset", "model", "widths", "fraction", "rounds", "seeds")
+        wrong = [name for name in same if getattr(config, name) != getattr(other, name)]
+        if wrong or other.score != "random":
+            raise ValueError(
+                f"{control} is no control of {root}: it must be the same run with "
+                f"--score=random, but differs in {', '.join(wrong) or 'no other way'}"
+            )
+        places[RANDOM] = control
+    found = []
+    for arm, place in places.items():
+        for record in runs.read_metrics(place):
+            kept = {k: record[k] for k in ("seed", "level", "density")}
+            if record["variant"] == "ticket" and (arm == TICKETS or record["level"]):
+                found.append({"arm": arm, **kept})
+    if not found:
+        raise ValueError(f"{root} has no finished level yet")
+
+    def params(network):
+        arrays = checkpoints.read_level(places[network["arm"]], network["level"])
+        at = list(config.seeds).index(network["seed"])
+        only = {k: v[at] for k, v in arrays.items() if k.startswith("params/")}
+        return jax.tree.map(jnp.asarray, trees.nested(only)["params"])
+
+    title = f"{config.model} on {config.dataset}"
+    return Subject(title, model.apply, shape, found, params)

@@ -1,0 +1,177 @@
+"""Runs that look at weights: what is read of every level, pages and their links."""
+
+import dataclasses
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.ad_checkpoint import checkpoint_name
+
+from sparsejax import runs, weights
+from sparsejax.experiments import weights_pages, weights_report, weights_subject
+from sparsejax.experiments.lottery_ticket import Config as LotteryConfig
+from sparsejax.experiments.weights import Config, run, subject, summary
+
+SMALL = Config(steps=2, strongest=2, places=1)
+
+
+def convolve(x, kernel):
+    layout = ("NHWC", "HWIO", "NHWC")
+    return jax.lax.conv_general_dilated(
+        x[None], kernel, (1, 1), "VALID", dimension_numbers=layout
+    )[0]
+
+
+def fn(params, x):
+    for i, kernel in enumerate(params["kernels"]):
+        x = checkpoint_name(jax.nn.relu(convolve(x, kernel)), f"conv_{i}")
+    return x.reshape(-1) @ params["out"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def drawn():
+    """Pictures without gradient ascent, by which features are tested."""
+    noise = lambda book, objective, units: np.random.default_rng(0).uniform(
+        size=(len(units), *book.picture)
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(weights_pages._Book, "render", noise)
+        yield
+
+
+@pytest.fixture(scope="module")
+def of():
+    rng = np.random.default_rng(0)
+    draw = lambda *shape: rng.normal(size=shape).astype("f4")
+    kernels = [draw(3, 3, 1, 2), draw(2, 2, 2, 3), draw(2, 2, 3, 2)]
+    dense = {"kernels": kernels, "out": draw(2 * 2 * 2, 3)}
+    kept = lambda w: w * (np.abs(w) > 1)
+    sparse = jax.tree.map(kept, dense)
+    sparse["kernels"][2][..., 1] = 0  # a dead unit
+    trees = {("rewind", 0): dense, ("rewind", 1): sparse}
+    trees["random", 1] = jax.tree.map(lambda w: w[::-1].copy(), sparse)
+    networks = [
+        {"seed": 0, "arm": arm, "level": level, "density": 0.3**level}
+        for arm, level in trees
+    ]
+    params = lambda n: jax.tree.map(jnp.asarray, trees[n["arm"], n["level"]])
+    return weights_subject.Subject("a toy", fn, (6, 6, 1), networks, params)
+
+
+@pytest.fixture(scope="module")
+def finished(of, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("weights") / "run"
+    return folder, run(SMALL, folder, of, report=lambda line: None)
+
+
+def test_every_level_is_read_between_neighbours_and_two_apart(of, finished):
+    _, records = finished
+    near = ["input", "conv_0", "conv_1", "conv_2", "logits"]
+    pairs = [*zip(near, near[1:]), *zip(near, near[2:])]
+    assert [(r["source"], r["target"]) for r in records] == 3 * pairs
+    sparse = next(r for r in records if r["level"] == 1 and r["target"] == "conv_2")
+    assert (sparse["alive"], sparse["units"], sparse["channels"]) == (1, 2, 3)
+    kernel = of.params(of.networks[1])["kernels"][2]
+    found = jax.tree.map(lambda a: a[0].item(), weights.statistics(kernel))
+    assert sparse["inputs"] == found.inputs and sparse["live"] == found.live
+    assert sparse["participation"] == pytest.approx(found.participation)
+    assert sparse["cancellation"] == 0
+
+
+def test_curves_are_means_over_layers_by_arm(finished):
+    _, records = finished
+    found = weights_report._panel(weights_report._HELD_FAR, records)
+    assert list(found) == ["lottery tickets", "random tickets (control)"]
+    density, values = found["lottery tickets"]
+    assert density.tolist() == [1, 0.3] and values.shape == (2, 1)
+    rows = [r for r in records if r["level"] == 0 and r["apart"] == 2]
+    mean = np.mean(
+        [r["inputs"] / r["channels"] for r in rows if r["source"] != "input"]
+    )
+    assert values[0, 0] == pytest.approx(mean)
+    assert "30.0% of them; in random tickets" in weights_report.finding(records)
+
+
+def test_pages_link_to_what_is_there_and_work_offline(finished):
+    folder, _ = finished
+    pages = folder.rglob("*.html")
+    found = sorted(path.relative_to(folder).as_posix() for path in pages)
+    layers = ["conv_0", *(f"conv_0_{i}" for i in range(2)),
+              "conv_1", *(f"conv_1_{i}" for i in range(3)),
+              "conv_2", *(f"conv_2_{i}" for i in range(2))]  # fmt: skip
+    levels = [f"level_{level:02d}/{name}.html" for level in (0, 1) for name in layers]
+    assert found == ["index.html", *levels]
+    for path in folder.rglob("*.html"):
+        text = path.read_text()
+        for link in set(re.findall(r'href="([^"]+)"', text)) - {"data:,"}:
+            assert (path.parent / link).exists(), (path, link)
+    text = "".join(path.read_text() for path in folder.glob("level_00/conv_2_*.html"))
+    assert "Its strongest inputs in conv_1" in text
+    assert "Two layers apart: its strongest inputs in conv_0" in text
+    assert "Place by place" in text and "Where paths cancel most" in text
+    assert "Where it matters most in logits" in text
+    dead = (folder / "level_01" / "conv_2_1.html").read_text()
+    assert "All of its weights are gone" in dead
+
+
+def test_a_killed_run_goes_on(of, finished, tmp_path):
+    folder, records = finished
+    read = []
+    once = lambda line: read.append(line)
+    (folder / "DONE").unlink()
+    drawn = folder / "level_00" / "conv_1.npz"
+    before = drawn.stat().st_mtime_ns
+    assert run(SMALL, folder, of, report=once) == records
+    assert drawn.stat().st_mtime_ns == before
+    assert not any("read" in line or "drawing" in line for line in read)
+    assert summary(folder).count("\n") == 2
+
+
+def test_other_pages_by_choice(of, tmp_path):
+    config = dataclasses.replace(SMALL, levels=(1,), nodes=("conv_1",), units=(2,))
+    run(config, tmp_path / "run", of, report=lambda line: None)
+    found = {path.name for path in (tmp_path / "run").rglob("*.html")}
+    assert found == {"index.html", "conv_1.html", "conv_1_2.html"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"nodes": ("conv_9",)}, "no activation 'conv_9'; there are 'conv_0'"),
+        ({"nodes": ("conv_2",), "units": (2,)}, "conv_2 has units 0 to 1, and no 2"),
+        ({"levels": (4,)}, "no level 4; there are 0, 1"),
+        ({"strongest": 0}, "strongest must be at least 1"),
+        ({"places": -1}, "places must not be negative"),
+        ({"control": "x"}, "give run, too"),
+    ],
+)
+def test_bad_configs_leave_no_folder(of, tmp_path, change, message):
+    with pytest.raises(ValueError, match=message):
+        run(dataclasses.replace(SMALL, **change), tmp_path / "run", of)
+    assert not (tmp_path / "run").exists()
+
+
+def write(folder, **config):
+    runs.start(folder, LotteryConfig(**config), {}, force=False)
+    runs.write_metrics(folder, [])
+    return str(folder)
+
+
+def test_a_control_is_the_same_run_at_random(tmp_path):
+    root = write(tmp_path / "a", rounds=3)
+    same = write(tmp_path / "b", rounds=3)
+    other = write(tmp_path / "c", rounds=2, score="random")
+    for control, message in ((same, "in no other way"), (other, "differs in rounds")):
+        with pytest.raises(ValueError, match=message):
+            subject(Config(run=root, control=control))
+    with pytest.raises(ValueError, match="no finished level yet"):
+        subject(Config(run=root))
+
+
+def test_missing_runs_are_named(tmp_path):
+    with pytest.raises(ValueError, match="is no run folder"):
+        subject(Config(run=str(tmp_path)))
+    with pytest.raises(ValueError, match="resnet20_cifar10.safetensors is missing"):
+        subject(Config(), data_dir=tmp_path)
