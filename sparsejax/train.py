@@ -12,6 +12,7 @@ shape `(seeds,)`) and the same calls train many at once; the data, and with a si
 """
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -24,6 +25,8 @@ from jaxtyping import Array, ArrayLike, Float, Int, Key, PyTree
 from sparsejax import masks as masks_
 from sparsejax import trees
 from sparsejax.masks import Masks
+
+_BLOCK_BYTES = 2**27  # of examples that are read at once where not all of them are
 
 
 class State(NamedTuple):
@@ -86,7 +89,9 @@ def fit(
             function object at every call: it is compiled once.
         params: initial parameters; ignored if `state` is given.
         masks: what is kept; must not change shape during training.
-        data: `(x, y)`, `x` of shape `(examples, ...)`.
+        data: `(x, y)`, `x` of shape `(examples, ...)`. A `numpy.memmap`, or any object
+            that is no array but has `len(x)` and `x[rows]`, is read some batches at a
+            time, the next ones while these are trained on, with the same result.
         optimizer: any optax optimizer whose state mirrors the parameters or is small.
         batch_size: examples a step. What an epoch leaves over is dropped, other
             examples in every epoch.
@@ -111,7 +116,9 @@ def fit(
         ValueError: if neither or both of `steps` and `epochs` are given, the data does
             not fill a batch, or a mask does not fit.
     """
-    x, y = jnp.asarray(data[0]), jnp.asarray(data[1])
+    whole = isinstance(data[0], np.ndarray | jax.Array | list | tuple)
+    whole = whole and not isinstance(data[0], np.memmap)
+    x, y = jnp.asarray(data[0]) if whole else data[0], jnp.asarray(data[1])
     if (steps is None) == (epochs is None):
         raise ValueError("pass one of steps= and epochs=")
     if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
@@ -140,15 +147,56 @@ def fit(
     while at < stop:
         until = min(stop, (at // per_epoch + 1) * per_epoch)
         order = _order(data_key, at // per_epoch, len(x))
-        span = jnp.int32(at), jnp.int32(until)
-        now, metrics = _epoch(how, stacked, now, masks, x, y, order, *span)
-        at = until
+        read = _whole if whole else _blocks
+        parts, first = [], at // per_epoch * per_epoch
+        for block, stop_at in read(x, y, order, batch_size, first, at, until):
+            now, metrics = _epoch(how, stacked, now, masks, *block, jnp.int32(stop_at))
+            parts.append((stop_at - at, metrics))
+            at = stop_at
+        metrics = _mean(parts)
         history.append(metrics)
         if callback is not None:
             callback(now, metrics)
     if not history:
         return now, {"loss": jnp.zeros((0, *now.key.shape))}
     return now, jax.tree.map(lambda *m: jnp.stack(m), *history)
+
+
+def _whole(x, y, order, batch_size, first, start, stop):
+    """All of an epoch as one block: arrays, order, first step of these, first to do."""
+    yield (x, y, order, jnp.int32(first), jnp.int32(start)), stop
+
+
+def _blocks(x, y, order, batch_size, first, start, stop):
+    """An epoch in blocks of batches, each read while the one before is used."""
+    if order.ndim > 1:
+        raise ValueError("stacked networks read x in one order only: give data_key")
+    size = np.asarray(x[order[:1]]).nbytes * batch_size
+    many = max(1, _BLOCK_BYTES // size)
+
+    def read(at):
+        rows = order[(at - first) * batch_size : (at + many - first) * batch_size]
+        rows = rows[: (stop - at) * batch_size]
+        return np.asarray(x[rows]), np.asarray(y)[rows]
+
+    with ThreadPoolExecutor(1) as ahead:
+        coming = ahead.submit(read, start)
+        for at in range(start, stop, many):
+            found = coming.result()
+            if at + many < stop:
+                coming = ahead.submit(read, at + many)
+            same = np.arange(len(found[0]), dtype=np.int32)
+            block = *map(jnp.asarray, found), same, jnp.int32(at), jnp.int32(at)
+            yield block, min(at + many, stop)
+
+
+def _mean(parts):
+    """Means over the steps of several parts."""
+    if len(parts) == 1:
+        return parts[0][1]
+    steps = sum(count for count, _ in parts)
+    add = lambda *m: sum(count / steps * a for (count, _), a in zip(parts, m))
+    return jax.tree.map(add, *(metrics for _, metrics in parts))
 
 
 class _How(NamedTuple):
@@ -176,20 +224,22 @@ def _begin(how, many, state, masks):
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _epoch(how, stacked, state, masks, x, y, order, start, stop):
-    """Steps `start` to `stop` of one epoch, of one network or of stacked ones."""
+def _epoch(how, stacked, state, masks, x, y, order, first, start, stop):
+    """Steps `start` to `stop` of one network or of stacked ones.
+
+    The order begins with step `first`.
+    """
     many, own_order = stacked
     run = partial(_steps, how)
     if many:
-        axes = (0, 0, None, None, 0 if own_order else None, None, None)
+        axes = (0, 0, None, None, 0 if own_order else None, None, None, None)
         run = jax.vmap(run, axes)
-    return run(state, masks, x, y, order, start, stop)
+    return run(state, masks, x, y, order, first, start, stop)
 
 
-def _steps(how, state, masks, x, y, order, start, stop):
+def _steps(how, state, masks, x, y, order, first, start, stop):
     apply, loss, _, trainable, stateful, batch_size = how
     optimizer = _optimizer(how.optimizer, trainable, state.params)
-    per_epoch = len(x) // batch_size
 
     def objective(params, batch, labels, key):
         if not stateful:
@@ -199,7 +249,7 @@ def _steps(how, state, masks, x, y, order, start, stop):
 
     def step(i, carry):
         params, opt_state, total = carry
-        where = (i % per_epoch) * batch_size
+        where = (i - first) * batch_size
         rows = jax.lax.dynamic_slice(order, (where,), (batch_size,))
         take = lambda array: array.at[rows].get(mode="promise_in_bounds")
         key = jax.random.fold_in(state.key, i + 1)

@@ -232,6 +232,39 @@ def test_same_keys_same_network():
     assert (own[0].params["dense_0"]["bias"] != own[2].params["dense_0"]["bias"]).any()
 
 
+class Read:
+    """What is no array, and remembers the most that was read at once."""
+
+    def __init__(self):
+        self.most = 0
+
+    def __len__(self):
+        return len(X)
+
+    def __getitem__(self, rows):
+        self.most = max(self.most, len(rows))
+        return X[rows]
+
+
+@pytest.mark.parametrize("batches", [1, 4, 100])
+def test_examples_read_in_blocks_give_the_same_network(monkeypatch, batches):
+    monkeypatch.setattr(train, "_BLOCK_BYTES", batches * BATCH * X[0].nbytes)
+    whole, expected = fit(SCHEDULED, steps=15)
+    read = Read()
+    one = {"batch_size": BATCH, "data_key": ORDER, "optimizer": SCHEDULED}
+    start = PARAMS, MASKS, (read, Y)
+    state, metrics = train.fit(APPLY, *start, steps=15, key=jax.random.key(0), **one)
+    assert_equal(state, whole)
+    np.testing.assert_allclose(metrics["loss"], expected["loss"], rtol=1e-6)
+    assert read.most == min(batches, PER_EPOCH) * BATCH
+    one |= {"data_key": jax.random.split(jax.random.key(7), 2)}
+    keys = jax.random.split(jax.random.key(0), 2)
+    stacked = jax.tree.map(lambda *leaf: jnp.stack(leaf), PARAMS, PARAMS)
+    both = jax.tree.map(lambda *leaf: jnp.stack(leaf), MASKS, MASKS)
+    with pytest.raises(ValueError, match="in one order only"):
+        train.fit(APPLY, stacked, both, (read, Y), steps=1, key=keys, **one)
+
+
 @pytest.mark.parametrize("data_key", [ORDER, None], ids=["given", "own"])
 def test_training_in_parts_is_training_at_once(data_key):
     knobs = dict(data_key=data_key)

@@ -16,6 +16,7 @@ from sparsejax.data.digits import digits as digits
 from sparsejax.data.idx import fashion_mnist as fashion_mnist
 from sparsejax.data.idx import mnist as mnist
 from sparsejax.data.images import VARIABLE as VARIABLE
+from sparsejax.data.images import Images as Images
 from sparsejax.data.images import cifar10 as cifar10
 from sparsejax.data.images import image_folder as image_folder
 from sparsejax.data.labels import Labelled as Labelled

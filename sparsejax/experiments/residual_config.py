@@ -31,6 +31,8 @@ class Config:
     Attributes:
         dataset: "scenes" (drawn; several labels an image), "cifar10", or a folder (or
             above `train` and `test` folders or zips) of CLASS/NAME.jpg.
+        size: height and width to cut out of a folder's images, which are then read
+            while training; 0 reads all at once, and they must be of one size.
         model: the residual network.
         widths: channels of each stage; by default the usual ones.
         stride: of the first convolution; 0 for 2 on scenes, a quarter of the work, and
@@ -56,6 +58,7 @@ class Config:
     """
 
     dataset: str = "scenes"
+    size: int = 0
     model: str = "resnet8"
     widths: tuple[int, ...] = ()
     stride: int = 0
@@ -101,7 +104,14 @@ def check(config: Config) -> None:
     for field in ("epochs", "batch_size"):
         if getattr(config, field) < 1:
             raise ValueError(f"{field} must be at least 1")
-    for field in ("stride", "rounds", "rewind_to", "train_images", "test_images"):
+    for field in (
+        "size",
+        "stride",
+        "rounds",
+        "rewind_to",
+        "train_images",
+        "test_images",
+    ):
         if getattr(config, field) < 0:
             raise ValueError(f"{field} must not be negative")
     if not 0 < config.fraction < 1:
@@ -143,12 +153,14 @@ def task(config: Config, data_dir: str | Path | None) -> Task:
         each = -(-config.train_images // 10) or None
         found = data.cifar10(data_dir, most=each)
     else:
-        found = _folders(Path(config.dataset))
+        found = _folders(Path(config.dataset), config.size or None)
     order = np.random.default_rng(0).permutation(len(found.train.y))
-    train_, test = order[: config.train_images or None], config.test_images or None
+    train_ = order[: config.train_images or None]
+    test = np.arange(len(found.test.y))[: config.test_images or None]
+    pick = lambda x, rows: x.only(rows) if isinstance(x, data.Images) else x[rows]
     return Task(
-        (found.train.x[train_], found.train.y[train_]),
-        (found.test.x[:test], found.test.y[:test]),
+        (pick(found.train.x, train_), found.train.y[train_]),
+        (pick(found.test.x, test), found.test.y[test]),
         int(found.train.y.max()) + 1,
         train.cross_entropy,
         lambda logits, y: float((logits.argmax(-1) == y).mean()),
@@ -222,7 +234,7 @@ def _balanced(logits, targets) -> float:
     return float((share(there) + share(~there)).mean() / 2)
 
 
-def _folders(root: Path) -> data.Dataset:
+def _folders(root: Path, size: int | None) -> data.Dataset:
     """`train` and `test` (or `val`), folders or zips."""
     find = lambda *names: next(
         (
@@ -233,8 +245,8 @@ def _folders(root: Path) -> data.Dataset:
         ),
         root / names[0],
     )
-    seen, names = data.image_folder(find("train"))
-    test, others = data.image_folder(find("test", "val"))
+    seen, names = data.image_folder(find("train"), size=size)
+    test, others = data.image_folder(find("test", "val"), size=size)
     if names != others:
         raise ValueError(f"{root}: classes to train on are {names}, to test {others}")
     return data.Dataset(seen, test)

@@ -43,6 +43,28 @@ def test_classes_are_folders(write, as_zip):
     assert split.y.tolist() == [0, 1]
 
 
+@pytest.mark.parametrize("as_zip", [False, True])
+def test_images_of_a_size_are_read_when_asked_for(write, as_zip):
+    stripes = np.zeros((16, 32, 3), np.uint8)
+    stripes[:, 9:16] = 255  # the middle square of 14 pixels begins at column 9
+    file = io.BytesIO()
+    Image.fromarray(stripes).save(file, "PNG")
+    files = {"a/1.png": file.getvalue(), "b/1.png": png(51, (20, 9)),
+             "b/2.png": b"no image"}  # fmt: skip
+    split, names = data.image_folder(write(files, as_zip), size=2)
+    images = split.x
+    assert names == ["a", "b"] and split.y.tolist() == [0, 1, 1]
+    assert images.shape == (3, 2, 2, 3) and len(images) == 3
+    assert images[0].shape == (2, 2, 3) and images[:2].shape == (2, 2, 2, 3)
+    left, right = images[0][:, 0], images[0][:, 1]
+    assert left.min() > 0.7 and right.max() < 0.3
+    np.testing.assert_allclose(images[1], 0.2)
+    np.testing.assert_array_equal(images[np.array([1, 0])], images[:2][::-1])
+    np.testing.assert_array_equal(images.only([1])[0], images[1])
+    with pytest.raises(ValueError, match="b/2.png does not decode"):
+        images[1:]
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [
@@ -59,5 +81,7 @@ def test_bad_folders(write, files, message):
 def test_what_is_no_folder(tmp_path):
     with pytest.raises(ValueError, match="no folder of images"):
         data.image_folder(tmp_path / "nothing.zip")
+    with pytest.raises(ValueError, match="size must be positive"):
+        data.image_folder(tmp_path, size=0)
     with pytest.raises(ValueError, match="train.zip is missing"):
         data.cifar10(tmp_path)
