@@ -154,9 +154,10 @@ def task(config: Config, data_dir: str | Path | None) -> Task:
         found = data.cifar10(data_dir, most=each)
     else:
         found = _folders(Path(config.dataset), config.size or None)
-    order = np.random.default_rng(0).permutation(len(found.train.y))
-    train_ = order[: config.train_images or None]
-    test = np.arange(len(found.test.y))[: config.test_images or None]
+    draw = np.random.default_rng(0)  # files lie class after class
+    some = lambda y, count: draw.permutation(len(y))[: count or None]
+    train_ = some(found.train.y, config.train_images)
+    test = some(found.test.y, config.test_images)
     pick = lambda x, rows: x.only(rows) if isinstance(x, data.Images) else x[rows]
     return Task(
         (pick(found.train.x, train_), found.train.y[train_]),
