@@ -15,24 +15,28 @@ _KEPT = 0.01  # of accuracy, that may be lost
 
 
 def finding(records: Records) -> str:
-    """What the numbers of detectors say on the source's three hypotheses."""
+    """What the numbers of detectors say on the source's three hypotheses.
+
+    A, no change, where some seeds have more and some less; B, more, and C, fewer, where
+    all of them do.
+    """
     first = _arm(records, "rewind")
-    accuracy, units = (_means(first, k) for k in ("test_accuracy", "units"))
-    good = [level for level in accuracy if accuracy[level] >= accuracy[0] - _KEPT]
-    last, end = max(good), max(units)
+    accuracy = _means(first, "test_accuracy")
     density = {r["level"]: r["density"] for r in first}
-    spread = 2 * np.std([r["units"] for r in first if r["level"] == 0]) + 0.1 * units[0]
-    change = units[last] - units[0]
-    if abs(change) <= spread:
-        told = "as many detectors as the dense network, give or take (hypothesis A)"
-    elif change > 0:
-        told = "more detectors than the dense network (hypothesis B)"
-    else:
-        told = "fewer detectors than the dense network (hypothesis C)"
+    last = max(at for at in accuracy if accuracy[at] >= accuracy[0] - _KEPT)
+
+    def told(kind):
+        count = {(r["seed"], r["level"]): r[kind] for r in first}
+        change = [count[seed, last] - count[seed, 0]
+                  for seed, level in count if level == last]  # fmt: skip
+        which = "B" if min(change) > 0 else "C" if max(change) < 0 else "A"
+        mean = _means(first, kind)
+        return f"{mean[last]:.1f} after {mean[0]:.1f} (hypothesis {which})"
+
     return (
-        f"Pruned to {density[last]:.1%} of its weights, where accuracy still is within "
-        f"a point, the network has {told}: {units[last]:.1f} and {units[0]:.1f}; at "
-        f"{density[end]:.1%} it has {units[end]:.1f}"
+        f"Pruned to {density[last]:.1%} of their weights, where accuracy still is "
+        f"within a point, networks have {told('units')} detectors, and "
+        f"{told('units_normalised')} by scores that know the concepts' sizes"
     )
 
 

@@ -24,21 +24,26 @@ Records = Sequence[Mapping[str, Any]]
 
 
 def finding(records: Records) -> str:
-    """Whether fewer inputs hold a unit's norm in a pruned network."""
-    found = _panel(_HELD, records)[_NAMES[TICKETS]]
-    values = found[1].mean(1)
-    at = _at(found[0])
-    text = (
-        f"{values[0]:.0%} of its inputs hold 90% of a unit's norm with all weights"
-        if at == 0 else
-        f"{values[0]:.0%} of its inputs hold 90% of a unit's norm with all weights, "
-        f"{values[at]:.0%} with {found[0][at]:.1%} of them"
-    )  # fmt: skip
-    random = _panel(_HELD, records).get(_NAMES[RANDOM])
-    if random is not None and len(random[0]) >= at > 0:
-        like = int(np.abs(np.log(random[0] / found[0][at])).argmin())
-        text += f"; in random tickets {random[1][like].mean():.0%}"
-    return text
+    """What a twentieth of the weights leaves of two measures."""
+    told = {
+        _HELD: "of its inputs hold 90% of a unit's norm",
+        _CANCELLED: "of paths two layers apart cancel",
+    }
+    parts, density = [], np.ones(1)
+    for what, words in told.items():
+        panel = _panel(what, records)
+        density, values = panel[_NAMES[TICKETS]]
+        at = _at(density)
+        text = f"{values[at].mean():.0%} {words}"
+        if at:
+            text += f" ({values[0].mean():.0%} with all weights"
+            if _NAMES[RANDOM] in panel:
+                others, control = panel[_NAMES[RANDOM]]
+                like = np.abs(np.log(others / density[at])).argmin()
+                text += f", {control[like].mean():.0%} in random tickets"
+            text += ")"
+        parts.append(text)
+    return f"With {density[_at(density)]:.1%} of weights, {', and '.join(parts)}"
 
 
 def write(
@@ -77,15 +82,13 @@ def write(
         )
     for network in shown:
         links = [
-            pages.tag(
-                "li", pages.tag("a", node, href=f"{path.parent.name}/{path.name}")
-            )
+            pages.tag("a", node, href=f"{path.parent.name}/{path.name}")
             for node, path in written[network["level"]].items()
         ]
         bodies.append(
             pages.section(
                 f"{network['density']:.1%} of weights left",
-                pages.tag("ul", *links),
+                pages.tag("p", "Units of ", *_listed(links), "."),
                 _table(records, network),
             )
         )
@@ -99,13 +102,18 @@ def write(
     runs.write_text(folder / "index.html", html)
 
 
+def _listed(links: list[pages.Html]) -> list[pages.Html | str]:
+    return [part for link in links for part in (link, ", ")][:-1]
+
+
 def _table(records: Records, network: Mapping[str, Any]) -> pages.Html:
     same = ("seed", "arm", "level")
     rows = [
         (
             f"{r['source']} to {r['target']}", f"{r['alive']} of {r['units']}",
             f"{r['inputs']:.1f} of {r['channels']}", r["participation"],
-            f"{r['live']:,.0f}", f"{r['cancellation']:.0%}",
+            f"{r['live']:,.0f}",
+            None if r["apart"] == 1 else f"{r['cancellation']:.0%}",
         )
         for r in records if all(r[key] == network[key] for key in same)
     ]  # fmt: skip
@@ -135,6 +143,9 @@ def _panel(what: str, records: Records) -> dict[str, tuple[np.ndarray, np.ndarra
                 and r["source"] != "input"]  # fmt: skip
         if not rows:
             continue
+        if all(r["level"] for r in rows):  # arms share the dense network
+            rows += [r for r in records if r["arm"] == TICKETS and not r["level"]
+                     and r["apart"] == apart and r["source"] != "input"]  # fmt: skip
         levels = sorted({r["level"] for r in rows})
         seeds = sorted({r["seed"] for r in rows})
         values = np.full((len(levels), len(seeds)), np.nan)

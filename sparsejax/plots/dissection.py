@@ -19,6 +19,8 @@ def counts_against_density(
 ) -> Figure:
     """Numbers against the fraction of weights left, a panel for each kind of number.
 
+    Three panels stand in a row, more in two columns.
+
     Args:
         panels: `{what is counted: {label: (density, values)}}` with shapes `(levels,)`
             and `(levels, seeds)`. A label has the same colour in all panels; of those
@@ -26,12 +28,16 @@ def counts_against_density(
         title: the finding.
         levels: `{what is counted: (value, label)}`, a dotted line across a panel.
     """
-    figure = Figure(figsize=(5.2 * len(panels), 4.2), layout="constrained")
+    columns = len(panels) if len(panels) < 4 else 2
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(5.2 * columns, 4.2 * rows), layout="constrained")
     figure.suptitle(title, x=0.01, ha="left", weight="bold", size=13)
-    grid = figure.subplots(1, len(panels), squeeze=False)[0]
+    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes in grid[len(panels) :]:
+        axes.set_axis_off()
     names = list(dict.fromkeys(name for panel in panels.values() for name in panel))
     color = dict(zip(names, colors(len(names)), strict=True))
-    for axes, (what, series) in zip(grid, panels.items(), strict=True):
+    for axes, (what, series) in zip(grid, panels.items(), strict=False):
         for name, (density, values) in series.items():
             values = np.asarray(values, float)
             style = {"color": color[name]}

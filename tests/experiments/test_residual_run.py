@@ -121,20 +121,23 @@ def test_schedules_rise_and_fall(schedule):
     assert rates[-1] == pytest.approx(end, rel=0.2)
 
 
-def row(arm, level, units, accuracy=0.8):
-    return {"arm": arm, "level": level, "units": units, "density": 0.5**level,
-            "test_accuracy": accuracy}  # fmt: skip
+def rows(*levels, accuracy=(0.8, 0.8, 0.3)):
+    """Detectors of the seeds of every level."""
+    return [
+        {"arm": "rewind", "seed": seed, "level": level, "units": units,
+         "units_normalised": 10 - level, "density": 0.5**level,
+         "test_accuracy": accuracy[level]}
+        for level, seeds in enumerate(levels) for seed, units in enumerate(seeds)
+    ]  # fmt: skip
 
 
 def test_findings_name_hypotheses():
-    flat = [row("rewind", 0, 40), row("rewind", 1, 41), row("rewind", 2, 9, 0.3)]
-    assert "(hypothesis A): 41.0 and 40.0; at 25.0% it has 9.0" in (
-        dissect_report.finding(flat)
-    )
-    more = [row("rewind", 0, 40), row("rewind", 1, 60)]
-    assert "hypothesis B" in dissect_report.finding(more)
-    fewer = [row("rewind", 0, 40), row("rewind", 1, 20)]
-    assert "hypothesis C" in dissect_report.finding(fewer)
+    flat = dissect_report.finding(rows((40, 40), (42, 39), (9, 9)))
+    assert "to 50.0% of their weights" in flat
+    assert "40.5 after 40.0 (hypothesis A) detectors" in flat
+    assert "9.0 after 10.0 (hypothesis C) by scores" in flat
+    assert "(hypothesis B) detectors" in dissect_report.finding(rows((4, 4), (5, 6)))
+    assert "(hypothesis C) detectors" in dissect_report.finding(rows((4, 4), (3, 2)))
 
 
 @pytest.mark.parametrize(

@@ -86,12 +86,14 @@ def test_curves_are_means_over_layers_by_arm(finished):
     assert list(found) == ["lottery tickets", "random tickets (control)"]
     density, values = found["lottery tickets"]
     assert density.tolist() == [1, 0.3] and values.shape == (2, 1)
+    assert list(found["random tickets (control)"][0]) == [1, 0.3]  # the same dense one
     rows = [r for r in records if r["level"] == 0 and r["apart"] == 2]
     mean = np.mean(
         [r["inputs"] / r["channels"] for r in rows if r["source"] != "input"]
     )
     assert values[0, 0] == pytest.approx(mean)
-    assert "30.0% of them; in random tickets" in weights_report.finding(records)
+    found = weights_report.finding(records)
+    assert found.startswith("With 30.0% of weights, ") and "in random tickets)" in found
 
 
 def test_pages_link_to_what_is_there_and_work_offline(finished):
