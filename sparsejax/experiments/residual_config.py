@@ -174,7 +174,8 @@ def model(config: Config, outputs: int) -> models.Model:
     depth = int(config.model.removeprefix("resnet"))
     stride = config.stride or (2 if config.dataset == "scenes" else None)
     made = models.resnet(depth, outputs, config.widths or None, stride)
-    devices = jax.make_mesh((jax.device_count(),), ("batch",))
+    auto = (jax.sharding.AxisType.Auto,)
+    devices = jax.make_mesh((jax.device_count(),), ("batch",), auto)
     rows = jax.sharding.NamedSharding(devices, jax.sharding.PartitionSpec("batch"))
     vary = augmentations.compose(augmentations.crop((0.6, 1.0)), augmentations.flip())
 

@@ -57,7 +57,7 @@ def counts_against_density(
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("weights left")
         axes.set_ylabel(what)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.05 * axes.get_ylim()[1])
         axes.legend(fontsize=9)
     return figure
 
