@@ -13,7 +13,7 @@ README = Path(__file__).parent.parent / "README.md"
 def test_examples_run(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     examples = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-    first, second, third, fourth, fifth = examples
+    first, second, third, fourth, fifth, sixth = examples
     assert max(len(code.strip().splitlines()) for code in examples) <= 20
     names: dict = {}
     exec(first, names)
@@ -37,6 +37,8 @@ def test_examples_run(capsys, tmp_path, monkeypatch):
     capsys.readouterr()
     exec(fifth, names)
     assert capsys.readouterr().out.startswith("0.2")
+    exec(sixth, names)
+    assert capsys.readouterr().out.startswith("(64, 10) [")
 
 
 def test_links_lead_somewhere():

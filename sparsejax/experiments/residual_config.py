@@ -175,7 +175,7 @@ def model(config: Config, outputs: int) -> models.Model:
     stride = config.stride or (2 if config.dataset == "scenes" else None)
     made = models.resnet(depth, outputs, config.widths or None, stride)
     auto = (jax.sharding.AxisType.Auto,)
-    devices = jax.make_mesh((jax.device_count(),), ("batch",), auto)
+    devices = jax.make_mesh((jax.device_count(),), ("batch",), axis_types=auto)
     rows = jax.sharding.NamedSharding(devices, jax.sharding.PartitionSpec("batch"))
     vary = augmentations.compose(augmentations.crop((0.6, 1.0)), augmentations.flip())
 
