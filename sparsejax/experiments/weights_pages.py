@@ -295,7 +295,7 @@ class _Book:
         part = self.expand(layer.two, layer.node, units=(unit,), through=layer.before)
         through = np.asarray(part.through[..., channel, :, 0])
         scale = max(plus[..., channel].max(), minus[..., channel].max())
-        total = over(through)
+        total, strong = over(through), np.abs(through).max()
         order = np.argsort(-np.abs(over(np.abs(through))))[:n]
         tiles = [tag("figure",
                      _tile(a[..., channel], scale, text), tag("figcaption", text))
@@ -303,7 +303,7 @@ class _Book:
                                  (-minus, "negative paths"))]  # fmt: skip
         between = [
             self.link(layer.before, between,
-                      _tile(through[..., between], scale, f"through {between}"),
+                      _tile(through[..., between], strong, f"through {between}"),
                       f"sum {total[between]:+.2g}")
             for between in order.tolist() if through[..., between].any()
         ]  # fmt: skip
@@ -316,7 +316,8 @@ class _Book:
             f"Where paths cancel most: from {layer.two} {channel}", _tiles(tiles),
             _tiles(between),
             note=f"{part_lost:.0%} of these paths cancel. Then the units in between, "
-            "strongest first: each with the part of the sum that passes it.",
+            "strongest first, with the part of the sum that passes each, on a scale "
+            "of their own.",
         ))  # fmt: skip
         return found
 
