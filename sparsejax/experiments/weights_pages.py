@@ -288,7 +288,7 @@ class _Book:
             note="Expanded weights: products over all paths, ReLUs read as identity.",
         )]  # fmt: skip
         over = lambda a: a.reshape(-1, a.shape[-1]).sum(0)
-        lost = np.minimum(over(plus), over(minus))
+        lost = over(np.minimum(plus, minus))
         channel = int(lost.argmax())
         if not lost[channel]:
             return found
