@@ -45,13 +45,11 @@ def gains(records: Records, arm: str) -> tuple[float, float, float]:
     """
     groups = [np.asarray(r["gain"]) for r in records if r["arm"] == arm]
     rng = np.random.default_rng(0)
-    means = []
-    for _ in range(_DRAWS):
-        drawn = rng.integers(0, len(groups), len(groups))
-        some = [
-            groups[g][rng.integers(0, len(groups[g]), len(groups[g]))] for g in drawn
-        ]
-        means.append(np.mean([g.mean() for g in some]))
+    draw = lambda n, shape: rng.integers(0, n, (_DRAWS, *shape))
+    # (draws, slots, seeds): what every slot would be, were it of that seed
+    each = [g[draw(len(g), (len(groups), len(g)))].mean(-1) for g in groups]
+    chosen = draw(len(groups), (len(groups),))[..., None]
+    means = np.take_along_axis(np.stack(each, -1), chosen, -1).mean((1, 2))
     low, high = np.quantile(means, [0.025, 0.975])
     return float(np.mean([g.mean() for g in groups])), float(low), float(high)
 

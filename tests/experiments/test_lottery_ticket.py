@@ -147,7 +147,16 @@ def test_controls_start_with_the_weights_of_the_rewind_point(monkeypatch, tmp_pa
 
 
 @pytest.mark.usefixtures("no_report")
-@pytest.mark.parametrize("lines", [0, 5, "missing", "text", "numbers"])
+@pytest.mark.parametrize(
+    "lines",
+    [
+        5,
+        "text",
+        pytest.param(0, marks=pytest.mark.slow),
+        pytest.param("missing", marks=pytest.mark.slow),
+        pytest.param("numbers", marks=pytest.mark.slow),
+    ],
+)
 def test_damaged_metrics_make_levels_again(finished, tmp_path, lines):
     folder = tmp_path / "run"
     shutil.copytree(finished[0], folder)
@@ -167,7 +176,14 @@ class Killed(BaseException):
     pass
 
 
-@pytest.mark.parametrize("when", ["before saving", "after saving", "in the report"])
+@pytest.mark.parametrize(
+    "when",
+    [
+        "before saving",
+        pytest.param("after saving", marks=pytest.mark.slow),
+        pytest.param("in the report", marks=pytest.mark.slow),
+    ],
+)
 def test_killed_and_resumed_is_the_same_bit_for_bit(
     finished, tmp_path, monkeypatch, request, when
 ):
