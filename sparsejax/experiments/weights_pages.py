@@ -1,5 +1,6 @@
 """Pages of one network's layers and units: what feeds them, and how, in pictures."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -160,7 +161,7 @@ class _Book:
         file = self.folder / f"{node.replace('/', '-')}_directions.npz"
         images = runs.kept(file, make, self.report)["images"]
         icons, rest = images[:_FACTORS], images[_FACTORS:]
-        parts = rest.reshape(len(large), -1, *self.picture)
+        parts = np.split(rest, len(large)) if large else []
         place = {unit: _by_place(part, strength[unit])
                  for unit, part in zip(large, parts, strict=True)}  # fmt: skip
         return list(icons), place
@@ -172,11 +173,12 @@ class _Book:
         return (side, side, 1) if len(self.of.size) == 1 else self.of.size
 
     def render(self, objective, units) -> np.ndarray:
+        fn = _of_picture(self.of.fn, self.of.size)
         found = features.render(
-            self.of.fn, self.params, objective, list(units), key=jax.random.key(0),
-            size=self.of.size, steps=self.config.steps, progress=False,
+            fn, self.params, objective, list(units), key=jax.random.key(0),
+            size=self.picture, steps=self.config.steps, progress=False,
         )  # fmt: skip
-        return np.asarray(found.images).reshape(-1, *self.picture)
+        return np.asarray(found.images)
 
     # Pieces
 
@@ -422,6 +424,12 @@ class _Book:
 
 
 _SIGNS = "Green excites, red inhibits, one scale for all; other colours by the switch."
+
+
+@functools.cache
+def _of_picture(fn: Callable, size: tuple[int, ...]) -> Callable:
+    """The same function of a picture, where its inputs are a row of pixels."""
+    return fn if len(size) > 1 else lambda params, x: fn(params, x.reshape(size))
 
 
 def _by_place(images: np.ndarray, strength: np.ndarray) -> np.ndarray:

@@ -138,6 +138,24 @@ def test_other_pages_by_choice(of, tmp_path):
     assert found == {"index.html", "conv_1.html", "conv_1_2.html"}
 
 
+def test_layers_without_places(tmp_path):
+    def dense(params, x):
+        for i, kernel in enumerate(params[:2]):
+            x = checkpoint_name(jax.nn.relu(x @ kernel), f"hidden_{i}")
+        return x @ params[2]
+
+    rng = np.random.default_rng(0)
+    shapes = (4, 3), (3, 2), (2, 2)
+    params = [jnp.asarray(rng.normal(size=shape), "float32") for shape in shapes]
+    one = {"seed": 0, "arm": "rewind", "level": 0, "density": 1.0}
+    of = weights_subject.Subject("rows", dense, (4,), [one], lambda network: params)
+    run(SMALL, tmp_path / "run", of, report=lambda line: None)
+    text = (tmp_path / "run" / "level_00" / "hidden_1_0.html").read_text()
+    assert "strongest inputs in hidden_0" in text and " of 3" in text
+    assert "Place by place" not in text
+    assert not (tmp_path / "run" / "fig_readability.svg").exists()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
