@@ -40,7 +40,8 @@ class Config:
         levels: those whose first network gets pages; by default those nearest to all,
             20% and 5% of weights.
         nodes: layers that get pages; by default the last three hidden ones.
-        units: their units that get pages; by default all.
+        units: their units that get pages, in this order in a grid of units by inputs;
+            by default all, with the largest in the grid.
         strongest: connections shown of each.
         places: units of every layer whose kernel is shown place by place in pictures:
             those with the largest weights.

@@ -68,7 +68,7 @@ def write(
     report: Callable[[str], Any],
 ) -> dict[str, Path]:
     """Write a page for each layer and each of its units; the layers' pages."""
-    book = _Book(folder, config, of, network, counts, report)
+    book = _Book(folder, config, of, network, counts, nodes, report)
     written = {}
     for node, units in nodes.items():
         layer = book.layer(node)
@@ -83,13 +83,12 @@ def write(
 class _Book:
     """The pages of one network."""
 
-    def __init__(self, folder, config, of: Subject, network, counts, report):
+    def __init__(self, folder, config, of: Subject, network, counts, nodes, report):
         self.folder, self.config, self.of, self.report = folder, config, of, report
-        self.network, self.counts = network, counts
+        self.network, self.counts, self.paged = network, counts, nodes
         self.params = of.params(network)
         self.chain = [INPUT, *counts]
         self.icons: dict[str, np.ndarray] = {}
-        self.paged: dict[str, set[int]] = {}
 
     def path(self, node: str, unit: int | None = None) -> Path:
         name = node.replace("/", "-") + ("" if unit is None else f"_{unit}")
@@ -100,13 +99,8 @@ class _Book:
         before, after = self.chain[i - 1], self.chain[i + 1]
         two = self.chain[i - 2] if i > 1 else None
         near = self.expand(before, node, split=True)
-        w = np.asarray(near.weights)
-        units = self.config.units or range(w.shape[-1])
-        self.paged[node] = set(units)
-        for name in {before, two, node, after} - {None, INPUT}:
-            self.icon(name, 0)
         factors = weights.factor(near.weights, _FACTORS, "group")
-        icons, place = self.directions(node, before, near, factors, list(units))
+        icons, place = self.directions(node, before, near, factors)
         far = None if two is None else self.expand(two, node, split=True)
         return _Layer(
             node, before, two, after, near, far, self.expand(node, after),
@@ -137,14 +131,16 @@ class _Book:
             self.icons[node] = runs.kept(file, make, self.report)["images"]
         return self.icons[node][unit]
 
-    def directions(self, node: str, before: str, near, factors, units: list[int]):
+    def directions(self, node: str, before: str, near, factors):
         """Pictures of factors, and of what the largest units look for at each place."""
         if before == INPUT:
             return [None] * _FACTORS, {}
         found = weights.directions(near.weights)
         vectors, strength = np.asarray(found.vectors), np.asarray(found.strength)
         size = np.square(vectors).reshape(len(vectors), -1).sum(1)
-        large = sorted(units, key=lambda unit: -size[unit])[: self.config.places]
+        large = sorted(self.paged[node], key=lambda unit: -size[unit])[
+            : self.config.places
+        ]
         large = [unit for unit in large if size[unit] and vectors.ndim == 4]
         looked = [np.asarray(factors.channels)]
         looked += [vectors[unit].reshape(-1, vectors.shape[-1]) for unit in large]
@@ -298,7 +294,7 @@ class _Book:
         through = np.asarray(part.through[..., channel, :, 0])
         scale = max(plus[..., channel].max(), minus[..., channel].max())
         total, strong = over(through), np.abs(through).max()
-        order = np.argsort(-np.abs(over(np.abs(through))))[:n]
+        order = np.argsort(-over(np.abs(through)))[:n]
         tiles = [tag("figure",
                      _tile(a[..., channel], scale, text), tag("figcaption", text))
                  for a, text in ((w, "the sum"), (plus, "positive paths"),
@@ -309,15 +305,11 @@ class _Book:
                       f"sum {total[between]:+.2g}")
             for between in order.tolist() if through[..., between].any()
         ]  # fmt: skip
-        part_lost = (
-            1
-            - np.abs(w[..., channel]).sum()
-            / (plus[..., channel] + minus[..., channel]).sum()
-        )
+        kept = np.abs(w[..., channel]).sum() / (plus + minus)[..., channel].sum()
         found.append(pages.section(
             f"Where paths cancel most: from {layer.two} {channel}", _tiles(tiles),
             _tiles(between),
-            note=f"{part_lost:.0%} of these paths cancel. Then the units in between, "
+            note=f"{1 - kept:.0%} of these paths cancel. Then the units in between, "
             "strongest first, with the part of the sum that passes each, on a scale "
             "of their own.",
         ))  # fmt: skip
@@ -387,9 +379,13 @@ class _Book:
         return [pages.section("Factors of all units", *found, note=note)]
 
     def family(self, layer: _Layer, w: np.ndarray) -> Html:
-        """A grid of tiles: units with the largest weights by what they read most."""
+        """A grid of tiles: units by what they read most.
+
+        In the order of the config, else those with the largest weights.
+        """
         flat = np.square(w).reshape(-1, *w.shape[-2:]).sum(0)
-        units = sorted(np.argsort(-flat.sum(0), kind="stable")[:_FAMILY].tolist())
+        large = sorted(np.argsort(-flat.sum(0), kind="stable")[:_FAMILY].tolist())
+        units = list(self.config.units) or large
         read = np.argsort(-flat[:, units].sum(1), kind="stable")[:_FAMILY].tolist()
         scale = np.abs(w[..., units]).max()
         cells = [Html("<span></span>")]

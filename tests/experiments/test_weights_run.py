@@ -109,6 +109,8 @@ def test_pages_link_to_what_is_there_and_work_offline(finished):
         text = path.read_text()
         for link in set(re.findall(r'href="([^"]+)"', text)) - {"data:,"}:
             assert (path.parent / link).exists(), (path, link)
+    first = (folder / "level_00" / "conv_0_0.html").read_text()
+    assert 'href="conv_1_0.html"' in first  # pages link forward, too
     text = "".join(path.read_text() for path in folder.glob("level_00/conv_2_*.html"))
     assert "Its strongest inputs in conv_1" in text
     assert "Two layers apart: its strongest inputs in conv_0" in text
@@ -132,10 +134,12 @@ def test_a_killed_run_goes_on(of, finished, tmp_path):
 
 
 def test_other_pages_by_choice(of, tmp_path):
-    config = dataclasses.replace(SMALL, levels=(1,), nodes=("conv_1",), units=(2,))
+    config = dataclasses.replace(SMALL, levels=(1,), nodes=("conv_1",), units=(2, 0))
     run(config, tmp_path / "run", of, report=lambda line: None)
     found = {path.name for path in (tmp_path / "run").rglob("*.html")}
-    assert found == {"index.html", "conv_1.html", "conv_1_2.html"}
+    assert found == {"index.html", "conv_1.html", "conv_1_2.html", "conv_1_0.html"}
+    text = (tmp_path / "run" / "level_01" / "conv_1.html").read_text()
+    assert "Rows: conv_1 2, 0." in text
 
 
 def test_layers_without_places(tmp_path):
