@@ -4,9 +4,9 @@ Levels of a run of residual networks, with its random tickets:
     python launch/weights.py --run=results/runs/train/NAME
 
 A convnet's lottery tickets, and random tickets to compare:
-    python launch/lottery_ticket.py --dataset=mnist --data_dir=DIR --model=convnet
     python launch/lottery_ticket.py --dataset=mnist --data_dir=DIR --model=convnet \
-        --score=random
+        --fraction=0.4 --rounds=6
+    (the same with --score=random --allow_empty)
     python launch/weights.py --run=results/runs/lottery_ticket/NAME \
         --control=results/runs/lottery_ticket/NAME2
 

@@ -90,8 +90,9 @@ def fit(
         params: initial parameters; ignored if `state` is given.
         masks: what is kept; must not change shape during training.
         data: `(x, y)`, `x` of shape `(examples, ...)`. A `numpy.memmap`, or any object
-            that is no array but has `len(x)` and `x[rows]`, is read some batches at a
-            time, the next ones while these are trained on, with the same result.
+            that is no array but has `len(x)` and `x[rows]` for an array of numbers in
+            any order, is read some batches at a time, the next ones while these are
+            trained on, with the same result.
         optimizer: any optax optimizer whose state mirrors the parameters or is small.
         batch_size: examples a step. What an epoch leaves over is dropped, other
             examples in every epoch.
@@ -151,6 +152,8 @@ def fit(
         parts, first = [], at // per_epoch * per_epoch
         for block, stop_at in read(x, y, order, batch_size, first, at, until):
             now, metrics = _epoch(how, stacked, now, masks, *block, jnp.int32(stop_at))
+            if not whole and parts:
+                jax.block_until_ready(parts[-1][1])  # two blocks on the device at most
             parts.append((stop_at - at, metrics))
             at = stop_at
         metrics = _mean(parts)
@@ -170,7 +173,7 @@ def _whole(x, y, order, batch_size, first, start, stop):
 def _blocks(x, y, order, batch_size, first, start, stop):
     """An epoch in blocks of batches, each read while the one before is used."""
     if order.ndim > 1:
-        raise ValueError("stacked networks read x in one order only: give data_key")
+        raise ValueError("stacked networks read x in one order only: give one data_key")
     size = np.asarray(x[order[:1]]).nbytes * batch_size
     many = max(1, _BLOCK_BYTES // size)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
@@ -31,6 +32,13 @@ def read_level(folder: Path, level: int) -> dict[str, np.ndarray]:
         runs.DamagedFile: if they cannot be read.
     """
     return runs.read_arrays(_path(folder, level))
+
+
+def read_params(folder: Path, level: int) -> PyTree:
+    """The parameters of one level, removed weights zero."""
+    arrays = read_level(folder, level)
+    only = {k: v for k, v in arrays.items() if k.startswith("params/")}
+    return jax.tree.map(jnp.asarray, trees.nested(only)["params"])
 
 
 def resume(

@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sparsejax import data, dissect, lift, runs, trees
+from sparsejax import data, dissect, lift, runs
 from sparsejax.experiments import checkpoints, dissect_report, fields, residual_config
 
 CHOICES = {"union": dissect.UNIONS}
@@ -143,7 +143,7 @@ class _Subject:
         if not self.networks:
             raise ValueError(f"{self.root} has no finished level yet")
         self.labels, self.batches = self._images()
-        outputs = len(self.params(self.networks[0])["linear"]["bias"])
+        outputs = residual_config.outputs(self.params(self.networks[0]))
         self.model = residual_config.model(self.of, outputs)
         last = len([k for k in self.params(self.networks[0]) if "layer" in k])
         blocks = self.params(self.networks[0])[f"layer{last}"]
@@ -152,14 +152,13 @@ class _Subject:
     def params(self, network) -> Any:
         """Parameters of a trained network, or of one before training."""
         if network["arm"] == UNTRAINED:
-            outputs = len(self.params({**network, "arm": "rewind"})["linear"]["bias"])
+            trained = self.params({**network, "arm": "rewind"})
+            outputs = residual_config.outputs(trained)
             key, image = jax.random.key(network["seed"]), jnp.zeros((32, 32, 3))
             model = residual_config.model(self.of, outputs)
             return model.init(jax.random.split(key)[0], image)
         where = self.root / f"seed_{network['seed']}" / network["arm"]
-        arrays = checkpoints.read_level(where, network["level"])
-        only = {k: v for k, v in arrays.items() if k.startswith("params/")}
-        return jax.tree.map(jnp.asarray, trees.nested(only)["params"])
+        return checkpoints.read_params(where, network["level"])
 
     def scores(self, network) -> dict[str, np.ndarray]:
         """Scores of units, and of directions of rotations of them."""

@@ -18,7 +18,7 @@ def finding(records: Records) -> str:
     """What the numbers of detectors say on the source's three hypotheses.
 
     A, no change, where some seeds have more and some less; B, more, and C, fewer, where
-    all of them do.
+    all of them do; none is named for less than two seeds.
     """
     first = _arm(records, "rewind")
     accuracy = _means(first, "test_accuracy")
@@ -30,8 +30,9 @@ def finding(records: Records) -> str:
         change = [count[seed, last] - count[seed, 0]
                   for seed, level in count if level == last]  # fmt: skip
         which = "B" if min(change) > 0 else "C" if max(change) < 0 else "A"
+        speaks = f" (hypothesis {which})" if len(change) > 1 else ""
         mean = _means(first, kind)
-        return f"{mean[last]:.1f} after {mean[0]:.1f} (hypothesis {which})"
+        return f"{mean[last]:.1f} after {mean[0]:.1f}{speaks}"
 
     return (
         f"Pruned to {density[last]:.1%} of their weights, where accuracy still is "

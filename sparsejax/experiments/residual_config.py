@@ -114,6 +114,8 @@ def check(config: Config) -> None:
     ):
         if getattr(config, field) < 0:
             raise ValueError(f"{field} must not be negative")
+    if config.size and config.dataset in ("scenes", "cifar10"):
+        raise ValueError(f"{config.dataset} has images of 32x32: drop size")
     if not 0 < config.fraction < 1:
         raise ValueError(f"fraction must be in (0, 1), got {config.fraction}")
     unknown = [arm for arm in config.arms if arm not in ARMS]
@@ -167,6 +169,11 @@ def task(config: Config, data_dir: str | Path | None) -> Task:
         train.cross_entropy,
         lambda logits, y: float((logits.argmax(-1) == y).mean()),
     )
+
+
+def outputs(params: Any) -> int:
+    """How many outputs a network has, from its parameters."""
+    return len(next(params[k] for k in ("linear", "fc") if k in params)["bias"])
 
 
 def model(config: Config, outputs: int) -> models.Model:

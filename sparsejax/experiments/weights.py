@@ -119,8 +119,7 @@ def run(
     if runs.start(folder, config, {"network": of.title}, force=force):
         report(f"{folder} is complete; --force runs it again")
         return runs.read_metrics(folder)
-    metrics = folder / "metrics.jsonl"
-    records = runs.read_metrics(folder) if metrics.exists() else []
+    records = runs.read_metrics(folder)
     done = {_name(record) for record in records}
     for i, network in enumerate(of.networks, 1):
         if _name(network) not in done:
@@ -197,7 +196,6 @@ def _readability(of: Subject, network, nodes: list[str]) -> list[dict[str, Any]]
             each = jax.tree.map(np.asarray, weights.statistics(found))
             alive = each.norm > 0
             mean = lambda a, alive=alive: float(a[alive].mean()) if alive.any() else 0.0
-            of_window = np.prod(found.weights.shape[:-1])
             records.append(
                 {
                     **network,
@@ -208,7 +206,6 @@ def _readability(of: Subject, network, nodes: list[str]) -> list[dict[str, Any]]
                     "alive": int(alive.sum()),
                     "channels": found.weights.shape[-2],
                     "inputs": mean(each.inputs),
-                    "entries": int(of_window),
                     "participation": mean(each.participation),
                     "live": mean(each.live),
                     "cancellation": mean(each.cancellation),

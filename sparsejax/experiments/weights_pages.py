@@ -261,7 +261,8 @@ class _Book:
         facts = [
             ("Inputs", f"{near.inputs} of {layer.near.weights.shape[-2]}",
              "hold 90% of its norm"),
-            ("Weights", f"{near.live:.0f} of {layer.near.weights[..., 0].size}",
+            ("Weights", f"{np.count_nonzero(layer.near.weights[..., unit])} of "
+             f"{layer.near.weights[..., 0].size}",
              "are not zero"),
             ("Participation", f"{near.participation:.1f}", "weights, were they equal"),
         ]  # fmt: skip

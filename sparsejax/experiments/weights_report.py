@@ -32,17 +32,21 @@ def finding(records: Records) -> str:
     parts, density = [], np.ones(1)
     for what, words in told.items():
         panel = _panel(what, records)
+        if _NAMES[TICKETS] not in panel:
+            continue
         density, values = panel[_NAMES[TICKETS]]
         at = _at(density)
-        text = f"{values[at].mean():.0%} {words}"
+        text = f"{np.nanmean(values[at]):.0%} {words}"
         if at:
-            text += f" ({values[0].mean():.0%} with all weights"
+            text += f" ({np.nanmean(values[0]):.0%} with all weights"
             if _NAMES[RANDOM] in panel:
                 others, control = panel[_NAMES[RANDOM]]
                 like = np.abs(np.log(others / density[at])).argmin()
-                text += f", {control[like].mean():.0%} in random tickets"
+                text += f", {np.nanmean(control[like]):.0%} in random tickets"
             text += ")"
         parts.append(text)
+    if not parts:
+        return "Too few layers to compare"
     return f"With {density[_at(density)]:.1%} of weights, {', and '.join(parts)}"
 
 
@@ -67,6 +71,7 @@ def write(
     bodies = []
     if len({record["level"] for record in records}) > 1:
         panels = {what: _panel(what, records) for what in _MEASURES}
+        panels = {what: panel for what, panel in panels.items() if panel}
         figure = figures.counts_against_density(panels, title=title)
         plots.save(figure, folder / "fig_readability.svg")
         caption = (
@@ -143,7 +148,7 @@ def _panel(what: str, records: Records) -> dict[str, tuple[np.ndarray, np.ndarra
                 and r["source"] != "input"]  # fmt: skip
         if not rows:
             continue
-        if all(r["level"] for r in rows):  # arms share the dense network
+        if arm != TICKETS:  # arms share the dense network
             rows += [r for r in records if r["arm"] == TICKETS and not r["level"]
                      and r["apart"] == apart and r["source"] != "input"]  # fmt: skip
         levels = sorted({r["level"] for r in rows})
@@ -151,7 +156,7 @@ def _panel(what: str, records: Records) -> dict[str, tuple[np.ndarray, np.ndarra
         values = np.full((len(levels), len(seeds)), np.nan)
         for level, seed in it.product(levels, seeds):
             of = [r for r in rows if (r["level"], r["seed"]) == (level, seed)]
-            here = [measure(r) for r in of if r["alive"]]
+            here = [measure(r) for r in of if r["alive"] or what == _ALIVE]
             if here:
                 values[levels.index(level), seeds.index(seed)] = np.mean(here)
         density = [next(r["density"] for r in rows if r["level"] == level)

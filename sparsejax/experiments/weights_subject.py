@@ -1,14 +1,14 @@
 """The networks of a run, or of a file, whose weights are to be looked at."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from sparsejax import runs, trees
+from sparsejax import runs
 from sparsejax.experiments import checkpoints, networks, residual_config
 
 TICKETS, RANDOM = "rewind", "random"  # names of arms
@@ -21,7 +21,8 @@ class Subject(NamedTuple):
         title: what they are.
         fn: `fn(params, x)`, logits.
         size: shape of x: (height, width, channels), or (inputs,).
-        networks: of each its seed, arm, level and density, dense ones first.
+        networks: of each its seed, arm, level and density; dense ones among the
+            tickets.
         params: of one of these.
     """
 
@@ -65,7 +66,9 @@ def of_file(
 def _residual(root: Path, data_dir) -> Subject:
     config = residual_config.read(root)
     shape = (32, 32, 3)
-    if config.dataset not in ("scenes", "cifar10"):
+    if config.size:
+        shape = config.size, config.size, 3
+    elif config.dataset not in ("scenes", "cifar10"):
         shape = residual_config.task(config, data_dir).test[0].shape[1:]
     found = runs.read_metrics(root)
     if not found:
@@ -74,12 +77,13 @@ def _residual(root: Path, data_dir) -> Subject:
 
     def params(network):
         where = root / f"seed_{network['seed']}" / network["arm"]
-        arrays = checkpoints.read_level(where, network["level"])
-        only = {k: v for k, v in arrays.items() if k.startswith("params/")}
-        return jax.tree.map(jnp.asarray, trees.nested(only)["params"])
+        return checkpoints.read_params(where, network["level"])
 
-    first = [{k: record[k] for k in kept} for record in found]
-    outputs = len(params(first[0])["linear" if shape[0] == 32 else "fc"]["bias"])
+    first = [
+        {k: record[k] for k in kept} for record in found
+        if record["level"] or record["arm"] == TICKETS  # arms share the dense network
+    ]  # fmt: skip
+    outputs = residual_config.outputs(params(first[0]))
     title = f"{config.model} on {Path(config.dataset).name}"
     fn = residual_config.model(config, outputs).apply
     return Subject(title, fn, shape, first, params)
@@ -88,11 +92,17 @@ def _residual(root: Path, data_dir) -> Subject:
 def _lottery(root: Path, control: Path | None) -> Subject:
     config = networks.read(root)
     model, shape = networks.blank(config.dataset, config.model, config.widths)
+    if config.score == "random":
+        raise ValueError(f"{root} has random tickets: give it as control")
     places = {TICKETS: root}
     if control is not None:
         other = networks.read(control)
-        same = ("dataset", "model", "widths", "fraction", "rounds", "seeds")
-        wrong = [name for name in same if getattr(config, name) != getattr(other, name)]
+        free = ("score", "controls", "barrier", "allow_empty")
+        wrong = [
+            field.name for field in dataclasses.fields(config)
+            if field.name not in free
+            and getattr(config, field.name) != getattr(other, field.name)
+        ]  # fmt: skip
         if wrong or other.score != "random":
             raise ValueError(
                 f"{control} is no control of {root}: it must be the same run with "
@@ -109,10 +119,9 @@ def _lottery(root: Path, control: Path | None) -> Subject:
         raise ValueError(f"{root} has no finished level yet")
 
     def params(network):
-        arrays = checkpoints.read_level(places[network["arm"]], network["level"])
         at = list(config.seeds).index(network["seed"])
-        only = {k: v[at] for k, v in arrays.items() if k.startswith("params/")}
-        return jax.tree.map(jnp.asarray, trees.nested(only)["params"])
+        stacked = checkpoints.read_params(places[network["arm"]], network["level"])
+        return jax.tree.map(lambda leaf: leaf[at], stacked)
 
     title = f"{config.model} on {config.dataset}"
     return Subject(title, model.apply, shape, found, params)

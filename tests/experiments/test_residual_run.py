@@ -86,7 +86,7 @@ def test_dissects_every_network_and_an_untrained_one(finished, tmp_path):
     assert len({r["units"] for r in same}) == 1 and same[0]["of"] == 2
     assert {r["still"] for r in same} <= {1.0} or same[0]["units"] == 0
     page = (tmp_path / "d" / "index.html").read_text()
-    assert "hypothesis" in page and (tmp_path / "d" / "units.csv").exists()
+    assert "detectors, and" in page and (tmp_path / "d" / "units.csv").exists()
     assert dissect.summary(tmp_path / "d").count("\n") == 2
 
 
@@ -136,6 +136,7 @@ def test_findings_name_hypotheses():
     assert "to 50.0% of their weights" in flat
     assert "40.5 after 40.0 (hypothesis A) detectors" in flat
     assert "9.0 after 10.0 (hypothesis C) by scores" in flat
+    assert "hypothesis" not in dissect_report.finding(rows((4,), (5,)))
     assert "(hypothesis B) detectors" in dissect_report.finding(rows((4, 4), (5, 6)))
     assert "(hypothesis C) detectors" in dissect_report.finding(rows((4, 4), (3, 2)))
 

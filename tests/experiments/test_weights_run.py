@@ -160,6 +160,21 @@ def test_layers_without_places(tmp_path):
     assert not (tmp_path / "run" / "fig_readability.svg").exists()
 
 
+def test_one_hidden_layer_has_nothing_two_apart(of):
+    records = [
+        {**one, "source": source, "target": target, "apart": apart, "units": 2,
+         "alive": 2, "channels": 4, "inputs": 2.0, "cancellation": 0.0}
+        for one in of.networks
+        for apart, source, target in ((1, "hidden_0", "logits"), (2, "input", "logits"))
+    ]  # fmt: skip
+    assert weights_report.finding(records).endswith("50% in random tickets)")
+    only = [r for r in records if r["source"] == "input"]
+    assert weights_report.finding(only) == "Too few layers to compare"
+    dead = [{**r, "alive": 0} for r in records]
+    alive = weights_report._panel(weights_report._ALIVE, dead)["lottery tickets"]
+    assert alive[1].tolist() == [[0.0], [0.0]]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -186,6 +201,9 @@ def write(folder, **config):
 def test_a_control_is_the_same_run_at_random(tmp_path):
     root = write(tmp_path / "a", rounds=3)
     same = write(tmp_path / "b", rounds=3)
+    random = write(tmp_path / "d", rounds=3, score="random")
+    with pytest.raises(ValueError, match="random tickets: give it as control"):
+        subject(Config(run=random))
     other = write(tmp_path / "c", rounds=2, score="random")
     for control, message in ((same, "in no other way"), (other, "differs in rounds")):
         with pytest.raises(ValueError, match=message):
