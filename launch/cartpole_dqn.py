@@ -27,10 +27,7 @@ from sparsejax.experiments import cartpole_dqn
 
 
 def main(values) -> None:
-    fields = common.read(cartpole_dqn.Config)
-    for name in ("seeds", "widths"):
-        fields[name] = common.numbers(name, [word for word in fields[name] if word])
-    config = cartpole_dqn.Config(**fields)
+    config = common.read(cartpole_dqn.Config)
     cartpole_dqn.check(config)
     folder = Path(values.out) / runs.name(config)
     print(cartpole_dqn.plan(config))

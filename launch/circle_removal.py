@@ -24,10 +24,7 @@ from sparsejax.experiments import circle_removal
 
 
 def main(values) -> None:
-    fields = common.read(circle_removal.Config)
-    fields["seeds"] = common.numbers("seeds", fields["seeds"])
-    fields["keep_probs"] = common.decimals("keep_probs", fields["keep_probs"])
-    config = circle_removal.Config(**fields)
+    config = common.read(circle_removal.Config)
     circle_removal.check(config)
     folder = Path(values.out) / runs.name(config)
     print(f"seeds {config.seeds}, {1 << config.nodes:,} subsets each")

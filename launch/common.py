@@ -3,11 +3,13 @@
 import dataclasses
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar, get_args
 
 from absl import app, flags, logging
 
 from sparsejax.experiments import fields
+
+Config = TypeVar("Config")
 
 flags.disclaim_key_flags()  # --help shows them as the launcher's own
 
@@ -42,12 +44,18 @@ def define_run(
     flags.DEFINE_bool("force", False, "remove an earlier run of this config first")
 
 
-def read(config: type) -> dict[str, Any]:
-    """The values of these flags; lists hold words."""
-    return {f.name: getattr(flags.FLAGS, f.name) for f in dataclasses.fields(config)}
+def read(config: type[Config]) -> Config:
+    """The config that these flags describe."""
+    found = {}
+    for field in dataclasses.fields(config):  # pyright: ignore[reportArgumentType]
+        value = getattr(flags.FLAGS, field.name)
+        if isinstance(value, list):
+            value = _KINDS[get_args(field.type)[0]](field.name, value)
+        found[field.name] = value
+    return config(**found)
 
 
-def numbers(flag: str, words: Sequence[str]) -> tuple[int, ...]:
+def _numbers(flag: str, words: Sequence[str]) -> tuple[int, ...]:
     """0,1,7 or 0:5 (0 to 4) or a mixture."""
     found: list[int] = []
     for word in words:
@@ -62,12 +70,15 @@ def numbers(flag: str, words: Sequence[str]) -> tuple[int, ...]:
     return tuple(found)
 
 
-def decimals(flag: str, words: Sequence[str]) -> tuple[float, ...]:
+def _decimals(flag: str, words: Sequence[str]) -> tuple[float, ...]:
     """0.25,0.5,0.75."""
     try:
         return tuple(map(float, words))
     except ValueError:
         raise ValueError(f"--{flag}: {','.join(words)!r} are no numbers") from None
+
+
+_KINDS = {int: _numbers, float: _decimals, str: lambda flag, words: tuple(words)}
 
 
 def run(main: Callable[[Any], None]) -> None:

@@ -27,7 +27,7 @@ from sparsejax.experiments import dissect
 
 
 def main(values) -> None:
-    config = dissect.Config(**common.read(dissect.Config))
+    config = common.read(dissect.Config)
     dissect.check(config)
     out = Path(values.out or Path(config.run) / "dissect")
     folder = out / runs.name(dataclasses.replace(config, run=""))

@@ -25,10 +25,7 @@ from sparsejax.experiments import features
 
 
 def main(values) -> None:
-    given = common.read(features.Config)
-    given["units"] = common.numbers("units", given["units"])
-    given["nodes"] = tuple(given["nodes"])
-    config = features.Config(**given)
+    config = common.read(features.Config)
     features.check(config)
     folder = Path(values.out) / runs.name(config)
     print(f"folder: {folder}")

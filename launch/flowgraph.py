@@ -24,7 +24,7 @@ from sparsejax.experiments import flowgraph, networks
 def main(values) -> None:
     if values.run is None:
         raise ValueError("--run is missing: the folder of a lottery run")
-    config = flowgraph.Config(**common.read(flowgraph.Config))
+    config = common.read(flowgraph.Config)
     source = Path(values.run)
     load = functools.partial(
         networks.load, source, seed=config.seed, data_dir=values.data_dir

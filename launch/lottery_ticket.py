@@ -26,17 +26,8 @@ from sparsejax import runs
 from sparsejax.experiments import lottery_config, lottery_ticket
 
 
-def _config() -> lottery_config.Config:
-    fields = common.read(lottery_config.Config)
-    fields["seeds"] = common.numbers("seeds", fields["seeds"])
-    fields["widths"] = common.numbers("widths", fields["widths"])
-    for name in ("layer_fractions", "exclude", "controls"):
-        fields[name] = tuple(word for word in fields[name] if word)
-    return lottery_config.Config(**fields)
-
-
 def main(values) -> None:
-    config = _config()
+    config = common.read(lottery_config.Config)
     rounds = lottery_ticket.plan(config)
     folder = Path(values.out) / runs.name(config)
     print(f"{len(rounds.counts)} levels, weights kept: {rounds.counts}")

@@ -34,17 +34,8 @@ from sparsejax.experiments import node_sweep, node_sweep_config
 _OUT = "results/runs/node_sweep"
 
 
-def _config() -> node_sweep.Config:
-    fields = common.read(node_sweep.Config)
-    fields["widths"] = common.numbers("widths", fields["widths"])
-    fields["nodes"] = tuple(word for word in fields["nodes"] if word)
-    for name in ("keep_probs", "sizes"):
-        fields[name] = common.decimals(name, fields[name])
-    return node_sweep.Config(**fields)
-
-
 def main(values) -> None:
-    config = _config()
+    config = common.read(node_sweep.Config)
     source = None if values.run is None else Path(values.run)
     plan = node_sweep.plan(config, source, values.data_dir)
     inside = _OUT if source is None else source / "node_sweep"

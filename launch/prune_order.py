@@ -28,13 +28,7 @@ from sparsejax.experiments import prune_order
 
 
 def main(values) -> None:
-    fields = common.read(prune_order.Config)
-    for name in ("seeds", "widths"):
-        fields[name] = common.numbers(name, [w for w in fields[name] if w])
-    rates = [word for word in fields["learning_rates"] if word]
-    fields["learning_rates"] = common.decimals("learning_rates", rates)
-    fields["selections"] = tuple(word for word in fields["selections"] if word)
-    config = prune_order.Config(**fields)
+    config = common.read(prune_order.Config)
     prune_order.check(config)
     folder = Path(values.out) / runs.name(config)
     print(prune_order.plan(config))

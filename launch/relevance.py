@@ -31,11 +31,7 @@ def main(values) -> None:
             "--run is missing: the folder of a lottery run; python "
             "launch/lottery_ticket.py makes one"
         )
-    given = common.read(relevance_maps.Config)
-    for name in ("samples", "levels"):
-        given[name] = common.numbers(name, [word for word in given[name] if word])
-    given["methods"] = tuple(word for word in given["methods"] if word)
-    config = relevance_maps.Config(**given)
+    config = common.read(relevance_maps.Config)
     source = Path(values.run)
     folder = Path(values.out or source / "relevance") / runs.name(config)
     print(f"folder: {folder}")

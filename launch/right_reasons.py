@@ -27,12 +27,7 @@ from sparsejax.experiments import right_reasons
 
 
 def main(values) -> None:
-    fields = common.read(right_reasons.Config)
-    for name in ("seeds", "widths"):
-        fields[name] = common.numbers(name, [word for word in fields[name] if word])
-    fields["strengths"] = common.decimals("strengths", fields["strengths"])
-    fields["losses"] = tuple(fields["losses"])
-    config = right_reasons.Config(**fields)
+    config = common.read(right_reasons.Config)
     right_reasons.check(config)
     folder = Path(values.out) / runs.name(config)
     print(right_reasons.plan(config))

@@ -23,10 +23,7 @@ from sparsejax.experiments import spade
 
 
 def main(values) -> None:
-    given = common.read(spade.Config)
-    given["seeds"] = common.numbers("seeds", given["seeds"])
-    given["densities"] = common.decimals("densities", given["densities"])
-    config = spade.Config(**given)
+    config = common.read(spade.Config)
     spade.check(config)
     folder = Path(values.out) / runs.name(config)
     print(f"folder: {folder}")

@@ -30,11 +30,7 @@ from sparsejax.experiments import residual
 
 
 def main(values) -> None:
-    given = common.read(residual.Config)
-    for field in ("seeds", "widths"):
-        given[field] = common.numbers(field, given[field])
-    given["arms"] = tuple(given["arms"])
-    config = residual.Config(**given)
+    config = common.read(residual.Config)
     residual.check(config)
     folder = Path(values.out) / runs.name(config)
     print(f"folder: {folder}")

@@ -30,11 +30,7 @@ from sparsejax.experiments import weights
 
 
 def main(values) -> None:
-    given = common.read(weights.Config)
-    for field in ("levels", "units"):
-        given[field] = common.numbers(field, given[field])
-    given["nodes"] = tuple(given["nodes"])
-    config = weights.Config(**given)
+    config = common.read(weights.Config)
     weights.check(config)
     folder = Path(values.out) / runs.name(config)
     print(f"folder: {folder}")
