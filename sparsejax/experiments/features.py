@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from sparsejax import features, runs, trees
+from sparsejax import features, runs
 from sparsejax.experiments import features_report, fields, networks
 
 CHOICES = {
@@ -189,20 +189,7 @@ def _layers(config: Config, network: Subject) -> dict[str, list[int]]:
     counts = _counts(network)
     last = {name.split("_")[0]: name for name in counts}  # of every stage
     nodes = config.nodes or (counts if config.run else last.values())
-    layers = {}
-    for node in nodes:
-        if node not in counts:
-            raise ValueError(
-                f"there is no activation {node!r}; there are {trees.listed(counts, 24)}"
-            )
-        units = list(config.units) or list(range(counts[node]))
-        wrong = [unit for unit in units if not 0 <= unit < counts[node]]
-        if wrong:
-            raise ValueError(
-                f"{node} has units 0 to {counts[node] - 1}, and no {wrong[0]}"
-            )
-        layers[node] = units
-    return layers
+    return networks.chosen(counts, nodes, config.units)
 
 
 def _draw(config: Config, network: Subject, node: str, units) -> dict[str, np.ndarray]:

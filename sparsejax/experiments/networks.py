@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -150,6 +150,29 @@ def units(fn: Callable, params: PyTree, size: tuple[int, ...]) -> dict[str, int]
 
     jax.eval_shape(look, params, jax.ShapeDtypeStruct(size, "float32"))
     return counts
+
+
+def chosen(
+    counts: Mapping[str, int], nodes: Iterable[str], units: Iterable[int]
+) -> dict[str, list[int]]:
+    """Numbers of units by node: those given, else all.
+
+    Raises:
+        ValueError: for a node or a unit that is not among `counts`.
+    """
+    found = {}
+    for node in nodes:
+        if node not in counts:
+            raise ValueError(
+                f"there is no activation {node!r}; there are {trees.listed(counts, 24)}"
+            )
+        found[node] = list(units) or list(range(counts[node]))
+        wrong = [unit for unit in found[node] if not 0 <= unit < counts[node]]
+        if wrong:
+            raise ValueError(
+                f"{node} has units 0 to {counts[node] - 1}, and no {wrong[0]}"
+            )
+    return found
 
 
 def blank(

@@ -115,7 +115,10 @@ def run(
     """
     check(config)
     counts = networks.units(of.fn, of.params(of.networks[0]), of.size)
-    nodes, shown = _nodes(config, counts), _shown(config, of)
+    hidden = dict(list(counts.items())[:-1])
+    asked = config.nodes or list(hidden)[-_LAST:]
+    nodes = networks.chosen(hidden, asked, config.units)
+    shown = _shown(config, of)
     if runs.start(folder, config, {"network": of.title}, force=force):
         report(f"{folder} is complete; --force runs it again")
         return runs.read_metrics(folder)
@@ -145,24 +148,6 @@ def summary(folder: Path) -> str:
         f"open {folder / 'index.html'}\n"
         "next: --levels, --nodes and --units for other pages"
     )
-
-
-def _nodes(config: Config, counts: dict[str, int]) -> dict[str, list[int]]:
-    """Units that get pages, by layer."""
-    hidden = list(counts)[:-1]
-    found = {}
-    for node in config.nodes or hidden[-_LAST:]:
-        if node not in hidden:
-            raise ValueError(
-                f"there is no activation {node!r}; there are {trees.listed(hidden, 24)}"
-            )
-        found[node] = list(config.units) or list(range(counts[node]))
-        wrong = [unit for unit in found[node] if not 0 <= unit < counts[node]]
-        if wrong:
-            raise ValueError(
-                f"{node} has units 0 to {counts[node] - 1}, and no {wrong[0]}"
-            )
-    return found
 
 
 def _shown(config: Config, of: Subject) -> list[dict[str, Any]]:

@@ -1,20 +1,17 @@
 """Pages of one network's layers and units: what feeds them, and how, in pictures."""
 
-import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 
-from sparsejax import features, pages, runs, weights
-from sparsejax.experiments import networks
+from sparsejax import pages, runs, weights
 from sparsejax.experiments.weights_subject import Subject
+from sparsejax.experiments.weights_view import INPUT, Layer, View, square
 from sparsejax.pages import Html, tag
 
-INPUT = "input"
-_FACTORS = 3  # red, green and blue
 _FAMILY = 8  # units and inputs of a grid
 _STYLE = """
 .tiles img, .grid img { width: 100%; border-radius: 4px; image-rendering: pixelated; }
@@ -30,34 +27,6 @@ for (const canvas of document.querySelectorAll("canvas[data-uri]"))
 """
 
 
-class _Layer(NamedTuple):
-    """A layer among its neighbours; no layer is None.
-
-    Attributes:
-        node, before, two, after: names of it, the one and the two before, the next.
-        near, far: expanded weights from the one and the two before, with their parts.
-        out: those to the next.
-        root: those from the input.
-        colours: near and far in red, green and blue by unit, None if they have no map.
-        place: pictures of places of a unit's kernel, by unit.
-        factors: directions among inputs that the weights share.
-        factor_icons: pictures of them.
-    """
-
-    node: str
-    before: str
-    two: str | None
-    after: str
-    near: weights.Expanded
-    far: weights.Expanded | None
-    out: weights.Expanded
-    root: np.ndarray
-    colours: dict[str, np.ndarray | None]
-    place: dict[int, np.ndarray]
-    factors: weights.Factors
-    factor_icons: list[Any]
-
-
 def write(
     folder: Path,
     config,
@@ -68,10 +37,12 @@ def write(
     report: Callable[[str], Any],
 ) -> dict[str, Path]:
     """Write a page for each layer and each of its units; the layers' pages."""
-    book = _Book(folder, config, of, network, counts, nodes, report)
+    view = View(folder, config, of, network, counts, nodes, report)
+    title = f"{of.title}, seed {network['seed']}, level {network['level']}."
+    book = _Book(view, title, network["density"])
     written = {}
     for node, units in nodes.items():
-        layer = book.layer(node)
+        layer = view.layer(node)
         for unit in units:
             runs.write_text(book.path(node, unit), book.unit_page(layer, unit, units))
         written[node] = book.path(node)
@@ -83,106 +54,19 @@ def write(
 class _Book:
     """The pages of one network."""
 
-    def __init__(self, folder, config, of: Subject, network, counts, nodes, report):
-        self.folder, self.config, self.of, self.report = folder, config, of, report
-        self.network, self.counts, self.paged = network, counts, nodes
-        self.params = of.params(network)
-        self.chain = [INPUT, *counts]
-        self.icons: dict[str, np.ndarray] = {}
+    def __init__(self, view: View, title: str, density: float):
+        self.view, self.config = view, view.config
+        self.title, self.density = title, density
 
     def path(self, node: str, unit: int | None = None) -> Path:
         name = node.replace("/", "-") + ("" if unit is None else f"_{unit}")
-        return self.folder / f"{name}.html"
-
-    def layer(self, node: str) -> _Layer:
-        i = self.chain.index(node)
-        before, after = self.chain[i - 1], self.chain[i + 1]
-        two = self.chain[i - 2] if i > 1 else None
-        near = self.expand(before, node, split=True)
-        factors = weights.factor(near.weights, _FACTORS, "group")
-        icons, place = self.directions(node, before, near, factors)
-        far = None if two is None else self.expand(two, node, split=True)
-        return _Layer(
-            node, before, two, after, near, far, self.expand(node, after),
-            np.asarray(self.expand(INPUT, node).weights),
-            {"weights": _colours(near), "two layers": _colours(far)},
-            place, factors, icons,
-        )  # fmt: skip
-
-    def expand(self, source: str, target: str, **how) -> weights.Expanded:
-        name = lambda node, end: None if node == end else node
-        return weights.expand(
-            self.of.fn, self.params, name(source, INPUT),
-            name(target, networks.LOGITS), size=self.of.size, **how,
-        )  # fmt: skip
-
-    # Pictures
-
-    def icon(self, node: str, unit: int) -> np.ndarray:
-        """What a unit responds to, a picture in [0, 1]."""
-        if node not in self.icons:
-
-            def make():
-                self.report(f"drawing {self.counts[node]} units of {node}")
-                name = "" if node == networks.LOGITS else node
-                return {"images": self.render(name, range(self.counts[node]))}
-
-            file = self.folder / f"{node.replace('/', '-')}.npz"
-            self.icons[node] = runs.kept(file, make, self.report)["images"]
-        return self.icons[node][unit]
-
-    def directions(self, node: str, before: str, near, factors):
-        """Pictures of factors, and of what the largest units look for at each place."""
-        if before == INPUT:
-            return [None] * _FACTORS, {}
-        found = weights.directions(near.weights)
-        vectors, strength = np.asarray(found.vectors), np.asarray(found.strength)
-        size = np.square(vectors).reshape(len(vectors), -1).sum(1)
-        large = sorted(self.paged[node], key=lambda unit: -size[unit])[
-            : self.config.places
-        ]
-        large = [unit for unit in large if size[unit] and vectors.ndim == 4]
-        looked = [np.asarray(factors.channels)]
-        looked += [vectors[unit].reshape(-1, vectors.shape[-1]) for unit in large]
-        asked = np.concatenate(looked)
-
-        def make():
-            images = np.ones((len(asked), *self.picture), np.float32)
-            alive = np.flatnonzero(asked.any(-1))  # others stay white
-            if len(alive):
-                objective = features.direction(before, asked[alive])
-                images[alive] = self.render(objective, range(len(alive)))
-            return {"images": images}
-
-        file = self.folder / f"{node.replace('/', '-')}_directions.npz"
-        images = runs.kept(file, make, self.report)["images"]
-        icons, rest = images[:_FACTORS], images[_FACTORS:]
-        parts = np.split(rest, len(large)) if large else []
-        place = {unit: _by_place(part, strength[unit])
-                 for unit, part in zip(large, parts, strict=True)}  # fmt: skip
-        return list(icons), place
-
-    @property
-    def picture(self) -> tuple[int, ...]:
-        """Shape of a picture of an input."""
-        side = round(self.of.size[0] ** 0.5)
-        return (side, side, 1) if len(self.of.size) == 1 else self.of.size
-
-    def render(self, objective, units) -> np.ndarray:
-        fn = _of_picture(self.of.fn, self.of.size)
-        found = features.render(
-            fn, self.params, objective, list(units), key=jax.random.key(0),
-            size=self.picture, steps=self.config.steps, progress=False,
-        )  # fmt: skip
-        return np.asarray(found.images)
-
-    # Pieces
+        return self.view.folder / f"{name}.html"
 
     def link(self, node: str, unit: int, tile: Html | None, caption: str) -> Html:
         """A unit's picture, linked to its page, over a tile of weights."""
         name = f"{node} {unit}"
-        shown = _image(self.icon(node, unit), name) if node != INPUT else Html()
-        if unit in self.paged.get(node, ()):
+        shown = _image(self.view.icon(node, unit), name) if node != INPUT else Html()
+        if unit in self.view.nodes.get(node, ()):
             shown = tag("a", shown, href=self.path(node, unit).name)
         text = tag("figcaption", tag("strong", f"{node} {unit}"), Html("<br>"), caption)
         return tag("figure", shown, tile or Html(), text)
@@ -199,9 +83,7 @@ class _Book:
         ]  # fmt: skip
         return _tiles(parts)
 
-    # Pages
-
-    def unit_page(self, layer: _Layer, unit: int, units: list[int]) -> str:
+    def unit_page(self, layer: Layer, unit: int, units: list[int]) -> str:
         n, node = self.config.strongest, layer.node
         one = lambda a: np.asarray(a[..., unit])
         w = one(layer.near.weights)
@@ -239,7 +121,7 @@ class _Book:
         bodies.append(pages.join(up, *(pages.join(" · ", link) for link in links)))
         return self.page(f"{node}, unit {unit}", *map(_paragraph, bodies))
 
-    def summary(self, layer: _Layer, unit: int) -> Html:
+    def summary(self, layer: Layer, unit: int) -> Html:
         """A unit's picture, factors, look at the input, and numbers."""
         tiles = [self.link(layer.node, unit, None, "what it responds to")]
         for what, colours in layer.colours.items():
@@ -248,7 +130,7 @@ class _Book:
                 tiles.append(_captioned(colours[unit], caption))
         root = layer.root[..., unit]
         if root.ndim == 1:
-            root = _square(root[None])[0]
+            root = square(root[None])[0]
         text = "weights expanded to the input"
         if root.shape[-1] == 3:
             most = np.abs(root).max() or 1
@@ -274,7 +156,7 @@ class _Book:
             ]
         return pages.section("What it is", _tiles(tiles), pages.facts(facts))
 
-    def indirect(self, layer: _Layer, unit: int) -> list[Html]:
+    def indirect(self, layer: Layer, unit: int) -> list[Html]:
         """Through two layers: strongest inputs, and where paths cancel most."""
         assert layer.far is not None and layer.two is not None
         n, one = self.config.strongest, lambda a: np.asarray(a[..., unit])
@@ -291,7 +173,9 @@ class _Book:
         channel = int(lost.argmax())
         if not lost[channel]:
             return found
-        part = self.expand(layer.two, layer.node, units=(unit,), through=layer.before)
+        part = self.view.expand(
+            layer.two, layer.node, units=(unit,), through=layer.before
+        )
         through = np.asarray(part.through[..., channel, :, 0])
         scale = max(plus[..., channel].max(), minus[..., channel].max())
         total, strong = over(through), np.abs(through).max()
@@ -326,7 +210,7 @@ class _Book:
         ]  # fmt: skip
         return _tiles(parts)
 
-    def layer_page(self, layer: _Layer, units: list[int]) -> str:
+    def layer_page(self, layer: Layer, units: list[int]) -> str:
         w = np.asarray(layer.near.weights)
         near = jax.tree.map(np.asarray, weights.statistics(layer.near))
         colours = layer.colours["weights"]
@@ -349,7 +233,7 @@ class _Book:
         ]  # fmt: skip
         return self.page(layer.node, *bodies)
 
-    def factors(self, layer: _Layer) -> list[Html]:
+    def factors(self, layer: Layer) -> list[Html]:
         """Directions among the inputs that the weights share, and who uses them."""
         maps = np.asarray(layer.factors.maps)
         found = []
@@ -379,7 +263,7 @@ class _Book:
         )
         return [pages.section("Factors of all units", *found, note=note)]
 
-    def family(self, layer: _Layer, w: np.ndarray) -> Html:
+    def family(self, layer: Layer, w: np.ndarray) -> Html:
         """A grid of tiles: units by what they read most.
 
         In the order of the config, else those with the largest weights.
@@ -392,7 +276,7 @@ class _Book:
         cells = [Html("<span></span>")]
         face = lambda node, unit: (
             tag("span", str(unit)) if node == INPUT
-            else _image(self.icon(node, unit), f"{node} {unit}")
+            else _image(self.view.icon(node, unit), f"{node} {unit}")
         )  # fmt: skip
         cells += [face(layer.before, channel) for channel in read]
         for unit in units:
@@ -407,12 +291,10 @@ class _Book:
         )  # fmt: skip
 
     def page(self, name: str, *bodies: Html) -> str:
-        density = self.network["density"]
         return pages.page(
-            f"{name}, {density:.1%} of weights left",
+            f"{name}, {self.density:.1%} of weights left",
             *bodies,
-            lead=f"{self.of.title}, seed {self.network['seed']}, level "
-            f"{self.network['level']}.",
+            lead=self.title,
             footer="Voss et al., Visualizing Weights, Distill, 2021. Pictures of units "
             f"by {self.config.steps} steps of gradient ascent.",
             script=_SCRIPT,
@@ -423,39 +305,8 @@ class _Book:
 _SIGNS = "Green excites, red inhibits, one scale for all; other colours by the switch."
 
 
-@functools.cache
-def _of_picture(fn: Callable, size: tuple[int, ...]) -> Callable:
-    """The same function of a picture, where its inputs are a row of pixels."""
-    return fn if len(size) > 1 else lambda params, x: fn(params, x.reshape(size))
-
-
-def _by_place(images: np.ndarray, strength: np.ndarray) -> np.ndarray:
-    """Pictures of a kernel's places as one, the weaker the fainter."""
-    fade = strength.reshape(-1, 1, 1, 1)
-    images = np.pad(fade * images + (1 - fade), ((0, 0), (1, 1), (1, 1), (0, 0)),
-                    constant_values=1)  # fmt: skip
-    grid = images.reshape(*strength.shape, *images.shape[1:]).swapaxes(1, 2)
-    return grid.reshape(len(strength) * images.shape[1], -1, images.shape[-1])
-
-
 def _of_unit(found: weights.Statistics, unit: int) -> weights.Statistics:
     return jax.tree.map(lambda a: np.asarray(a)[unit].item(), found)
-
-
-def _colours(found: weights.Expanded | None) -> np.ndarray | None:
-    """Weights (height, width, channels, units) in red, green and blue, by unit."""
-    if found is None or found.weights.ndim != 4:
-        return None
-    factors = weights.factor(found.weights, _FACTORS)
-    maps = np.moveaxis(np.asarray(factors.maps), -1, 0)
-    most = maps.max((1, 2, 3), keepdims=True)
-    return maps / np.where(most > 0, most, 1)
-
-
-def _square(flat: np.ndarray) -> np.ndarray:
-    """Rows (n, inputs) as pictures (n, side, side, 1)."""
-    side = round(flat.shape[-1] ** 0.5)
-    return flat.reshape(-1, side, side, 1)
 
 
 def _png(image: np.ndarray) -> bytes:

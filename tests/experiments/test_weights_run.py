@@ -10,7 +10,7 @@ import pytest
 from jax.ad_checkpoint import checkpoint_name
 
 from sparsejax import runs, weights
-from sparsejax.experiments import weights_pages, weights_report, weights_subject
+from sparsejax.experiments import weights_report, weights_subject, weights_view
 from sparsejax.experiments.lottery_ticket import Config as LotteryConfig
 from sparsejax.experiments.weights import Config, run, subject, summary
 
@@ -37,7 +37,7 @@ def drawn():
         size=(len(units), *book.picture)
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(weights_pages._Book, "render", noise)
+        patch.setattr(weights_view.View, "render", noise)
         yield
 
 
