@@ -10,7 +10,7 @@ class Split(NamedTuple):
     """Labelled examples; a tree of two arrays, of JAX (toys) or of NumPy (files).
 
     Attributes:
-        x: inputs, float32 `(n, ...)`.
+        x: inputs, float32 `(n, ...)`; of folders with a size, `Images` of that shape.
         y: labels, int32 `(n,)`, counted from 0.
     """
 

@@ -138,7 +138,7 @@ def read(folder: Path) -> Config:
     whole = runs.read_json(path) if path.exists() else {}
     found: dict[str, Any] = whole.get("config", {}) if isinstance(whole, dict) else {}
     known = {field.name for field in dataclasses.fields(Config)}
-    if not {"arms", "model", "rounds"} <= found.keys() <= known:
+    if not {"arms", "model", "stride"} <= found.keys() <= known:
         raise ValueError(f"{folder} is no run of launch/train.py: see its config.json")
     lists = {k: tuple(v) for k, v in found.items() if isinstance(v, list)}
     return Config(**{**found, **lists})

@@ -1,26 +1,29 @@
-"""The launcher of feature visualisation: plan, errors in one line."""
-
-import functools
+"""The launchers of pictures of units and of their weights: plan, errors in one line."""
 
 import pytest
 
 
-@pytest.fixture
-def launch(launcher):
-    return functools.partial(launcher, "features")
-
-
-def test_dry_runs_name_their_folder(launch, tmp_path):
-    found = launch("--dry_run", f"--out={tmp_path}", "--units=0:2", "--nodes=stem")
+@pytest.mark.parametrize("script", ["features", "weights"])
+def test_dry_runs_name_their_folder(launcher, tmp_path, script):
+    flags = "--dry_run", f"--out={tmp_path}", "--units=0:2", "--nodes=stem"
+    found = launcher(script, *flags)
     assert found.returncode == 0
     assert f"folder: {tmp_path}/nodes=stem_units=0,1" in found.stdout
 
 
 @pytest.mark.parametrize(
-    ("flag", "message"),
-    [("--run=nowhere", "nowhere"), ("--data_dir=nowhere", "is missing")],
+    ("script", "flag", "message"),
+    [
+        ("features", "--run=nowhere", "nowhere"),
+        ("features", "--data_dir=nowhere", "is missing"),
+        ("weights", "--run=nowhere", "nowhere is no run folder"),
+        ("weights", "--data_dir=nowhere", "is missing"),
+        ("weights", "--control=nowhere", "give run, too"),
+        ("weights", "--units=a", "--units: 'a' is no number nor A:B"),
+    ],
 )
-def test_bad_flags_get_one_line(launch, flag, message, tmp_path):
-    found = launch(flag, f"--out={tmp_path}")
+def test_bad_flags_get_one_line(launcher, script, flag, message, tmp_path):
+    found = launcher(script, flag, f"--out={tmp_path}")
     assert found.returncode == 1 and message in found.stderr
     assert found.stderr.startswith("error: ") and found.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
