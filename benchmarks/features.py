@@ -3,7 +3,8 @@
 Three convolutions, 3-32-64-64 with strides 1, 2, 2, on 64x64 images, the same weights
 in PyTorch and JAX; one thread. Both with what they do by default: Fourier
 parametrisation, decorrelated colours, random motions, Adam. CPU time for a channel and
-step, by turns, medians of rounds, without compiling.
+step, by turns, medians of rounds, without compiling. Convolutions are those of XLA, as
+in Flax, or dot products over patches, as in `sparsejax.models` (for training).
 
 lucent needs torchvision, whose operators may not be there, and a kornia that has moved
 its functions: both are put in place here.
@@ -47,7 +48,7 @@ try:
 except ImportError as error:
     print(f"without lucent: {error}")
 
-SIDE, CHANNELS, STEPS, ROUNDS = 64, 64, 4, 3
+SIDE, CHANNELS, STEPS, ROUNDS = 64, 64, 4, 5
 torch.set_num_threads(1)
 torch.manual_seed(0)
 layers = [
@@ -63,13 +64,26 @@ params = [
 ]  # fmt: skip
 
 
-def fn(params, x):
-    for (kernel, bias), stride in zip(params, (1, 2, 2), strict=True):
-        x = jax.nn.relu(convolve(x, kernel, stride, 1) + bias)
-    return checkpoint_name(x, "last")
+def convolve_as_flax(x, kernel, stride, padding):
+    return jax.lax.conv_general_dilated(
+        x[None], kernel, (stride, stride), [(padding, padding)] * 2,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )[0]  # fmt: skip
 
 
-def ours(batch, steps):
+def network_of(convolution):
+    def fn(params, x):
+        for (kernel, bias), stride in zip(params, (1, 2, 2), strict=True):
+            x = jax.nn.relu(convolution(x, kernel, stride, 1) + bias)
+        return checkpoint_name(x, "last")
+
+    return fn
+
+
+FLAX, PATCHES = network_of(convolve_as_flax), network_of(convolve)
+
+
+def ours(fn, batch, steps):
     def run():
         features.render(
             fn, params, "last", range(CHANNELS), key=jax.random.key(0), steps=steps,
@@ -110,8 +124,10 @@ def seconds(run) -> float:
 PEERS = {"lucent, one by one": one_by_one, "lucent, all in a batch": batched}
 MAKERS = {
     **(PEERS if lucent else {}),
-    "sparsejax, one at a time": lambda steps: ours(1, steps),
-    "sparsejax, 8 at a time": lambda steps: ours(8, steps),
+    "sparsejax, one by one": lambda steps: ours(FLAX, 1, steps),
+    "sparsejax, by default": lambda steps: ours(FLAX, None, steps),
+    "sparsejax, patches, one by one": lambda steps: ours(PATCHES, 1, steps),
+    "sparsejax, patches, by default": lambda steps: ours(PATCHES, None, steps),
 }
 
 

@@ -24,10 +24,10 @@ from sparsejax.features.ascent import How, Look
 from sparsejax.features.objectives import Objective, channel
 from sparsejax.features.parametrisations import Parametrisation, fourier
 
-# Units in a chunk, at most. On CPUs the fastest chunks stay in the cache: 64 units at a
-# time took 1.8 times the time of 8 (64 x 64 images, three convolutions).
-_CHUNK = {"cpu": 8}
-_CHUNK_ELSEWHERE = 64
+# Units in a chunk, at most, and bytes of temporaries. On CPUs the fastest chunks stay
+# in the cache; what is above 32 MB is paged in at every call on Linux.
+_CHUNK = {"cpu": (8, 32 << 20)}
+_CHUNK_ELSEWHERE = (64, 4 << 30)
 
 
 class Pictures(NamedTuple):
@@ -89,7 +89,8 @@ def render(
         bounds: lowest and highest values of x, numbers or one for each channel.
         learning_rate: of Adam.
         redirect: steps at the start in which dead ReLUs pass what would wake them.
-        batch_size: units at a time; by default at most 8 on CPUs and 64 elsewhere.
+        batch_size: units at a time; by default at most 8 on CPUs and 64 elsewhere, or
+            the number whose step needs little memory.
         progress: show a bar.
 
     Returns:
@@ -127,11 +128,15 @@ def render(
     dtype = _dtype(params)
     look = _look(colour, bounds, how.shape[-1], dtype)
     numbers = _units(how, params, units, dtype)
-    most = batch_size or _CHUNK.get(jax.default_backend(), _CHUNK_ELSEWHERE)
-    chunks = -(-len(numbers) // most)
-    chunk = -(-len(numbers) // chunks)
     keys, parts = jax.random.split(key), []
-    with tqdm(total=chunks * steps, disable=not progress, unit="step") as bar:
+    chunk = (
+        _even(len(numbers), batch_size)
+        if batch_size
+        else _chunk(how, look, params, numbers, keys, count or 1)
+    )
+    with tqdm(
+        total=-(-len(numbers) // chunk) * steps, disable=not progress, unit="step"
+    ) as bar:
         for i in range(0, len(numbers), chunk):
             here = np.resize(numbers[i : i + chunk], chunk)  # filled by repetition
             parts.append(_ascend(how, look, params, here, keys, steps, count or 1, bar))
@@ -148,6 +153,27 @@ def render(
 _channel = functools.cache(channel)
 _fourier = functools.cache(fourier)
 _standard = functools.cache(transforms.standard)
+
+
+def _even(total: int, most: int) -> int:
+    """A size of chunks, at most so many, such that the last has few to fill."""
+    return -(-total // -(-total // most))
+
+
+def _chunk(how: How, look: Look, params, numbers, keys, count: int) -> int:
+    """Units at a time, from what a step of as many as usual says it needs."""
+    most, budget = _CHUNK.get(jax.default_backend(), _CHUNK_ELSEWHERE)
+    size = _even(len(numbers), most)
+    units = jnp.asarray(numbers[:size])
+    state = jax.eval_shape(
+        lambda key: ascent.start(how, key, units, count, look.colour.dtype), keys[0]
+    )
+    step = ascent.step.lower(how, look, params, units, state, keys[1], jnp.int32(0))
+    used = step.compile().memory_analysis()
+    if used is None or used.temp_size_in_bytes <= budget:
+        return size
+    fit = max(1, size * budget // used.temp_size_in_bytes)
+    return _even(len(numbers), fit)
 
 
 def _ascend(how: How, look: Look, params, units, keys, steps, count, bar):

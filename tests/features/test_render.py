@@ -1,5 +1,7 @@
 """Pictures with known optima; what they may and may not depend on."""
 
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -118,6 +120,18 @@ def test_a_picture_does_not_depend_on_the_others(units, batch_size, params):
     for number, image, value in zip(some.units, some.images, some.values):
         np.testing.assert_allclose(image, everything.images[number], atol=1e-9)
         np.testing.assert_allclose(value, everything.values[number], rtol=1e-9)
+
+
+@pytest.mark.parametrize(("budget", "chunks"), [(32 << 20, [7]), (1, [1] * 7)])
+def test_chunks_are_as_large_as_memory_lets_them(budget, chunks, params, monkeypatch):
+    module, sizes = sys.modules["sparsejax.features.render"], []
+    finish = module.ascent.finish
+    watched = lambda *args: sizes.append(len(args[3])) or finish(*args)
+    monkeypatch.setattr(module.ascent, "finish", watched)
+    monkeypatch.setitem(module._CHUNK, "cpu", (8, budget))
+    found = draw(params, "hidden", None, steps=2)
+    assert sizes == chunks
+    assert len(found.images) == 7
 
 
 def test_more_pictures_of_a_unit_begin_with_the_first(params):
