@@ -76,26 +76,17 @@ def seed(config, fn, number: int, params, test, report) -> dict[str, np.ndarray]
     views = lambda i: layers(
         fn, params, images.x[i], jax.random.fold_in(for_views, int(i)), config.samples
     )
-    score = lambda traces, where: np.mean([
-        _SCORES[config.tune](
-            fn, params, trace, images.x[i], images.y[i], images.region[i]
-        )
-        for trace, i in zip(traces, where, strict=True)
-    ])  # fmt: skip
-    density: dict[str, float] = {}
-    seen, best = [views(i) for i in tuning], score([params] * len(tuning), tuning)
-    for stage in reversed(STAGES):  # one at a time, the last first
-        for share in config.densities:
-            if share == 1:
-                continue
-            trial = {**density, stage: share}
-            traces = [prune.prune_layers(params, s, trial).params for s in seen]
-            value = score(traces, tuning)
-            if value > best:
-                best, density = value, trial
-    report(f"seed {number}: densities {density}, {config.tune} {best:.3f} when tuned")
-    found["density"] = np.array([density.get(stage, 1.0) for stage in STAGES])
-    density = density or {"linear/*": 1.0}
+    image = lambda i: (images.x[i], images.y[i], images.region[i])
+    score = lambda pruned, i: _SCORES[config.tune](
+        fn, params, pruned, *image(tuning[i])
+    )
+    tuned = prune.tune_density(
+        params, [views(i) for i in tuning], score, groups=STAGES,
+        densities=config.densities, progress=False,
+    )  # fmt: skip
+    density = tuned.density
+    report(f"seed {number}: {config.tune} {tuned.score:.3f} when tuned to {density}")
+    found["density"] = np.array([density[stage] for stage in STAGES])
     some = np.random.default_rng(number).choice(len(test.y), config.samples)
     everything = prune.layers(fn, params, jnp.asarray(test.x[some]))
     fixed = {
@@ -119,9 +110,7 @@ def seed(config, fn, number: int, params, test, report) -> dict[str, np.ndarray]
         }
         before = here
         for arm, pruned in arms.items():
-            one = _measure(
-                fn, params, pruned, images.x[i], images.y[i], images.region[i]
-            )
+            one = _measure(fn, params, pruned, *image(i))
             for name, value in one.items():
                 rows[arm].setdefault(name, []).append(np.asarray(value))
     for arm, columns in rows.items():
@@ -162,7 +151,7 @@ def _areas(curve, fn, params, x, target, maps):
     """Areas under the curves of maps, asking for the probability of the target."""
     watch = lambda out: jax.nn.softmax(out)[target]
     area = lambda m: curve(fn, params, x, m, target=watch, baseline=0.5).area()
-    return jax.vmap(area)(maps).mean()
+    return jax.lax.map(area, maps).mean()  # all at once leave the cache
 
 
 @partial(jax.jit, static_argnums=0)

@@ -16,10 +16,13 @@ from sparsejax import features, lift, masks, models, prune, train
 from sparsejax.data import augmentations
 
 DISCS = {"large": (-0.45, 0.1, 0.42), "small": (0.6, -0.35, 0.22)}  # x, y, radius
-SEEDS = 4
-_DENSITY = {"dense_1/*": 0.2, "dense_2/*": 0.2}
-_NOISE = 0.05  # of variations of a point
-_MODEL = models.mlp((64, 64, 2))
+SEEDS = 8
+_NOISE = 0.07  # of variations of a point
+_WIDTH = 64
+_MODEL = models.mlp((_WIDTH, _WIDTH, 2))
+# All inputs of a layer in one block: units that nothing near the point wakes lose all
+# their weights. With shares of its own for every input they would keep some.
+_DENSITY, _BLOCK = {"dense_1/*": 0.3, "dense_2/*": 0.3}, _WIDTH
 _STARTS, _SIDE, _EXAMPLES = 100, 160, 4000
 _APART = features.logit(1) - features.logit(0)
 
@@ -69,10 +72,12 @@ def _networks(seed: int) -> dict[str, Any]:
     for disc, (left, up, _) in DISCS.items():
         made[disc] = prune.spade(
             _fn, state.params, jnp.array([left, up]), key=for_views, samples=256,
-            density=_DENSITY, augment=augmentations.noise(_NOISE),
+            density=_DENSITY, augment=augmentations.noise(_NOISE), block_size=_BLOCK,
         ).params  # fmt: skip
     everywhere = prune.layers(_fn, state.params, x[:1000])
-    made["dataset"] = prune.prune_layers(state.params, everywhere, _DENSITY).params
+    made["dataset"] = prune.prune_layers(
+        state.params, everywhere, _DENSITY, block_size=_BLOCK
+    ).params
     return made
 
 

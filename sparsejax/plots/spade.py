@@ -15,14 +15,14 @@ def gains(spread: Mapping[str, tuple[float, float, float]], *, title: str) -> Fi
     """Mean gains and their intervals, one line for each way of pruning.
 
     Args:
-        spread: mean, low and high by name, as shares.
+        spread: mean, low and high by name, in points.
         title: the finding.
     """
     figure, axes = one_panel(title, (8.6, 0.5 * len(spread) + 1.6))
     for i, (mean, low, high) in enumerate(spread.values()):
         color = COLORS[0] if mean > 0 else COLORS[1]
-        axes.plot([100 * low, 100 * high], [i, i], color=color, lw=2)
-        axes.plot(100 * mean, i, "o", color=color, ms=9)
+        axes.plot([low, high], [i, i], color=color, lw=2)
+        axes.plot(mean, i, "o", color=color, ms=9)
     axes.axvline(0, color="#555555", lw=0.8)
     axes.set_yticks(range(len(spread)), list(spread))
     axes.set_ylim(len(spread) - 0.5, -0.5)

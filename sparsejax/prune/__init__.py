@@ -4,7 +4,7 @@ Scores say how much each weight matters, `remove` takes the lowest away in exact
 numbers, `lottery` repeats it between trainings, `compact` folds what no longer does
 anything. `remove_nodes` removes whole units and lets biases take over their mean; `obs`
 removes weights of a layer and lets the others make up for them on given inputs, and
-`spade` does so in all layers, for one sample.
+`spade` does so in all layers, for one sample; `tune_density` says how much where.
 """
 
 from sparsejax.prune.compact import compact as compact
@@ -30,3 +30,5 @@ from sparsejax.prune.spade import Trace as Trace
 from sparsejax.prune.spade import layers as layers
 from sparsejax.prune.spade import prune_layers as prune_layers
 from sparsejax.prune.spade import spade as spade
+from sparsejax.prune.tuning import Tuning as Tuning
+from sparsejax.prune.tuning import tune_density as tune_density

@@ -246,17 +246,16 @@ def _shares(density, paths: list[str]) -> dict[str, float]:
     for pattern, share in wanted.items():
         if not 0 <= share <= 1:
             raise ValueError(f"density of {pattern!r} must be in [0, 1], got {share}")
-        fits = lambda path, pattern=pattern: (
-            path == pattern or fnmatchcase(path, pattern)
-        )
-        named = list(filter(fits, paths))
-        if not named:
-            raise ValueError(
-                f"density names {pattern!r}, which no kernel fits; there are "
-                f"{trees.listed(paths)}"
-            )
-        shares.update(dict.fromkeys(named, share))
+        shares.update(dict.fromkeys(fitting(pattern, paths), share))
     return {path: float(share) for path, share in shares.items() if share < 1}
+
+
+def fitting(pattern: str, paths: list[str]) -> list[str]:
+    """The kernels that a pattern names, as they are or with wildcards."""
+    named = [path for path in paths if path == pattern or fnmatchcase(path, pattern)]
+    if not named:
+        raise ValueError(f"no kernel fits {pattern!r}; there are {trees.listed(paths)}")
+    return named
 
 
 class _Value(NamedTuple):

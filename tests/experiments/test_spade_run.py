@@ -50,15 +50,16 @@ def test_gains_are_paired_and_the_page_tells_them(rng, drawn, plane, tmp_path):
     found = {seed: arrays(rng, 0.05 + 0.01 * seed) for seed in (0, 1)}
     records = [r for seed in found for r in spade_report.records(seed, found[seed])]
     mean, low, high = spade_report.gains(records, "spade")
-    assert mean == pytest.approx(0.055) and low == pytest.approx(0.05)
-    assert high == pytest.approx(0.06)
+    assert [mean, low, high] == pytest.approx([5.5, 5, 6])
     assert spade_report.gains(records, "magnitude") == (0, 0, 0)
+    lead = spade_report.gains(records, "spade", over="magnitude")
+    assert lead == pytest.approx((mean, low, high))
     runs.write_metrics(tmp_path, records)
     spade_report.write(
         tmp_path, spade.Config(seeds=(0, 1)), records, found, drawn, plane
     )
     page = (tmp_path / "index.html").read_text()
-    assert "+5.5, 95% interval +5.0 to +6.0" in page
+    assert "+5.5 (+5.0 to +6.0) points (95% interval)" in page
     assert "8 networks" in page and "dense 0.50, clean 0.00, patched 1.00" in page
     assert "dense: 0, 0, 0, 0% in the large disc and 100, 100, 100, 100% in" in page
     spade_report.write(tmp_path, spade.Config(seeds=(0, 1)), records, found, {}, plane)

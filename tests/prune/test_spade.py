@@ -163,7 +163,7 @@ def test_a_unit_with_two_regions_is_left_with_that_of_the_sample(getkey):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"density": {"d*": 0.5}}, "no kernel fits; there are 'a', 'c'"),
+        ({"density": {"d*": 0.5}}, r"no kernel fits 'd\*'; there are 'a', 'c'"),
         ({"density": 1.5}, "must be in"),
         ({"samples": 0}, "at least 1"),
         ({"x": jnp.full(4, jnp.nan)}, "NaN"),
