@@ -3,8 +3,8 @@ r"""Does pruning a network for one sample make explanations of it better?
 ResNet-20 on CIFAR-10 images with planted patches, three seeds with controls:
     python launch/spade.py --data_dir=DIR
 
-One seed, fewer images and variations:
-    python launch/spade.py --data_dir=DIR --seeds=0 --count=10 --samples=64
+One seed, fewer images:
+    python launch/spade.py --data_dir=DIR --seeds=0 --count=10 --calibration=8
 
 DIR holds cifar10/train.zip, cifar10/test.zip (class folders of images) and
 resnet_cifar10/resnet20_cifar10.safetensors, or give --checkpoint. Leaves a folder below

@@ -28,6 +28,8 @@ def draw(config, fn, params, test, report) -> dict[str, np.ndarray]:
         (classes, pictures, ...); `drawn/ARM` and `amount/ARM`, arms "dense", "clean",
         "patched". Nothing if no pictures are wanted, or a class has no such image.
     """
+    if not config.pictures:
+        return {}
     for_patches, for_views = jax.random.split(jax.random.key(7))
     some = np.random.default_rng(0).permutation(len(test.y))[:_TESTED]
     test = data.Split(test.x[some], test.y[some])
@@ -41,7 +43,7 @@ def draw(config, fn, params, test, report) -> dict[str, np.ndarray]:
     ]
     count = min(config.pictures, *map(len, clean + patched))
     if not count:
-        report("no pictures: none are wanted, or a class has no image for them")
+        report("no pictures: a class has no image for them")
         return {}
     found: dict[str, list] = {}
     for patch, label in enumerate(CLASSES):

@@ -1,14 +1,17 @@
 """Runs on pruning for a sample: controls, intervals, report."""
 
 import json
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sparsejax import prune, runs
+from sparsejax import data, models, prune, runs
 from sparsejax.experiments import spade, spade_measure, spade_report, spade_toy
+
+TOY_ARMS = ("dense", "large", "small", "dataset")
 
 
 def arrays(rng, gain):
@@ -39,10 +42,9 @@ def drawn(rng):
 @pytest.fixture
 def plane(rng):
     """What the toy leaves: all points in the middle of the small disc."""
-    arms = ("dense", "large", "small", "dataset")
     points = np.broadcast_to(spade_toy.DISCS["small"][:2], (4, 10, 2))
-    return {f"points/{arm}": points for arm in arms} | {
-        f"surface/{arm}": rng.uniform(size=(5, 5)) for arm in arms
+    return {f"points/{arm}": points for arm in TOY_ARMS} | {
+        f"surface/{arm}": rng.uniform(size=(5, 5)) for arm in TOY_ARMS
     }
 
 
@@ -85,7 +87,7 @@ def test_controls_keep_the_largest_of_what_they_look_at():
         ({"seeds": (0, 0)}, "different"),
         ({"count": 1}, "at least 2"),
         ({"share": 0.0}, "share"),
-        ({"densities": (0.5,)}, "1 among them"),
+        ({"densities": (1.5,)}, "densities must be in"),
         ({"samples": 0}, "samples must be at least 1"),
         ({"pictures": -1}, "pictures must not be negative"),
         ({"tune": "x"}, "unknown tune"),
@@ -122,3 +124,42 @@ def test_points_that_drive_a_unit_lie_in_its_discs():
     points = spade_toy._driving(params)
     inside = [spade_toy.inside(points, disc).mean() for disc in spade_toy.DISCS]
     assert sum(inside) == 1 and min(inside) > 0.2
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_where_it_was(rng, tmp_path, monkeypatch):
+    """A small network learns what patches mean, and is pruned for images of them."""
+    split = lambda n: data.Split(
+        rng.uniform(0.3, 0.6, (n, 12, 12, 3)).astype("f4"),
+        rng.integers(0, 10, n).astype("i4"),
+    )
+    images = SimpleNamespace(train=split(512), test=split(64))
+    model = models.resnet(8, widths=(6, 6, 8))
+    start = model.init(jax.random.key(1), images.train.x[0])
+    subject = spade_measure.subject(model, lambda x: x)
+    monkeypatch.setattr(spade, "_prepared", lambda *_: (images, subject, start))
+    toy = lambda report: {
+        **{f"points/{arm}": np.zeros((1, 3, 2)) for arm in TOY_ARMS},
+        **{f"surface/{arm}": np.zeros((2, 2)) for arm in TOY_ARMS},
+    }
+    monkeypatch.setattr(spade_toy, "draw", toy)
+    config = spade.Config(
+        seeds=(0, 1), train_images=512, epochs=6, share=1.0, learning_rate=0.1,
+        count=2, calibration=2, samples=4, densities=(0.5,), pictures=0,
+    )  # fmt: skip
+    whole = spade.run(config, tmp_path / "whole", report=lambda line: None)
+    assert [r["arm"] for r in whole] == 2 * list(spade_measure.ARMS)
+    assert all(r["agreement"] == 1 for r in whole if r["arm"] == "dense")
+
+    def killed(line):
+        if line.startswith("seed 1: step"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        spade.run(config, tmp_path / "killed", report=killed)
+    lines = []
+    again = spade.run(config, tmp_path / "killed", report=lines.append)
+    assert not any(line.startswith("seed 0: step") for line in lines)
+    assert again == whole
+    names = lambda run: sorted(path.name for path in (tmp_path / run).iterdir())
+    assert names("killed") == names("whole") and "index.html" in names("whole")
