@@ -18,7 +18,6 @@ import functools
 from pathlib import Path
 
 import common
-from absl import flags
 
 from sparsejax import runs
 from sparsejax.experiments import features
@@ -31,9 +30,7 @@ def main(values) -> None:
     print(f"folder: {folder}")
     if values.dry_run:
         return
-    network = features.subject(
-        config, data_dir=values.data_dir, checkpoint=values.checkpoint
-    )
+    network = features.subject(config, data_dir=values.data_dir)
     report = functools.partial(print, flush=True)
     features.run(config, folder, network, force=values.force, report=report)
     print(features.summary(folder))
@@ -41,6 +38,5 @@ def main(values) -> None:
 
 if __name__ == "__main__":
     common.define(features.Config(), features.CHOICES)
-    flags.DEFINE_string("checkpoint", None, "parameters of --model")
     common.define_run("results/runs/features")
     common.run(main)

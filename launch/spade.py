@@ -16,7 +16,6 @@ import functools
 from pathlib import Path
 
 import common
-from absl import flags
 
 from sparsejax import runs
 from sparsejax.experiments import spade
@@ -33,7 +32,6 @@ def main(values) -> None:
         config,
         folder,
         data_dir=values.data_dir,
-        checkpoint=values.checkpoint,
         force=values.force,
         report=functools.partial(print, flush=True),
     )
@@ -42,6 +40,5 @@ def main(values) -> None:
 
 if __name__ == "__main__":
     common.define(spade.Config(), spade.CHOICES)
-    flags.DEFINE_string("checkpoint", None, "parameters of ResNet-20, safetensors")
     common.define_run("results/runs/spade")
     common.run(main)

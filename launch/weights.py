@@ -23,7 +23,6 @@ import functools
 from pathlib import Path
 
 import common
-from absl import flags
 
 from sparsejax import runs
 from sparsejax.experiments import weights
@@ -36,9 +35,7 @@ def main(values) -> None:
     print(f"folder: {folder}")
     if values.dry_run:
         return
-    subject = weights.subject(
-        config, data_dir=values.data_dir, checkpoint=values.checkpoint
-    )
+    subject = weights.subject(config, data_dir=values.data_dir)
     report = functools.partial(print, flush=True)
     weights.run(config, folder, subject, force=values.force, report=report)
     print(weights.summary(folder))
@@ -46,6 +43,5 @@ def main(values) -> None:
 
 if __name__ == "__main__":
     common.define(weights.Config(), weights.CHOICES)
-    flags.DEFINE_string("checkpoint", None, "parameters of --model")
     common.define_run("results/runs/weights")
     common.run(main)

@@ -72,6 +72,13 @@ def plant(
     """
     if not 0 <= share <= 1:
         raise ValueError(f"share must be in [0, 1], got {share}")
+    if len(classes) != len(NAMES):
+        raise ValueError(f"each of {len(NAMES)} patches means a class, got {classes}")
+    if split.x.ndim != 4 or split.x.dtype.kind != "f":
+        raise ValueError(
+            "images must have shape (n, height, width, channels) and floating point "
+            f"values in [0, 1], got {split.x.dtype}{split.x.shape}"
+        )
     count, height, width, channels = split.x.shape
     if min(height, width) < SIDE:
         raise ValueError(

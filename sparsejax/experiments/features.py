@@ -37,7 +37,8 @@ class Config:
         run: folder of a lottery run to take the network from.
         seed: which network of the run; by default the first.
         level: which level of the run; by default the last.
-        model: what the parameters of a checkpoint are of, where no run is given.
+        model: a residual network, where no run is given.
+        checkpoint: file of the model's parameters, where they are not in `data_dir`.
         nodes: names of activations, or "logits"; by default the last of each stage of
             a residual network, all of another one, and the logits.
         units: their numbers; by default all.
@@ -55,6 +56,7 @@ class Config:
     seed: int | None = None
     level: int | None = None
     model: str = "resnet20"
+    checkpoint: str = ""
     nodes: tuple[str, ...] = ()
     units: tuple[int, ...] = ()
     objective: str = "channel"
@@ -99,24 +101,18 @@ def check(config: Config) -> None:
         raise ValueError(f"learning_rate must be positive, got {config.learning_rate}")
 
 
-def subject(
-    config: Config,
-    *,
-    data_dir: str | Path | None = None,
-    checkpoint: str | Path | None = None,
-) -> Subject:
+def subject(config: Config, *, data_dir: str | Path | None = None) -> Subject:
     """The network that a config names.
 
     Args:
         config: with `run`, or with `model`.
         data_dir: of the data set of a lottery run, or where ResNet-20's file lies.
-        checkpoint: a file of the model's parameters.
 
     Raises:
         ValueError: for a network that is not there, or has no images.
     """
     if not config.run:
-        network = networks.residual(config.model, data_dir, checkpoint)
+        network = networks.residual(config.model, data_dir, config.checkpoint)
         small = config.model in networks.SMALL
         size = (32, 32, 3) if small else (224, 224, 3)
         return Subject(config.model, *network, size, (0.0, 1.0))
@@ -186,7 +182,7 @@ def summary(folder: Path) -> str:
 
 def _layers(config: Config, network: Subject) -> dict[str, list[int]]:
     """Numbers of the units to draw, by node; all checked before any is drawn."""
-    counts = _counts(network)
+    counts = _counts(config, network)
     last = {name.split("_")[0]: name for name in counts}  # of every stage
     nodes = config.nodes or (counts if config.run else last.values())
     return networks.chosen(counts, nodes, config.units)
@@ -197,18 +193,15 @@ def _draw(config: Config, network: Subject, node: str, units) -> dict[str, np.nd
     look = {"channel": features.channel, "neuron": features.neuron}[config.objective]
     objective = features.logit() if node == networks.LOGITS else look(node)
     if config.count > 1:
-        apart = node if node != networks.LOGITS else list(_counts(network))[-2]
+        apart = node if node != networks.LOGITS else list(_counts(config, network))[-2]
         objective += config.diversity * features.diversity(apart)
-    height, width, channels = network.size
-    if config.size:
-        height = width = config.size
     found = features.render(
         network.fn,
         network.params,
         objective,
         units,
         key=jax.random.key(config.draw),
-        size=(height, width, channels),
+        size=_size(config, network),
         steps=config.steps,
         count=config.count,
         parametrisation=_PARAMETRISATIONS[config.parametrisation](),
@@ -222,5 +215,12 @@ def _draw(config: Config, network: Subject, node: str, units) -> dict[str, np.nd
     }
 
 
-def _counts(network: Subject) -> dict[str, int]:
-    return networks.units(network.fn, network.params, network.size)
+def _counts(config: Config, network: Subject) -> dict[str, int]:
+    size = _size(config, network)
+    return networks.units(network.fn, network.params, size)
+
+
+def _size(config: Config, network: Subject) -> tuple[int, ...]:
+    """Of the pictures."""
+    side = config.size
+    return (side, side, network.size[-1]) if side else network.size

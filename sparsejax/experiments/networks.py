@@ -140,6 +140,9 @@ def units(fn: Callable, params: PyTree, size: tuple[int, ...]) -> dict[str, int]
         fn: `fn(params, x)` with named activations; its output is "logits".
         params: its parameters.
         size: shape of x.
+
+    Raises:
+        ValueError: if fn takes no x of this size.
     """
     counts = {}
 
@@ -148,7 +151,12 @@ def units(fn: Callable, params: PyTree, size: tuple[int, ...]) -> dict[str, int]
         counts.update({name: leaf.shape[-1] for name, leaf in acts.items()})
         counts[LOGITS] = out.shape[-1]
 
-    jax.eval_shape(look, params, jax.ShapeDtypeStruct(size, "float32"))
+    try:
+        jax.eval_shape(look, params, jax.ShapeDtypeStruct(size, "float32"))
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"the network takes no image of shape {size}: {error}"
+        ) from error
     return counts
 
 

@@ -42,6 +42,8 @@ class Config:
     Attributes:
         dataset: "cifar10", on which ResNet-20 is fine-tuned, or "mnist", on which one
             of half its width is trained from the start.
+        checkpoint: file of ResNet-20's parameters before fine-tuning, where they are
+            not in `data_dir`.
         seeds: of the fine-tuned networks, their data, patches and variations.
         train_images: images to train on.
         epochs: of training.
@@ -58,6 +60,7 @@ class Config:
     """
 
     dataset: str = "cifar10"
+    checkpoint: str = ""
     seeds: tuple[int, ...] = (0, 1, 2)
     train_images: int = 7000
     epochs: int = 3
@@ -77,6 +80,8 @@ def check(config: Config) -> None:
     for field in ("train_images", "epochs", "count", "calibration", "samples"):
         if getattr(config, field) < 1:
             raise ValueError(f"{field} must be at least 1")
+    if config.checkpoint and config.dataset != "cifar10":
+        raise ValueError("checkpoint is of ResNet-20 on CIFAR-10: leave it out")
     if config.pictures < 0:
         raise ValueError("pictures must not be negative")
     if config.count < 2:
@@ -85,8 +90,17 @@ def check(config: Config) -> None:
         raise ValueError(f"seeds must be different numbers, got {config.seeds}")
     if not 0 < config.share <= 1:
         raise ValueError(f"share must be in (0, 1], got {config.share}")
-    if not all(0 < density <= 1 for density in config.densities):
+    if not config.densities or not all(0 < d <= 1 for d in config.densities):
         raise ValueError(f"densities must be in (0, 1], got {config.densities}")
+    if config.learning_rate <= 0:
+        raise ValueError(f"learning_rate must be positive, got {config.learning_rate}")
+    if config.train_images < _BATCH:
+        raise ValueError(f"train_images must fill a batch of {_BATCH}")
+    if config.count + config.calibration > measure.TESTED:
+        raise ValueError(
+            f"count and calibration are parts of {measure.TESTED} images, got "
+            f"{config.count} and {config.calibration}"
+        )
 
 
 def run(
@@ -94,7 +108,6 @@ def run(
     folder: Path,
     *,
     data_dir: str | Path | None = None,
-    checkpoint: str | Path | None = None,
     force: bool = False,
     report: Callable[[str], Any] = print,
 ) -> list[dict[str, Any]]:
@@ -103,9 +116,7 @@ def run(
     Args:
         config: what to do.
         folder: where; a folder of an unfinished run of the same config is continued.
-        data_dir: folder of `train.zip` and `test.zip` of CIFAR-10.
-        checkpoint: ResNet-20's parameters, safetensors; by default
-            `resnet_cifar10/resnet20_cifar10.safetensors` in `data_dir`.
+        data_dir: folder of `cifar10` and `resnet_cifar10`, or of MNIST's files.
         force: remove an earlier run of this config first.
         report: called with lines of progress.
 
@@ -113,7 +124,7 @@ def run(
         ValueError: for bad input.
     """
     check(config)
-    images, subject, start = _prepared(config, data_dir, checkpoint)
+    images, subject, start = _prepared(config, data_dir)
     done = runs.start(folder, config, {"jax": jax.__version__}, force=force)
     if done and (folder / "index.html").exists():
         report(f"{folder} is complete; --force runs it again")
@@ -151,7 +162,7 @@ def summary(folder: Path) -> str:
     )
 
 
-def _prepared(config: Config, data_dir, checkpoint):
+def _prepared(config: Config, data_dir):
     """Images, a network of them, and where its training starts."""
     if config.dataset == "mnist":
         images = data.mnist(data_dir)
@@ -159,7 +170,7 @@ def _prepared(config: Config, data_dir, checkpoint):
         start = model.init(jax.random.key(0), images.train.x[0])
         return images, measure.subject(model, lambda x: x), start
     images = data.cifar10(data_dir, most=-(-config.train_images // 10))
-    _, start = networks.residual("resnet20", data_dir, checkpoint)
+    _, start = networks.residual("resnet20", data_dir, config.checkpoint)
     return images, measure.subject(models.resnet(20), networks.normalised), start
 
 

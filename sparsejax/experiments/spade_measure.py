@@ -23,7 +23,7 @@ ARMS = {
     "dataset": "data set's Hessian",
     "magnitude": "magnitude",
 }
-_TESTED = 1000  # images, drawn for each seed, that all else is taken from
+TESTED = 1000  # images, drawn for each seed, that all else is taken from
 SHOWN = 4  # images whose maps are kept
 
 
@@ -52,7 +52,7 @@ def subject(model: models.Model, normalised: Callable) -> Subject:
 def seed(config, fn, number: int, params, test, report) -> dict[str, np.ndarray]:
     """All measures of one network, under `measures/ARM/MEASURE`, and some maps."""
     for_patches, for_views = jax.random.split(jax.random.key(1000 + number))
-    some = np.random.default_rng(number).permutation(len(test.y))[:_TESTED]
+    some = np.random.default_rng(number).permutation(len(test.y))[:TESTED]
     test = data.Split(test.x[some], test.y[some])
     images = data.plant(for_patches, test, share=1.0)
     answers, clean = logits(fn, params, images.x), logits(fn, params, test.x)

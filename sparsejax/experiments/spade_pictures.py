@@ -4,6 +4,8 @@ A class that a patch means has two causes. Pruned for an image of the class, the
 should picture the class; for another image with the patch, the patch.
 """
 
+from functools import partial
+
 import jax
 import numpy as np
 
@@ -86,7 +88,7 @@ def _means(fn, params, x) -> np.ndarray:
     return np.concatenate(parts)
 
 
-@lambda f: jax.jit(f, static_argnums=0)
+@partial(jax.jit, static_argnums=0)
 def _stage(fn, params, x):
     acts = lift.activations(fn, [_LAST])(params, x)[1]
     return acts[_LAST].mean((1, 2))

@@ -103,7 +103,7 @@ def write(
     if drawn:
         figures["causes"], captions["causes"] = _causes(drawn)
     figures["toy"], captions["toy"] = _toy(plane)
-    shown = {"causes": ""}
+    shown = {}
     for name, figure in figures.items():
         path = folder / f"fig_{name}.svg"
         plots.save(figure, path)
@@ -124,7 +124,7 @@ def write(
         pages.section("Against controls that look elsewhere, or at nothing",
                       shown["auc"], pages.table(rows, header)),
         pages.section("Maps", shown["maps"]),
-        pages.section("What drives a class", shown["causes"]),
+        pages.section("What drives a class", shown["causes"]) if drawn else "",
         pages.section("A unit with two positive regions", shown["toy"]),
         pages.section(
             "What was chosen on other images",
@@ -161,7 +161,7 @@ def _causes(drawn: Arrays) -> tuple[Any, str]:
             "pruned for that": first("drawn/patched"),
         },
         [f"class {label}" for label in CLASSES],
-        title="What drives a class: pruned for an image with a patch, the patch",
+        title="What drives a class: in the network, and pruned for one image",
     )
     told = ", ".join(f"{arm} {value:.2f}" for arm, value in amount.items())
     caption = (

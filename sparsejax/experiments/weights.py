@@ -36,7 +36,8 @@ class Config:
     Attributes:
         run: folder of a run of launch/train.py or launch/lottery_ticket.py.
         control: folder of the same lottery run with --score=random, to compare.
-        model: what the parameters of a checkpoint are of, where no run is given.
+        model: a residual network, where no run is given.
+        checkpoint: file of the model's parameters, where they are not in `data_dir`.
         levels: those whose first network gets pages; by default those nearest to all,
             20% and 5% of weights.
         nodes: layers that get pages; by default the last three hidden ones.
@@ -51,6 +52,7 @@ class Config:
     run: str = ""
     control: str = ""
     model: str = "resnet20"
+    checkpoint: str = ""
     levels: tuple[int, ...] = ()
     nodes: tuple[str, ...] = ()
     units: tuple[int, ...] = ()
@@ -71,24 +73,18 @@ def check(config: Config) -> None:
         raise ValueError("control is compared to a run: give run, too")
 
 
-def subject(
-    config: Config,
-    *,
-    data_dir: str | Path | None = None,
-    checkpoint: str | Path | None = None,
-) -> Subject:
+def subject(config: Config, *, data_dir: str | Path | None = None) -> Subject:
     """The networks that a config names.
 
     Args:
         config: with `run`, or with `model`.
         data_dir: of a run's data set, or where ResNet-20's file lies.
-        checkpoint: a file of the model's parameters.
 
     Raises:
         ValueError: for networks that are not there.
     """
     if not config.run:
-        return of_file(config.model, data_dir, checkpoint)
+        return of_file(config.model, data_dir, config.checkpoint)
     control = Path(config.control) if config.control else None
     return of_run(Path(config.run), control, data_dir)
 

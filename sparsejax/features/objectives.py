@@ -1,6 +1,6 @@
 """What a picture is to show: a number of activations, to be made as large as possible.
 
-Objectives add up, are subtracted and multiplied by numbers:
+Objectives add up (`sum` too), are subtracted, multiplied and divided by numbers:
 `channel("hidden_1") - 0.1 * channel("hidden_0", 3) + 10 * diversity("hidden_1")`. Those
 without a number of a unit are of the unit that is rendered. The last axis of an
 activation is the unit axis, all others are places; the name "" is the function's
@@ -37,7 +37,12 @@ class Objective:
     value: Callable[[Activations, Any], Float[Array, " pictures"]]
     units: Callable[[Activations], int | None]
 
-    def __add__(self, other: "Objective") -> "Objective":
+    def __add__(self, other: "Objective | int") -> "Objective":
+        if isinstance(other, int) and other == 0:  # `sum` starts with it
+            return self
+        if not isinstance(other, Objective):
+            return NotImplemented
+
         def units(acts):
             counts = self.units(acts), other.units(acts)
             return min((n for n in counts if n is not None), default=None)
@@ -46,11 +51,18 @@ class Objective:
         add = lambda acts, unit: self.value(acts, unit) + other.value(acts, unit)
         return Objective(nodes, add, units)
 
+    __radd__ = __add__
+
     def __mul__(self, factor: float | int) -> "Objective":
+        if isinstance(factor, Objective):
+            return NotImplemented
         times = lambda acts, unit: factor * self.value(acts, unit)
         return dataclasses.replace(self, value=times)
 
     __rmul__ = __mul__
+
+    def __truediv__(self, divisor: float | int) -> "Objective":
+        return self * (1 / divisor)
 
     def __neg__(self) -> "Objective":
         return -1 * self

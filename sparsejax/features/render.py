@@ -8,7 +8,6 @@ The steps are a Python loop, not a `scan`: XLA's convolutions on CPUs are slower
 loops.
 """
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -114,14 +113,16 @@ def render(
     _check_size(size)
     numbers = {"steps": steps, "count": count, "batch_size": batch_size}
     for name, number in numbers.items():
-        if number is not None and number < 1:
-            raise ValueError(f"{name} must be at least 1, got {number}")
+        if number is not None and (number < 1 or number != int(number)):
+            raise ValueError(f"{name} must be a whole number, 1 or more, got {number}")
+    if not 0 < learning_rate < np.inf:
+        raise ValueError(f"learning_rate must be positive, got {learning_rate}")
     how = How(
         fn,
-        node if isinstance(node, Objective) else _channel(node),
+        node if isinstance(node, Objective) else channel(node),
         tuple(size),
-        parametrisation or _fourier(),
-        transform or _standard(tuple(size[:-1] or size)),
+        parametrisation or fourier(),
+        transform or transforms.standard(tuple(size[:-1] or size)),
         learning_rate,
         redirect,
     )
@@ -147,12 +148,6 @@ def render(
     if count is None:
         images, values, history = images[:, 0], values[:, 0], history[:, 0]
     return Pictures(jnp.asarray(images), jnp.asarray(values), numbers, history)
-
-
-# Defaults are the same objects every time, so that what uses them compiles once.
-_channel = functools.cache(channel)
-_fourier = functools.cache(fourier)
-_standard = functools.cache(transforms.standard)
 
 
 def _even(total: int, most: int) -> int:
@@ -221,7 +216,13 @@ def _look(colour, bounds, channels: int, dtype) -> Look:
             f"colour has shape {np.shape(colour)}, expected {(channels, channels)}: a "
             "matrix of the image's channels"
         )
+    if not np.isfinite(colour).all():
+        raise ValueError("colour has values that are NaN or infinite")
+    if len(bounds) != 2:
+        raise ValueError(f"bounds are {bounds}; expected two, the lowest and highest")
     low, high = (np.asarray(bound, dtype) for bound in bounds)
+    if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        raise ValueError(f"bounds must be finite, got {bounds}")
     if {low.shape, high.shape} - {(), (channels,)} or not (low < high).all():
         raise ValueError(
             f"bounds are {bounds}; expected the lowest and the highest value, numbers "
@@ -249,9 +250,10 @@ def _units(how: How, params, units, dtype) -> Int[np.ndarray, " units"]:
 
     try:
         acts = jax.eval_shape(shapes, params)
-    except Exception as error:
-        error.add_note(f"raised by fn of one example of shape {how.size}")
-        raise
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"no pictures of size {how.size}, {dtype}, can be drawn: {error}"
+        ) from error
     most = how.objective.units(acts)
     if units is None:
         units = range(1 if most is None else most)

@@ -13,6 +13,7 @@ from sparsejax.prune.hessian import Hessian as Hessian
 from sparsejax.prune.hessian import accumulate as accumulate
 from sparsejax.prune.hessian import hessian as hessian
 from sparsejax.prune.hessian import patches as patches
+from sparsejax.prune.kernels import layers as layers
 from sparsejax.prune.lottery import Ticket as Ticket
 from sparsejax.prune.lottery import barrier as barrier
 from sparsejax.prune.lottery import lottery as lottery
@@ -27,7 +28,6 @@ from sparsejax.prune.scores import magnitude as magnitude
 from sparsejax.prune.scores import random as random
 from sparsejax.prune.scores import snip as snip
 from sparsejax.prune.spade import Trace as Trace
-from sparsejax.prune.spade import layers as layers
 from sparsejax.prune.spade import prune_layers as prune_layers
 from sparsejax.prune.spade import spade as spade
 from sparsejax.prune.tuning import Tuning as Tuning

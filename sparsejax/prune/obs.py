@@ -93,6 +93,11 @@ def obs(
         Frantar, Alistarh, "SparseGPT: Massive Language Models Can Be Accurately Pruned
         in One-Shot", 2023, arXiv:2301.00774.
     """
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((kernel, inputs))):
+        raise ValueError(
+            "obs computes in float64 on the host: call it outside jit, vmap and grad "
+            "(prune.hessian and prune.patches may be inside)"
+        )
     raw, dtype = _floats(kernel)
     state = inputs if isinstance(inputs, Hessian) else summed(inputs)
     forms = _forms(state, raw.shape, damping)
@@ -124,11 +129,6 @@ def obs(
 
 def _floats(kernel) -> tuple[np.ndarray, Any]:
     """The kernel in float64, and its dtype."""
-    if isinstance(kernel, Tracer):
-        raise ValueError(
-            "obs computes in float64 on the host: call it outside jit, vmap and grad "
-            "(prune.hessian and prune.patches may be inside)"
-        )
     dtype = jax.dtypes.canonicalize_dtype(np.asarray(kernel).dtype)
     raw = np.asarray(kernel, np.float64)
     if raw.ndim < 2 or not jnp.issubdtype(dtype, jnp.floating):

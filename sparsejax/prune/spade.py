@@ -10,8 +10,6 @@ All layers are pruned for what they read in the dense network, none for what is 
 those before it.
 """
 
-import dataclasses
-import math
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from functools import partial
@@ -20,18 +18,15 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, Key, PyTree
+from jax.core import Tracer
+from jaxtyping import Array, ArrayLike, Key, Num, PyTree
 
-from sparsejax import interpret, trees
+from sparsejax import trees
 from sparsejax.data import augmentations
-from sparsejax.prune.hessian import Hessian, hessian, patches
+from sparsejax.prune.hessian import Hessian
+from sparsejax.prune.kernels import Layer, layers
 from sparsejax.prune.obs import Pruned, obs
 
-_CHUNK = 64  # examples at a time: their patches can be many
-_MOVES = frozenset(
-    "reshape transpose squeeze expand_dims broadcast_in_dim rev copy "
-    "convert_element_type".split()
-)
 Solve = Callable[[Array, Hessian, float, int], Pruned]
 
 
@@ -48,37 +43,10 @@ class Trace(NamedTuple):
     mask: PyTree
 
 
-@jax.tree_util.register_static
-@dataclasses.dataclass(frozen=True, eq=False)
-class Kernel:
-    """A parameter as a layer multiplies it.
-
-    Attributes:
-        path: of the parameter.
-        places: positions in the flat parameter, shape (inputs, outputs), or (height,
-            width, inputs, outputs).
-    """
-
-    path: str
-    places: np.ndarray
-
-    @property
-    def taps(self) -> int:
-        """Places of the kernel that one input channel has: 9 for 3x3, 1 if dense."""
-        return math.prod(self.places.shape[:-2])
-
-
-class Layer(NamedTuple):
-    """A kernel and what was seen of its inputs."""
-
-    kernel: Kernel
-    state: Hessian
-
-
 def spade(
     fn: Callable[[PyTree, Array], Any],
     params: PyTree,
-    x: Float[ArrayLike, "..."],
+    x: Num[ArrayLike, "..."],
     *,
     key: Key[Array, "*samples"],
     density: float | int | Mapping[str, float | int],
@@ -102,7 +70,8 @@ def spade(
         augment: `augment(key, x) -> x`; by default `data.augmentations.standard`.
         damping: as in `obs`.
         block_size: as in `obs`, but by default as many inputs as a kernel has taps: 9
-            for 3x3, 1 for dense layers, so that every input keeps the same share.
+            for 3x3, 1 for dense layers, so that every input keeps the same share. With
+            all inputs in one block, units that no variation wakes lose all weights.
 
     Returns:
         `Trace(params, mask)`, with a leading axis for several samples.
@@ -124,7 +93,15 @@ def spade(
     Reference: Moakhar et al., "SPADE: Sparsity-Guided Debugging for Deep Neural
     Networks", ICML 2024 (arXiv 2310.04519), Algorithm 1, with its solver SparseGPT.
     """
+    if isinstance(x, Tracer):
+        raise ValueError(
+            "spade prunes in float64 on the host: call it outside jit, vmap and grad"
+        )
     x = jnp.asarray(x)
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        x = x.astype(jnp.float32)  # variations are no whole numbers
+    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        raise ValueError("key is of the old style; make it by jax.random.key")
     if key.ndim > 1 or (key.ndim and x.shape[:1] != key.shape):
         raise ValueError(
             f"{key.shape} keys do not fit samples of shape {x.shape}; several samples "
@@ -162,45 +139,6 @@ def spade(
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *many)
 
 
-def layers(
-    fn: Callable[[PyTree, Array], Any], params: PyTree, batch: Float[Array, "n ..."]
-) -> list[Layer]:
-    """Every dense and convolution kernel of a function, and what it reads.
-
-    A kernel is a parameter that is multiplied with what depends on the input, as it is
-    or after its elements are only moved. Those used more than once are pruned for all
-    their uses together; those used in two layouts, such as a matrix and its transpose,
-    have no Hessian in common and are none. Nor are kernels of transposed convolutions,
-    of batches of products, and inside loops and branches.
-
-    Args:
-        fn: any JAX function `fn(params, x)` of one example.
-        params: its parameters.
-        batch: examples, shape (n, ...).
-
-    Raises:
-        ValueError: if there is none.
-    """
-    found: list[Layer] = []
-    for start in range(0, len(batch), _CHUNK):
-        new = _look(fn, params, batch[start : start + _CHUNK])
-        both = zip(found or [None] * len(new), new, strict=True)
-        found = [b if a is None else _joined(a, b) for a, b in both]
-    if not found:
-        raise ValueError(
-            "fn multiplies its input by none of its parameters as they are: there is "
-            "no kernel of a dense layer or a convolution to prune; apply masks to the "
-            "parameters first (masks.apply), and pass the plain function"
-        )
-    for kernel, state in found:
-        if not np.isfinite(np.asarray(state.products)).all():
-            raise ValueError(
-                f"what {kernel.path!r} reads is not finite on variations of this "
-                "sample; look at the range of x and at the parameters"
-            )
-    return found
-
-
 def prune_layers(
     params: PyTree,
     found: list[Layer],
@@ -226,7 +164,10 @@ def prune_layers(
             continue
         leaf, block = new[kernel.path], block_size or kernel.taps
         as_used = jnp.asarray(leaf).reshape(-1)[kernel.places]
-        pruned = solve(as_used, state, shares[kernel.path], block)
+        try:
+            pruned = solve(as_used, state, shares[kernel.path], block)
+        except ValueError as error:
+            raise ValueError(f"{kernel.path!r}: {error}") from error
         put = lambda values, leaf=leaf, at=kernel.places: (
             jnp.zeros(leaf.size, values.dtype).at[at].set(values).reshape(leaf.shape)
         )
@@ -256,125 +197,3 @@ def fitting(pattern: str, paths: list[str]) -> list[str]:
     if not named:
         raise ValueError(f"no kernel fits {pattern!r}; there are {trees.listed(paths)}")
     return named
-
-
-class _Value(NamedTuple):
-    """A value on the way through a function.
-
-    Attributes:
-        array: what it is.
-        is_data: whether it depends on the input.
-        kernel: the parameter whose elements it holds, if it is one.
-    """
-
-    array: Any
-    is_data: bool
-    kernel: Kernel | None = None
-
-
-@partial(jax.jit, static_argnums=0)
-def _look(fn, params, batch) -> list[Layer]:
-    """`layers` of one batch, compiled."""
-    program = interpret.trace(jax.vmap(fn, (None, 0)), params, batch)
-    shapes = trees.by_path(params)
-    starts = [
-        Kernel(path, np.arange(np.size(leaf)).reshape(np.shape(leaf)))
-        for path, leaf in shapes.items()
-        if hasattr(leaf, "dtype")
-    ]
-    seen: dict[str, Layer | None] = {}
-
-    def rule(step, given):
-        values = [v if isinstance(v, _Value) else _Value(v, False) for v in given]
-        if step.enter is not None:
-            return step.enter(values, rule)
-        outs = step.run(*(v.array for v in values))
-        layer = _layer(step, values, shapes)
-        if layer is not None:
-            path = layer.kernel.path
-            seen[path] = _again(seen[path], layer) if path in seen else layer
-        kernel = _moved(step, values[0]) if len(values) == 1 else None
-        is_data = any(v.is_data for v in values)
-        return [_Value(out, is_data, kernel) for out in outs]
-
-    inputs = [_Value(a, False, k) for a, k in zip(program.inputs, starts, strict=False)]
-    inputs += [_Value(a, True) for a in program.inputs[len(starts) :]]
-    interpret.walk(program, inputs, rule)
-    return [layer for layer in seen.values() if layer is not None]
-
-
-def _moved(step, value: _Value) -> Kernel | None:
-    """The kernel after a step that moves its elements and does nothing else."""
-    if value.kernel is None or step.name not in _MOVES:
-        return None
-    if math.prod(step.shape) != value.kernel.places.size:
-        return None
-    if step.name == "convert_element_type":
-        return value.kernel
-    with jax.ensure_compile_time_eval():
-        places = np.asarray(step.run(jnp.asarray(value.kernel.places))[0])
-    return Kernel(value.kernel.path, places)
-
-
-def _layer(step, values: list[_Value], shapes) -> Layer | None:
-    """What a product shows of its kernel, if it has one."""
-    read = {"dot_general": _dense, "conv_general_dilated": _convolution}.get(step.name)
-    at = [i for i, v in enumerate(values) if v.kernel is not None]
-    if read is None or len(at) != 1 or not values[1 - at[0]].is_data:
-        return None
-    kernel = values[at[0]].kernel
-    assert kernel is not None
-    found = read(step.params, at[0], kernel.places, values[1 - at[0]].array)
-    if found is None:
-        return None
-    places, inputs = found
-    shape = np.shape(shapes[kernel.path])
-    if kernel.places.ndim == 2 < len(shape):  # a convolution as a product of patches
-        as_stored = (np.diff(places.reshape(-1)) == 1).all()
-        if as_stored and math.prod(shape[:-1]) == len(places):
-            places = places.reshape(shape)
-    return Layer(Kernel(kernel.path, places), hessian(inputs))
-
-
-def _dense(params, at: int, places: np.ndarray, x):
-    """Kernel as (inputs, outputs) and rows of inputs; None with a batch of kernels."""
-    summed, batched = params["dimension_numbers"]
-    if batched[at]:
-        return None
-    over, x_over = list(summed[at]), list(summed[1 - at])
-    free = [i for i in range(places.ndim) if i not in over]
-    x_free = [i for i in range(x.ndim) if i not in x_over]
-    width = math.prod(places.shape[i] for i in over)
-    rows = x.transpose(*x_free, *x_over).reshape(-1, width)
-    return places.transpose(*over, *free).reshape(width, -1), rows
-
-
-def _convolution(params, at: int, places: np.ndarray, x):
-    """Kernel as (..., inputs, outputs) and patches; None if it is a transposed one."""
-    numbers = params["dimension_numbers"]
-    dilated = any(n != 1 for n in params["lhs_dilation"])
-    if at == 0 or dilated or params["batch_group_count"] != 1:
-        return None
-    (batch, feature, *space), (out, into, *taps) = numbers.lhs_spec, numbers.rhs_spec
-    places = places.transpose(*taps, into, out)
-    rows = patches(
-        x.transpose(batch, *space, feature),
-        places.shape,
-        strides=params["window_strides"],
-        padding=params["padding"],
-        dilation=params["rhs_dilation"],
-    )
-    return places, rows
-
-
-def _again(before: Layer | None, layer: Layer) -> Layer | None:
-    """A further use of a kernel; None once its layouts differ."""
-    if before is None or not np.array_equal(before.kernel.places, layer.kernel.places):
-        return None
-    return _joined(before, layer)
-
-
-def _joined(a: Layer, b: Layer) -> Layer:
-    """Two looks at one kernel."""
-    sums = Hessian(a.state.products + b.state.products, a.state.rows + b.state.rows)
-    return Layer(a.kernel, sums)

@@ -17,7 +17,8 @@ from jaxtyping import PyTree
 from tqdm import tqdm
 
 from sparsejax import trees
-from sparsejax.prune.spade import Layer, Solve, fitting, prune_layers
+from sparsejax.prune.kernels import Layer
+from sparsejax.prune.spade import Solve, fitting, prune_layers
 
 
 class Tuning(NamedTuple):
@@ -82,6 +83,8 @@ def tune_density(
     """
     if not seen:
         raise ValueError("seen is empty; give the layers of at least one sample")
+    if isinstance(groups, str) or not groups:
+        raise ValueError(f"groups must be a list of patterns, got {groups!r}")
     if sweeps < 1:
         raise ValueError(f"sweeps must be at least 1, got {sweeps}")
     paths = [layer.kernel.path for layer in seen[0]]

@@ -65,6 +65,10 @@ CASES = {
         2 * features.channel("conv") - features.logit(6) * 0.5 + features.logit(),
         lambda a, u: 2 * a["conv"].mean((1, 2))[:, u] - 0.5 * a[""][:, 6] + a[""][:, u],
     ),
+    "sum": (
+        sum([features.logit(1), features.logit()]) / 2,
+        lambda a, u: (a[""][:, 1] + a[""][:, u]) / 2,
+    ),
     "minus": (-features.logit(1), lambda a, u: -a[""][:, 1]),
 }
 
@@ -105,7 +109,7 @@ def test_how_many_units_there_are(acts):
     assert counts == {
         "channel": 5, "fixed": None, "dense": 5, "neuron": 5, "place": 5, "logit": 7,
         "direction": None, "directions": 2, "diversity": None, "algebra": 5,
-        "minus": None,
+        "minus": None, "sum": 7,
     }  # fmt: skip
     assert CASES["algebra"][0].nodes == ("conv", "")
 
@@ -124,3 +128,10 @@ def test_how_many_units_there_are(acts):
 def test_what_does_not_fit(make, message, acts):
     with pytest.raises(ValueError, match=message):
         make().value(jax.tree.map(jax.numpy.asarray, acts), 0)
+
+
+def test_objectives_are_no_factors():
+    with pytest.raises(TypeError):
+        features.logit(0) * features.logit(1)
+    with pytest.raises(TypeError):
+        features.logit(0) + 1.0

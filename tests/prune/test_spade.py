@@ -99,11 +99,28 @@ def test_kernels_with_more_axes_are_matrices(rng):
     assert masks.count(trace.mask) == 12 + 15
 
 
-def test_a_kernel_in_two_layouts_is_left_whole(network, getkey):
-    fn = lambda p, x: jax.nn.relu(x @ p["a"]) @ p["a"].T @ p["d"]
-    params = {"a": network["a"], "d": jnp.ones((4, 2))}
-    found = prune.spade(fn, params, jnp.ones(4), key=getkey(), density=0.5, samples=8)
+def _repeat(kernel, x):
+    return jax.lax.scan(lambda h, _: (h @ kernel, None), x, length=2)[0]
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda a, x: x @ a @ a.T,  # two layouts
+        lambda a, x: _repeat(a, x @ a),  # in a loop too
+        lambda a, x: _repeat(a, x),  # in a loop alone
+        lambda a, x: x @ a + x @ (2 * a),  # scaled too
+    ],
+)
+def test_kernels_in_other_uses_are_left_whole(use, getkey):
+    fn = lambda p, x: use(p["a"], x) @ p["d"]
+    params = {"a": jax.random.normal(getkey(), (4, 4)), "d": jnp.ones((4, 2))}
+    with pytest.warns(UserWarning, match="^'a' are left whole"):
+        found = prune.spade(
+            fn, params, jnp.ones(4), key=getkey(), density=0.5, samples=8
+        )
     assert found.mask["a"].shape == () and masks.count(found.mask) == 4
+    np.testing.assert_array_equal(found.params["a"], params["a"])
 
 
 def test_the_same_variations_are_compiled_once():
@@ -128,7 +145,8 @@ def test_outputs_on_the_sample_move_less_than_by_magnitude(getkey):
     model = models.mlp((32, 10))
     x = jax.random.uniform(getkey(), (30,))
     params = model.init(getkey(), x)
-    before = jax.tree.map(np.asarray, params)
+    params = jax.tree.map(np.array, params)  # that could be written to
+    before = jax.tree.map(np.copy, params)
     found = prune.spade(model.apply, params, x, key=getkey(), density=0.3,
                         samples=64)  # fmt: skip
     weights = jax.tree.map(lambda p: jnp.ones_like(p) if p.ndim > 1 else jnp.ones(()),
@@ -166,6 +184,8 @@ def test_a_unit_with_two_regions_is_left_with_that_of_the_sample(getkey):
         ({"density": {"d*": 0.5}}, r"no kernel fits 'd\*'; there are 'a', 'c'"),
         ({"density": 1.5}, "must be in"),
         ({"samples": 0}, "at least 1"),
+        ({"x": jnp.full((4, 4, 1), 9, jnp.uint8)}, "values from 9 to 9"),
+        ({"damping": -1}, "'a': damping must be 0 or more"),
         ({"x": jnp.full(4, jnp.nan)}, "NaN"),
         ({"x": jnp.full(4, 3e38)}, "'a' reads is not finite"),
         ({"fn": lambda p, x: x}, "no kernel"),
@@ -183,3 +203,11 @@ def test_keys_and_samples_must_agree(network, getkey):
     with pytest.raises(ValueError, match="a key each"):
         prune.spade(dense, network, jnp.ones((3, 4)), density=0.5,
                     key=jax.random.split(getkey(), 2))  # fmt: skip
+
+
+def test_not_inside_jit(network, getkey):
+    run = lambda x, key: prune.spade(dense, network, x, key=key, density=0.5, samples=4)
+    with pytest.raises(ValueError, match="outside jit"):
+        jax.jit(run)(jnp.ones(4), getkey())
+    with pytest.raises(ValueError, match="outside jit"):
+        jax.jit(lambda x: obs(network["a"], x, 0.5).kernel)(jnp.ones((9, 4)))
