@@ -81,6 +81,27 @@ def brightness(most: float | int = 0.5) -> Augment:
 
 
 @ft.cache
+def hue(most: float | int = 0.3) -> Augment:
+    """Colours turned about grey, by up to so much of a whole turn, either way.
+
+    A third of a turn makes red green; brightness, the mean of the channels, stays.
+    """
+    if not 0 <= most <= 0.5:
+        raise ValueError(f"most must be in [0, 0.5], got {most}")
+
+    def augment(key, x):
+        if x.shape[-1] != 3:
+            raise ValueError(f"hue is of three channels, got {x.shape[-1]}")
+        angle = 2 * jnp.pi * jax.random.uniform(key, (), x.dtype, -most, most)
+        across = jnp.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]], x.dtype) / 3**0.5
+        turn = jnp.eye(3, dtype=x.dtype) + jnp.sin(angle) * across
+        turn += (1 - jnp.cos(angle)) * (across @ across)  # Rodrigues' formula
+        return jnp.clip(x @ turn.T, 0, 1)
+
+    return augment
+
+
+@ft.cache
 def noise(scale: float | int | tuple[float, ...] = 0.1) -> Augment:
     """Gaussian noise, for any array; nothing is clipped.
 

@@ -47,3 +47,26 @@ def test_bad_input():
         augment.crop((0, 1))
     with pytest.raises(ValueError, match="most"):
         augment.brightness(2)
+
+
+def test_hue_turns_colours_about_grey(getkey, rng):
+    x = jax.numpy.asarray(rng.uniform(0.4, 0.6, (5, 4, 3)), "float32")
+    found = augment.variations(augment.hue(0.5), getkey(), x, 200)
+    np.testing.assert_allclose(found.mean(-1), np.broadcast_to(x.mean(-1), (200, 5, 4)),
+                               rtol=1e-5)  # fmt: skip
+    spread = lambda x: np.asarray(x - x.mean(-1, keepdims=True))
+    lengths = lambda x: (spread(x) ** 2).sum(-1)
+    wanted = np.broadcast_to(lengths(x), (200, 5, 4))
+    np.testing.assert_allclose(lengths(found), wanted, atol=1e-5)
+    # angles to the first colour: as many on every side, and all the same in an image
+    a, b = spread(found), spread(x)
+    cosines = (a * b).sum(-1) / np.sqrt(lengths(found) * lengths(x))
+    assert np.ptp(cosines, axis=(1, 2)).max() < 0.02
+    assert abs(cosines.mean()) < 0.15 and cosines.min() < -0.95
+    red = jax.numpy.zeros((1, 1, 3)).at[..., 0].set(0.5)
+    turned = augment.variations(augment.hue(1 / 3), getkey(), red, 2000)[:, 0, 0]
+    np.testing.assert_allclose(turned.max(0), 0.5, atol=0.02)  # green and blue, too
+    with pytest.raises(ValueError, match="three channels, got 1"):
+        augment.hue()(getkey(), x[..., :1])
+    with pytest.raises(ValueError, match=r"most must be in \[0, 0.5\]"):
+        augment.hue(0.7)

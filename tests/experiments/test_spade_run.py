@@ -7,9 +7,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.ad_checkpoint import checkpoint_name
 
 from sparsejax import data, models, prune, runs
-from sparsejax.experiments import spade, spade_measure, spade_report, spade_toy
+from sparsejax.experiments import (
+    spade,
+    spade_measure,
+    spade_pictures,
+    spade_report,
+    spade_toy,
+)
+from sparsejax.models.convolution import convolve
 
 TOY_ARMS = ("dense", "large", "small", "dataset")
 
@@ -124,10 +132,46 @@ def test_faithfulness_needs_no_place(getkey):
 
 @pytest.mark.slow
 def test_points_that_drive_a_unit_lie_in_its_discs():
-    params = spade_toy._networks(0)["dense"]
-    points = spade_toy._driving(params)
-    inside = [spade_toy.inside(points, disc).mean() for disc in spade_toy.DISCS]
-    assert sum(inside) == 1 and min(inside) > 0.2
+    """In both of them, and pruned for a point of one in that one."""
+    share = {}
+    for arm, params in spade_toy._networks(0).items():
+        points = spade_toy._driving(params)
+        share[arm] = [spade_toy.inside(points, disc).mean() for disc in spade_toy.DISCS]
+    assert sum(share["dense"]) == 1 and min(share["dense"]) > 0.2
+    assert share["large"][0] > 0.95 and share["small"][1] > 0.95
+
+
+def test_pictures_are_of_images_of_each_cause(rng, monkeypatch):
+    def fn(params, x):
+        for name in ("layer2", "layer3"):
+            x = jax.nn.relu(convolve(x, params[name]["k"], 1, 1))
+        x = checkpoint_name(x, "layer3_2")
+        return x.mean((-3, -2)) @ params["linear"]["k"]
+
+    draw = lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)
+    params = {"layer2": {"k": draw(3, 3, 3, 5)}, "layer3": {"k": draw(3, 3, 5, 6)}}
+    params |= {"linear": {"k": draw(6, 10)}}
+    test = data.Split(rng.uniform(size=(80, 8, 8, 3)).astype("f4"),
+                      np.arange(80, dtype="i4") % 10)  # fmt: skip
+    some = np.random.default_rng(0).permutation(80)
+    key = jax.random.split(jax.random.key(7))[0]
+    planted = data.plant(key, data.Split(test.x[some], test.y[some]), share=1.0)
+    answers = iter((test.y[some], planted.y))  # all are told right
+    truth = lambda fn, params, x: np.eye(10)[next(answers)]
+    monkeypatch.setattr(spade_measure, "logits", truth)
+    monkeypatch.setattr(spade_pictures, "_STEPS", 2)
+    config = spade.Config(pictures=2, samples=4)
+    found = spade_pictures.draw(config, fn, params, test, lambda line: None)
+    assert found["drawn/dense"].shape == (4, 1, 8, 8, 3)
+    assert found["drawn/clean"].shape == found["samples/patched"].shape
+    assert all(np.isfinite(found[f"amount/{arm}"]).all() for arm in ("clean", "dense"))
+    for patch, label in enumerate(spade_pictures.CLASSES):
+        rows = [test.x[test.y == label], planted.x[planted.patch == patch]]
+        for name, images in zip(("clean", "patched"), rows, strict=True):
+            for sample in found[f"samples/{name}"][patch]:
+                assert (images == sample).all((1, 2, 3)).any()
+    none = spade.Config(pictures=0)
+    assert not spade_pictures.draw(none, fn, params, test, lambda line: None)
 
 
 @pytest.mark.slow
