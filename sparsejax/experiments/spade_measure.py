@@ -55,24 +55,9 @@ def seed(config, fn, number: int, params, test, report) -> dict[str, np.ndarray]
     some = np.random.default_rng(number).permutation(len(test.y))[:TESTED]
     test = data.Split(test.x[some], test.y[some])
     images = data.plant(for_patches, test, share=1.0)
-    answers, clean = logits(fn, params, images.x), logits(fn, params, test.x)
-    success = answers.argmax(1) == images.y
-    order = np.random.default_rng(number).permutation(
-        np.flatnonzero(success & (images.y != images.original))
-    )
-    if len(order) < config.calibration + config.count:
-        raise ValueError(
-            f"seed {number}: the patch decides in {len(order)} of {len(test.y)} test "
-            f"images, too few for calibration {config.calibration} and count "
-            f"{config.count}; take fewer, or train longer"
-        )
+    found, order = _deceived(config, fn, number, params, test, images)
     tuning = order[: config.calibration]
     chosen = order[config.calibration : config.calibration + config.count]
-    found: dict[str, Any] = {
-        "accuracy": (clean.argmax(1) == test.y).mean(),
-        "success": success.mean(),
-        "chosen": chosen,
-    }
     views = lambda i: layers(
         fn, params, images.x[i], jax.random.fold_in(for_views, int(i)), config.samples
     )
@@ -117,9 +102,25 @@ def seed(config, fn, number: int, params, test, report) -> dict[str, np.ndarray]
         found[f"maps/{arm}"] = np.stack(columns.pop("map")[:SHOWN])
         for name, values in columns.items():
             found[f"measures/{arm}/{name}"] = np.array(values)
-    found["seconds"] = seconds
-    found["shown"] = images.x[chosen[:SHOWN]]
+    found |= {"chosen": chosen, "seconds": seconds, "shown": images.x[chosen[:SHOWN]]}
     return {name: np.asarray(value) for name, value in found.items()}
+
+
+def _deceived(config, fn, number: int, params, test, images) -> tuple[dict, np.ndarray]:
+    """Accuracies, and the images in which a patch decides, in a random order."""
+    answers, clean = logits(fn, params, images.x), logits(fn, params, test.x)
+    success = answers.argmax(1) == images.y
+    order = np.random.default_rng(number).permutation(
+        np.flatnonzero(success & (images.y != images.original))
+    )
+    if len(order) < config.calibration + config.count:
+        raise ValueError(
+            f"seed {number}: the patch decides in {len(order)} of {len(test.y)} test "
+            f"images, too few for calibration {config.calibration} and count "
+            f"{config.count}; take fewer, or train longer"
+        )
+    accuracy = (clean.argmax(1) == test.y).mean()
+    return {"accuracy": accuracy, "success": success.mean()}, order
 
 
 def layers(fn, params, x, key, samples: int) -> list:
