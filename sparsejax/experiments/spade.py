@@ -46,7 +46,7 @@ class Config:
             not in `data_dir`.
         seeds: of the fine-tuned networks, their data, patches and variations.
         train_images: images to train on.
-        epochs: of training.
+        epochs: of training; 0 takes the checkpoint as it is.
         share: of the training images that get a patch.
         learning_rate: of SGD with momentum, falling to 0 by a cosine.
         count: test images with patches that are measured, for each seed.
@@ -77,13 +77,14 @@ class Config:
 def check(config: Config) -> None:
     """Raise a `ValueError` for what cannot be run."""
     fields.check_choices(config, CHOICES)
-    for field in ("train_images", "epochs", "count", "calibration", "samples"):
+    for field in ("train_images", "count", "calibration", "samples"):
         if getattr(config, field) < 1:
             raise ValueError(f"{field} must be at least 1")
     if config.checkpoint and config.dataset != "cifar10":
         raise ValueError("checkpoint is of ResNet-20 on CIFAR-10: leave it out")
-    if config.pictures < 0:
-        raise ValueError("pictures must not be negative")
+    for field in ("pictures", "epochs"):
+        if getattr(config, field) < 0:
+            raise ValueError(f"{field} must not be negative")
     if config.count < 2:
         raise ValueError("count must be at least 2: a control is pruned for another")
     if not config.seeds or len(set(config.seeds)) < len(config.seeds):
@@ -178,6 +179,8 @@ def _tune(
     config: Config, subject, seed: int, split, start, report
 ) -> dict[str, np.ndarray]:
     """Train on images of which some have patches."""
+    if not config.epochs:
+        return trees.to_arrays(start)
     split = data.Split(split.x[: config.train_images], split.y[: config.train_images])
     for_patches, for_order = jax.random.split(jax.random.key(seed))
     planted: Planted = data.plant(for_patches, split, share=config.share)

@@ -110,6 +110,13 @@ def test_bad_configs(change, message):
         spade.check(spade.Config(**change))
 
 
+def test_without_epochs_the_network_is_as_it_came():
+    start = {"layer1": {"kernel": np.arange(3.0)}}
+    found = spade._tune(spade.Config(epochs=0), None, 0, None, start, print)
+    assert found.keys() == {"layer1/kernel"}
+    np.testing.assert_array_equal(found["layer1/kernel"], np.arange(3.0))
+
+
 def test_missing_data_is_named(tmp_path):
     with pytest.raises(ValueError, match="train.zip is missing"):
         spade.run(spade.Config(), tmp_path / "run", data_dir=tmp_path)
