@@ -145,8 +145,8 @@ def _look(fn, params, batch) -> list[Layer]:
     interpret.walk(program, inputs, rule)
     if left := [path for path, factor in other.items() if factor or path in seen]:
         warnings.warn(
-            f"{trees.listed(left)} are left whole: parameters that are used in loops, "
-            "branches, batches of products, two layouts, or not only as a kernel",
+            f"left whole: {trees.listed(left)}, used in a loop, a branch, a batch of "
+            "products, two layouts, or not only as a kernel",
             stacklevel=2,
         )
     return [layer for path, layer in seen.items() if path not in other]

@@ -115,7 +115,7 @@ def _repeat(kernel, x):
 def test_kernels_in_other_uses_are_left_whole(use, getkey):
     fn = lambda p, x: use(p["a"], x) @ p["d"]
     params = {"a": jax.random.normal(getkey(), (4, 4)), "d": jnp.ones((4, 2))}
-    with pytest.warns(UserWarning, match="^'a' are left whole"):
+    with pytest.warns(UserWarning, match="^left whole: 'a', used in a loop"):
         found = prune.spade(
             fn, params, jnp.ones(4), key=getkey(), density=0.5, samples=8
         )
