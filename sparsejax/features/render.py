@@ -130,14 +130,10 @@ def render(
     look = _look(colour, bounds, how.shape[-1], dtype)
     numbers = _units(how, params, units, dtype)
     keys, parts = jax.random.split(key), []
-    chunk = (
-        _even(len(numbers), batch_size)
-        if batch_size
-        else _chunk(how, look, params, numbers, keys, count or 1)
-    )
-    with tqdm(
-        total=-(-len(numbers) // chunk) * steps, disable=not progress, unit="step"
-    ) as bar:
+    most = batch_size or _most(how, look, params, numbers, keys, count or 1)
+    chunks = -(-len(numbers) // most)
+    chunk = -(-len(numbers) // chunks)
+    with tqdm(total=chunks * steps, disable=not progress, unit="step") as bar:
         for i in range(0, len(numbers), chunk):
             here = np.resize(numbers[i : i + chunk], chunk)  # filled by repetition
             parts.append(_ascend(how, look, params, here, keys, steps, count or 1, bar))
@@ -150,25 +146,19 @@ def render(
     return Pictures(jnp.asarray(images), jnp.asarray(values), numbers, history)
 
 
-def _even(total: int, most: int) -> int:
-    """A size of chunks, at most so many, such that the last has few to fill."""
-    return -(-total // -(-total // most))
-
-
-def _chunk(how: How, look: Look, params, numbers, keys, count: int) -> int:
+def _most(how: How, look: Look, params, numbers, keys, count: int) -> int:
     """Units at a time, from what a step of as many as usual says it needs."""
     most, budget = _CHUNK.get(jax.default_backend(), _CHUNK_ELSEWHERE)
-    size = _even(len(numbers), most)
-    units = jnp.asarray(numbers[:size])
+    chunks = -(-len(numbers) // most)
+    units = jnp.asarray(numbers[: -(-len(numbers) // chunks)])
     state = jax.eval_shape(
         lambda key: ascent.start(how, key, units, count, look.colour.dtype), keys[0]
     )
     step = ascent.step.lower(how, look, params, units, state, keys[1], jnp.int32(0))
     used = step.compile().memory_analysis()
     if used is None or used.temp_size_in_bytes <= budget:
-        return size
-    fit = max(1, size * budget // used.temp_size_in_bytes)
-    return _even(len(numbers), fit)
+        return len(units)
+    return max(1, len(units) * budget // used.temp_size_in_bytes)
 
 
 def _ascend(how: How, look: Look, params, units, keys, steps, count, bar):
