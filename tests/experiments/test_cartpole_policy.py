@@ -41,6 +41,7 @@ def test_decides_as_the_network(widths, outputs, getkey, rng):
     np.testing.assert_array_equal(policy.decide(form, x)[sure], expected[sure])
 
 
+@pytest.mark.slow
 def test_pieces_hold_the_values_of_the_network(getkey, rng):
     fn = _random(getkey, (4, 3))
     form = policy.closed_form(_graph(fn))

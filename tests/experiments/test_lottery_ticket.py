@@ -150,8 +150,8 @@ def test_controls_start_with_the_weights_of_the_rewind_point(monkeypatch, tmp_pa
 @pytest.mark.parametrize(
     "lines",
     [
-        5,
         "text",
+        pytest.param(5, marks=pytest.mark.slow),
         pytest.param(0, marks=pytest.mark.slow),
         pytest.param("missing", marks=pytest.mark.slow),
         pytest.param("numbers", marks=pytest.mark.slow),

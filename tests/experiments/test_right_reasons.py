@@ -52,6 +52,7 @@ def by_hand(layers, x):
     return np.maximum(z, 0) @ k1 + b1, np.einsum("ph,nh,hk->npk", k0, z > 0, k1)
 
 
+@pytest.mark.slow
 def test_fit_is_adam_on_cross_entropy_and_the_mean_penalty(task):
     """A plain loop over the batches that `train.fit` takes."""
     split = task.sets.train

@@ -148,6 +148,7 @@ def test_points_that_drive_a_unit_lie_in_its_discs():
     assert share["large"][0] > 0.95 and share["small"][1] > 0.95
 
 
+@pytest.mark.slow
 def test_pictures_are_of_images_of_each_cause(rng, monkeypatch):
     def fn(params, x):
         for name in ("layer2", "layer3"):

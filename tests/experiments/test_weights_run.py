@@ -142,6 +142,7 @@ def test_other_pages_by_choice(of, tmp_path):
     assert "Rows: conv_1 2, 0." in text
 
 
+@pytest.mark.slow
 def test_layers_without_places(tmp_path):
     def dense(params, x):
         for i, kernel in enumerate(params[:2]):
