@@ -90,6 +90,8 @@ class Subject(NamedTuple):
 def check(config: Config) -> None:
     """Raise a `ValueError` for what cannot be drawn."""
     fields.check_choices(config, CHOICES)
+    if config.run and config.checkpoint:
+        raise ValueError("checkpoint is of a model: give it or run, not both")
     for field in ("count", "steps"):
         if getattr(config, field) < 1:
             raise ValueError(f"{field} must be at least 1")

@@ -64,6 +64,8 @@ class Config:
 def check(config: Config) -> None:
     """Raise a `ValueError` for what cannot be looked at."""
     fields.check_choices(config, CHOICES)
+    if config.run and config.checkpoint:
+        raise ValueError("checkpoint is of a model: give it or run, not both")
     for field in ("strongest", "steps"):
         if getattr(config, field) < 1:
             raise ValueError(f"{field} must be at least 1")

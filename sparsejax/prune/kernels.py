@@ -24,7 +24,10 @@ _MOVES = frozenset(
     "reshape transpose squeeze expand_dims broadcast_in_dim rev copy "
     "convert_element_type".split()
 )
-_FACTORS = frozenset({"dot_general", "conv_general_dilated", "scan", "while", "cond"})
+# Where a parameter is likely the kernel of a layer, though not one that can be pruned.
+_LAYERS = frozenset(
+    "dot_general conv_general_dilated scan while cond slice dynamic_slice split".split()
+)
 
 
 @jax.tree_util.register_static
@@ -63,8 +66,8 @@ def layers(
     or after its elements are only moved. Those used more than once are pruned for all
     their uses together. Not every product has a Hessian that all outputs share:
     parameters in transposed convolutions, batches of products, loops and branches, used
-    in two layouts (a matrix and its transpose), or in other ways too, such as scaled,
-    are left whole, with a warning.
+    in two layouts (a matrix and its transpose), in parts, or in other ways too, such as
+    scaled, are left whole, with a warning.
 
     Args:
         fn: any JAX function `fn(params, x)` of one example.
@@ -121,7 +124,7 @@ def _look(fn, params, batch) -> list[Layer]:
         if hasattr(leaf, "dtype")
     ]
     seen: dict[str, Layer] = {}
-    other: dict[str, bool] = {}  # parameters in other uses, and whether as a factor
+    other: dict[str, bool] = {}  # parameters in other uses, and whether in a layer
 
     def rule(step, given):
         values = [v if isinstance(v, _Value) else _Value(v, False) for v in given]
@@ -135,18 +138,18 @@ def _look(fn, params, batch) -> list[Layer]:
             seen[path] = _joined(seen[path], layer) if path in seen else layer
         elif moved is None:
             for kernel in [v.kernel for v in values if v.kernel is not None]:
-                factor = np.ndim(shapes[kernel.path]) > 1 and step.name in _FACTORS
-                other[kernel.path] = factor or other.get(kernel.path, False)
+                in_layer = np.ndim(shapes[kernel.path]) > 1 and step.name in _LAYERS
+                other[kernel.path] = in_layer or other.get(kernel.path, False)
         is_data = any(v.is_data for v in values)
         return [_Value(out, is_data, moved) for out in outs]
 
     inputs = [_Value(a, False, k) for a, k in zip(program.inputs, starts, strict=False)]
     inputs += [_Value(a, True) for a in program.inputs[len(starts) :]]
     interpret.walk(program, inputs, rule)
-    if left := [path for path, factor in other.items() if factor or path in seen]:
+    if left := [path for path, found in other.items() if found or path in seen]:
         warnings.warn(
             f"left whole: {trees.listed(left)}, used in a loop, a branch, a batch of "
-            "products, two layouts, or not only as a kernel",
+            "products, two layouts, in parts, or not only as a kernel",
             stacklevel=2,
         )
     return [layer for path, layer in seen.items() if path not in other]

@@ -58,6 +58,7 @@ def test_several_pictures_of_chosen_units(network, tmp_path):
         ({"size": -1}, "size must be positive"),
         ({"learning_rate": 0.0}, "learning_rate must be positive"),
         ({"objective": "x"}, "unknown objective"),
+        ({"run": "a", "checkpoint": "b"}, "give it or run, not both"),
         ({"size": 5}, r"takes no image of shape \(5, 5, "),
     ],
 )

@@ -110,6 +110,7 @@ def _repeat(kernel, x):
         lambda a, x: _repeat(a, x @ a),  # in a loop too
         lambda a, x: _repeat(a, x),  # in a loop alone
         lambda a, x: x @ a + x @ (2 * a),  # scaled too
+        lambda a, x: jnp.concatenate([x @ a[:, :1], x @ a[:, 1:]]),  # in parts
     ],
 )
 def test_kernels_in_other_uses_are_left_whole(use, getkey):
