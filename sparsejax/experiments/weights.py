@@ -21,6 +21,7 @@ import numpy as np
 from sparsejax import runs, trees, weights
 from sparsejax.experiments import fields, networks, weights_pages, weights_report
 from sparsejax.experiments.weights_subject import TICKETS, Subject, of_file, of_run
+from sparsejax.experiments.weights_view import View
 
 CHOICES = {
     "model": ("resnet20", "resnet56", "resnet18", "resnet34", "resnet50"),
@@ -127,13 +128,11 @@ def run(
             records += _readability(of, network, list(counts))
             runs.write_metrics(folder, records)
             report(f"{i} of {len(of.networks)}: {_name(network)} read")
-    pictures = {
-        network["level"]: weights_pages.write(
-            folder / f"level_{network['level']:02d}", config, of, network, counts,
-            nodes, report,
-        )
-        for network in shown
-    }  # fmt: skip
+    pictures = {}
+    for network in shown:
+        where = folder / f"level_{network['level']:02d}"
+        view = View(where, config, of, network, counts, nodes, report)
+        pictures[network["level"]] = weights_pages.write(view, network)
     weights_report.write(folder, config, of.title, records, shown, pictures)
     runs.finish(folder)
     return records

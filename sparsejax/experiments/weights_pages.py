@@ -1,6 +1,5 @@
 """Pages of one network's layers and units: what feeds them, and how, in pictures."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,6 @@ import jax
 import numpy as np
 
 from sparsejax import pages, runs, weights
-from sparsejax.experiments.weights_subject import Subject
 from sparsejax.experiments.weights_view import INPUT, Layer, View, square
 from sparsejax.pages import Html, tag
 
@@ -27,27 +25,18 @@ for (const canvas of document.querySelectorAll("canvas[data-uri]"))
 """
 
 
-def write(
-    folder: Path,
-    config,
-    of: Subject,
-    network: dict[str, Any],
-    counts: dict[str, int],
-    nodes: dict[str, list[int]],
-    report: Callable[[str], Any],
-) -> dict[str, Path]:
+def write(view: View, network: dict[str, Any]) -> dict[str, Path]:
     """Write a page for each layer and each of its units; the layers' pages."""
-    view = View(folder, config, of, network, counts, nodes, report)
-    title = f"{of.title}, seed {network['seed']}, level {network['level']}."
+    title = f"{view.of.title}, seed {network['seed']}, level {network['level']}."
     book = _Book(view, title, network["density"])
     written = {}
-    for node, units in nodes.items():
+    for node, units in view.nodes.items():
         layer = view.layer(node)
         for unit in units:
             runs.write_text(book.path(node, unit), book.unit_page(layer, unit, units))
         written[node] = book.path(node)
         runs.write_text(written[node], book.layer_page(layer, units))
-        report(f"level {network['level']}: {len(units)} pages of {node}")
+        view.report(f"level {network['level']}: {len(units)} pages of {node}")
     return written
 
 

@@ -185,6 +185,7 @@ def test_one_hidden_layer_has_nothing_two_apart(of):
         ({"strongest": 0}, "strongest must be at least 1"),
         ({"places": -1}, "places must not be negative"),
         ({"control": "x"}, "give run, too"),
+        ({"run": "x", "checkpoint": "y"}, "give it or run, not both"),
     ],
 )
 def test_bad_configs_leave_no_folder(of, tmp_path, change, message):
