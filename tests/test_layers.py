@@ -15,7 +15,7 @@ LAYERS = [
     {"lift", "masks"},
     {"interpret"},
 ]
-GROUND = {"runs", "pages", "trees"}
+GROUND = {"runs", "pages", "trees", "checks"}
 ONLY = {
     "flax": {"models"},
     "sklearn": {"data"},
