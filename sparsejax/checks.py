@@ -9,6 +9,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from sparsejax import trees
+
 
 def key(key: Any, name: str = "key") -> None:
     """A check that `key` is a typed key, alone or stacked."""
@@ -51,6 +53,17 @@ def array(x: Any, name: str = "x", *, floating: bool = False) -> None:
         )
 
 
+def arrays(params: Any, name: str = "params") -> None:
+    """A check that all leaves of a tree are arrays, of any type, or numbers."""
+    if all(_is_leaf(leaf) for leaf in jax.tree.leaves(params)):
+        return
+    foreign = [k for k, leaf in trees.by_path(params).items() if not _is_leaf(leaf)]
+    raise ValueError(
+        f"{name} has leaves that are no arrays ({trees.listed(foreign)}); params, "
+        "static = eqx.partition(model, eqx.is_array), and close over static"
+    )
+
+
 def described(value: Any) -> str:
     """What a value is, for an error message.
 
@@ -72,3 +85,11 @@ def described(value: Any) -> str:
 
 def _is_array(value) -> bool:
     return isinstance(value, jax.Array | np.ndarray | np.generic)
+
+
+def _is_leaf(value) -> bool:
+    """Whether JAX computes with it: an array, its shape, or a number."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.dtype.kind not in "OSUMm"
+    known = jax.Array | jax.ShapeDtypeStruct | bool | int | float | complex
+    return isinstance(value, known) or hasattr(value, "__jax_array__")

@@ -232,13 +232,7 @@ def zero_leaf(leaf: Array, mask: Array) -> Array:
 
 def check(params: PyTree, weights: PyTree) -> None:
     """Raise a `ValueError` that names the first mask that does not fit."""
-    if jax.tree.structure(params) != jax.tree.structure(weights):
-        have, want = set(trees.by_path(weights)), set(trees.by_path(params))
-        raise ValueError(
-            "masks.weights must have the structure of params; "
-            f"missing: {trees.listed(sorted(want - have))}; "
-            f"unknown: {trees.listed(sorted(have - want))}"
-        )
+    trees.check_structure(weights, params, "masks.weights", "params")
     masks = trees.by_path(weights)
     for name, param in trees.by_path(params).items():
         shape = jnp.shape(masks[name])

@@ -24,8 +24,11 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
+
+AnyPath = str | os.PathLike[str]
 
 
 class DamagedFile(ValueError):
@@ -57,8 +60,18 @@ def name(config: Any) -> str:
     return f"{slug[:120].rstrip('_=')}-{digest}" if slug else f"default-{digest}"
 
 
+def file_name(text: str) -> str:
+    """A name for a file: any text as one, another for every text.
+
+    Example:
+        >>> file_name("layer1_0"), file_name("mlp/linear")
+        ('layer1_0', 'mlp%2Flinear')
+    """
+    return quote(text, safe="")
+
+
 def start(
-    folder: Path,
+    folder: AnyPath,
     config: Any,
     about: Mapping[str, Any] | None = None,
     *,
@@ -79,6 +92,7 @@ def start(
         ValueError: if the folder holds a run of another config, or other files.
     """
     fields = json.loads(json.dumps(dataclasses.asdict(config), default=str))
+    folder = Path(folder)
     path = folder / "config.json"
     if force and path.exists():
         shutil.rmtree(folder)
@@ -105,14 +119,15 @@ def start(
     return False
 
 
-def finish(folder: Path) -> None:
+def finish(folder: AnyPath) -> None:
     """Mark a run as complete."""
-    write_text(folder / "DONE", "")
+    write_text(Path(folder) / "DONE", "")
 
 
 @contextlib.contextmanager
-def atomic(path: Path) -> Iterator[Path]:
+def atomic(path: AnyPath) -> Iterator[Path]:
     """A temporary path beside `path`, renamed to it if the block succeeds."""
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(
         dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix
@@ -127,42 +142,42 @@ def atomic(path: Path) -> Iterator[Path]:
         raise
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: AnyPath, text: str) -> None:
     """Write a text file, whole or not at all."""
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: AnyPath, value: Any) -> None:
     """Write JSON, whole or not at all."""
     write_text(path, json.dumps(value, indent=2, default=_plain) + "\n")
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: AnyPath) -> Any:
     """Read JSON.
 
     Raises:
         DamagedFile: if it is not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DamagedFile(f"{path} cannot be read as JSON: {error}") from None
 
 
-def write_metrics(folder: Path, records: Iterable[Mapping[str, Any]]) -> None:
+def write_metrics(folder: AnyPath, records: Iterable[Mapping[str, Any]]) -> None:
     """Write all records of a run to `metrics.jsonl`."""
     lines = [json.dumps(record, default=_plain) for record in records]
-    write_text(folder / "metrics.jsonl", "".join(line + "\n" for line in lines))
+    write_text(Path(folder) / "metrics.jsonl", "".join(line + "\n" for line in lines))
 
 
-def read_metrics(folder: Path) -> list[dict[str, Any]]:
+def read_metrics(folder: AnyPath) -> list[dict[str, Any]]:
     """The records in `metrics.jsonl`, none if there is no such file.
 
     Raises:
         DamagedFile: if a line is not JSON.
     """
-    path = folder / "metrics.jsonl"
+    path = Path(folder) / "metrics.jsonl"
     if not path.exists():
         return []
     try:
@@ -171,13 +186,20 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
         raise DamagedFile(f"{path} cannot be read: {error}") from None
 
 
-def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays to one compressed `.npz`, whole or not at all."""
-    with atomic(path) as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
+def write_arrays(path: AnyPath, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays to one compressed `.npz`, whole or not at all.
+
+    Under any names: `np.savez` cannot have one called "file".
+    """
+    with atomic(path) as temporary:
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as file:
+            for name, array in arrays.items():
+                with file.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                    array = np.asanyarray(array)
+                    np.lib.format.write_array(entry, array, allow_pickle=False)
 
 
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
+def read_arrays(path: AnyPath) -> dict[str, np.ndarray]:
     """All arrays of an `.npz`; checksums are verified, nothing is unpickled.
 
     Raises:
@@ -185,7 +207,8 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """
     try:
         with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
+            # By the whole name: "a.npy" may be an array's own.
+            return {key: file[f"{key}.npy"] for key in file.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
         raise DamagedFile(f"{path} cannot be read: {error}") from None
     except Exception as error:  # zlib.error and what else a flipped byte can cause
@@ -193,12 +216,12 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def kept(
-    path: Path,
+    path: AnyPath,
     make: Callable[[], Mapping[str, np.ndarray]],
     report: Callable[[str], Any] = print,
 ) -> dict[str, np.ndarray]:
     """Arrays out of a file or, if there is none that can be read, made and written."""
-    if path.exists():
+    if Path(path).exists():
         try:
             return read_arrays(path)
         except DamagedFile as error:

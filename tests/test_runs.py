@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -135,3 +136,23 @@ def test_force_removes_an_earlier_run_but_never_other_files(tmp_path):
     with pytest.raises(ValueError, match="not a run folder"):
         runs.start(other, Config(), force=True)
     assert (other / "thesis.tex").exists()
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_paths_of_any_kind(tmp_path, kind):
+    """Every function takes a path as a string too."""
+    folder, at = kind(tmp_path / "run"), lambda name: kind(tmp_path / "run" / name)
+    assert not runs.start(folder, Config())
+    runs.write_metrics(folder, [{"level": 0}])
+    assert runs.read_metrics(folder) == [{"level": 0}]
+    runs.write_text(at("a.txt"), "text")
+    runs.write_json(at("a.json"), {"a": 1})
+    assert runs.read_json(at("a.json")) == {"a": 1}
+    runs.write_arrays(at("a.npz"), {"a": np.arange(3)})
+    for read in (runs.read_arrays, lambda path: runs.kept(path, dict)):
+        assert read(at("a.npz"))["a"].tolist() == [0, 1, 2]
+    with runs.atomic(at("b.txt")) as path:
+        path.touch()
+    runs.finish(folder)
+    assert runs.start(folder, Config())
+    assert runs.start(folder, Config(), force=True) is False

@@ -158,7 +158,7 @@ def run(
         parts = []
         for i in range(0, len(units), _BLOCK):
             block = units[i : i + _BLOCK]
-            file = folder / f"{node.replace('/', '-')}_{block[0]}.npz"
+            file = folder / f"{runs.file_name(node)}_{block[0]}.npz"
             make = lambda node=node, block=block: _draw(config, network, node, block)
             report(f"{node}: units {block[0]} to {block[-1]} of {len(units)}")
             parts.append(runs.kept(file, make, report))

@@ -24,7 +24,7 @@ def write(folder: Path, config, title: str, sheets: Mapping[str, Any]) -> None:
     """Write a sheet for every layer, and `index.html`."""
     sections = []
     for node, found in sheets.items():
-        path = folder / f"fig_{node.replace('/', '-')}.svg"
+        path = folder / f"fig_{runs.file_name(node)}.svg"
         sheet = figures.sheet(found["images"], found["units"], title=f"{title}: {node}")
         plots.save(sheet, path)
         count = len(found["units"])

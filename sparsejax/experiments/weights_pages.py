@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import jax
 import numpy as np
@@ -48,15 +49,19 @@ class _Book:
         self.title, self.density = title, density
 
     def path(self, node: str, unit: int | None = None) -> Path:
-        name = node.replace("/", "-") + ("" if unit is None else f"_{unit}")
+        name = runs.file_name(node) + ("" if unit is None else f"_{unit}")
         return self.view.folder / f"{name}.html"
+
+    def address(self, node: str, unit: int | None = None) -> str:
+        """Of a page, as its neighbours link to it."""
+        return quote(self.path(node, unit).name)
 
     def link(self, node: str, unit: int, tile: Html | None, caption: str) -> Html:
         """A unit's picture, linked to its page, over a tile of weights."""
         name = f"{node} {unit}"
         shown = _image(self.view.icon(node, unit), name) if node != INPUT else Html()
         if unit in self.view.nodes.get(node, ()):
-            shown = tag("a", shown, href=self.path(node, unit).name)
+            shown = tag("a", shown, href=self.address(node, unit))
         text = tag("figcaption", tag("strong", f"{node} {unit}"), Html("<br>"), caption)
         return tag("figure", shown, tile or Html(), text)
 
@@ -103,10 +108,10 @@ class _Book:
         at = units.index(unit)
         around = [("before", at - 1), ("next", at + 1)]
         links = [
-            tag("a", f"{which}: unit {units[i]}", href=self.path(node, units[i]).name)
+            tag("a", f"{which}: unit {units[i]}", href=self.address(node, units[i]))
             for which, i in around if 0 <= i < len(units)
         ]  # fmt: skip
-        up = tag("a", f"all of {node}", href=self.path(node).name)
+        up = tag("a", f"all of {node}", href=self.address(node))
         bodies.append(pages.join(up, *(pages.join(" · ", link) for link in links)))
         return self.page(f"{node}, unit {unit}", *map(_paragraph, bodies))
 

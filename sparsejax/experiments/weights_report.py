@@ -4,6 +4,7 @@ import itertools as it
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
@@ -87,7 +88,7 @@ def write(
         )
     for network in shown:
         links = [
-            pages.tag("a", node, href=f"{path.parent.name}/{path.name}")
+            pages.tag("a", node, href=quote(f"{path.parent.name}/{path.name}"))
             for node, path in written[network["level"]].items()
         ]
         bodies.append(

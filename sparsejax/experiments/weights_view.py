@@ -104,7 +104,7 @@ class View:
                 name = "" if node == networks.LOGITS else node
                 return {"images": self.render(name, range(self.counts[node]))}
 
-            file = self.folder / f"{node.replace('/', '-')}.npz"
+            file = self.folder / f"{runs.file_name(node)}.npz"
             self.icons[node] = runs.kept(file, make, self.report)["images"]
         return self.icons[node][unit]
 
@@ -131,7 +131,7 @@ class View:
                 images[alive] = self.render(objective, range(len(alive)))
             return {"images": images}
 
-        file = self.folder / f"{node.replace('/', '-')}_directions.npz"
+        file = self.folder / f"{runs.file_name(node)}_directions.npz"
         images = runs.kept(file, make, self.report)["images"]
         icons, rest = images[:_FACTORS], images[_FACTORS:]
         parts = np.split(rest, len(large)) if large else []
