@@ -1,18 +1,20 @@
 """Open any JAX function: mask its weights and units, read and edit its activations.
 
 A function names the activations worth talking about with JAX's own
-`jax.ad_checkpoint.checkpoint_name(h, "hidden_0")`; the last axis is the unit axis. The
-lifted functions are ordinary JAX functions: `jit`, `vmap` and `grad` them. Write for
-one example or one batch, lift first, `vmap` outside: inside a `vmap` of its own the
-last axis of an activation can be the batch.
+`jax.ad_checkpoint.checkpoint_name(h, "hidden_0")`; the last axis is the unit axis. Of
+several activations called "mlp" the second is "mlp#2", the third "mlp#3", in the order
+of the program, here and in every analysis. The lifted functions are ordinary JAX
+functions: `jit`, `vmap` and `grad` them. Write for one example or one batch, lift
+first, `vmap` and `grad` outside: inside a `vmap` of fn's own the last axis of an
+activation can be the batch, and inside a gradient of its own a change of the value
+would not be in the derivative.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 
 import jax.numpy as jnp
 
-from sparsejax import interpret, trees
+from sparsejax import checks, interpret, trees
 from sparsejax import masks as masks_
 from sparsejax.masks import Masks
 
@@ -30,7 +32,7 @@ def masked(fn: Callable) -> Callable:
 
     Raises (when called):
         ValueError: if a mask does not fit, or names an activation that `fn` lacks,
-            names twice, or names inside a loop.
+            names inside a loop or a gradient, or whose channels are not its last axis.
 
     Example:
         >>> apply = masked(lambda params, x: x @ params)
@@ -48,8 +50,16 @@ def masked(fn: Callable) -> Callable:
         params = masks_.apply(params, masks.weights)
         if not masks.nodes:
             return fn(params, *args, **kwargs)
-        edits = {name: partial(_mask_units, name, m) for name, m in masks.nodes.items()}
-        return edit(fn, edits)(params, *args, **kwargs)
+        program = interpret.trace(fn, params, *args, **kwargs)
+        found = _check_names(interpret.sites(program), masks.nodes, changed=True)
+        for site in found:
+            masks_.check_units(site)
+        visit = lambda name, value, state: (
+            _mask_units(name, masks.nodes[name], value),
+            state,
+        )
+        names = frozenset(masks.nodes)
+        return interpret.evaluate(program, names, visit)[0]
 
     return apply
 
@@ -64,19 +74,27 @@ def activations(fn: Callable, names: Iterable[str] | None = None) -> Callable:
 
     Args:
         fn: any JAX function.
-        names: which activations; by default all of them.
+        names: which activations, one or several; by default all of them.
 
     Returns:
         A function of the same arguments that returns `(output, {name: array})`.
 
     Raises (when called):
-        ValueError: if there are none, or one is unknown, used twice or inside a loop.
+        ValueError: if there are none, or one is unknown or inside a loop.
+
+    Example:
+        >>> from jax.ad_checkpoint import checkpoint_name as name
+        >>> fn = lambda x: name(name(x + 1, "h") * 2, "h").sum()
+        >>> out, acts = activations(fn)(jnp.array([1.0, 2.0]))
+        >>> {k: a.tolist() for k, a in acts.items()}
+        {'h': [2.0, 3.0], 'h#2': [4.0, 6.0]}
     """
+    asked = None if names is None else checks.several(names)
 
     def read(*args, **kwargs):
         program = interpret.trace(fn, *args, **kwargs)
         found = interpret.sites(program)
-        wanted = [site.name for site in found] if names is None else list(names)
+        wanted = [site.name for site in found] if asked is None else asked
         _check_names(found, wanted)
         keep = lambda name, value, state: (value, {**state, name: value})
         out, acts = interpret.evaluate(program, frozenset(wanted), keep)
@@ -97,8 +115,8 @@ def edit(fn: Callable, edits: Mapping[str, Callable]) -> Callable:
         A function of the same arguments as `fn`.
 
     Raises (when called):
-        ValueError: for a name that is unknown, used twice or inside a loop, and for an
-            edit that changes shape or dtype.
+        ValueError: for a name that is unknown or inside a loop or a gradient, and for
+            an edit that changes shape or dtype.
     """
 
     def visit(name, value, state):
@@ -112,7 +130,7 @@ def edit(fn: Callable, edits: Mapping[str, Callable]) -> Callable:
 
     def edited(*args, **kwargs):
         program = interpret.trace(fn, *args, **kwargs)
-        _check_names(interpret.sites(program), list(edits))
+        _check_names(interpret.sites(program), edits, changed=True)
         return interpret.evaluate(program, frozenset(edits), visit)[0]
 
     return edited
@@ -128,28 +146,31 @@ def _mask_units(name, mask, value):
     return value * jnp.asarray(mask).astype(value.dtype)
 
 
-def _check_names(sites, wanted) -> None:
-    names = [site.name for site in sites]
-    if not names:
+def _check_names(sites, wanted, changed=False) -> list[interpret.Site]:
+    """The sites of the names that are wanted, to be read or, if `changed`, edited."""
+    known = {site.name: site for site in sites}
+    if not known:
         raise ValueError(
             "fn names no activations; add one line where the layer is computed:\n"
             '    h = jax.ad_checkpoint.checkpoint_name(h, "hidden_0")'
         )
-    inside = {site.name: site.inside for site in sites if site.inside}
     for name in wanted:
-        if name not in names:
+        if name not in known:
             raise ValueError(
-                f"fn names no activation {name!r}; it names "
-                f"{trees.listed(dict.fromkeys(names))}"
+                f"fn names no activation {name!r}; it names {trees.listed(known)}"
             )
-        if name in inside:
+        site = known[name]
+        if site.inside == "gradient" and changed:
             raise ValueError(
-                f"activation {name!r} is named inside a {inside[name]!r}, where it "
-                "stands for many values; return it from the loop and name it outside, "
-                "or leave it out of those asked for"
+                f"activation {name!r} at {site.place} is named inside a gradient that "
+                "fn takes itself, where a change of the value would not be in the "
+                "derivative; lift the inner function and differentiate outside, as in "
+                "jax.grad(lambda x: sj.masked(inner)(params, masks, x))"
             )
-        if names.count(name) > 1:
+        if site.inside not in ("", "gradient"):
             raise ValueError(
-                f"activation {name!r} is named {names.count(name)} times; give each "
-                "place its own name (as with f'hidden_{i}') to ask for one"
+                f"activation {name!r} at {site.place} is named inside a "
+                f"{site.inside!r}, where it stands for many values; return it from the "
+                "loop and name it outside, or leave it out of those asked for"
             )
+    return [known[name] for name in wanted]

@@ -20,7 +20,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
-from sparsejax import interpret, trees
+from sparsejax import checks, interpret, trees
 
 
 class Masks(NamedTuple):
@@ -55,12 +55,16 @@ def ones(
             convolution).
 
     Returns:
-        `Masks` of ones. Activations inside a loop and names used more than once have
-        no entry in `nodes`: no single vector could mask them.
+        `Masks` of ones. Activations of no axes, and those inside a loop or a gradient
+        that `fn` takes itself, have no entry in `nodes`: no single vector could mask
+        them. Leaves that are not numbers (keys) are never pruned.
 
     Raises:
-        ValueError: if no leaf is prunable.
+        ValueError: if no leaf is prunable, one is no array, or the last axis of an
+            activation does not count units: a convolution's channels are on another,
+            or it grows with the inputs' first axis (traced again with one more).
     """
+    checks.arrays(params)
     program = interpret.trace(fn, params, *args, **kwargs)
     leaves, structure = jax.tree.flatten(params)
     if prunable is None:
@@ -81,11 +85,13 @@ def ones(
         for leaf, keep in zip(leaves, chosen, strict=True)
     ]
     sites = interpret.sites(program)
-    names = [site.name for site in sites]
+    many = interpret.sites_of_one_more(fn, params, *args, **kwargs)
+    for site, other in zip(sites, many or sites, strict=True):
+        check_units(site, other)
     nodes = {
         site.name: jnp.ones(site.shape[-1:], site.dtype)
         for site in sites
-        if names.count(site.name) == 1 and not site.inside and site.shape
+        if not site.inside and site.shape
     }
     return Masks(jax.tree.unflatten(structure, weights), nodes)
 
@@ -209,13 +215,16 @@ def apply(params: PyTree, weights: PyTree) -> PyTree:
             nor no axes.
     """
     check(params, weights)
+
     # A leaf that is never pruned may be of any dtype, a key or an integer, say.
-    scale = lambda param, mask: (
-        param * jnp.asarray(mask).astype(jnp.result_type(param))
-        if jnp.ndim(mask) or jnp.issubdtype(jnp.result_type(param), jnp.inexact)
-        else param
-    )
-    return jax.tree.map(scale, params, weights)
+    def leaf(param, mask):
+        if jnp.ndim(mask):
+            return param * jnp.asarray(mask).astype(jnp.result_type(param))
+        if not jnp.issubdtype(jnp.result_type(param), jnp.inexact):
+            return param
+        return param * jnp.asarray(mask).astype(jnp.result_type(param))
+
+    return jax.tree.map(leaf, params, weights)
 
 
 def zero(tree: PyTree, weights: PyTree) -> PyTree:
@@ -241,6 +250,32 @@ def check(params: PyTree, weights: PyTree) -> None:
                 f"the mask of {name!r} has shape {shape}; expected the parameter's, "
                 f"{jnp.shape(param)}, or () where it is never pruned"
             )
+
+
+def check_units(site: interpret.Site, other: interpret.Site | None = None) -> None:
+    """Raise a `ValueError` if the last axis of an activation does not count units.
+
+    Args:
+        site: where it is named.
+        other: the same place of the function of one example more, if that is known.
+    """
+    mend = (
+        'name it with the units last: checkpoint_name(jnp.moveaxis(h, axis, -1), "...")'
+        " and move them back, or lift the function of one example and vmap outside"
+    )
+    last = len(site.shape) - 1
+    if site.features not in (None, last):
+        raise ValueError(
+            f"activation {site.name!r} at {site.place} has shape {site.shape} with the "
+            f"channels of a convolution on axis {site.features}, but units are the last"
+            f" axis; {mend}"
+        )
+    if other and site.shape[-1:] != other.shape[-1:]:
+        raise ValueError(
+            f"the last axis of activation {site.name!r} at {site.place}, of shape "
+            f"{site.shape}, grows with the first axis of the inputs: it counts "
+            f"examples or places, not units; {mend}"
+        )
 
 
 def count(tree: PyTree) -> Int[Array, ""]:

@@ -268,7 +268,7 @@ def test_ones_with_a_choice_of_ones_own():
     x = jnp.ones((4, 2))
     masks = sj.masks.ones(fn, params, x, prunable=lambda path, leaf: path != "w")
     assert jax.tree.map(jnp.shape, masks.weights) == {"b": (3,), "scale": (3,), "w": ()}
-    assert list(masks.nodes) == ["h"]
+    assert list(masks.nodes) == ["h", "twice", "twice#2"]
     large = sj.masks.ones(fn, params, x, prunable=lambda path, leaf: leaf.size > 3)
     assert sj.masks.sizes(large.weights) == {"w": 6}
     with pytest.raises(ValueError, match=r"chose none of 'b', 'scale', 'w'"):

@@ -1,0 +1,121 @@
+"""A traced function, and how one of its equations is bound again.
+
+An equation is bound where it came from: under its own mesh and settings, and with the
+file, line and modules of the user's code, which later errors and profiles show.
+"""
+
+import itertools as it
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import jax
+from jax.extend import core as jex
+from jax.extend import source_info_util
+
+REMATS = frozenset({"remat", "remat2", "checkpoint"})
+CALLS = REMATS | {
+    "jit",
+    "pjit",
+    "closed_call",
+    "core_call",
+    "custom_jvp_call",
+    "custom_vjp_call",
+    "custom_vjp_call_jaxpr",
+}
+# Frames that tell a user nothing: of JAX, of the layers' libraries, and ours.
+_LIBRARIES = re.compile(
+    r"site-packages[\\/](jax|flax|equinox|haiku)[\\/]|^"
+    + re.escape(os.path.dirname(os.path.dirname(__file__)))
+)
+
+
+class Program(NamedTuple):
+    """A function traced for given arguments: flat arrays to flat outputs."""
+
+    closed: Any
+    inputs: list
+    out_tree: Any
+
+
+def trace(fn: Callable, *args, **kwargs) -> Program:
+    """Trace `fn(*args, **kwargs)` to a `Program` whose inputs are those arrays.
+
+    What is no array (a flag, a name, a Python number) is passed on as it is.
+    """
+    leaves, structure = jax.tree.flatten((args, kwargs))
+    arrays = [leaf for leaf in leaves if is_array(leaf)]
+
+    def call(arrays):
+        given = iter(arrays)
+        full = [next(given) if is_array(leaf) else leaf for leaf in leaves]
+        args, kwargs = jax.tree.unflatten(structure, full)
+        return fn(*args, **kwargs)
+
+    closed, shapes = jax.make_jaxpr(call, return_shape=True)(arrays)
+    return Program(closed, arrays, jax.tree.structure(shapes))
+
+
+def is_array(leaf) -> bool:
+    return hasattr(leaf, "shape") and hasattr(leaf, "dtype")
+
+
+def reader(jaxpr, consts: Sequence, inputs: Sequence) -> tuple[dict, Callable]:
+    """The values of a jaxpr's variables so far, and how an atom is read."""
+    values = dict(zip(jaxpr.constvars, consts, strict=True))
+    values.update(zip(jaxpr.invars, inputs, strict=True))
+    return values, lambda a: a.val if isinstance(a, jex.Literal) else values[a]
+
+
+def variables(atoms: Sequence) -> Iterator[Any]:
+    """Those atoms that are no literals."""
+    return (atom for atom in atoms if not isinstance(atom, jex.Literal))
+
+
+def inner(equation) -> Iterator[Any]:
+    """The jaxprs in the parameters of an equation."""
+    for value in equation.params.values():
+        for item in value if isinstance(value, tuple | list) else (value,):
+            if isinstance(item, jex.ClosedJaxpr):
+                yield item.jaxpr
+            elif isinstance(item, jex.Jaxpr):
+                yield item
+
+
+def body(equation) -> tuple[Any, Sequence]:
+    """The jaxpr and the constants of what a call calls."""
+    params = equation.params
+    found = next(params[k] for k in ("jaxpr", "call_jaxpr", "fun_jaxpr") if k in params)
+    return getattr(found, "jaxpr", found), getattr(found, "consts", ())
+
+
+def place(source) -> str:
+    """File, line and scope of an equation in the user's own code; "" if not known."""
+    frames = source.traceback.frames if source.traceback else ()
+    own = (f for f in frames if not _LIBRARIES.search(f.file_name))
+    where = [f"{f.file_name}:{f.line_num}" for f in it.islice(own, 1)]
+    scope = str(source.name_stack)
+    return " in ".join([*where, scope] if scope else where)
+
+
+@contextmanager
+def where_it_was(equation) -> Iterator[None]:
+    """The mesh, the settings, the traceback and the modules of an equation."""
+    source = equation.source_info
+    stack = source_info_util.current_name_stack() + source.name_stack
+    with (
+        source_info_util.user_context(source.traceback, name_stack=stack),
+        equation.ctx.manager,
+    ):
+        yield
+
+
+def bind(equation, arguments: Sequence, **changes) -> list:
+    """The results of an equation for other arguments or parameters."""
+    primitive = equation.primitive
+    params = primitive.get_bind_params({**equation.params, **changes})
+    with where_it_was(equation):
+        outs = primitive.bind(*arguments, **params)
+    return outs if primitive.multiple_results else [outs]
