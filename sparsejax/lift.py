@@ -27,8 +27,9 @@ def masked(fn: Callable) -> Callable:
 
     Returns:
         `apply(params, masks, *args)`: parameters are multiplied by `masks.weights`, the
-        named activations in `masks.nodes` by their vectors. Other arguments are
-        forwarded.
+        named activations in `masks.nodes` by their vectors (`masks.scale`: what a 0
+        removes is gone, value and gradient, also where it is infinite or not a
+        number). Other arguments are forwarded.
 
     Raises (when called):
         ValueError: if a mask does not fit, or names an activation that `fn` lacks,
@@ -59,7 +60,7 @@ def masked(fn: Callable) -> Callable:
             state,
         )
         names = frozenset(masks.nodes)
-        return interpret.evaluate(program, names, visit)[0]
+        return interpret.evaluate(program, names, visit, masks.nodes)[0]
 
     return apply
 
@@ -143,7 +144,7 @@ def _mask_units(name, mask, value):
             f"has shape {value.shape}, that is {value.shape[-1:]} units; if fn uses "
             "vmap itself, lift the function of one example and vmap outside"
         )
-    return value * jnp.asarray(mask).astype(value.dtype)
+    return masks_.scale(value, jnp.asarray(mask).astype(value.dtype))
 
 
 def _check_names(sites, wanted, changed=False) -> list[interpret.Site]:

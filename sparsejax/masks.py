@@ -208,7 +208,7 @@ def flip_path(
 
 
 def apply(params: PyTree, weights: PyTree) -> PyTree:
-    """Parameters times their masks.
+    """Parameters times their masks (`scale`: removed ones may be infinite or NaN).
 
     Raises:
         ValueError: if structures differ, or a mask has neither its parameter's shape
@@ -219,12 +219,39 @@ def apply(params: PyTree, weights: PyTree) -> PyTree:
     # A leaf that is never pruned may be of any dtype, a key or an integer, say.
     def leaf(param, mask):
         if jnp.ndim(mask):
-            return param * jnp.asarray(mask).astype(jnp.result_type(param))
+            return scale(param, jnp.asarray(mask).astype(jnp.result_type(param)))
         if not jnp.issubdtype(jnp.result_type(param), jnp.inexact):
             return param
         return param * jnp.asarray(mask).astype(jnp.result_type(param))
 
     return jax.tree.map(leaf, params, weights)
+
+
+@jax.custom_jvp
+def scale(value: Array, mask: Array) -> Array:
+    """An array times a mask that broadcasts to it, where 0 selects away.
+
+    Where the mask is 0 the result is 0 whatever the value is, infinite or not a number
+    too. The derivatives are those of the product for every mask, fractions included: to
+    the value it is the mask, to the mask the value.
+
+    Example:
+        >>> scale(jnp.array([2.0, -jnp.inf, 3.0]), jnp.array([1.0, 0.0, 0.5])).tolist()
+        [2.0, 0.0, 1.5]
+    """
+    return jnp.where(mask == 0, 0, value * mask)
+
+
+def _scale_jvp(primals, tangents):
+    (value, mask), (value_dot, mask_dot) = primals, tangents
+    known = lambda dot: not isinstance(dot, jax.custom_derivatives.SymbolicZero)
+    out = scale(value, mask)
+    parts = [value_dot * mask] if known(value_dot) else []
+    parts += [value * mask_dot] if known(mask_dot) else []
+    return out, sum(parts) if parts else jnp.zeros_like(out)
+
+
+scale.defjvp(_scale_jvp, symbolic_zeros=True)
 
 
 def zero(tree: PyTree, weights: PyTree) -> PyTree:

@@ -5,12 +5,12 @@ of the program; everything that speaks of activations calls them so.
 """
 
 import itertools as it
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 
-from sparsejax.interpret import _axes
+from sparsejax.interpret import _axes, _guard
 from sparsejax.interpret import _program as program_
 from sparsejax.interpret._program import (
     CALLS,
@@ -103,6 +103,7 @@ def evaluate(
     program: Program,
     names: frozenset[str],
     visit: Callable[[str, Any, dict], tuple[Any, dict]],
+    removed: Mapping[str, Any] | None = None,
 ) -> tuple[Any, dict]:
     """Run a program, calling `visit` at the activations in `names`.
 
@@ -111,12 +112,15 @@ def evaluate(
         names: names to stop at; everything else runs as it is.
         visit: `(name, value, state) -> (value, state)`; the program goes on with the
             returned value, still under its name. `state` starts as `{}`.
+        removed: masks of names, 0 where `visit` takes an entry away. Steps that make
+            such an entry alone have no derivative there if it is not finite: what is
+            not used has no gradient, also where a product would be 0 times infinity.
 
     Returns:
         The function's output and the final state.
     """
     closed, labels = program.closed, numbered(program)
-    how = _How(names, visit)
+    how = _How(names, visit, removed or {})
     outs, state = _evaluate(
         closed.jaxpr, closed.consts, program.inputs, labels, how, {}
     )
@@ -126,6 +130,7 @@ def evaluate(
 class _How(NamedTuple):
     names: frozenset[str]
     visit: Callable
+    removed: Mapping[str, Any]
 
 
 def _evaluate(jaxpr, consts, inputs, labels, how: _How, state: dict):
@@ -133,7 +138,7 @@ def _evaluate(jaxpr, consts, inputs, labels, how: _How, state: dict):
     for equation, inside in labelled(jaxpr, labels):
         wanted = how.names.intersection(inside)
         if equation.primitive.name == "name" and wanted:
-            value = read(equation.invars[0])
+            value = _named_value(jaxpr, equation, read, how.removed.get(inside[0]))
             with where_it_was(equation):
                 value, state = how.visit(inside[0], value, state)
             outs = bind(equation, [value])
@@ -144,6 +149,14 @@ def _evaluate(jaxpr, consts, inputs, labels, how: _How, state: dict):
             outs = bind(equation, [read(atom) for atom in equation.invars])
         values.update(zip(equation.outvars, outs, strict=True))
     return [read(atom) for atom in jaxpr.outvars], state
+
+
+def _named_value(jaxpr, equation, read, mask) -> Any:
+    """What an equation names, with no gradient where the mask takes it away."""
+    stretch = None if mask is None else _guard.stretch(jaxpr, equation)
+    if stretch is None:
+        return read(equation.invars[0])
+    return _guard.safe(stretch, equation, read, mask)
 
 
 def _call(equation, arguments, labels, how, state):
