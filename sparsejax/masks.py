@@ -57,7 +57,7 @@ def ones(
     Returns:
         `Masks` of ones. Activations of no axes, and those inside a loop or a gradient
         that `fn` takes itself, have no entry in `nodes`: no single vector could mask
-        them. Leaves that are not numbers (keys) are never pruned.
+        them. Leaves that are not floating (integers, keys) are never pruned.
 
     Raises:
         ValueError: if no leaf is prunable, one is no array, or the last axis of an
@@ -70,7 +70,8 @@ def ones(
     if prunable is None:
         chosen = interpret.kernels(program, leaves)
     else:
-        chosen = [prunable(*item) for item in trees.by_path(params).items()]
+        paths = trees.by_path(params)
+        chosen = [_is_real(leaf) and prunable(k, leaf) for k, leaf in paths.items()]
     if not any(chosen):
         raise ValueError(
             "no parameter can be pruned: fn uses none of "
@@ -97,7 +98,7 @@ def ones(
 
 
 def bernoulli(
-    key: Key[Array, ""],
+    key: Key[Array, ""] | Any,
     tree: PyTree,
     keep_prob: float | int | Float[Array, ""],
     shape: tuple[int, ...] = (),
@@ -113,6 +114,7 @@ def bernoulli(
     Returns:
         Tree like `tree` with leaves of shape `shape + leaf.shape`.
     """
+    checks.key(key)
     if not isinstance(keep_prob, Tracer) and not 0 <= keep_prob <= 1:
         raise ValueError(f"keep_prob must be in [0, 1], got {keep_prob}")
     leaves, structure = jax.tree.flatten(tree)
@@ -129,7 +131,7 @@ def bernoulli(
 
 
 def fixed_size(
-    key: Key[Array, ""],
+    key: Key[Array, ""] | Any,
     tree: PyTree,
     kept: int | Int[Array, ""],
     shape: tuple[int, ...] = (),
@@ -145,6 +147,7 @@ def fixed_size(
     Returns:
         Tree like `tree` with leaves of shape `shape + leaf.shape`.
     """
+    checks.key(key)
     leaves, structure = jax.tree.flatten(tree)
     sizes = [leaf.size if jnp.ndim(leaf) else 0 for leaf in leaves]
     total = sum(sizes)
@@ -184,7 +187,7 @@ def subsets(n: int, start: int = 0, stop: int | None = None) -> Float[Array, "ma
 
 
 def flip_path(
-    key: Key[Array, ""], n: int, start: Float[Array, " n"] | None = None
+    key: Key[Array, ""] | Any, n: int, start: Float[Array, " n"] | None = None
 ) -> Float[Array, "steps n"]:
     """A walk over the hypercube that flips every unit once, in random order.
 
@@ -199,6 +202,7 @@ def flip_path(
     Reference:
         Hobson, "Neural Networks, More than you wanted to Show".
     """
+    checks.key(key)
     start_key, order_key = jax.random.split(key)
     if start is None:
         start = jax.random.bernoulli(start_key, 0.5, (n,)).astype(jnp.float32)
@@ -220,7 +224,7 @@ def apply(params: PyTree, weights: PyTree) -> PyTree:
     def leaf(param, mask):
         if jnp.ndim(mask):
             return scale(param, jnp.asarray(mask).astype(jnp.result_type(param)))
-        if not jnp.issubdtype(jnp.result_type(param), jnp.inexact):
+        if not _is_real(param):
             return param
         return param * jnp.asarray(mask).astype(jnp.result_type(param))
 
@@ -342,9 +346,12 @@ def is_nested(child: PyTree, parent: PyTree) -> Bool[Array, ""]:
     return jax.tree.reduce(operator.and_, inside, jnp.array(True))
 
 
+def _is_real(leaf) -> bool:
+    return bool(jnp.issubdtype(jnp.result_type(leaf), jnp.inexact))
+
+
 def _dtype(leaf):
-    dtype = jnp.result_type(leaf)
-    return dtype if jnp.issubdtype(dtype, jnp.inexact) else jnp.float32
+    return jnp.result_type(leaf) if _is_real(leaf) else jnp.float32
 
 
 def _full(tree) -> list:
