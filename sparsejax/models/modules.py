@@ -1,40 +1,25 @@
 """The shipped networks, as pure functions with named activations.
 
-Layers and initialisers are Flax Linen's, which only this file imports; `resnet` is
+Layers and initialisers are Flax Linen's, which only this folder imports; `resnet` is
 written out, to be exactly PyTorch's. A model is three pure functions. Its parameters
 are one tree, `{"dense_0": {"kernel": ..., "bias": ...}, ...}`, that holds everything
-the network needs, statistics of batch normalisation too. Any other Flax, Equinox or
-bare function serves as well: nothing else in the library depends on `Model`.
+the network needs, statistics of batch normalisation too (see `variables`). Any other
+Flax, Equinox or bare function serves as well: nothing else in the library depends on
+`Model`.
 """
 
-import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from flax import traverse_util
 from jax.ad_checkpoint import checkpoint_name
-from jaxtyping import Array, ArrayLike, Float, PyTree
+from jaxtyping import Array, ArrayLike, Float
 
+from sparsejax import checks
 from sparsejax.models import resnets
 from sparsejax.models.convolution import convolve
-
-
-class Model(NamedTuple):
-    """A network as pure functions.
-
-    Attributes:
-        init: `init(key, x) -> params`; only the shape of `x` matters.
-        apply: `apply(params, x) -> y`, in evaluation mode.
-        train_apply: `train_apply(params, x, *, key) -> (y, params)`: the same in
-            training mode, with parameters whose statistics are updated.
-    """
-
-    init: Callable
-    apply: Callable
-    train_apply: Callable
+from sparsejax.models.variables import Model, linen
 
 
 def mlp(
@@ -115,61 +100,16 @@ def resnet(
     first = (1 if small else 2) if stride is None else stride
     if first < 1:
         raise ValueError(f"stride must be 1 or more, got {stride}")
+
+    def train_apply(params, x, *, key):
+        checks.key(key)  # though nothing is drawn
+        return resnets.apply(params, x, depth, first, train=True)
+
     return Model(
         lambda key, x: resnets.init(key, depth, outputs, widths, jnp.shape(x)[-1]),
         lambda params, x: resnets.apply(params, x, depth, first, train=False)[0],
-        lambda params, x, *, key: resnets.apply(params, x, depth, first, train=True),
+        train_apply,
     )
-
-
-def linen(module: nn.Module) -> Model:
-    """Any Flax Linen module as a `Model`.
-
-    `module(x)` must evaluate; where it has statistics or dropout it must take
-    `module(x, train=True)`, with `batch_stats` and a `dropout` stream.
-    """
-    accepts_train = "train" in inspect.signature(type(module).__call__).parameters
-    mode = lambda train: {"train": train} if accepts_train else {}
-
-    def init(key, x):
-        return _merge(module.init(key, x))
-
-    def apply(params, x):
-        return module.apply(_split(params), x, **mode(False))
-
-    def train_apply(params, x, *, key):
-        y, updates = module.apply(
-            _split(params), x, **mode(True), rngs={"dropout": key}, mutable=_STATS
-        )
-        return y, _merge({**_split(params), **updates})
-
-    return Model(init, apply, train_apply)
-
-
-def is_trainable(path: str, leaf: Any) -> bool:
-    """Whether an optimizer should move a parameter: everything but statistics."""
-    del leaf
-    return path.rsplit("/", 1)[-1] not in _STATISTICS
-
-
-_STATS = "batch_stats"
-_STATISTICS = ("mean", "var")
-
-
-def _merge(variables: PyTree) -> PyTree:
-    """Linen's collections as one tree."""
-    flat = traverse_util.flatten_dict(variables["params"])
-    flat.update(traverse_util.flatten_dict(variables.get(_STATS, {})))
-    return traverse_util.unflatten_dict(flat)
-
-
-def _split(params: PyTree) -> dict[str, PyTree]:
-    """The inverse of `_merge`."""
-    flat = traverse_util.flatten_dict(params)
-    parts: dict[str, dict] = {"params": {}, _STATS: {}}
-    for path, leaf in flat.items():
-        parts[_STATS if path[-1] in _STATISTICS else "params"][path] = leaf
-    return {k: traverse_util.unflatten_dict(v) for k, v in parts.items() if v}
 
 
 class _Mlp(nn.Module):

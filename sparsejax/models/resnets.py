@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float, Key, PyTree
 
+from sparsejax import checks
 from sparsejax.models.convolution import convolve, pad
 
 _IMAGENET = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
@@ -25,13 +26,14 @@ _EPSILON, _MOMENTUM = 1e-5, 0.9  # of batch normalisation
 
 
 def init(
-    key: Key[Array, ""],
+    key: Key[Array, ""] | Any,
     depth: int,
     classes: int,
     widths: tuple[int, ...],
     channels: int,
 ) -> PyTree:
     """He normal kernels, unit scales, zero biases."""
+    checks.key(key)
     keys = iter(jax.random.split(key, 4 * depth))
     he = jax.nn.initializers.he_normal()
     conv = lambda size, into, out: {"kernel": he(next(keys), (size, size, into, out))}
