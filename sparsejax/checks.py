@@ -4,10 +4,12 @@ Each raises a `ValueError` that says what came, what was expected and what to do
 is traced (inside `jit`, `vmap` or `grad`) is checked as far as shape and dtype go.
 """
 
+import operator
 from typing import Any
 
 import jax
 import numpy as np
+from jax.core import Tracer
 
 from sparsejax import trees
 
@@ -21,6 +23,13 @@ def key(key: Any, name: str = "key") -> None:
             f"{name} must come from jax.random.key"
             + (", not jax.random.PRNGKey" if old else f", got {described(key)}")
         )
+
+
+def one_key(value: Any, name: str = "key") -> None:
+    """A check that `value` is one typed key, not several stacked."""
+    key(value, name)
+    if np.shape(value):
+        raise ValueError(f"{name} must be one key, got {described(value)}")
 
 
 def several(values: Any) -> tuple:
@@ -37,15 +46,69 @@ def several(values: Any) -> tuple:
     return (values,) if alone else (*values,)
 
 
-def array(x: Any, name: str = "x", *, floating: bool = False) -> None:
-    """A check that `x` is one array, of real numbers if `floating`."""
+def integer(number: Any, name: str, least: int | None = None) -> int:
+    """A whole number (not a bool) as Python's, at least `least`."""
+    found = _whole(number)
+    if found is None:
+        raise ValueError(f"{name} is {number!r}; expected an integer")
+    if least is not None and found < least:
+        raise ValueError(f"{name} is {found}; expected at least {least}")
+    return found
+
+
+def sizes(values: Any, name: str = "size", least: int = 1) -> tuple[int, ...]:
+    """Whole numbers, such as those of a shape; one alone will do.
+
+    Example:
+        >>> sizes(3), sizes(np.array([2, 4]))
+        ((3,), (2, 4))
+    """
+    found = several(values)
+    numbers = [_whole(value) for value in found]
+    if any(number is None or number < least for number in numbers):
+        raise ValueError(
+            f"{name} is {found}; expected whole numbers, all at least {least}"
+        )
+    return tuple(number for number in numbers if number is not None)
+
+
+def units(values: Any, count: int | None) -> np.ndarray:
+    """Numbers of units, all of them for None, checked against how many there are.
+
+    Example:
+        >>> units(None, 3).tolist(), units(2, 3).tolist()
+        ([0, 1, 2], [2])
+    """
+    if values is None:
+        values = range(1 if count is None else count)
+    given = values if _is_array(values) and np.ndim(values) else several(values)
+    found = np.asarray(given)
+    if found.ndim != 1 or not len(found) or found.dtype.kind not in "iu":
+        raise ValueError(f"units are {given}; expected a list of numbers, or None")
+    wrong = found[(found < 0) | (found >= (2**31 if count is None else count))]
+    if len(wrong):
+        there = "" if count is None else f"; there are {count}, from 0 to {count - 1}"
+        raise ValueError(f"there are no units {wrong.tolist()}{there}")
+    return found.astype(np.int32)
+
+
+def array(
+    x: Any, name: str = "x", *, floating: bool = False, before: str = "params, "
+) -> None:
+    """A check that `x` is one array, of real numbers if `floating`.
+
+    Args:
+        x: what is handed over.
+        name: of it.
+        floating: whether whole numbers will not do.
+        before: what the function it is for takes before it.
+    """
     if not _is_array(x):
         if not isinstance(x, int | float | complex | np.generic):
-            raise ValueError(
-                f"{name} must be one array, got {described(x)}; close over the rest: "
-                f"lambda params, {name}: fn(params, {{..., 'a': {name}}})"
-            )
+            raise ValueError(f"{name} must be {_one_of(x, name, before)}")
         x = np.asarray(x)
+    if getattr(x.dtype, "kind", "") in (*"OSUMm",):
+        raise ValueError(f"{name} must be an array of numbers, got {described(x)}")
     if floating and not jax.numpy.issubdtype(x.dtype, np.floating):
         raise ValueError(
             f"{name} must be of real numbers, got {described(x)}; for tokens or "
@@ -55,13 +118,67 @@ def array(x: Any, name: str = "x", *, floating: bool = False) -> None:
 
 def arrays(params: Any, name: str = "params") -> None:
     """A check that all leaves of a tree are arrays, of any type, or numbers."""
-    if all(_is_leaf(leaf) for leaf in jax.tree.leaves(params)):
+    if all(is_array(leaf) for leaf in jax.tree.leaves(params)):
         return
-    foreign = [k for k, leaf in trees.by_path(params).items() if not _is_leaf(leaf)]
+    foreign = [k for k, leaf in trees.by_path(params).items() if not is_array(leaf)]
     raise ValueError(
         f"{name} has leaves that are no arrays ({trees.listed(foreign)}); params, "
         "static = eqx.partition(model, eqx.is_array), and close over static"
     )
+
+
+def labels(
+    y: Any, classes: int, shape: tuple[int, ...] | None = None, name: str = "labels"
+) -> None:
+    """A check that labels number classes: integers from 0 to `classes - 1`.
+
+    Args:
+        y: the labels.
+        classes: how many classes there are.
+        shape: expected of them; by default any.
+        name: of the labels, for the message.
+
+    Raises:
+        ValueError: says what range, dtype and shape was found and what was expected.
+
+    Example:
+        >>> labels(np.array([0, 2, 1]), classes=3)
+        >>> labels(np.array([1, 2, 3]), classes=3)
+        Traceback (most recent call last):
+        ...
+        ValueError: labels run from 1 to 3; expected 0 to 2, a number for each of 3 classes
+    """  # noqa: E501
+    wanted = f"expected integers from 0 to {classes - 1}"
+    wanted += "" if shape is None else f" of shape {shape}"
+    y = y if _is_array(y) else np.asarray(y)
+    if shape is not None and y.shape != shape:
+        if y.shape == (*shape, 1):
+            hint = "; leave out the last axis: y[..., 0]"
+        else:
+            one_hot = y.shape == (*shape, classes)
+            hint = "; of one-hot labels take y.argmax(-1)" if one_hot else ""
+        raise ValueError(f"{name} are {described(y)}; {wanted}{hint}")
+    if not jax.numpy.issubdtype(y.dtype, np.integer):
+        raise ValueError(f"{name} are {described(y)}; {wanted}: y.astype('int32')")
+    if isinstance(y, Tracer) or not y.size:
+        return
+    if isinstance(y, jax.Array) and not y.is_fully_addressable:
+        return
+    found = np.asarray(y)
+    low, high = int(found.min()), int(found.max())
+    if low < 0 or high >= classes:
+        raise ValueError(
+            f"{name} run from {low} to {high}; expected 0 to {classes - 1}, a number "
+            f"for each of {classes} classes"
+        )
+
+
+def is_array(value) -> bool:
+    """Whether JAX computes with it: an array of any type, its shape, or a number."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.dtype.kind not in "OSUMm"
+    known = jax.Array | jax.ShapeDtypeStruct | bool | int | float | complex
+    return isinstance(value, known) or hasattr(value, "__jax_array__")
 
 
 def described(value: Any) -> str:
@@ -83,13 +200,35 @@ def described(value: Any) -> str:
     return f"a {kind.__module__}.{kind.__qualname__}"
 
 
+def first_line(error: Exception) -> str:
+    """What went wrong, without JAX's hints that may follow."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+def _one_of(x: Any, name: str, before: str) -> str:
+    """What `array` expected, and how the rest of a tree is closed over."""
+    if not jax.tree.leaves(x) or jax.tree.all(jax.tree.map(np.isscalar, x)):
+        return f"one array, got {described(x)}"
+    if isinstance(x, dict):
+        first = next((key for key in x if str(key).isidentifier()), "a")
+        whole = f"{{**{name}, {first!r}: {first}}}"
+    elif isinstance(x, tuple | list):
+        first, whole = "first", f"(first, *{name}[1:])"
+    else:
+        return f"one NumPy or JAX array, got {described(x)}"
+    return (
+        f"one array, got {described(x)}; close over all but one of them: "
+        f"lambda {before}{first}: fn({before}{whole})"
+    )
+
+
 def _is_array(value) -> bool:
     return isinstance(value, jax.Array | np.ndarray | np.generic)
 
 
-def _is_leaf(value) -> bool:
-    """Whether JAX computes with it: an array, its shape, or a number."""
-    if isinstance(value, np.ndarray | np.generic):
-        return value.dtype.kind not in "OSUMm"
-    known = jax.Array | jax.ShapeDtypeStruct | bool | int | float | complex
-    return isinstance(value, known) or hasattr(value, "__jax_array__")
+def _whole(value: Any) -> int | None:
+    """A whole number as an `int`; None for anything else."""
+    try:
+        return None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        return None

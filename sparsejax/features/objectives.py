@@ -11,12 +11,14 @@ Paper: Olah et al., "Feature Visualization", Distill, 2017.
 
 import dataclasses
 import functools as ft
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
+
+from sparsejax import checks
 
 OUTPUT = ""
 Activations = Mapping[str, Array]
@@ -27,15 +29,18 @@ class Objective:
     """A number for each picture of a unit.
 
     Attributes:
-        nodes: names of the activations that it reads.
+        nodes: the activations that it reads, one or several names.
         value: `value(acts, unit) -> (pictures,)`; `acts` has an array (pictures,
             *places, units) for every name, `unit` is a number that may be traced.
         units: `units(acts)`, how many units there are to render; None for any.
     """
 
-    nodes: tuple[str, ...]
+    nodes: tuple[str, ...] | Any
     value: Callable[[Activations, Any], Float[Array, " pictures"]]
     units: Callable[[Activations], int | None]
+
+    def __post_init__(self):
+        object.__setattr__(self, "nodes", checks.several(self.nodes))
 
     def __add__(self, other: "Objective | int") -> "Objective":
         if isinstance(other, int) and other == 0:  # `sum` starts with it
@@ -82,12 +87,15 @@ def channel(node: str, unit: int | None = None) -> Objective:
     return Objective((node,), value, _count(node, unit))
 
 
-@ft.cache
 def neuron(
-    node: str, unit: int | None = None, place: tuple[int, ...] | None = None
+    node: str, unit: int | None = None, place: int | Iterable[int] | None = None
 ) -> Objective:
     """A unit at one place, by default the one in the middle."""
+    return _neuron(node, unit, None if place is None else checks.several(place))
 
+
+@ft.cache
+def _neuron(node: str, unit: int | None, place: tuple[int, ...] | None) -> Objective:
     def value(acts, rendered):
         a = acts[node]
         sides = a.shape[1:-1]

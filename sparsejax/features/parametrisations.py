@@ -19,6 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from sparsejax import checks
+
 
 class Parametrisation(NamedTuple):
     """Pure functions between what is optimised and an image.
@@ -53,6 +55,7 @@ def fourier(decay: float = 1.0, sd: float = 0.01) -> Parametrisation:
     """
 
     def init(key, size, dtype):
+        checks.key(key)
         *places, channels = size
         shape = *places[:-1], places[-1] // 2 + 1, channels, 2
         return sd * jax.random.normal(key, shape, dtype)
@@ -73,6 +76,7 @@ def pixels(sd: float = 0.01) -> Parametrisation:
     """The image's own values; `sd` is their deviation at the start."""
 
     def init(key, size, dtype):
+        checks.key(key)
         return sd * jax.random.normal(key, size, dtype)
 
     return Parametrisation(init, lambda state, size: state)

@@ -8,7 +8,7 @@ The steps are a Python loop, not a `scan`: XLA's convolutions on CPUs are slower
 loops.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, Key, PyTree
 from tqdm import tqdm
 
+from sparsejax import checks
 from sparsejax.features import ascent, transforms
 from sparsejax.features import colour as colour_
 from sparsejax.features.ascent import How, Look
@@ -50,10 +51,10 @@ def render(
     fn: Callable[[PyTree, Array], Any],
     params: PyTree,
     node: str | Objective,
-    units: Sequence | ArrayLike | None,
+    units: int | Iterable[int] | ArrayLike | None,
     *,
-    key: Key[Array, ""],
-    size: Sequence[int],
+    key: Key[Array, ""] | Any,
+    size: int | Iterable[int],
     steps: int = 256,
     count: int | None = None,
     parametrisation: Parametrisation | None = None,
@@ -73,10 +74,10 @@ def render(
         params: its parameters; `sparsejax.bind` gives a masked function.
         node: an activation's name, for the mean of its units over places; or any
             objective.
-        units: their numbers, or None for all.
+        units: a number, several, or None for all.
         key: a key.
-        size: shape of x: (height, width, channels), (length, channels), or (length,)
-            for one channel.
+        size: shape of x, one array of real numbers: (height, width, channels),
+            (length, channels), or (length,) for one channel.
         steps: of gradient ascent (Adam).
         count: pictures of each unit, for `diversity`; by default one, without an axis.
         parametrisation: what is optimised; `fourier()` by default.
@@ -110,7 +111,9 @@ def render(
 
     Reference: Olah et al., "Feature Visualization", Distill, 2017.
     """
-    _check_size(size)
+    checks.key(key)
+    checks.arrays(params)
+    size = _size(size)
     numbers = {"steps": steps, "count": count, "batch_size": batch_size}
     for name, number in numbers.items():
         if number is not None and (number < 1 or number != int(number)):
@@ -120,9 +123,9 @@ def render(
     how = How(
         fn,
         node if isinstance(node, Objective) else channel(node),
-        tuple(size),
+        size,
         parametrisation or fourier(),
-        transform or transforms.standard(tuple(size[:-1] or size)),
+        transform or transforms.standard(size[:-1] or size),
         learning_rate,
         redirect,
     )
@@ -185,16 +188,23 @@ def _check_finite(numbers, images, values) -> None:
         )
 
 
-def _check_size(size: Sequence[int]) -> None:
-    if not 1 <= len(size) <= 3 or min(size) < 1:
+def _size(size: Any) -> tuple[int, ...]:
+    if isinstance(size, Mapping):
         raise ValueError(
-            f"size is {tuple(size)}; expected (height, width, channels), (length, "
-            "channels) or (length,), all at least 1"
+            f"render makes one array; of {checks.described(size)} keep one as x and "
+            "close over the rest"
         )
+    found = checks.sizes(size)
+    if not 1 <= len(found) <= 3:
+        raise ValueError(
+            f"size is {found}; expected (height, width, channels), (length, channels) "
+            "or (length,)"
+        )
+    return found
 
 
 def _dtype(params: PyTree) -> Any:
-    kinds = [jnp.result_type(leaf) for leaf in jax.tree.leaves(params)]
+    kinds = [getattr(leaf, "dtype", None) for leaf in jax.tree.leaves(params)]
     return jnp.dtype("float64" if jnp.dtype("float64") in kinds else "float32")
 
 
@@ -240,18 +250,10 @@ def _units(how: How, params, units, dtype) -> Int[np.ndarray, " units"]:
 
     try:
         acts = jax.eval_shape(shapes, params)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, AttributeError, LookupError) as error:
         raise ValueError(
-            f"no pictures of size {how.size}, {dtype}, can be drawn: {error}"
+            f"no pictures of size {how.size}, {dtype}, can be drawn, as fn(params, x) "
+            f"does not take one such array: {error}"
         ) from error
     most = how.objective.units(acts)
-    if units is None:
-        units = range(1 if most is None else most)
-    found = np.asarray(units)
-    if found.ndim != 1 or not len(found) or found.dtype.kind not in "iu":
-        raise ValueError(f"units are {units}; expected a list of numbers, or None")
-    wrong = found[(found < 0) | (found >= (2**31 if most is None else most))]
-    if len(wrong):
-        there = "" if most is None else f"; there are {most}, from 0 to {most - 1}"
-        raise ValueError(f"there are no units {wrong.tolist()}{there}")
-    return found.astype(np.int32)
+    return checks.units(units, most)

@@ -11,11 +11,13 @@ for networks that take any size.)
 import functools as ft
 import itertools as it
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Key
+
+from sparsejax import checks
 
 Transform = Callable[[Key[Array, ""], Array], Array]
 # motion(key, axes, dtype) -> matrix of shape (axes + 1, axes + 1), from a place of the
@@ -85,6 +87,7 @@ def warp(*motions: Motion, fill: float | int | None = 0.5) -> Transform:
     """
 
     def transform(key, image):
+        checks.key(key)
         axes = image.ndim - 1
         matrix = jnp.eye(axes + 1, dtype=image.dtype)
         for i, motion in enumerate(motions):
@@ -108,21 +111,21 @@ def pad(width: int, fill: float | int = 0.5) -> Transform:
     return transform
 
 
-@ft.cache
-def standard(places: Sequence[int], fill: float | int | None = 0.5) -> Transform:
+def standard(places: int | Iterable[int], fill: float | int | None = 0.5) -> Transform:
     """What is usual, in proportion to the longest side.
 
     Jitter by 1/16, scale by 0.9 to 1.1, rotation by up to 10 degrees (of images with
     two axes), and jitter by 1/32.
 
     Args:
-        places: sides of the image, as a tuple.
+        places: sides of the image, one or two.
         fill: as of `warp`.
 
     Reference: Olah et al., "Feature Visualization", Distill, 2017.
     """
-    side = max(places)
-    turn = (rotate(10),) if len(places) == 2 else ()
+    sides = checks.sizes(places, "places")
+    side = max(sides)
+    turn = (rotate(10),) if len(sides) == 2 else ()
     motions = jitter(-(-side // 16)), scale(0.9, 1.1), *turn, jitter(-(-side // 32))
     return warp(*motions, fill=fill)
 

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Float, Int
 from scipy import sparse
 
-from sparsejax import trees
+from sparsejax import checks, trees
 from sparsejax.flowgraph import graph as graphs
 from sparsejax.flowgraph.graph import PLAIN, Graph
 from sparsejax.flowgraph.ops import OPS, Interval
@@ -56,7 +56,7 @@ def bounds(
     method: str = "interval",
     *,
     x: ArrayLike | None = None,
-    nodes: str | Iterable[int | str] | None = None,
+    nodes: int | str | Iterable[int | str] | None = None,
     low: ArrayLike | None = None,
     high: ArrayLike | None = None,
     time_limit: float = 10.0,
@@ -67,8 +67,8 @@ def bounds(
         graph: of any level.
         method: "interval", "exact" or "observed".
         x: inputs of shape `(batch, *shape)`, to observe.
-        nodes: ids or keys; "outputs"; or None for the outputs where they are exact, and
-            for every node otherwise.
+        nodes: one or several ids or keys; "outputs"; or None for the outputs where they
+            are exact, and for every node otherwise.
         low, high: another box than the graph's domain: scalars, or of the input's
             shape. For a box around one input, or the range of each pixel in the data.
         time_limit: seconds for each of the two programs of an exact range. One that
@@ -213,12 +213,15 @@ def _observed(graph: Graph, x) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(
             'observed bounds need inputs: bounds(graph, "observed", x=inputs)'
         )
+    checks.array(x, before="")
     x = np.asarray(x)
-    if x.shape[1:] != graph.shape or not len(x):
+    if x.shape[1:] != graph.shape or not x.ndim or not len(x):
         raise ValueError(
             f"expected x of shape (batch, {', '.join(map(str, graph.shape))}) with "
             f"at least one input, got {x.shape}"
         )
+    if not np.isfinite(x).all():
+        raise ValueError("x has values that are NaN or infinite")
     size = min(CHUNK, len(x))
     # the last chunk overlaps the one before: all have one shape, compiled once
     starts = [min(start, len(x) - size) for start in range(0, len(x), size)]
@@ -251,12 +254,10 @@ def _chosen(graph: Graph, nodes) -> np.ndarray:
     if nodes is None:
         return np.arange(len(graph))
     places = {key: i for i, key in enumerate(graph.keys)}
-    if isinstance(nodes, str):
-        if nodes == "outputs":
-            return graph.outputs.astype(np.int64)
-        nodes = [nodes]
+    if isinstance(nodes, str) and nodes == "outputs":
+        return graph.outputs.astype(np.int64)
     ids = []
-    for node in nodes:
+    for node in checks.several(nodes):
         if isinstance(node, str) and node not in places:
             raise ValueError(f"no node {node!r}; there are {trees.listed(graph.keys)}")
         i = places[node] if isinstance(node, str) else int(node)

@@ -1,12 +1,14 @@
 """The values of a graph's nodes, in JAX: level by level, a batch at a time."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
+from sparsejax import checks
 from sparsejax.flowgraph.graph import PLAIN, Graph, arity
 from sparsejax.flowgraph.ops import OPS
 
@@ -16,21 +18,28 @@ def nodes(graph: Graph, x: ArrayLike) -> Float[Array, "*batch nodes"]:
 
     Compiled once a graph. The numbers are float32, or float64 where `x` is.
     """
+    batch = batch_shape(graph, x)
     x = jnp.asarray(x)
-    rank = len(graph.shape)
-    if x.shape[x.ndim - rank :] != graph.shape:
-        raise ValueError(
-            f"expected inputs of shape (*batch, {', '.join(map(str, graph.shape))}), "
-            f"got {x.shape}"
-        )
-    batch = x.shape[: x.ndim - rank]
     dtype = x.dtype if x.dtype == jnp.float64 else jnp.float32
     flat = x.reshape(-1, len(graph.low)).astype(dtype)
     return compiled(graph)(flat).reshape(*batch, len(graph))
 
 
+def batch_shape(graph: Graph, x: ArrayLike | Any) -> tuple[int, ...]:
+    """The axes of inputs before those of one; a `ValueError` if they do not fit."""
+    checks.array(x, before="")
+    shape, rank = np.shape(x), len(graph.shape)
+    if shape[len(shape) - rank :] != graph.shape or len(shape) < rank:
+        raise ValueError(
+            f"expected inputs of shape (*batch, {', '.join(map(str, graph.shape))}), "
+            f"got {shape}"
+        )
+    return shape[: len(shape) - rank]
+
+
 def check(graph: Graph, fn: Callable, x: ArrayLike) -> float:
     """See `Graph.check`."""
+    checks.array(x, before="")
     x = jnp.asarray(x)
     (expected,) = jax.tree.leaves(jax.jit(jax.vmap(fn))(x))
     found = graph(x)

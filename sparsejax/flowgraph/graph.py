@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 
-from sparsejax import trees
+from sparsejax import checks, trees
 from sparsejax.flowgraph.ops import OPS
 
 PLAIN = ("input", "const", "affine", "output")
@@ -143,13 +143,12 @@ class Graph:
         """What some of the outputs are computed from.
 
         Args:
-            outputs: their names, or their positions among `outputs`.
+            outputs: one or several, by name or by position among `outputs`.
 
         Returns:
             A graph of these outputs, in the order given.
         """
-        single = isinstance(outputs, int | str | np.integer)
-        chosen = [self._output(o) for o in ([outputs] if single else outputs)]
+        chosen = [self._output(output) for output in checks.several(outputs)]
         if not chosen:
             raise ValueError("subgraph needs at least one output")
         return dataclasses.replace(

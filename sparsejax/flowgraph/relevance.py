@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import ArrayLike, Float
 
-from sparsejax.flowgraph.evaluate import in_numpy, numpy_function
+from sparsejax.flowgraph.evaluate import batch_shape, in_numpy, numpy_function
 from sparsejax.flowgraph.graph import Graph, arity
 
 FLAT = frozenset("sign floor ceil round not gt ge lt le eq ne and or xor".split())
@@ -62,20 +62,14 @@ class Relevance(NamedTuple):
 
 def relevance(graph: Graph, x: ArrayLike, output: int | str | None = None) -> Relevance:
     """See `Graph.relevance`."""
+    batch = batch_shape(graph, x)
     x = np.asarray(x, np.float64)
-    rank = len(graph.shape)
-    if x.shape[x.ndim - rank :] != graph.shape:
-        raise ValueError(
-            f"expected inputs of shape (*batch, {', '.join(map(str, graph.shape))}), "
-            f"got {x.shape}"
-        )
     if output is None and len(graph.outputs) > 1:
         raise ValueError(
             f"the graph has {len(graph.outputs)} outputs; say which one to explain, "
             f"by its position or its name, such as {graph.output_names[0]!r}"
         )
     target = int(graph.outputs[graph._output(output if output is not None else 0)])
-    batch = x.shape[: x.ndim - rank]
     values = in_numpy(graph, x.reshape(-1, *graph.shape)).T  # nodes first, then batch
     multipliers, edges, bias, constants = _pass_back(graph, values, target)
     nodes = _times(multipliers, values)

@@ -14,14 +14,14 @@ Reference: Böhm, Kirk, Gavenčiak, "Sparsity and interpretability?", 2020.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import ArrayLike
 
-from sparsejax import interpret
+from sparsejax import checks, interpret
 from sparsejax.flowgraph import forms as forms_
 from sparsejax.flowgraph import graph
 from sparsejax.flowgraph.graph import Graph, TooLarge
@@ -39,13 +39,13 @@ BOXES = frozenset(
 
 def trace(
     fn: Callable,
-    x: ArrayLike | jax.ShapeDtypeStruct,
+    x: ArrayLike | jax.ShapeDtypeStruct | Any,
     *,
     domain: tuple[ArrayLike, ArrayLike] = (0.0, 1.0),
-    names: str | Sequence[str] | None = None,
-    output_names: Sequence[str] | None = None,
-    image: tuple[int, ...] | None = None,
-    boxes: frozenset[str] = BOXES,
+    names: str | Iterable[str] | None = None,
+    output_names: str | Iterable[str] | None = None,
+    image: int | Iterable[int] | None = None,
+    boxes: str | Iterable[str] = BOXES,
     rules: Mapping[str, Rule] | None = None,
     max_nodes: int = 200_000,
 ) -> Graph:
@@ -58,10 +58,10 @@ def trace(
         domain: lowest and highest value of every input, numbers or arrays of x's shape.
         names: names of the inputs: a pattern with {i} (flat position) or {r}, {c}, {ch}
             (row, column, channel of the image), or a list. By default `x[3,4]`.
-        output_names: by default `output_0`, `output_1`, ...
+        output_names: one or several; by default `output_0`, `output_1`, ...
         image: (height, width) or (height, width, channels) if the input is a picture,
             whatever its shape.
-        boxes: names of calls that become one node where they work element by element.
+        boxes: calls that become one node where they work element by element, by name.
         rules: rules for more primitives, or instead of those in `flowgraph.RULES`.
         max_nodes: the limit, dead nodes included; edges are limited to ten times that.
 
@@ -83,7 +83,9 @@ def trace(
     picture = _picture(image, size)
     labels = _names(names, shape, picture)
     program = _program(fn, x)
-    tracer = Tracer(boxes, {**RULES, **(rules or {})}, max_nodes)
+    tracer = Tracer(
+        frozenset(checks.several(boxes)), {**RULES, **(rules or {})}, max_nodes
+    )
     if size > max_nodes:
         raise TooLarge(
             f"the input has {size:,} elements, max_nodes is {max_nodes:,}; raise it"
@@ -94,7 +96,9 @@ def trace(
     (out,) = interpret.walk(program, [start], tracer.rule)
     out = tracer.forms(out)
     outputs = tracer.outputs(out)
-    found = [str(name) for name in output_names or _default_names(out.shape)]
+    if output_names is None:
+        output_names = _default_names(out.shape)
+    found = [str(name) for name in checks.several(output_names)]
     if len(found) != len(outputs):
         raise ValueError(
             f"{len(found)} output_names for {len(outputs)} outputs of fn, whose shape "
@@ -120,8 +124,7 @@ def trace(
 
 
 def _input(x) -> tuple[tuple[int, ...], int]:
-    if not hasattr(x, "shape") or not hasattr(x, "dtype"):
-        x = np.asarray(x)
+    x = _array(x)
     if not all(isinstance(n, int) for n in x.shape):
         raise ValueError(f"the input's shape must be numbers, got {x.shape}")
     if not jax.numpy.issubdtype(x.dtype, jax.numpy.floating):
@@ -133,6 +136,14 @@ def _input(x) -> tuple[tuple[int, ...], int]:
     if not size:
         raise ValueError(f"the input is empty, of shape {tuple(x.shape)}")
     return tuple(x.shape), size
+
+
+def _array(x) -> Any:
+    """An array, or its shape and dtype."""
+    if isinstance(x, jax.ShapeDtypeStruct):
+        return x
+    checks.array(x, before="")
+    return x if hasattr(x, "dtype") else np.asarray(x)
 
 
 def _domain(domain, shape) -> tuple[np.ndarray, np.ndarray]:
@@ -160,14 +171,14 @@ def _domain(domain, shape) -> tuple[np.ndarray, np.ndarray]:
 def _picture(image, size: int) -> tuple[int, ...] | None:
     if image is None:
         return None
-    picture = tuple(image) if isinstance(image, tuple | list) else (image,)
-    whole = all(isinstance(n, int) for n in picture)
+    picture = checks.several(image)
+    whole = all(isinstance(n, int | np.integer) for n in picture)
     if not whole or len(picture) not in (2, 3) or math.prod(picture) != size:
         raise ValueError(
             f"image {picture} is not (height, width) or (height, width, channels) of "
             f"the input's {size} elements"
         )
-    return picture
+    return tuple(map(int, picture))
 
 
 def _names(names, shape, image) -> tuple[str, ...]:
@@ -176,7 +187,7 @@ def _names(names, shape, image) -> tuple[str, ...]:
         index = image or shape
         return tuple(f"x{forms_.unit(index, i)}" for i in range(size))
     if not isinstance(names, str):
-        found = tuple(map(str, names))
+        found = tuple(map(str, checks.several(names)))
         if len(found) != size:
             raise ValueError(f"{len(found)} names for {size} inputs")
         return found
@@ -199,11 +210,10 @@ def _default_names(shape) -> list[str]:
 
 
 def _program(fn, x) -> Any:
-    if not hasattr(x, "shape") or not hasattr(x, "dtype"):
-        x = np.asarray(x)
+    x = _array(x)
     try:
         program = interpret.trace(fn, jax.ShapeDtypeStruct(x.shape, x.dtype))
-    except (TypeError, jax.errors.JAXIndexError) as error:
+    except (TypeError, AttributeError, LookupError) as error:
         line = str(error).partition("\n")[0]
         raise ValueError(
             f"fn cannot be traced: {line} It takes and returns one array, and its "

@@ -15,7 +15,7 @@ estimation of residual effects of treatments", 1949.
 import itertools as it
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Key
 from scipy import special
 
-from sparsejax import masks, sweep, trees
+from sparsejax import checks, masks, sweep, trees
 
 _METHODS = ("antithetic", "permutation", "stratified")
 
@@ -50,7 +50,7 @@ def estimate_shapley(
     fn: Callable[[Float[Array, " n"]], Float[Array, ""]],
     n: int,
     *,
-    key: Key[Array, ""],
+    key: Key[Array, ""] | Any,
     permutations: int = 1000,
     method: str = "antithetic",
     confidence: float = 0.95,
@@ -83,6 +83,7 @@ def estimate_shapley(
     Raises:
         ValueError: if an argument is out of range, or `fn` returns no scalar.
     """
+    checks.key(key)
     if method not in _METHODS:
         known = trees.listed(_METHODS)
         raise ValueError(f"unknown method {method!r}; there are {known}")
@@ -125,7 +126,7 @@ def estimate_mean(
     n: int,
     keep_prob: ArrayLike,
     *,
-    key: Key[Array, ""],
+    key: Key[Array, ""] | Any,
     samples: int,
     confidence: float = 0.95,
     batch_size: int | None = None,
@@ -158,6 +159,7 @@ def estimate_mean(
     Raises:
         ValueError: if an argument is out of range, or `fn` returns no scalar.
     """
+    checks.key(key)
     p = np.asarray(keep_prob, np.float64)
     if not ((p >= 0) & (p <= 1)).all() or not p.size:
         raise ValueError(f"keep_prob must be in [0, 1], got {keep_prob}")

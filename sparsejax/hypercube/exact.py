@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import ArrayLike, Float, Int
 
-from sparsejax import trees
+from sparsejax import checks, trees
 from sparsejax.hypercube import memory
 
 
@@ -202,6 +202,11 @@ def _table(values: ArrayLike) -> tuple[Float[np.ndarray, " subsets"], int]:
     """The values in float64, and n."""
     if np.iscomplexobj(values):
         raise ValueError("values are complex; expected real numbers")
+    if np.asarray(values).dtype.kind not in "biufV":
+        raise ValueError(
+            f"values must be one array, got {checks.described(values)}; take a tree's "
+            "arrays one by one, as in jax.tree.map(shapley, values)"
+        )
     table = np.array(values, np.float64)
     n = table.size.bit_length() - 1
     if table.ndim != 1 or table.size != 1 << n or n < 1:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
 from sparsejax import sweep
@@ -44,7 +45,7 @@ def evaluate(
         >>> evaluate(lambda m: m[0] + 2 * m[1], 2, progress=False).tolist()
         [0.0, 1.0, 2.0, 3.0]
     """
-    if not 1 <= n <= 30:
+    if not isinstance(n, int | np.integer) or not 1 <= n <= 30:
         raise ValueError(
             f"n is {n}; all 2^n subsets can be evaluated for 1 to 30 nodes; for more, "
             "sample: estimate_shapley, estimate_mean, or sweep.evaluate of random masks"

@@ -8,7 +8,7 @@ Flax, Equinox or bare function serves as well: nothing else in the library depen
 `Model`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 import flax.linen as nn
 import jax
@@ -23,7 +23,7 @@ from sparsejax.models.variables import Model, linen
 
 
 def mlp(
-    features: Sequence[int], activation: Callable[[Array], Array] = jax.nn.relu
+    features: int | Iterable[int], activation: Callable[[Array], Array] = jax.nn.relu
 ) -> Model:
     """A multilayer perceptron `(..., inputs) -> (..., features[-1])`.
 
@@ -41,11 +41,11 @@ def mlp(
         >>> sum(layer["kernel"].size for layer in params.values())
         26432
     """
-    return linen(_Mlp(tuple(features), activation))
+    return linen(_Mlp(checks.several(features), activation))
 
 
 def convnet(
-    channels: Sequence[int] = (6, 6, 6),
+    channels: int | Iterable[int] = (6, 6, 6),
     outputs: int = 10,
     activation: Callable[[Array], Array] = jax.nn.relu,
 ) -> Model:
@@ -61,13 +61,13 @@ def convnet(
         `conv_i/kernel` of shape `(3, 3, in, out)` and `dense_0/kernel`; activations are
         named `hidden_i`, their units being the channels.
     """
-    return linen(_ConvNet(tuple(channels), outputs, activation))
+    return linen(_ConvNet(checks.several(channels), outputs, activation))
 
 
 def resnet(
     depth: int = 20,
     classes: int | None = None,
-    widths: Sequence[int] | None = None,
+    widths: int | Iterable[int] | None = None,
     stride: int | None = None,
 ) -> Model:
     """A residual network, for CIFAR (8, 14, 20, 32, 44, 56, 110) or ImageNet (18-50).
@@ -93,7 +93,7 @@ def resnet(
         raise ValueError(f"there is no ResNet-{depth}; expected one of {known}")
     small = depth not in (18, 34, 50)
     usual = (16, 32, 64) if small else (64, 128, 256, 512)
-    widths = tuple(widths or usual)
+    widths = usual if widths is None else checks.sizes(widths, "widths")
     if len(widths) != len(usual):
         raise ValueError(f"ResNet-{depth} has {len(usual)} stages, got widths {widths}")
     outputs = classes or (10 if small else 1000)

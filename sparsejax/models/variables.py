@@ -134,13 +134,16 @@ def _caller(module: nn.Module, training: bool) -> Callable:
 
 
 def _arguments(module: nn.Module, mode: dict[str, bool], held: set[str]):
-    """What a module is called with beside x: in places, and by name."""
-    first, *others = inspect.signature(module.__call__).parameters.values() or [None]
-    if first is None or first.kind in (first.KEYWORD_ONLY, first.VAR_KEYWORD):
+    """What a module is called with after x: in places, and by name."""
+    arguments = list(inspect.signature(module.__call__).parameters.values())
+    if not arguments or arguments[0].kind in (
+        inspect.Parameter.KEYWORD_ONLY,
+        inspect.Parameter.VAR_KEYWORD,
+    ):
         kind = type(module).__name__
         raise ValueError(f"{kind} takes no input: expected a module called with x")
     ahead, named = [], {}
-    for argument in others:
+    for argument in arguments[1:]:
         name, needed = argument.name, argument.default is argument.empty
         if argument.kind in (argument.VAR_POSITIONAL, argument.VAR_KEYWORD):
             continue

@@ -19,9 +19,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, ArrayLike, Key, Num, PyTree
+from jaxtyping import Array, ArrayLike, Key, PyTree
 
-from sparsejax import trees
+from sparsejax import checks, trees
 from sparsejax.data import augmentations
 from sparsejax.prune.hessian import Hessian
 from sparsejax.prune.kernels import Layer, layers
@@ -46,9 +46,9 @@ class Trace(NamedTuple):
 def spade(
     fn: Callable[[PyTree, Array], Any],
     params: PyTree,
-    x: Num[ArrayLike, "..."],
+    x: ArrayLike | Any,
     *,
-    key: Key[Array, "*samples"],
+    key: Key[Array, "*samples"] | Any,
     density: float | int | Mapping[str, float | int],
     samples: int = 256,
     augment: augmentations.Augment | None = None,
@@ -60,7 +60,8 @@ def spade(
     Args:
         fn: any JAX function `fn(params, x)` of one example, in evaluation mode.
         params: its parameters.
-        x: the sample; with `(n,)` keys, n samples, shape (n, ...).
+        x: the sample, one array of real numbers; with `(n,)` keys, n samples, shape
+            (n, ...).
         key: of the variations. Several samples come out as one by one with their keys
             (to rounding).
         density: share of each kernel's weights that is kept: one for all, or by path,
@@ -78,7 +79,7 @@ def spade(
 
     Raises:
         ValueError: for a sample, density or pattern that does not fit, values that are
-            not finite, and a function without kernels.
+            not finite or not real numbers, and a function without kernels.
 
     Example:
         >>> fn = lambda params, x: jax.nn.relu(x @ params["in"]) @ params["out"]
@@ -93,15 +94,14 @@ def spade(
     Reference: Moakhar et al., "SPADE: Sparsity-Guided Debugging for Deep Neural
     Networks", ICML 2024 (arXiv 2310.04519), Algorithm 1, with its solver SparseGPT.
     """
+    checks.key(key)
+    checks.array(x, floating=True)
+    checks.arrays(params)
     if isinstance(x, Tracer):
         raise ValueError(
             "spade prunes in float64 on the host: call it outside jit, vmap and grad"
         )
     x = jnp.asarray(x)
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-        x = x.astype(jnp.float32)  # variations are no whole numbers
-    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
-        raise ValueError("key is of the old style; make it by jax.random.key")
     if key.ndim > 1 or (key.ndim and x.shape[:1] != key.shape):
         raise ValueError(
             f"{key.shape} keys do not fit samples of shape {x.shape}; several samples "
@@ -121,7 +121,7 @@ def spade(
         )
     try:
         jax.eval_shape(fn, params, jax.ShapeDtypeStruct(shape, x.dtype))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, AttributeError, LookupError) as error:
         raise ValueError(
             f"fn takes no example of shape {shape}, {x.dtype}: {error}"
         ) from error

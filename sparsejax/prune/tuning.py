@@ -8,7 +8,7 @@ together what was pruned.
 
 import functools
 import itertools as it
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import jax
@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import PyTree
 from tqdm import tqdm
 
-from sparsejax import trees
+from sparsejax import checks, trees
 from sparsejax.prune.kernels import Layer
 from sparsejax.prune.spade import Solve, fitting, prune_layers
 
@@ -38,11 +38,11 @@ class Tuning(NamedTuple):
 
 def tune_density(
     params: PyTree,
-    seen: Sequence[list[Layer]],
+    seen: Iterable[list[Layer]],
     score: Callable[[PyTree, int], float],
     *,
-    groups: Sequence[str],
-    densities: Sequence[float | int] = (0.5, 0.2),
+    groups: str | Iterable[str],
+    densities: float | int | Iterable[float | int] = (0.5, 0.2),
     sweeps: int = 2,
     solve: Solve | None = None,
     block_size: int | None = None,
@@ -58,7 +58,8 @@ def tune_density(
         seen: what `prune.layers` found on each sample's variations.
         score: `score(pruned, i)` of the parameters pruned for the i-th sample; larger
             is better.
-        groups: patterns of kernels, such as "layer3*"; all others are left whole.
+        groups: a pattern of kernels, such as "layer3*", or several; all others are
+            left whole.
         densities: to choose from, beside 1.
         sweeps: over all groups, at most; they end when one changes nothing.
         solve: as of `prune_layers`.
@@ -81,10 +82,13 @@ def tune_density(
         ... ).density
         {'out': 0.5}
     """
+    groups, densities = checks.several(groups), checks.several(densities)
+    seen = list(seen)
     if not seen:
         raise ValueError("seen is empty; give the layers of at least one sample")
-    if isinstance(groups, str) or not groups:
-        raise ValueError(f"groups must be a list of patterns, got {groups!r}")
+    if not groups or not all(isinstance(group, str) for group in groups):
+        raise ValueError(f"groups must be a list of patterns, got {[*groups]!r}")
+    checks.arrays(params)
     if sweeps < 1:
         raise ValueError(f"sweeps must be at least 1, got {sweeps}")
     paths = [layer.kernel.path for layer in seen[0]]

@@ -3,10 +3,14 @@
 import numpy as np
 from jaxtyping import ArrayLike, Float
 
+from sparsejax import checks
+
 
 def finite(name: str, array: ArrayLike, axes: tuple[int, ...]) -> np.ndarray:
     """An array of as many axes, filled with finite numbers."""
     found = np.asarray(array)
+    if found.dtype.kind in "OSUMm":
+        raise ValueError(f"{name} must be numbers, got {checks.described(array)}")
     if found.ndim not in axes or not found.size:
         wanted = " or ".join(map(str, axes))
         raise ValueError(

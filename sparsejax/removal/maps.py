@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
+from sparsejax import checks
+
 
 class HeatMaps(NamedTuple):
     """The loss at every point of a square, and its gradient to the mask.
@@ -41,6 +43,7 @@ def heat_maps(
         `HeatMaps`, as images: the first coordinate grows to the right, the second
         upwards, so row 0 is at its largest.
     """
+    checks.array(mask, "mask", before="point, ")
     mask = jnp.asarray(mask)
     if not jnp.issubdtype(mask.dtype, jnp.inexact):
         mask = mask.astype(jnp.float32)

@@ -8,11 +8,13 @@ Reference:
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
+
+from sparsejax import checks
 
 GRAVITY = 9.8  # m/s^2
 CART, POLE = 1.0, 0.1  # masses, kg
@@ -33,8 +35,9 @@ class State(NamedTuple):
     angular_velocity: Float[Array, ""]
 
 
-def reset(key: Key[Array, ""]) -> State:
+def reset(key: Key[Array, ""] | Any) -> State:
     """A first state: four numbers, uniform between -0.05 and 0.05."""
+    checks.key(key)
     return State(*jax.random.uniform(key, (4,), minval=-START, maxval=START))
 
 

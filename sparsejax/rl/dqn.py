@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Key, PyTree
 
-from sparsejax import masks, models
+from sparsejax import checks, masks, models
 from sparsejax.rl import environments, rollout
 from sparsejax.rl.environments import Environment
 
@@ -49,7 +49,7 @@ class Config:
     """
 
     environment: str | Environment = "CartPole-v1"
-    widths: tuple[int, ...] = (32, 32)
+    widths: tuple[int, ...] | Any = (32, 32)
     steps: int = 51_200
     block: int = 256
     updates: int = 128
@@ -62,6 +62,9 @@ class Config:
     double: bool = True
     evaluations: int = 50
     episodes: int = 256
+
+    def __post_init__(self):
+        object.__setattr__(self, "widths", checks.several(self.widths))
 
 
 class Trained(NamedTuple):
@@ -130,8 +133,9 @@ def values(config: Config) -> Callable[[PyTree, Array], Array]:
     return lambda params, observation: apply(params, observation * scale)
 
 
-def init(config: Config, key: Key[Array, ""]) -> PyTree:
+def init(config: Config, key: Key[Array, ""] | Any) -> PyTree:
     """Parameters before training."""
+    checks.key(key)
     return model(config).init(key, jnp.zeros(len(environment(config).inputs)))
 
 
@@ -230,8 +234,9 @@ def make_train(config: Config) -> Callable[..., Trained]:
         return _Agent(params, params, opt_state), found.mean()
 
     def train(
-        key: Key[Array, ""], params: PyTree = None, mask: PyTree = None
+        key: Key[Array, ""] | Any, params: PyTree = None, mask: PyTree = None
     ) -> Trained:
+        checks.key(key)
         init_key, reset_key, block_key, test_key = jax.random.split(key, 4)
         start = init(config, init_key) if params is None else params
         if mask is None:

@@ -1,17 +1,18 @@
 """Whole episodes in JAX."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from sparsejax import checks
 from sparsejax.rl.environments import Environment
 
 
 def returns(
-    environment: Environment, act: Callable, key: Key[Array, ""], episodes: int
+    environment: Environment, act: Callable, key: Key[Array, ""] | Any, episodes: int
 ) -> Float[Array, " episodes"]:
     """The return of every episode, all played at once; works inside `jit` and `vmap`.
 
@@ -30,11 +31,13 @@ def returns(
 def returns_within(
     environment: Environment,
     act: Callable,
-    key: Key[Array, ""],
+    key: Key[Array, ""] | Any,
     episodes: int,
-    limits: Sequence[int],
+    limits: int | Iterable[int],
 ) -> Float[Array, "limits episodes"]:
     """The same for several limits of steps."""
+    checks.key(key)
+    limits = checks.sizes(limits, "limits")
     bounds = jnp.asarray(limits, jnp.int32)[:, None]
 
     def move(state, alive):

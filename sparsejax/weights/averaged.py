@@ -5,17 +5,17 @@ they are. The gradients of one unit at each example are a kernel whose units are
 examples: `factor` with form "group" finds what they have in common.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, Num, PyTree
+from jaxtyping import Array, ArrayLike, Float, PyTree
 
-from sparsejax import lift
-from sparsejax.weights.ends import Ends, box, chosen, connect, connected, read
+from sparsejax import checks, lift
+from sparsejax.weights.ends import Ends, box, connect, connected, read
 
 
 class Gradients(NamedTuple):
@@ -37,12 +37,12 @@ class Gradients(NamedTuple):
 def gradients(
     fn: Callable[[PyTree, Array], Any],
     params: PyTree,
-    x: Num[ArrayLike, "examples ..."],
+    x: ArrayLike | Any,
     source: str | None,
     target: str | None,
     *,
-    units: Sequence[int] | None = None,
-    position: Sequence[int] | None = None,
+    units: int | Iterable[int] | None = None,
+    position: int | Iterable[int] | None = None,
     average: bool = True,
     batch_size: int = 32,
 ) -> Gradients:
@@ -51,10 +51,11 @@ def gradients(
     Args:
         fn: any JAX function `fn(params, x)` of one example, with named activations.
         params: its parameters.
-        x: examples.
+        x: examples, one array, shape (examples, ...); of real numbers if they are the
+            source.
         source: an activation's name, its last axis being channels; None for the input.
         target: an activation's name, its last axis being units; None for the output.
-        units: of the target; None for all.
+        units: of the target, one or several; None for all.
         position: a place on the target's map; by default the middle, (n - 1) // 2.
         average: over examples, else all are kept.
         batch_size: examples at a time.
@@ -72,12 +73,17 @@ def gradients(
         >>> gradients(fn, jnp.array([[4.0]]), x, None, None).weights.tolist()
         [[2.0]]
     """
+    checks.array(x, floating=source is None)
+    checks.arrays(params)
+    position = None if position is None else checks.several(position)
     x = jnp.asarray(x)
+    if not x.ndim:
+        raise ValueError(f"x must have an axis of examples, got {checks.described(x)}")
     if not len(x) or batch_size < 1:
         raise ValueError(f"need examples in batches, got {len(x)}, {batch_size} a time")
     one = jax.ShapeDtypeStruct(x.shape[1:], x.dtype)
     ends = connect(fn, params, one, source, target, position)
-    picked = jnp.asarray(chosen(units, ends.target.shape[-1]))
+    picked = jnp.asarray(checks.units(units, ends.target.shape[-1]))
     starts = range(0, len(x), batch_size)
     batches = [x[i : i + batch_size] for i in starts]
     parts = [np.asarray(_batch(ends, average, params, x, picked)) for x in batches]

@@ -1,6 +1,6 @@
 """Two activations of a function, and what can be asked of them before any numbers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -46,26 +46,21 @@ def connect(fn, params, x, source, target, position) -> Ends:
     try:
         out, acts = _activations.eval_shape(fn, names, params, x)
     except Exception as error:
-        error.add_note(f"raised by fn of one example of shape {tuple(x.shape)}")
-        raise
+        where = f"raised by fn of one example of shape {tuple(x.shape)}"
+        if not isinstance(error, TypeError | AttributeError | LookupError):
+            error.add_note(where)
+            raise
+        refused = ValueError(
+            f"fn(params, x) does not take one array x, {x.dtype} of shape "
+            f"{tuple(x.shape)}: {error}; close over other inputs, and begin with "
+            "what tokens are looked up to"
+        )
+        refused.add_note(where)
+        raise refused from error
     input_ = Place(None, tuple(x.shape), jnp.dtype(x.dtype))
     first = input_ if source is None else _node(source, acts[source])
     last = _node(target, out if target is None else acts[target])
     return Ends(fn, input_, first, last, _place(last, position))
-
-
-def chosen(units: Sequence[int] | None, count: int) -> np.ndarray:
-    """Numbers of units, checked against how many there are."""
-    found = np.arange(count) if units is None else np.asarray(units)
-    if found.ndim != 1 or not len(found) or found.dtype.kind not in "iu":
-        raise ValueError(f"units are {units}; expected a list of numbers, or None")
-    wrong = found[(found < 0) | (found >= count)]
-    if len(wrong):
-        raise ValueError(
-            f"there are no units {wrong.tolist()}; there are {count}, from 0 to "
-            f"{count - 1}"
-        )
-    return found.astype(np.int32)
 
 
 def read(ends: Ends, params) -> reading.Found:
@@ -150,7 +145,8 @@ def _place(target: Place, position) -> tuple[int, ...]:
     *sides, _ = target.shape
     if position is None:
         return tuple((n - 1) // 2 for n in sides)
-    inside = all(0 <= i < n for i, n in zip(position, sides, strict=False))
+    whole = all(isinstance(i, int | np.integer) for i in position)
+    inside = whole and all(0 <= i < n for i, n in zip(position, sides, strict=False))
     if len(position) != len(sides) or not inside:
         raise ValueError(
             f"position is {tuple(position)}, but the map of "

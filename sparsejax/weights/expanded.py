@@ -8,7 +8,7 @@ mean gradient, up to a factor; that of given examples is `gradients`.
 Reference: Voss et al., "Visualizing Weights", Distill, 2021.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -16,9 +16,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from sparsejax import checks
 from sparsejax.weights import linear
 from sparsejax.weights.algebra import SIGNED, SPLIT, Algebra
-from sparsejax.weights.ends import Ends, chosen, connect, read, required, seen
+from sparsejax.weights.ends import Ends, connect, read, required, seen
 
 
 class Expanded(NamedTuple):
@@ -58,9 +59,9 @@ def expand(
     source: str | None,
     target: str | None,
     *,
-    size: Sequence[int],
-    units: Sequence[int] | None = None,
-    position: Sequence[int] | None = None,
+    size: int | Iterable[int],
+    units: int | Iterable[int] | None = None,
+    position: int | Iterable[int] | None = None,
     split: bool = False,
     through: str | None = None,
 ) -> Expanded:
@@ -73,9 +74,9 @@ def expand(
         source: an activation's name, its last axis being channels; None for the input.
             Windows blur what is before a pooling: name what comes out of it.
         target: an activation's name, its last axis being units; None for the output.
-        size: shape of x. Only what the position needs of each map is computed, so that
-            large maps cost no more than small ones.
-        units: of the target; None for all.
+        size: shape of x, one array of real numbers. Only what the position needs of
+            each map is computed, so that large maps cost no more than small ones.
+        units: of the target, one or several; None for all.
         position: a place on the target's map; by default the middle, (n - 1) // 2.
             What would lie beyond the edges of the source's map is left out.
         split: find positive and negative parts and numbers of live paths, too; six
@@ -100,9 +101,11 @@ def expand(
         >>> found.weights.item(), found.positive.item(), found.negative.item()
         (1.0, 3.0, 2.0)
     """
-    x = jax.ShapeDtypeStruct(tuple(size), _dtype(params))
+    checks.arrays(params)
+    position = None if position is None else checks.several(position)
+    x = jax.ShapeDtypeStruct(_size(size), _dtype(params))
     ends = connect(fn, params, x, source, target, position)
-    picked = jnp.asarray(chosen(units, ends.target.shape[-1]))
+    picked = jnp.asarray(checks.units(units, ends.target.shape[-1]))
     parts, corner = _weights(ends, SPLIT if split else SIGNED, params, picked)
     weights, positive, negative, paths = parts if split else (*parts, None, None, None)
     inner, around = None, None
@@ -117,8 +120,17 @@ def expand(
     )
 
 
+def _size(size: Any) -> tuple[int, ...]:
+    if isinstance(size, Mapping):
+        raise ValueError(
+            f"expand reads one input; of {checks.described(size)} keep one as x and "
+            "close over the rest"
+        )
+    return checks.sizes(size)
+
+
 def _dtype(params: PyTree) -> Any:
-    kinds = [jnp.result_type(leaf) for leaf in jax.tree.leaves(params)]
+    kinds = [getattr(leaf, "dtype", None) for leaf in jax.tree.leaves(params)]
     return jnp.dtype("float64" if jnp.dtype("float64") in kinds else "float32")
 
 

@@ -191,7 +191,7 @@ def test_padding_for_networks_of_any_size(params):
         ({"node": "hiden"}, "no activation 'hiden'; it names 'hidden'"),
         ({"units": [7, 2, -1]}, r"no units \[7, -1\]; there are 7, from 0 to 6"),
         ({"units": []}, "expected a list of numbers"),
-        ({"units": 3}, "expected a list of numbers"),
+        ({"units": [[3]]}, "expected a list of numbers"),
         ({"units": [0.5]}, "expected a list of numbers"),
         ({"size": (6, 5, 2, 1)}, r"size is \(6, 5, 2, 1\)"),
         ({"size": (0, 5, 2)}, "all at least 1"),

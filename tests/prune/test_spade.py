@@ -185,7 +185,10 @@ def test_a_unit_with_two_regions_is_left_with_that_of_the_sample(getkey):
         ({"density": {"d*": 0.5}}, r"no kernel fits 'd\*'; there are 'a', 'c'"),
         ({"density": 1.5}, "must be in"),
         ({"samples": 0}, "at least 1"),
-        ({"x": jnp.full((4, 4, 1), 9, jnp.uint8)}, "values from 9 to 9"),
+        (
+            {"x": jnp.full((4, 4, 1), 9, jnp.uint8)},
+            "must be of real numbers, got uint8",
+        ),
         ({"damping": -1}, "'a': damping must be 0 or more"),
         ({"x": jnp.full(4, jnp.nan)}, "NaN"),
         ({"x": jnp.full(4, 3e38)}, "'a' reads is not finite"),

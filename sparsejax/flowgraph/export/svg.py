@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import ArrayLike, Float
 
-from sparsejax import pages
+from sparsejax import checks, pages
 from sparsejax.flowgraph import graph as graphs
 from sparsejax.flowgraph.export import dot
 from sparsejax.flowgraph.graph import Graph
@@ -56,6 +56,7 @@ def to_svg(graph: Graph, x: ArrayLike | None = None) -> str:
     """
     values = None
     if x is not None:
+        checks.array(x, before="")
         x = np.asarray(x)
         if x.shape != graph.shape:
             raise ValueError(
