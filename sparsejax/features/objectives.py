@@ -88,7 +88,7 @@ def channel(node: str, unit: int | None = None) -> Objective:
 
 
 def neuron(
-    node: str, unit: int | None = None, place: int | Iterable[int] | None = None
+    node: str, unit: int | None = None, place: int | Iterable | None = None
 ) -> Objective:
     """A unit at one place, by default the one in the middle."""
     return _neuron(node, unit, None if place is None else checks.several(place))

@@ -111,7 +111,7 @@ def pad(width: int, fill: float | int = 0.5) -> Transform:
     return transform
 
 
-def standard(places: int | Iterable[int], fill: float | int | None = 0.5) -> Transform:
+def standard(places: int | Iterable, fill: float | int | None = 0.5) -> Transform:
     """What is usual, in proportion to the longest side.
 
     Jitter by 1/16, scale by 0.9 to 1.1, rotation by up to 10 degrees (of images with

@@ -15,7 +15,7 @@ training verifiably robust models", 2018 (arXiv 1810.12715); Tjeng, Xiao, Tedrak
 """
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import ArrayLike, Float, Int
@@ -55,8 +55,8 @@ def bounds(
     graph: Graph,
     method: str = "interval",
     *,
-    x: ArrayLike | None = None,
-    nodes: int | str | Iterable[int | str] | None = None,
+    x: ArrayLike | Any = None,
+    nodes: int | str | Iterable | None = None,
     low: ArrayLike | None = None,
     high: ArrayLike | None = None,
     time_limit: float = 10.0,

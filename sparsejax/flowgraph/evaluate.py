@@ -13,7 +13,7 @@ from sparsejax.flowgraph.graph import PLAIN, Graph, arity
 from sparsejax.flowgraph.ops import OPS
 
 
-def nodes(graph: Graph, x: ArrayLike) -> Float[Array, "*batch nodes"]:
+def nodes(graph: Graph, x: ArrayLike | Any) -> Float[Array, "*batch nodes"]:
     """The value of every node; see `Graph.evaluate`.
 
     Compiled once a graph. The numbers are float32, or float64 where `x` is.
@@ -37,7 +37,7 @@ def batch_shape(graph: Graph, x: ArrayLike | Any) -> tuple[int, ...]:
     return shape[: len(shape) - rank]
 
 
-def check(graph: Graph, fn: Callable, x: ArrayLike) -> float:
+def check(graph: Graph, fn: Callable, x: ArrayLike | Any) -> float:
     """See `Graph.check`."""
     checks.array(x, before="")
     x = jnp.asarray(x)

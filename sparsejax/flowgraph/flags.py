@@ -7,7 +7,7 @@ on others. Units without inputs or readers are not in the graph in the first pla
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import ArrayLike
@@ -36,7 +36,7 @@ class Flag(NamedTuple):
     detail: str
 
 
-def flags(graph: Graph, x: ArrayLike | None = None) -> list[Flag]:
+def flags(graph: Graph, x: ArrayLike | Any = None) -> list[Flag]:
     """What is constant, ignored, dead, double or linear.
 
     Args:
@@ -97,8 +97,8 @@ def _proved(graph: Graph, low, high) -> Iterator[tuple[str, str, str]]:
 
 
 def _observed(graph: Graph, x) -> Iterator[tuple[str, str, str]]:
-    x = np.asarray(x)
     found = bounds(graph, "observed", x=x)
+    x = np.asarray(x)
     fixed = found.low == found.high
     on = f"on {len(x)} inputs"
     for kind, key, detail in _constants(graph, fixed, found.low):

@@ -139,7 +139,7 @@ class Graph:
         graph = self.at(convention)
         return graph.num_vertices, graph.num_edges
 
-    def subgraph(self, outputs: int | str | Iterable[int | str]) -> "Graph":
+    def subgraph(self, outputs: int | str | Iterable) -> "Graph":
         """What some of the outputs are computed from.
 
         Args:

@@ -14,7 +14,7 @@ Reference: Bach et al., "On Pixel-Wise Explanations for Non-Linear Classifier De
 by Layer-Wise Relevance Propagation", 2015.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import ArrayLike, Float
@@ -60,7 +60,9 @@ class Relevance(NamedTuple):
         return np.asarray(self.input.sum(axis=axes) + numbers - self.output)
 
 
-def relevance(graph: Graph, x: ArrayLike, output: int | str | None = None) -> Relevance:
+def relevance(
+    graph: Graph, x: ArrayLike | Any, output: int | str | None = None
+) -> Relevance:
     """See `Graph.relevance`."""
     batch = batch_shape(graph, x)
     x = np.asarray(x, np.float64)

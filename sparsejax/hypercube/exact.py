@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import ArrayLike, Float, Int
@@ -198,7 +198,7 @@ def local_minima(values: ArrayLike) -> Int[np.ndarray, " minima"]:
     return np.flatnonzero(lowest)
 
 
-def _table(values: ArrayLike) -> tuple[Float[np.ndarray, " subsets"], int]:
+def _table(values: ArrayLike | Any) -> tuple[Float[np.ndarray, " subsets"], int]:
     """The values in float64, and n."""
     if np.iscomplexobj(values):
         raise ValueError("values are complex; expected real numbers")

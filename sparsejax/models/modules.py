@@ -23,7 +23,7 @@ from sparsejax.models.variables import Model, linen
 
 
 def mlp(
-    features: int | Iterable[int], activation: Callable[[Array], Array] = jax.nn.relu
+    features: int | Iterable, activation: Callable[[Array], Array] = jax.nn.relu
 ) -> Model:
     """A multilayer perceptron `(..., inputs) -> (..., features[-1])`.
 
@@ -41,11 +41,11 @@ def mlp(
         >>> sum(layer["kernel"].size for layer in params.values())
         26432
     """
-    return linen(_Mlp(checks.several(features), activation))
+    return linen(_Mlp(checks.sizes(features, "features", 0), activation))
 
 
 def convnet(
-    channels: int | Iterable[int] = (6, 6, 6),
+    channels: int | Iterable = (6, 6, 6),
     outputs: int = 10,
     activation: Callable[[Array], Array] = jax.nn.relu,
 ) -> Model:
@@ -61,13 +61,13 @@ def convnet(
         `conv_i/kernel` of shape `(3, 3, in, out)` and `dense_0/kernel`; activations are
         named `hidden_i`, their units being the channels.
     """
-    return linen(_ConvNet(checks.several(channels), outputs, activation))
+    return linen(_ConvNet(checks.sizes(channels, "channels", 0), outputs, activation))
 
 
 def resnet(
     depth: int = 20,
     classes: int | None = None,
-    widths: int | Iterable[int] | None = None,
+    widths: int | Iterable | None = None,
     stride: int | None = None,
 ) -> Model:
     """A residual network, for CIFAR (8, 14, 20, 32, 44, 56, 110) or ImageNet (18-50).

@@ -1,12 +1,14 @@
 """What is asked of values, gradients and weights before anything is computed."""
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import ArrayLike, Float
 
 from sparsejax import checks
 
 
-def finite(name: str, array: ArrayLike, axes: tuple[int, ...]) -> np.ndarray:
+def finite(name: str, array: ArrayLike | Any, axes: tuple[int, ...]) -> np.ndarray:
     """An array of as many axes, filled with finite numbers."""
     found = np.asarray(array)
     if found.dtype.kind in "OSUMm":

@@ -33,7 +33,7 @@ def returns_within(
     act: Callable,
     key: Key[Array, ""] | Any,
     episodes: int,
-    limits: int | Iterable[int],
+    limits: int | Iterable,
 ) -> Float[Array, "limits episodes"]:
     """The same for several limits of steps."""
     checks.key(key)

@@ -41,8 +41,8 @@ def gradients(
     source: str | None,
     target: str | None,
     *,
-    units: int | Iterable[int] | None = None,
-    position: int | Iterable[int] | None = None,
+    units: int | Iterable | None = None,
+    position: int | Iterable | None = None,
     average: bool = True,
     batch_size: int = 32,
 ) -> Gradients:

@@ -59,9 +59,9 @@ def expand(
     source: str | None,
     target: str | None,
     *,
-    size: int | Iterable[int],
-    units: int | Iterable[int] | None = None,
-    position: int | Iterable[int] | None = None,
+    size: int | Iterable,
+    units: int | Iterable | None = None,
+    position: int | Iterable | None = None,
     split: bool = False,
     through: str | None = None,
 ) -> Expanded:

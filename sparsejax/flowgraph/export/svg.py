@@ -11,7 +11,7 @@ Reference: Böhm, Kirk, Gavenčiak, "Sparsity and interpretability?", 2020.
 
 import textwrap
 from html import escape
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import ArrayLike, Float
@@ -45,7 +45,7 @@ class _Box(NamedTuple):
     pictures: list[str]  # as addresses
 
 
-def to_svg(graph: Graph, x: ArrayLike | None = None) -> str:
+def to_svg(graph: Graph, x: ArrayLike | Any = None) -> str:
     """The drawing as text.
 
     Args:
