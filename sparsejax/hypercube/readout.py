@@ -55,7 +55,10 @@ def evaluate_readout(
 ) -> Readout:
     """Loss, accuracy and gradient of logits (hidden * m) @ kernel + bias for every m.
 
-    Of any finite input every entry is finite. Losses agree with the softmax cross
+    Of any finite input every entry is finite. A node with activations or weights that
+    are NaN or infinite is selected away where it is removed; subsets that keep it, and
+    gradients to it, are NaN. Classes of bias -inf never win and take no part. Losses
+    agree with the softmax cross
     entropy to about 1e-6 of their size in float32. Logits within rounding of a tie may
     be told apart otherwise than by a forward pass; exact ties go to the lowest class,
     as with `argmax`. Differences below the smallest normal float count as ties.
@@ -72,8 +75,8 @@ def evaluate_readout(
         float32, in the order of `masks.subsets`.
 
     Raises:
-        ValueError: if shapes do not fit, labels are out of range, an input is not
-            finite, or the results do not fit into memory.
+        ValueError: if shapes do not fit, labels are out of range, no node or a bias is
+            not finite, or the results do not fit into memory.
 
     Example:
         >>> hidden, kernel = np.ones((1, 2), "f4"), np.array([[1, 0], [0, 1]], "f4")
@@ -89,6 +92,10 @@ def evaluate_readout(
         alone = 2 * dtype.itemsize * 2**n / 1e9
         less = f"leave gradients out ({alone:,.1f} GB), or {less}"
     memory.check(bytes_each << n, f"the results of all 2^{n} subsets", less)
+    whole = _finite_nodes(hidden, kernel)
+    if not whole.all():
+        rest = hidden[:, whole], kernel[whole], bias, labels
+        return _filled(evaluate_readout(*rest, gradients=gradients), whole)
     parts, groups = _split(_leads(hidden, kernel, bias, labels))
     others = kernel.shape[1] - 1
     low = int(math.log2(max(_TABLE / (points * others * dtype.itemsize), 1)))
@@ -151,10 +158,42 @@ def _checked(hidden, kernel, bias, labels) -> tuple[np.ndarray, ...]:
         )
     dtype = np.result_type(np.float32, hidden, kernel, bias)
     dtype = jax.dtypes.canonicalize_dtype(dtype)
+    hidden, kernel, bias = (a.astype(dtype) for a in (hidden, kernel, bias))
+    able = bias > -np.inf
+    if 1 < able.sum() < len(bias) and able[labels].all():
+        kernel, bias, labels = (
+            kernel[:, able],
+            bias[able],
+            (np.cumsum(able) - 1)[labels],
+        )
+    some = _finite_nodes(hidden, kernel).any()
     for name, array in {"hidden": hidden, "kernel": kernel, "bias": bias}.items():
-        if not np.isfinite(array.astype(dtype)).all():
+        if not np.isfinite(array).all() and not (some and name != "bias"):
             raise ValueError(f"{name} has entries that are not finite in {dtype}")
-    return *(a.astype(dtype) for a in (hidden, kernel, bias)), labels.astype(np.int64)
+    return hidden, kernel, bias, labels.astype(np.int64)
+
+
+def _finite_nodes(hidden, kernel) -> np.ndarray:
+    return np.isfinite(hidden).all(0) & np.isfinite(kernel).all(1)
+
+
+def _filled(found: Readout, whole: np.ndarray) -> Readout:
+    """Results for the subsets of some nodes among those of all, the others NaN."""
+    nodes, n = np.flatnonzero(whole), len(whole)
+    kept = np.arange(len(found.losses))[:, None] >> np.arange(len(nodes)) & 1
+    at = (kept << nodes).sum(1)  # the number of each subset among all
+
+    def spread(values):
+        wide = np.full((1 << n, *values.shape[1:]), np.nan, values.dtype)
+        wide[at] = values
+        return wide
+
+    losses, accuracies = spread(found.losses), spread(found.accuracies)
+    if found.gradients is None:
+        return Readout(losses, accuracies, None)
+    gradients = np.full((1 << n, n), np.nan, found.gradients.dtype)
+    gradients[:, nodes] = spread(found.gradients)
+    return Readout(losses, accuracies, gradients)
 
 
 def _leads(hidden, kernel, bias, labels) -> _Points:

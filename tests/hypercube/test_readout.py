@@ -156,6 +156,48 @@ def test_only_points_that_could_overflow_leave_the_fast_path():
     assert small == (4,)
 
 
+def spoilt(array, at, value):
+    array = array.copy()
+    array[at] = value
+    return array
+
+
+NODE = CASES["three classes"]
+# What is not finite (which input, where), and the nodes and the class that it concerns.
+SPOILT = {
+    "hidden -inf": (0, (slice(None), 2), -np.inf, [2], None),
+    "hidden inf at a point": (0, (4, 0), np.inf, [0], None),
+    "hidden nan of two": (0, (slice(None), [1, 6]), np.nan, [1, 6], None),
+    "kernel -inf": (1, (3, 1), -np.inf, [3], None),
+    "kernel nan": (1, 5, np.nan, [5], None),
+    "bias -inf": (2, 1, -np.inf, [], 1),
+}
+
+
+@pytest.mark.parametrize("gradients", [False, True])
+@pytest.mark.parametrize("case", SPOILT)
+def test_subsets_that_drop_what_is_not_finite_are_right(case, gradients):
+    which, at, value, nodes, class_ = SPOILT[case]
+    whole = list(NODE)
+    if class_ is not None:
+        whole[3] = np.where(whole[3] == class_, 0, whole[3])
+    given = [spoilt(a, at, value) if i == which else a for i, a in enumerate(whole)]
+    found = hypercube.evaluate_readout(*given, gradients=gradients)
+    whole = whole if class_ is None else [*whole[:2], given[2], whole[3]]
+    losses, accuracies, slopes = brute_force(*whole)
+    subsets = np.asarray(sj.masks.subsets(7))
+    dropped = ~subsets[:, nodes].any(1)
+    np.testing.assert_allclose(found.losses[dropped], losses[dropped], rtol=3e-6)
+    np.testing.assert_allclose(found.accuracies[dropped], accuracies[dropped])
+    assert np.isnan(found.losses[~dropped]).all()
+    assert np.isnan(found.accuracies[~dropped]).all()
+    if gradients:
+        others = np.delete(np.arange(7), nodes)
+        mine = found.gradients[dropped][:, others]
+        np.testing.assert_allclose(mine, slopes[dropped][:, others], atol=3e-6)
+        assert np.isnan(found.gradients[:, nodes]).all()
+
+
 CASE = CASES["two classes"]
 
 
@@ -168,12 +210,14 @@ CASE = CASES["two classes"]
         ({3: CASE[3].astype(float)}, r"integers in \[0, 2\); got float64"),
         ({3: CASE[3] + 1}, r"integers in \[0, 2\); got int64 from 1 to 2"),
         ({1: CASE[1] * np.nan}, "kernel has entries that are not finite"),
+        ({2: CASE[2] * np.nan}, "bias has entries that are not finite"),
+        ({2: CASE[2] * 0 - np.inf}, "bias has entries that are not finite"),
         ({1: CASE[1] * np.float32(1e38)}, "logits may differ by .*; scale"),
         ({1: CASE[1][:, :1], 2: CASE[2][:1], 3: CASE[3] * 0}, "at least two classes"),
         ({0: CASE[0][:0], 3: CASE[3][:0]}, "at least one point"),
         ({0: np.ones((23, 31)), 1: np.ones((31, 2))}, "1 to 30 nodes"),
     ],
-    ids=range(10),
+    ids=range(12),
 )
 def test_inputs_that_do_not_fit_are_refused(change, message):
     case = [change.get(i, CASE[i]) for i in range(4)]
