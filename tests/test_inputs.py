@@ -299,3 +299,8 @@ def test_what_does_not_fit_is_said_in_one_line(case, as_users_have_it):
     with pytest.raises(ValueError, match=message) as caught:
         call()
     assert "Type-check" not in str(caught.value)
+
+
+def test_only_the_shape_of_an_example_matters_to_a_graph():
+    for x in (X * np.nan, X + np.inf, jax.ShapeDtypeStruct((3,), np.float32)):
+        assert flowgraph.trace(lambda x: net(P, x), x).to_json() == GRAPH.to_json()

@@ -78,10 +78,12 @@ def add(a: Forms, b: Forms) -> Forms:
 
 
 def scale(forms: Forms, factors: np.ndarray) -> Forms:
-    """Every element times a number of its own."""
+    """Every element times a number of its own; 0 times anything is 0."""
     diagonal = sparse.diags_array(factors, format="csr")
     matrix = _clean(diagonal @ forms.matrix)
-    return Forms(forms.shape, matrix, factors * forms.const, forms.mixed)
+    with np.errstate(invalid="ignore"):
+        const = np.where(factors == 0, 0.0, factors * forms.const)
+    return Forms(forms.shape, matrix, const, forms.mixed)
 
 
 def product(kernel: sparse.csr_array, forms: Forms, shape) -> Forms:

@@ -456,6 +456,24 @@ def test_a_box_has_one_result():
     assert not assert_same(lambda x: swish(x)[0] + swish(x)[1], (4,)).functions
 
 
+KEPT = np.array([1.0, 0.0], "f4")
+BROKEN = np.array([[1.0, np.nan], [2.0, np.inf]], "f4")
+
+
+@pytest.mark.parametrize("fn, expected", [
+    (lambda x: x @ jnp.where(KEPT == 0, 0, BROKEN), [3, 0]),
+    (lambda x: jnp.where(KEPT == 0, 0, jnp.log(x - KEPT + 1)), [0, 0]),
+    (lambda x: KEPT * jnp.log(x - KEPT + 1), [0, 0]),
+    (lambda x: KEPT * (x + BROKEN[1] - 2), [1, 0]),
+    (lambda x: (x + BROKEN[1] - 2) @ jnp.diag(KEPT), [1, 0]),
+    (lambda x: jax.nn.relu(KEPT * (x + BROKEN[1] - 2)), [1, 0]),
+])  # fmt: skip
+def test_what_is_removed_may_be_anything(fn, expected):
+    """Masked by a choice or by a product with 0 or 1; never not a number."""
+    graph = flowgraph.trace(fn, np.zeros(2, "f4"))
+    assert graph(np.array([1.0, 1.0], "f4")).tolist() == expected
+
+
 # ---- Bad input
 
 
