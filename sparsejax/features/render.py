@@ -253,7 +253,7 @@ def _units(how: How, params, units, dtype) -> Int[np.ndarray, " units"]:
     except (TypeError, ValueError, AttributeError, LookupError) as error:
         raise ValueError(
             f"no pictures of size {how.size}, {dtype}, can be drawn, as fn(params, x) "
-            f"does not take one such array: {error}"
+            f"does not take one such array: {checks.first_line(error)}"
         ) from error
     most = how.objective.units(acts)
     return checks.units(units, most)

@@ -214,7 +214,7 @@ def _program(fn, x) -> Any:
     try:
         program = interpret.trace(fn, jax.ShapeDtypeStruct(x.shape, x.dtype))
     except (TypeError, AttributeError, LookupError) as error:
-        line = str(error).partition("\n")[0]
+        line = checks.first_line(error)
         raise ValueError(
             f"fn cannot be traced: {line} It takes and returns one array, and its "
             "shapes and branches do not depend on the input's values"

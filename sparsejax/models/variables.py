@@ -9,7 +9,7 @@ told from what is not by where it lies.
 
 import dataclasses
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -106,7 +106,10 @@ def is_trainable(path: str, leaf: Any) -> bool:
     Everything but statistics and other collections that a network writes itself.
     """
     del leaf
-    names = path.split("/")
+    return _is_learnt(path.split("/"))
+
+
+def _is_learnt(names: Sequence[str]) -> bool:
     if names[0] in _WRAPPED:
         return names[0] == "params"
     return names[-1] not in _STATISTICS
@@ -189,15 +192,15 @@ def _kept(train: Callable, params, state, x) -> dict[str, PyTree]:
 
 def _joined(params: PyTree, state: dict[str, PyTree]) -> PyTree:
     """One tree, in which `is_trainable` tells parameters from the rest."""
-    told = lambda tree: [
-        is_trainable(p, leaf) for p, leaf in trees.by_path(tree).items()
-    ]
-    statistics = state.get("batch_stats", {})
+    flat, statistics = traverse_util.flatten_dict, state.get("batch_stats", {})
+    told = lambda tree: (
+        {is_trainable(*item) for item in trees.by_path(tree).items()}
+        | {_is_learnt(names) for names in flat(tree)}
+    )
     plain = set(state) <= {"batch_stats"} and set(params) != _WRAPPED
-    if not plain or not all(told(params)) or any(told(statistics)):
+    if not plain or False in told(params) or True in told(statistics):
         return {"params": params, "state": state}
-    both = traverse_util.flatten_dict(params) | traverse_util.flatten_dict(statistics)
-    return traverse_util.unflatten_dict(both)
+    return traverse_util.unflatten_dict(flat(params) | flat(statistics))
 
 
 def _split(tree: PyTree) -> dict[str, PyTree]:
@@ -205,8 +208,7 @@ def _split(tree: PyTree) -> dict[str, PyTree]:
     if set(tree) == _WRAPPED:
         return {"params": tree["params"], **tree["state"]}
     parts: dict[str, dict] = {"params": {}, "batch_stats": {}}
-    for keys, leaf in traverse_util.flatten_dict(tree).items():
-        learnt = is_trainable("/".join(keys), leaf)
-        parts["params" if learnt else "batch_stats"][keys] = leaf
+    for names, leaf in traverse_util.flatten_dict(tree).items():
+        parts["params" if _is_learnt(names) else "batch_stats"][names] = leaf
     found = {k: traverse_util.unflatten_dict(v) for k, v in parts.items()}
     return found if parts["batch_stats"] else {"params": found["params"]}

@@ -123,7 +123,8 @@ def spade(
         jax.eval_shape(fn, params, jax.ShapeDtypeStruct(shape, x.dtype))
     except (TypeError, ValueError, AttributeError, LookupError) as error:
         raise ValueError(
-            f"fn takes no example of shape {shape}, {x.dtype}: {error}"
+            f"fn takes no example of shape {shape}, {x.dtype}: "
+            f"{checks.first_line(error)}"
         ) from error
     solve = partial(_surgery, damping=damping)
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sparsejax import lift, trees
+from sparsejax import checks, lift, trees
 from sparsejax.weights import linear, reading
 
 
@@ -52,8 +52,8 @@ def connect(fn, params, x, source, target, position) -> Ends:
             raise
         refused = ValueError(
             f"fn(params, x) does not take one array x, {x.dtype} of shape "
-            f"{tuple(x.shape)}: {error}; close over other inputs, and begin with "
-            "what tokens are looked up to"
+            f"{tuple(x.shape)}: {checks.first_line(error)}; close over other inputs, "
+            "and begin with what tokens are looked up to"
         )
         refused.add_note(where)
         raise refused from error

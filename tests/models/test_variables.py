@@ -26,6 +26,16 @@ class Named(nn.Module):
         return x + sum(self.param(name, ones, (3,)) for name in names)
 
 
+class Boxed(nn.Module):
+    """Parameters with names of axes, one called like a statistic."""
+
+    @nn.compact
+    def __call__(self, x, train=False):
+        x = nn.BatchNorm(use_running_average=not train)(x)
+        boxed = nn.with_partitioning(ones, ("units",))
+        return x * self.param("mean", boxed, (3,)) + self.param("var_of", ones, (3,))
+
+
 class Normalised(nn.Module):
     named: bool = False
 
@@ -117,6 +127,7 @@ TABLE = {
     "names of statistics": (Named(), NONE, False),
     "batch norm": (Normalised(), TRAIN, True),
     "batch norm and names": (Normalised(True), TRAIN, False),
+    "boxes": (Boxed(), TRAIN, False),
     "nn.BatchNorm": (nn.BatchNorm(), mode("use_running_average", False), True),
     "spectral norm": (Spectral(), TRAIN, False),
     "spectral norm's own": (Spectral("singular_vectors"), TRAIN, False),
