@@ -232,8 +232,3 @@ def _whole(value: Any) -> int | None:
         return None if isinstance(value, bool) else operator.index(value)
     except TypeError:
         return None
-
-
-def first_line(error: Exception) -> str:
-    """What went wrong, without JAX's hints that may follow."""
-    return str(error).strip().partition("\n")[0] or type(error).__name__
