@@ -26,8 +26,10 @@ import numpy as np
 from jaxtyping import Bool
 from PIL import Image
 
+from sparsejax import checks
 from sparsejax.data.idx import StrPath
 from sparsejax.data.labels import Labelled, Labels
+from sparsejax.data.pictures import picture, pixels
 
 _SIZES = ("ih", "iw", "sh", "sw")
 _MOST = 2**16  # label numbers that a map can hold
@@ -108,7 +110,7 @@ class Broden:
 def broden(
     root: StrPath,
     *,
-    categories: Iterable[str] | None = None,
+    categories: str | Iterable[str] | None = None,
     split: str | None = None,
     batch_size: int = 64,
     size: int | None = None,
@@ -124,8 +126,8 @@ def broden(
 
     Args:
         root: the folder.
-        categories: those to read, in any order: they keep that of category.csv. By
-            default all.
+        categories: one or those to read, in any order: they keep that of category.csv.
+            By default all.
         split: "train" or "val"; by default both.
         batch_size: images in a chunk.
         size: height and width to resample images to; by default they are as they are,
@@ -144,7 +146,7 @@ def broden(
             f"batch_size and size must be 1 or more, got {batch_size}, {size}"
         )
     every = [row["name"] for _, row in _table(root / "category.csv", ["name"])]
-    wanted = every if categories is None else list(categories)
+    wanted = every if categories is None else checks.several(categories)
     unknown = [name for name in wanted if name not in every]
     if unknown or not wanted:
         raise ValueError(
@@ -176,7 +178,7 @@ def broden(
 def _table(path: Path, columns: list[str]) -> list[tuple[int, dict[str, str]]]:
     """Rows of a table, each with its line."""
     try:
-        with open(path, encoding="utf-8", newline="") as file:
+        with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             names = reader.fieldnames or []
             rows = [(reader.line_num, row) for row in reader]
@@ -273,14 +275,15 @@ def _image(of: Broden, row: Row) -> np.ndarray:
     height, width = of.size
     if row.size != of.size:
         image = image.resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(image, np.float32) / 255
+    return np.asarray(pixels(image), np.float32) / 255
 
 
 def _label_map(of: Broden, row: Row, name: str) -> np.ndarray:
-    red, green, blue = np.moveaxis(
-        np.asarray(_read(of, row, name, row.grid), np.int32), -1, 0
-    )
+    image = _read(of, row, name, row.grid)
     where = f"{of.root / 'index.csv'}, line {row.line}: images/{name}"
+    if image.mode != "RGB":
+        raise ValueError(f"{where} has more than 8 bits; expected red, green and blue")
+    red, green, blue = np.moveaxis(np.asarray(image, np.int32), -1, 0)
     if blue.any():
         raise ValueError(f"{where} has blue pixels; expected label = red + 256 green")
     _check_known(of.known, (red + 256 * green).ravel(), where)
@@ -290,8 +293,7 @@ def _label_map(of: Broden, row: Row, name: str) -> np.ndarray:
 def _read(of: Broden, row: Row, name: str, size: tuple[int, int]) -> Image.Image:
     index = of.root / "index.csv"
     try:
-        with Image.open(of.root / "images" / name) as file:
-            image = file.convert("RGB")
+        image = picture((of.root / "images" / name).read_bytes())
     except Exception as error:  # decoders raise what they like
         what = f"images/{name} does not decode: {error}"
         raise _wrong(index, row.line, what) from None

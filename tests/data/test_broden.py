@@ -215,6 +215,43 @@ def test_images_are_checked_when_read(folder, file, damage, message):
         found[3]
 
 
+def test_images_mean_what_they_do_in_folders(folder):
+    """Those of `test_pictures.py`: here one of 16 bits and one that is transparent."""
+    ramp = np.linspace(0, 65535, 96).reshape(8, 12).round().astype(np.uint16)
+    path = folder / "images" / "a" / "4.jpg"
+    Image.fromarray(ramp).save(path, "PNG")
+    found = data.broden(folder)[0].images[-1]
+    np.testing.assert_allclose(found, np.stack([ramp / 65535] * 3, -1), atol=1e-7)
+    small = data.broden(folder, size=4)[0].images[-1]
+    assert small.mean() == pytest.approx(0.5, abs=1e-6)
+    Image.new("RGBA", (12, 8), (10, 20, 30, 0)).save(path, "PNG")
+    assert data.broden(folder)[0].images[-1].min() == 1
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (Image.new("RGBA", (6, 4), (3, 0, 0, 0)), "has blue pixels"),
+        (Image.fromarray(np.full((4, 6), 3, np.uint16)), "has more than 8 bits"),
+        (Image.new("LA", (6, 4), (0, 9)), "has blue pixels"),
+    ],
+)
+def test_label_maps_are_exact(folder, image, message):
+    image.save(folder / "images" / "a" / "4_o.png")
+    with pytest.raises(ValueError, match=f"line 6: images/a/4_o.png {message}"):
+        data.broden(folder)[0]
+
+
+def test_tables_of_other_systems_and_one_category(folder):
+    for name in ("index.csv", "category.csv", "c_object.csv", "label.csv"):
+        text = (folder / name).read_text().replace("\n", "\r\n")
+        (folder / name).write_bytes(b"\xef\xbb\xbf" + text.encode())
+    found = data.broden(str(folder), categories="object")
+    assert found.labels.categories == ("object",) and found.count == 2
+    kinds = data.broden(folder, categories=iter(["object"]))
+    assert kinds.rows == found.rows
+
+
 def random_labelled(seed, n=5):
     """Layers of one category each, in the order of categories."""
     rng = np.random.default_rng(seed)
