@@ -1,21 +1,21 @@
 """Folders of images, one a class, as they are or in a zip: CIFAR-10, ImageNet's kin."""
 
-import io
 import os
-import zipfile
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from sparsejax.data.folders import classes
 from sparsejax.data.idx import StrPath
+from sparsejax.data.pictures import picture, pixels
 from sparsejax.data.splits import Dataset, Split
 
-_SUFFIXES = (".jpg", ".jpeg", ".png")
 VARIABLE = "SPARSEJAX_DATA_DIR"
 
 
@@ -36,7 +36,7 @@ class Images:
 
     def __getitem__(self, rows) -> np.ndarray:
         names = self._names[rows]
-        one = lambda name: _decode(self._path, name, self._read(name), self.shape[1])
+        one = lambda name: _decode(self._path, name, self._read, self.shape[1])
         if names.ndim == 0:
             found = one(names.item())
         else:
@@ -56,6 +56,14 @@ def image_folder(
 ) -> tuple[Split, list[str]]:
     """Labelled images from `CLASS/NAME.jpg`, in a folder or a `.zip` of one.
 
+    Read is what Pillow reads, in any kind of colours and up to 16 bits, turned as its
+    EXIF data says; transparent images lie on white, of animations the first frame
+    counts. See `data.pictures` for all the rules.
+
+    A folder around all classes is looked through. What is hidden (`.ipynb_checkpoints`,
+    `__MACOSX`, `Thumbs.db` and their kin), files in class folders that are no images,
+    and images in no class folder are passed over: a warning says how many.
+
     Args:
         path: the folder or zip.
         most: images of each class, the first by name; by default all.
@@ -69,23 +77,26 @@ def image_folder(
         order.
 
     Raises:
-        ValueError: if there is none, one does not decode, or sizes differ; with a size,
-            images that do not decode raise it when they are read.
+        ValueError: if there is none, one does not decode, or sizes differ; for folders
+            within class folders that have images, such as `train/CLASS/` beside
+            `val/CLASS/`, and class folders without. With a size, images that do not
+            decode raise it when they are read.
     """
     path = Path(path)
     if size is not None and size < 1:
         raise ValueError(f"size must be positive, got {size}")
-    if path.is_dir():
-        names = [p.relative_to(path).as_posix() for p in path.rglob("*")]
-        read = lambda name: (path / name).read_bytes()
-        return _collect(path, names, read, most, size)
-    try:
-        archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, FileNotFoundError) as error:
-        raise ValueError(
-            f"{path} is no folder of images and no zip of one: {error}"
-        ) from None
-    return _collect(path, archive.namelist(), archive.read, most, size)
+    if most is not None and most < 1:
+        raise ValueError(f"most must be positive, got {most}")
+    by_class, read, left = classes(path)
+    if left:
+        warnings.warn(f"{path}: passed over: {left}", stacklevel=2)
+    chosen = [some[:most] for some in by_class.values()]
+    names = sum(chosen, [])
+    y = np.repeat(np.arange(len(chosen), dtype=np.int32), [*map(len, chosen)])
+    if size is not None:
+        lazy: Any = Images(path, names, read, size)
+        return Split(lazy, y), list(by_class)
+    return Split(_all(path, names, read), y), list(by_class)
 
 
 def cifar10(data_dir: StrPath | None = None, *, most: int | None = None) -> Dataset:
@@ -111,51 +122,31 @@ def cifar10(data_dir: StrPath | None = None, *, most: int | None = None) -> Data
     return Dataset(train, test)
 
 
-def _collect(
-    path: Path,
-    names: Iterable[str],
-    read: Callable[[str], bytes],
-    most: int | None,
-    size: int | None,
-) -> tuple[Split, list[str]]:
-    by_class: dict[str, list[str]] = {}
-    for name in sorted(names):
-        folder = name.rpartition("/")[0].rpartition("/")[2]
-        if folder and name.lower().endswith(_SUFFIXES):
-            by_class.setdefault(folder, []).append(name)
-    if not by_class:
-        raise ValueError(f"{path} has no images in folders: expected CLASS/NAME.jpg")
-    chosen = [
-        (i, n) for i, c in enumerate(sorted(by_class)) for n in by_class[c][:most]
-    ]
-    y = np.asarray([label for label, _ in chosen], np.int32)
-    if size is not None:
-        lazy: Any = Images(path, [name for _, name in chosen], read, size)
-        return Split(lazy, y), sorted(by_class)
-    images = [_decode(path, name, read(name)) for _, name in chosen]
-    for image, (_, name) in zip(images, chosen, strict=True):
+def _all(path: Path, names: list[str], read: Callable[[str], bytes]) -> np.ndarray:
+    images = [_decode(path, name, read) for name in names]
+    for image, name in zip(images, names, strict=True):
         if image.shape != images[0].shape:
             raise ValueError(
                 f"{path}: {name} is {image.shape[0]}x{image.shape[1]} pixels, others "
                 f"{images[0].shape[0]}x{images[0].shape[1]}; give a size to cut out"
             )
-    x = np.stack(images).astype(np.float32) / 255
-    return Split(x, y), sorted(by_class)
+    return np.stack(images).astype(np.float32) / 255
 
 
-def _decode(path: Path, name: str, raw: bytes, size: int = 0) -> np.ndarray:
+def _decode(
+    path: Path, name: str, read: Callable[[str], bytes], size: int = 0
+) -> np.ndarray:
+    """Numbers from 0 to 255."""
     try:
-        with Image.open(io.BytesIO(raw)) as image:
-            return np.asarray(_middle(image, size) if size else image.convert("RGB"))
-    except (UnidentifiedImageError, OSError) as error:
+        image = picture(read(name), 2 * size)
+        return pixels(_middle(image, size) if size else image)
+    except Exception as error:  # decoders raise what they like
         raise ValueError(f"{path}: {name} does not decode: {error}") from None
 
 
 def _middle(image: Image.Image, size: int) -> Image.Image:
     """A square of 7/8 of the shorter side, resized."""
-    image.draft("RGB", (2 * size, 2 * size))  # JPEGs decode faster at a fraction
     side = min(image.size) * 7 / 8
     across, down = ((whole - side) / 2 for whole in image.size)
     box = across, down, across + side, down + side
-    how = Image.Resampling.BILINEAR
-    return image.convert("RGB").resize((size, size), how, box)
+    return image.resize((size, size), Image.Resampling.BILINEAR, box)
