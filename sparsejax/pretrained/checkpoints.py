@@ -1,73 +1,52 @@
 """Files of `torch.save`, read without PyTorch and without running what is in them.
 
-They are zips of a pickle, which describes tensors, and of their raw numbers. A pickle
-is a program. Here it may name nothing but what tensors are made of, and for these gets
-stand-ins, so that all it can make is a description; arrays are made from that.
+They hold a pickle, which describes tensors, and the raw numbers of their storages: in a
+zip, or, before PyTorch 1.6 and in torchvision's older files, one after the other. The
+pickle is read as data (`pickles`): all it can make is a description (`descriptions`).
+Arrays are made from that.
 """
 
-import collections
 import io
 import math
 import os
-import pickle
-import pickletools
 import zipfile
-from typing import Any, NamedTuple
+from collections.abc import Callable
 
 import jax.numpy as jnp
 import numpy as np
 
-ZIP, LEGACY = b"PK\x03\x04", b"\x80\x02\x8a\x0a"  # how files begin
-_STATES = ("state_dict", "model_state_dict", "model")  # where parameters may be
-_STORAGES = {
-    "DoubleStorage": "float64",
-    "FloatStorage": "float32",
-    "HalfStorage": "float16",
-    "BFloat16Storage": "bfloat16",
-    "LongStorage": "int64",
-    "IntStorage": "int32",
-    "ShortStorage": "int16",
-    "CharStorage": "int8",
-    "ByteStorage": "uint8",
-    "BoolStorage": "bool",
-}
-_MOST = 2**26  # bytes of the pickle; it has about 200 for a tensor
+from sparsejax.pretrained.descriptions import Tensor, state, unpickle
 
-
-class _Storage(NamedTuple):
-    dtype: str
-    key: str
-    count: int
-
-
-class _Tensor(NamedTuple):
-    storage: _Storage
-    offset: int
-    size: tuple[int, ...]
-    stride: tuple[int, ...]
+_MAGIC, _VERSION = 0x1950A86A20F9469CFC6C, 1001  # of the format without a zip
+_MOST = 2**24  # bytes of the pickles; they have about 200 for a tensor
 
 
 def pth(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """All tensors of a `.pth` file, a state_dict or a dictionary with one, by name.
+    """All tensors of a `.pth` file, by name: a state_dict, or a dictionary with one.
 
-    Arrays cannot be written to: they share memory as the tensors do.
+    The latter under "state_dict", "model_state_dict", "model" or "net", or wherever it
+    is if there is no other. Files of any version of PyTorch but the very first ones are
+    read. Arrays cannot be written to: they share memory as the tensors do.
 
     Raises:
-        ValueError: for a file that is truncated, from before PyTorch 1.6, or none; one
-            whose pickle names anything but tensors and dictionaries, which is not
-            looked up; and tensors that reach beyond their storage.
+        ValueError: for a file that is truncated, in the tar format of PyTorch 0.1, or
+            none; one whose pickle names anything but tensors and dictionaries, which is
+            not looked up; and tensors that reach beyond their storage.
         OSError: if it cannot be opened.
     """
     with open(path, "rb") as file:
-        if file.read(4) == LEGACY:
-            raise ValueError(
-                f"{path} is in the format from before PyTorch 1.6, which is not read; "
-                "with PyTorch, torch.save(torch.load(path, weights_only=True), path) "
-                "brings it to the new one"
-            )
+        size, head = os.fstat(file.fileno()).st_size, file.read(512)
+        file.seek(0)
         try:
+            if head[257:262] == b"ustar":
+                raise ValueError(
+                    "it is a tar, the format of the first versions of PyTorch, "
+                    "which is not read; save it anew with a later one"
+                )
+            if head.startswith(b"\x80"):
+                return _from_sequence(file, size)
             with zipfile.ZipFile(file) as archive:
-                return _arrays(archive, os.fstat(file.fileno()).st_size)
+                return _from_zip(archive, size)
         except zipfile.BadZipFile as error:
             raise ValueError(
                 f"{path} is no whole zip, truncated or not from torch.save: {error}"
@@ -76,7 +55,13 @@ def pth(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
             raise ValueError(f"{path}: {error}") from None
 
 
-def _arrays(archive: zipfile.ZipFile, size: int) -> dict[str, np.ndarray]:
+def is_pth(head: bytes) -> bool:
+    """Whether a file that begins so is one of `torch.save`, and not of safetensors."""
+    pickle = head.startswith(b"\x80") and head[8:9] != b"{"
+    return pickle or head.startswith(b"PK\x03\x04") or head[257:262] == b"ustar"
+
+
+def _from_zip(archive: zipfile.ZipFile, size: int) -> dict[str, np.ndarray]:
     records = {info.filename: info for info in archive.infolist()}
     # torch.save compresses nothing, so that the file's size bounds the memory.
     total = sum(info.file_size for info in records.values())
@@ -86,110 +71,102 @@ def _arrays(archive: zipfile.ZipFile, size: int) -> dict[str, np.ndarray]:
         )
     tops = [name[:-8] for name in records if name.endswith("data.pkl")]
     if len(tops) != 1 or records[tops[0] + "data.pkl"].file_size > _MOST:
-        raise ValueError("expected one data.pkl of at most 64 MB, as torch.save makes")
+        raise ValueError("expected one data.pkl of at most 16 MB, as torch.save makes")
     top, order = tops[0], b"little"
     if top + "byteorder" in records:
         order = archive.read(top + "byteorder")
     if order not in (b"little", b"big"):
         raise ValueError(f"byteorder is {order[:20]}; expected little or big")
-    tensors = _state(_unpickle(archive.read(top + "data.pkl")))
-    raw: dict[str, bytes] = {}
-    for name, (storage, *_) in tensors.items():
-        record, width = f"{top}data/{storage.key}", jnp.dtype(storage.dtype).itemsize
+    root, _ = unpickle(io.BytesIO(archive.read(top + "data.pkl")))
+
+    def content(name: str, tensor: Tensor) -> bytes:
+        storage, record = tensor.storage, f"{top}data/{tensor.storage.key}"
         if record not in records:
             raise ValueError(f"{name} is in {record}, which is missing")
-        length = records[record].file_size
+        length, width = records[record].file_size, _width(storage.dtype)
         if length != storage.count * width:
             raise ValueError(
                 f"{record} has {length} bytes, not those of {storage.count} "
                 f"{storage.dtype}"
             )
-        if record not in raw:
-            theirs = f"{'<' if order == b'little' else '>'}u{width}"
-            numbers = np.frombuffer(archive.read(record), theirs)
-            raw[record] = numbers.astype(f"u{width}").tobytes()
-    return {
-        name: _array(name, tensor, raw[f"{top}data/{tensor.storage.key}"])
-        for name, tensor in tensors.items()
-    }
+        if order == b"big" and width != _width(tensor.dtype):
+            raise ValueError(f"{name} is {tensor.dtype} in big-endian bytes")
+        raw = archive.read(record)
+        return raw if order == b"little" else _swapped(raw, storage.dtype)
+
+    return _arrays(state(root), content)
 
 
-class _Unpickler(pickle.Unpickler):
-    """Makes descriptions of tensors out of a pickle, and nothing else."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        # New functions at every call: a pickle can set attributes of what it gets.
-        if module == "collections" and name == "OrderedDict":
-            return collections.OrderedDict
-        if module == "torch._utils" and name == "_rebuild_tensor_v2":
-            return lambda *args: _tensor(*args[:4])
-        if module == "torch._utils" and name == "_rebuild_parameter":
-            return lambda tensor, *_: tensor
-        if module == "torch" and name in _STORAGES:
-            return _STORAGES[name]
-        raise ValueError(f"it names {module}.{name}; only tensors are read")
-
-    def persistent_load(self, pid: Any) -> _Storage:
-        kind, dtype, key, _, count = pid
-        whole = isinstance(key, str) and _whole((count,))
-        if kind != "storage" or dtype not in _STORAGES.values() or not whole:
-            raise ValueError("it refers to something that is no storage")
-        return _Storage(dtype, key, count)
-
-
-def _tensor(storage: Any, offset: Any, size: Any, stride: Any) -> _Tensor:
-    found = _Tensor(storage, offset, tuple(size), tuple(stride))
-    whole = _whole((offset, *found.size, *found.stride))
-    if not (whole and isinstance(storage, _Storage) and len(size) == len(stride)):
-        raise ValueError("it has a tensor that is none")
-    return found
-
-
-def _whole(values: tuple) -> bool:
-    return all(type(value) is int and value >= 0 for value in values)
-
-
-def _unpickle(raw: bytes) -> Any:
-    try:
-        _check_opcodes(raw)
-        return _Unpickler(io.BytesIO(raw)).load()
-    except Exception as error:  # whatever bytes that are no pickle can cause
-        raise ValueError(f"its pickle is refused: {error}") from None
-
-
-def _check_opcodes(raw: bytes) -> None:
-    """No memory for sizes that the pickle only claims, no objects from registries."""
-    for opcode, argument, _ in pickletools.genops(raw):
-        claims = "PUT" in opcode.name and argument is not None and argument > len(raw)
-        if claims or opcode.name.startswith(("EXT", "BYTEARRAY", "NEXT_BUFFER")):
-            raise ValueError(f"it uses {opcode.name} {argument}")
-
-
-def _state(root: Any) -> dict[str, _Tensor]:
-    if isinstance(root, dict):
-        root = next((root[k] for k in _STATES if isinstance(root.get(k), dict)), root)
-    if not isinstance(root, dict) or not root:
-        raise ValueError(f"it holds {type(root).__name__}, not tensors by name")
-    for name, value in root.items():
-        if not isinstance(name, str) or not isinstance(value, _Tensor):
-            # Not their values: a small pickle can have one that takes years to print.
-            what = f"{name!r}" if isinstance(name, str) else f"a {type(name).__name__}"
+def _from_sequence(file: io.BufferedReader, size: int) -> dict[str, np.ndarray]:
+    """Pickles of a magic number, a version, the system, tensors and keys; storages."""
+    stream = io.BytesIO(file.read(_MOST))
+    (magic, _), (version, _) = unpickle(stream), unpickle(stream)
+    if magic != _MAGIC or version != _VERSION:
+        raise ValueError("it is a pickle, but not one of torch.save")
+    unpickle(stream)  # the system: numbers are little-endian on all
+    root, storages = unpickle(stream)
+    keys, _ = unpickle(stream)
+    if type(keys) is not list or not all(type(key) is str for key in keys):
+        raise ValueError("it has no list of storages")
+    places, at = {}, stream.tell()
+    for key in keys:
+        if key not in storages or key in places:
+            raise ValueError(f"storage {key[:40]!r} is unknown or there twice")
+        dtype, _, count, *_ = storages[key]
+        file.seek(at)
+        found = int.from_bytes(file.read(8), "little")
+        places[key] = at + 8, count * _width(dtype)
+        at = sum(places[key])
+        if found != count or at > size:
             raise ValueError(
-                f"{what} is {type(value).__name__}, no tensor; expected tensors by "
-                f"name, or a dictionary of them under {', '.join(_STATES)}"
+                f"it is truncated or damaged: storage {key[:40]!r} should have {count} "
+                f"{dtype}, and be over at byte {at:,} of {size:,}; it says {found}"
             )
-    return root
+
+    def content(name: str, tensor: Tensor) -> bytes:
+        if tensor.storage.key not in places:
+            raise ValueError(f"{name} is in a storage that is missing")
+        start, length = places[tensor.storage.key]
+        file.seek(start)
+        return file.read(length)
+
+    return _arrays(state(root), content)
 
 
-def _array(name: str, tensor: _Tensor, raw: bytes) -> np.ndarray:
-    (kind, _, count), offset, size, stride = tensor
-    dtype = jnp.dtype(kind)
+def _arrays(
+    tensors: dict[str, Tensor], content: Callable[[str, Tensor], bytes]
+) -> dict[str, np.ndarray]:
+    raw: dict[str, bytes] = {}
+    for name, tensor in tensors.items():
+        if tensor.storage.key not in raw:
+            raw[tensor.storage.key] = content(name, tensor)
+    return {name: _array(name, t, raw[t.storage.key]) for name, t in tensors.items()}
+
+
+def _array(name: str, tensor: Tensor, raw: bytes) -> np.ndarray:
+    storage, dtype = tensor.storage, jnp.dtype(tensor.dtype)
+    size, stride = tensor.size, tensor.stride
     if not math.prod(size):
         return np.zeros(size, dtype)
-    last = offset + sum((n - 1) * s for n, s in zip(size, stride))
-    if last >= count:
+    width = _width(storage.dtype)
+    start, stop = (n * width // dtype.itemsize for n in (storage.start, storage.stop))
+    last = tensor.offset + sum((n - 1) * s for n, s in zip(size, stride))
+    if last >= stop - start:
         raise ValueError(
-            f"{name} of shape {size} reaches number {last} of a storage of {count}"
+            f"{name} of shape {size} reaches number {last} of a storage of "
+            f"{stop - start}"
         )
     strides = [s * dtype.itemsize for s in stride]
-    return np.ndarray(size, dtype, raw, offset * dtype.itemsize, strides)
+    return np.ndarray(
+        size, dtype, raw, (start + tensor.offset) * dtype.itemsize, strides
+    )
+
+
+def _width(dtype: str) -> int:
+    return jnp.dtype(dtype).itemsize
+
+
+def _swapped(raw: bytes, dtype: str) -> bytes:
+    """Numbers with their bytes the other way round; complex ones are two."""
+    parts = 2 if jnp.issubdtype(dtype, np.complexfloating) else 1
+    return np.frombuffer(raw, f"u{_width(dtype) // parts}").byteswap().tobytes()

@@ -3,19 +3,28 @@
 import json
 import math
 import os
+import re
+import warnings
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
+from sparsejax import trees
+
 _DTYPES = {
     "F64": "f8", "F32": "f4", "F16": "f2", "BF16": "bfloat16", "I64": "i8", "I32": "i4",
-    "I16": "i2", "I8": "i1", "U8": "u1", "BOOL": "?",
+    "I16": "i2", "I8": "i1", "U64": "u8", "U32": "u4", "U16": "u2", "U8": "u1",
+    "BOOL": "?", "C64": "c8", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2",
+    "F8_E8M0": "float8_e8m0fnu",
 }  # fmt: skip
 
 
 def safetensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """All arrays of a `.safetensors` file, by name; they cannot be written to.
+
+    Those of types that NumPy has no like of, such as packed ones of 4 and 6 bits, are
+    left out: a warning names them.
 
     Raises:
         ValueError: if it is truncated or no such file.
@@ -31,16 +40,26 @@ def safetensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         header = json.loads(raw[8:start])
         entries = {k: dict(v) for k, v in header.items() if k != "__metadata__"}
         data = memoryview(raw)[start:]
-        return {name: _array(entry, data) for name, entry in entries.items()}
+        found = {name: _array(entry, data) for name, entry in entries.items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise wrong(error) from None
+    if other := [
+        f"{name} ({entries[name]['dtype']})" for name in found if found[name] is None
+    ]:
+        warnings.warn(f"{path}: left out {trees.listed(other, 4)}", stacklevel=2)
+    return {name: array for name, array in found.items() if array is not None}
 
 
-def _array(entry: dict[str, Any], data: memoryview) -> np.ndarray:
-    dtype = jnp.dtype(_DTYPES[entry["dtype"]])
+def _array(entry: dict[str, Any], data: memoryview) -> np.ndarray | None:
+    """The array, None if it is of another type."""
     shape, (start, stop) = tuple(entry["shape"]), entry["data_offsets"]
     if not 0 <= start <= stop <= len(data):
         raise ValueError(f"data to byte {stop:,}, and there are {len(data):,}")
+    if not re.fullmatch(r"\w+", entry["dtype"]):
+        raise ValueError(f"a type {entry['dtype']!r}")
+    if entry["dtype"] not in _DTYPES:
+        return None
+    dtype = jnp.dtype(_DTYPES[entry["dtype"]])
     if stop - start != math.prod(shape) * dtype.itemsize:
         raise ValueError(f"{stop - start} bytes for {entry['dtype']}{shape}")
     return np.frombuffer(data[start:stop], dtype).reshape(shape)
