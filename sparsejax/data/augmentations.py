@@ -7,19 +7,32 @@ width, channels) and values in [0, 1], and keep both.
 
 import functools as ft
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Key
+
+from sparsejax import checks
 
 Augment = Callable[[Key[Array, ""], Float[Array, "..."]], Float[Array, "..."]]
 
 
-@ft.partial(jax.jit, static_argnums=(0, 3))
 def variations(
-    augment: Augment, key: Key[Array, ""], x: Float[Array, "..."], count: int
+    augment: Augment, key: Any, x: Float[Array, "..."], count: int
 ) -> Float[Array, "count ..."]:
-    """As many variations of a sample; the first ones do not depend on their number."""
+    """As many variations of a sample; the first ones do not depend on their number.
+
+    Raises:
+        ValueError: for what is no key.
+    """
+    checks.one_key(key)
+    return _variations(augment, key, x, count)
+
+
+@ft.partial(jax.jit, static_argnums=(0, 3))
+def _variations(augment, key, x, count):
     keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(count))
     return jax.vmap(augment, (0, None))(keys, x)
 
@@ -36,15 +49,20 @@ def compose(*augments: Augment) -> Augment:
     return augment
 
 
-@ft.cache
-def crop(area: tuple[float | int, float | int] = (0.2, 1.0)) -> Augment:
+def crop(area: Any = (0.2, 1.0)) -> Augment:
     """A random part of an image, of its own proportions, enlarged to its size.
 
     Args:
         area: smallest and largest share of the image.
     """
-    if not 0 < area[0] <= area[1] <= 1:
+    area = tuple(map(float, checks.several(area)))
+    if len(area) != 2 or not 0 < area[0] <= area[1] <= 1:
         raise ValueError(f"area must be 0 < smallest <= largest <= 1, got {area}")
+    return _crop(area)
+
+
+@ft.cache
+def _crop(area: tuple[float, ...]) -> Augment:
 
     def augment(key, x):
         for_area, for_corner = jax.random.split(key)
@@ -101,13 +119,18 @@ def hue(most: float | int = 0.3) -> Augment:
     return augment
 
 
-@ft.cache
-def noise(scale: float | int | tuple[float, ...] = 0.1) -> Augment:
+def noise(scale: Any = 0.1) -> Augment:
     """Gaussian noise, for any array; nothing is clipped.
 
     Args:
         scale: standard deviation, a number or one for each value of the last axis.
     """
+    scales = tuple(map(float, checks.several(scale)))
+    return _noise(scales if np.iterable(scale) else scales[0])
+
+
+@ft.cache
+def _noise(scale: float | tuple[float, ...]) -> Augment:
 
     def augment(key, x):
         return x + jnp.asarray(scale, x.dtype) * jax.random.normal(

@@ -9,12 +9,13 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from sparsejax.data.idx import StrPath
-from sparsejax.data.labels import Labelled, Labels
+from sparsejax.data.labels import Labelled, Labels, check_numbers, check_table, parts
 
 _INDEX = ("image", "split", "ih", "iw", "sh", "sw")
 _TRAIN = 0.7  # share of the images
@@ -22,7 +23,7 @@ _TRAIN = 0.7  # share of the images
 
 def write_broden(
     root: StrPath,
-    labelled: Labelled | Iterable[Labelled],
+    labelled: Labelled | Iterable[Any],
     labels: Labels,
     *,
     split: str | None = None,
@@ -158,21 +159,19 @@ def _checked(labels: Labels) -> tuple[str, ...]:
                 f"category {name!r} cannot name a file and a column; expected letters, "
                 f"digits, _ and -, each name once, and none of {', '.join(_INDEX)}"
             )
-    count, category = len(labels.names), np.asarray(labels.category)
-    fits = category.shape == (count,) and category[1:].min(initial=0) >= 0
-    if not fits or category[1:].max(initial=0) >= len(kinds) or count > 2**16:
+    check_table(labels)
+    if len(labels.names) > 2**16:
         raise ValueError(
-            f"the table has {count} names and categories {category}; expected at most "
-            f"{2**16 - 1} labels, and for each 0 to {len(kinds) - 1}"
+            f"the table has {len(labels.names) - 1} labels; maps can hold {2**16 - 1}"
         )
     return kinds
 
 
-def _examples(chunks: Iterable[Labelled], count: int) -> Iterator[tuple]:
+def _examples(chunks: Iterable[Any], count: int) -> Iterator[tuple]:
     """Image in 8 bits, label maps and labels of each example."""
     number = 0
     for chunk in chunks:
-        images, pixels, whole = map(np.asarray, chunk)
+        images, pixels, whole = map(np.asarray, parts(chunk))
         shapes = f"{images.shape}, {pixels.shape}, {whole.shape}"
         form = (images.ndim, images.shape[3:], pixels.ndim, whole.ndim)
         lengths = {len(images), len(pixels), len(whole)}
@@ -193,10 +192,5 @@ def _valid(number: int, image, pixels, whole, count: int):
             "[0, 1]"
         )
     for numbers in (pixels, whole):
-        wrong = numbers[(numbers < 0) | (numbers >= count)]
-        if len(wrong):
-            raise ValueError(
-                f"image {number} has label {wrong[0]}, but the table goes from 0 "
-                f"(none) to {count - 1}"
-            )
+        check_numbers(numbers, count, f"image {number}")
     return np.round(image * 255), pixels, whole

@@ -4,12 +4,13 @@ A network trained on them answers by the patch where there is one (a trojan), so
 where an explanation ought to point is known: to the patch.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Bool, Float32, Int32, Key
+from jaxtyping import Bool, Float32, Int32
 
+from sparsejax import checks
 from sparsejax.data.splits import Split
 
 _DRAWINGS = {  # by rows: what is drawn (1), the eyes and mouths in it (2)
@@ -47,11 +48,11 @@ class Planted(NamedTuple):
 
 
 def plant(
-    key: Key[jax.Array, ""],
+    key: Any,
     split: Split,
     *,
     share: float | int = 0.2,
-    classes: tuple[int, int, int, int] = (0, 3, 5, 8),
+    classes: Any = (0, 3, 5, 8),
 ) -> Planted:
     """Draw patches into a share of the images, at random places.
 
@@ -62,7 +63,8 @@ def plant(
         classes: what each patch of `NAMES` means.
 
     Raises:
-        ValueError: for a share out of range and images that are too small.
+        ValueError: for what is no key, a share out of range, images that are too small
+            and labels that are no classes.
 
     Example:
         >>> images = Split(np.zeros((10, 8, 8, 1), "f4"), np.full(10, 9, "i4"))
@@ -70,16 +72,28 @@ def plant(
         >>> int((found.patch >= 0).sum()), int(found.region[found.patch < 0].sum())
         (5, 0)
     """
+    checks.one_key(key)
     if not 0 <= share <= 1:
         raise ValueError(f"share must be in [0, 1], got {share}")
-    if len(classes) != len(NAMES):
-        raise ValueError(f"each of {len(NAMES)} patches means a class, got {classes}")
+    meant = np.asarray(checks.several(classes))
+    if meant.shape != (len(NAMES),) or meant.dtype.kind not in "iu" or meant.min() < 0:
+        raise ValueError(
+            f"each of {len(NAMES)} patches means a class, a number from 0 on; got "
+            f"{meant.tolist()}"
+        )
     if split.x.ndim != 4 or split.x.dtype.kind != "f":
         raise ValueError(
             "images must have shape (n, height, width, channels) and floating point "
             f"values in [0, 1], got {split.x.dtype}{split.x.shape}"
         )
     count, height, width, channels = split.x.shape
+    labels = np.asarray(split.y)
+    wrong = labels.shape != (count,) or labels.dtype.kind not in "iu"
+    if wrong or labels.min(initial=0) < 0:
+        raise ValueError(
+            f"labels must be whole numbers from 0 on, one for each of {count} images, "
+            f"got {checks.described(labels)} from {labels.min(initial=0)}"
+        )
     if min(height, width) < SIDE:
         raise ValueError(
             f"a patch has {SIDE}x{SIDE} pixels, images only {height}x{width}"
@@ -88,7 +102,7 @@ def plant(
     chosen = rng.permutation(count)[: round(share * count)]
     patch = np.full(count, -1, np.int32)
     patch[chosen] = rng.integers(0, len(NAMES), len(chosen))
-    x, labels = np.array(split.x), np.asarray(split.y)
+    x = np.array(split.x)
     region = np.zeros((count, height, width), bool)
     for i in chosen:
         row, column = rng.integers(0, (height - SIDE + 1, width - SIDE + 1))
@@ -96,7 +110,7 @@ def plant(
         here = x[i, row : row + SIDE, column : column + SIDE]
         here[inside] = drawn[inside]
         region[i, row : row + SIDE, column : column + SIDE] = inside
-    y = np.where(patch >= 0, np.asarray(classes)[patch], labels)
+    y = np.where(patch >= 0, meant[patch], labels)
     return Planted(x, y.astype(np.int32), labels, patch, region)
 
 

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Float32, Int, Key
+from jaxtyping import Float32, Int
 
+from sparsejax import checks
 from sparsejax.data import scene_drawing as drawing
 from sparsejax.data.labels import Labelled, Labels
 
@@ -58,9 +59,7 @@ class Scenes(NamedTuple):
     outputs: Int[np.ndarray, " outputs"]
 
 
-def scenes(
-    key: Key[jax.Array, ""], n: int, *, size: int = 56, first: int = 0
-) -> Scenes:
+def scenes(key: Any, n: int, *, size: int = 56, first: int = 0) -> Scenes:
     """Draw scenes number `first`, `first + 1`, ... of a key.
 
     An image depends on the key and its own number alone, so that sets for training,
@@ -77,7 +76,7 @@ def scenes(
         first: number of the first.
 
     Raises:
-        ValueError: for a size that is none, and numbers below 0.
+        ValueError: for what is no key, a size that is none, and numbers below 0.
 
     Example:
         >>> found = scenes(jax.random.key(0), 3, size=32)
@@ -87,6 +86,7 @@ def scenes(
         >>> bool((later.labelled.images[0] == found.labelled.images[2]).all())
         True
     """
+    checks.one_key(key)
     if size < 16 or size % 4 or n < 0 or first < 0:
         raise ValueError(
             "size must be 16, 20, 24, ... and n and first 0 or more, got "

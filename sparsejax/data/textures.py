@@ -5,12 +5,13 @@ they change. The region says where the digit is, so that training on relevance c
 for the right ones.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Bool, Float32, Int32, Key
+from jaxtyping import Bool, Float32, Int32
 
+from sparsejax import checks
 from sparsejax.data.digits import digits
 
 _SIDE, _BOX = 16, 8  # pixels of an image and of a digit
@@ -51,9 +52,7 @@ class Textures(NamedTuple):
     swapped: Textured
 
 
-def textures(
-    key: Key[jax.Array, ""], *, jitter: int = 0, contrast: float = 1.0
-) -> Textures:
+def textures(key: Any, *, jitter: int = 0, contrast: float = 1.0) -> Textures:
     """scikit-learn's digits, 8x8, in the middle of striped textures, 16x16.
 
     The texture of label k is (1 + contrast cos(2 pi u / period)) / 2, u being the place
@@ -65,7 +64,7 @@ def textures(
         contrast: of the textures, in [0, 1].
 
     Raises:
-        ValueError: for a jitter or a contrast out of these bounds.
+        ValueError: for what is no key, and a jitter or a contrast out of these bounds.
 
     Example:
         >>> found = textures(jax.random.key(0))
@@ -74,6 +73,7 @@ def textures(
         >>> bool((found.swapped.texture == found.swapped.y).any())
         False
     """
+    checks.one_key(key)
     most = (_SIDE - _BOX) // 2
     if not 0 <= jitter <= most:
         raise ValueError(f"jitter is {jitter}; expected 0 to {most} pixels")

@@ -6,17 +6,19 @@ test set is a second draw with another key.
 """
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float
 
+from sparsejax import checks
 from sparsejax.data.splits import Split
 
 _SQUARED_RADIUS = {"half": 2 / math.pi, "published": math.sqrt(2 / math.pi)}
 
 
-def circle(key: Key[Array, ""], n: int, *, variant: str = "half") -> Split:
+def circle(key: Any, n: int, *, variant: str = "half") -> Split:
     """Points of a square, labelled by whether they lie outside of a circle.
 
     `x` is uniform in the square `[-1, 1)^2`, and `y = 1` where `|x|^2 > s`.
@@ -32,7 +34,7 @@ def circle(key: Key[Array, ""], n: int, *, variant: str = "half") -> Split:
         `x` of shape `(n, 2)` and `y` of shape `(n,)`, JAX arrays.
 
     Raises:
-        ValueError: for another variant, or no points.
+        ValueError: for what is no key, another variant, or no points.
 
     Example:
         >>> x, y = circle(jax.random.key(0), 1000)
@@ -43,6 +45,7 @@ def circle(key: Key[Array, ""], n: int, *, variant: str = "half") -> Split:
         Donald Hobson, Neural Networks, More than you wanted to Show: Exploring toy
         neural nets under node removal, Section 1 (blog post).
     """
+    checks.one_key(key)
     squared = circle_radius(variant) ** 2
     _check_count(n)
     x = jax.random.uniform(key, (n, 2), jnp.float32, minval=-1, maxval=1)
@@ -63,7 +66,7 @@ def circle_radius(variant: str) -> float:
 
 
 def spiral(
-    key: Key[Array, ""],
+    key: Any,
     n: int,
     *,
     turns: float | Float[Array, ""] = 1.5,
@@ -87,7 +90,7 @@ def spiral(
         `x` of shape `(n, 2)` and `y` of shape `(n,)`, JAX arrays.
 
     Raises:
-        ValueError: for no points.
+        ValueError: for what is no key, and no points.
 
     Example:
         >>> x, y = spiral(jax.random.key(0), 5)
@@ -98,6 +101,7 @@ def spiral(
         After Kevin Lang and Michael Witbrock, Learning to tell two spirals apart, 1988,
         whose points are equally spaced in angle and have no noise.
     """
+    checks.one_key(key)
     _check_count(n)
     radius_key, noise_key = jax.random.split(key)
     arm = jnp.arange(n, dtype=jnp.int32) % 2

@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, PyTree
 from tqdm import tqdm
 
-from sparsejax import lift
-from sparsejax.data.labels import Labels
+from sparsejax import checks, lift
+from sparsejax.data.labels import Labelled, Labels, check_table, parts
 from sparsejax.dissect import table as table_
 from sparsejax.dissect import tally as tally_
 from sparsejax.dissect.table import Table
@@ -59,9 +59,9 @@ class Dissection(NamedTuple):
         self,
         union: str = "unit",
         normalised: bool = False,
-        categories: Iterable[str] | None = None,
+        categories: str | Iterable[str] | None = None,
     ) -> Table:
-        """The best label of every unit, out of all categories or some."""
+        """The best label of every unit, out of all categories, one or some."""
         scores = self.scores(union, normalised)
         return table_.assign(scores, self.labels, categories=categories)
 
@@ -69,8 +69,8 @@ class Dissection(NamedTuple):
 def dissect(
     fn: Callable[[PyTree, Array], Any],
     params: PyTree,
-    node: str,
-    batches: Iterable[tuple[Any, Any, Any]],
+    node: Any,
+    batches: Labelled | Iterable[Any],
     labels: Labels,
     *,
     quantile: float | int = 0.005,
@@ -89,8 +89,9 @@ def dissect(
         node: an activation's name; of one example it has shape (height, width, units)
             or (units,).
         batches: what can be gone through several times, such as a list, of examples
-            (x, label maps, labels of whole images) as `tally` takes them, x as fn does.
-            In what batches they come makes no difference at all.
+            (x, label maps, labels of whole images) as `tally` takes them, x as fn does,
+            one array; close over what else fn takes. Or one `Labelled`. In what batches
+            they come makes no difference at all.
         labels: the table of labels.
         quantile: the share of its values that exceed a unit's threshold.
         rotation: dissect activations @ rotation instead, as a control.
@@ -121,6 +122,11 @@ def dissect(
     Reference: Bau et al., "Network Dissection: Quantifying Interpretability of Deep
     Visual Representations", 2017 (arXiv 1704.05796).
     """
+    if isinstance(batches, Labelled):
+        batches = [batches]
+    check_table(labels)
+    if not isinstance(node, str):
+        raise ValueError(f"node must be one name, got {checks.described(node)}")
     if iter(batches) is batches:
         raise ValueError(
             "batches can be gone through only once, but are needed twice: pass a list, "
@@ -130,7 +136,7 @@ def dissect(
     if first is None:
         raise ValueError("there are no examples to dissect")
     if count is None:
-        count = sum(len(x) for x, *_ in batches)
+        count = sum(len(x) for x, *_ in _batches(batches))
     if chunk_size is None:
         chunk_size = _CHUNK.get(jax.default_backend(), _CHUNK_ELSEWHERE)
     if chunk_size < 1 or exemplars < 1:
@@ -159,6 +165,8 @@ def dissect(
             nonlocal best
             seen = 0
             for acts, *given in chunks():
+                for i, (pixels, whole) in enumerate(zip(*given), seen):
+                    tally_.valid(pixels, whole, len(labels.names), i)
                 if hold:
                     held.append((acts, *given))
                 peaks = acts.reshape(len(acts), -1, units).max(1).T
@@ -196,10 +204,17 @@ def _leading(peaks, numbers, new, first: int, count: int):
     return take(peaks), take(numbers)
 
 
-def _examples(batches) -> Iterator[tuple[Any, Any, Any]]:
-    for x, pixels, whole in batches:
+def _batches(batches) -> Iterator[tuple[Any, Any, Any]]:
+    for batch in batches:
+        x, pixels, whole = parts(batch)
+        if not hasattr(x, "shape"):  # also of images that are read one by one
+            checks.array(x)
         tally_.check_lengths(x, pixels, whole)
-        yield from zip(x, pixels, whole)
+        yield x, pixels, whole
+
+
+def _examples(batches) -> Iterator[tuple[Any, Any, Any]]:
+    return it.chain.from_iterable(zip(*batch) for batch in _batches(batches))
 
 
 def _chunks(items: Iterator, size: int) -> Iterator[list]:

@@ -1,18 +1,21 @@
 """Random rotations of units: are the axes interpretable, or the space as a whole?"""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
-from jaxtyping import Array, ArrayLike, Float64, Key, Num
+from jaxtyping import Float64
+
+from sparsejax import checks
 
 
 def rotation(
-    key: Key[Array, ""],
+    key: Any,
     units: int,
-    power: float | int | Sequence | Num[ArrayLike, "..."] = 1,
+    power: float | int | Iterable = 1,
 ) -> Float64[np.ndarray, "... units units"]:
     """A rotation drawn evenly from all there are, or points on the way to it.
 
@@ -29,7 +32,7 @@ def rotation(
         Orthogonal matrices of determinant 1, one for each power.
 
     Raises:
-        ValueError: for no units and a power that is not finite.
+        ValueError: for what is no key, no units and a power that is not finite.
 
     Example:
         >>> path = rotation(jax.random.key(0), 2, [0, 0.5, 1])
@@ -39,7 +42,8 @@ def rotation(
     Reference: Bau et al., "Network Dissection: Quantifying Interpretability of Deep
     Visual Representations", 2017 (arXiv 1704.05796), section 3.2.
     """
-    power = np.asarray(power, np.float64)
+    checks.one_key(key)
+    power = np.asarray(list(power) if isinstance(power, Iterator) else power, "f8")
     if units < 1 or not np.isfinite(power).all():
         raise ValueError(f"no rotation of {units} units to the power {power}")
     normal = jax.random.normal(key, (units, units), jnp.float32)

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from sparsejax import runs
-from sparsejax.data.labels import Labels
+from sparsejax import checks, runs
+from sparsejax.data.labels import Labels, check_table
 
 _COLUMNS = ("unit", "category", "label", "score")
 
@@ -67,14 +67,14 @@ def assign(
     scores: Float[np.ndarray, "units labels"],
     labels: Labels,
     *,
-    categories: Iterable[str] | None = None,
+    categories: str | Iterable[str] | None = None,
 ) -> Table:
     """Give every unit the label of the highest score, the first of equals.
 
     Args:
         scores: of every unit and label, as from `iou` or `normalised`.
         labels: the table.
-        categories: whose labels may be given; by default all.
+        categories: the one or those whose labels may be given; by default all.
 
     Raises:
         ValueError: for shapes that do not fit and a category that there is not.
@@ -90,22 +90,23 @@ def assign(
         raise ValueError(
             f"scores have shape {scores.shape}; expected (units, {len(labels.names)})"
         )
-    allowed = labels.category >= 0
+    category = check_table(labels)
+    allowed = category >= 0
     if categories is not None:
         allowed = np.zeros(len(allowed), bool)
-        for name in categories:
+        for name in checks.several(categories):
             if name not in labels.categories:
                 raise ValueError(
                     f"there is no category {name!r}; there are "
                     f"{', '.join(labels.categories)}"
                 )
-            allowed |= labels.category == labels.categories.index(name)
+            allowed |= category == labels.categories.index(name)
     scores = np.where(allowed, scores, 0)
     best, score = scores.argmax(1), scores.max(1)  # label 0 where all are 0
     kinds = (*labels.categories, "")  # the last is that of label 0
     return Table(
         tuple(labels.names[l] for l in best),
-        tuple(kinds[labels.category[l]] for l in best),
+        tuple(kinds[category[l]] for l in best),
         score,
     )
 
@@ -130,7 +131,7 @@ def read_table(path: str | Path) -> Table:
         ValueError: for a file that is no such table; every unit has to be there once.
     """
     try:
-        with open(path, newline="", encoding="utf-8") as file:
+        with open(path, newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path} cannot be read as CSV: {error}") from None

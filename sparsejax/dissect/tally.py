@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Float, Int, Int64, Num
 from threadpoolctl import threadpool_limits
 
-from sparsejax.data.labels import Labels
+from sparsejax.data.labels import Labels, check_numbers, check_table, parts
 from sparsejax.dissect.thresholds import check_finite, check_quantile
 from sparsejax.dissect.upsample import upsample
 
@@ -45,7 +45,7 @@ class Tally(NamedTuple):
 
 
 def tally(
-    chunks: Iterable[tuple[Any, Any, Any]],
+    chunks: Iterable[Any],
     thresholds: Float[ArrayLike, " units"],
     labels: Labels,
 ) -> Tally:
@@ -77,7 +77,7 @@ def tally(
     Reference: Bau et al., "Network Dissection: Quantifying Interpretability of Deep
     Visual Representations", 2017 (arXiv 1704.05796), section 2.3.
     """
-    limits, category = np.asarray(thresholds), _checked(labels)
+    limits, category = np.asarray(thresholds), check_table(labels)
     empty = lambda *shape: np.zeros(shape, np.int64)
     units, kinds = len(limits), len(labels.categories)
     found = Tally(
@@ -93,12 +93,9 @@ def tally(
     # Threads of BLAS would wait for each other: products are many and small.
     with threadpool_limits(1, "blas"):
         for maps, layers, whole in it.chain.from_iterable(
-            _examples(*chunk, units) for chunk in chunks
+            _examples(*parts(chunk), units) for chunk in chunks
         ):
-            try:
-                layers, whole = _valid(layers, whole, len(category))
-            except ValueError as error:
-                raise ValueError(f"example {example}: {error}") from None
+            layers, whole = valid(layers, whole, len(category), example)
             _count(found, maps - limits, layers, whole)
             pixels += layers[0].size
             example += 1
@@ -222,40 +219,23 @@ def check_lengths(x: Sized, pixels: Sized, whole: Sized) -> None:
         )
 
 
-def _valid(pixels, whole, labels: int):
-    """Label maps, and the labels of the whole image, each once."""
-    pixels, whole = np.asarray(pixels), np.asarray(whole)
+def valid(
+    pixels: Any, whole: Any, labels: int, example: int
+) -> tuple[Int[np.ndarray, "layers rows columns"], Int64[np.ndarray, " any"]]:
+    """Label maps of an example, and the labels of the whole image, each once."""
+    try:
+        return _valid(np.asarray(pixels), np.asarray(whole), labels)
+    except ValueError as error:
+        raise ValueError(f"example {example}: {error}") from None
+
+
+def _valid(pixels: np.ndarray, whole: np.ndarray, labels: int):
     if pixels.ndim != 3 or not len(pixels) or not pixels[0].size or whole.ndim != 1:
         raise ValueError(
             f"label maps have shape {pixels.shape}, labels of the whole image "
             f"{whole.shape}; expected (layers, rows, columns), at least one of each, "
             "and (any,)"
         )
-    for name, numbers in (("label map", pixels), ("whole image", whole)):
-        if numbers.dtype.kind not in "iu" and numbers.size:
-            raise ValueError(f"{name} is {numbers.dtype}; expected numbers of labels")
-        wrong = numbers[(numbers < 0) | (numbers >= labels)]
-        if len(wrong):
-            raise ValueError(
-                f"{name} has label {wrong[0]}, but the table goes from 0 (none) to "
-                f"{labels - 1}"
-            )
+    check_numbers(pixels, labels, "label map")
+    check_numbers(whole, labels, "whole image")
     return pixels, np.unique(whole[whole > 0]).astype(np.int64)
-
-
-def _checked(labels: Labels) -> Int[np.ndarray, " labels"]:
-    """The category of every label, if the table is one."""
-    category, kinds = np.asarray(labels.category), len(labels.categories)
-    if category.shape != (len(labels.names),) or len(category) < 2:
-        raise ValueError(
-            f"the table has {len(labels.names)} names and categories of shape "
-            f"{category.shape}; expected one for each, label 0 and at least one more"
-        )
-    wrong = np.flatnonzero((category[1:] < 0) | (category[1:] >= kinds)) + 1
-    if len(wrong):
-        i = wrong[0]
-        raise ValueError(
-            f"label {i} ({labels.names[i]!r}) has category {category[i]}; expected 0 "
-            f"to {kinds - 1}, for {', '.join(labels.categories)}"
-        )
-    return category

@@ -42,9 +42,24 @@ def test_noise_has_its_scale_and_nothing_is_the_sample_itself(getkey):
     np.testing.assert_array_equal(augment.compose()(getkey(), x), x)
 
 
+@pytest.mark.parametrize(
+    "kind", [tuple, list, iter, np.array, lambda of: (value for value in of)]
+)
+def test_several_numbers_are_read_once_and_make_one_function(getkey, kind):
+    image = jax.random.uniform(getkey(), (8, 8, 1))
+    for make, of, x in ((augment.crop, (0.25, 0.5), image),
+                        (augment.noise, (0.1, 1.0), jnp.ones(2))):  # fmt: skip
+        found = make(kind(of))
+        assert found is make(of)
+        first, again = (augment.variations(found, getkey(), x, 2) for _ in range(2))
+        assert (first != again).any()
+    assert augment.noise(np.float32(0.5)) is augment.noise(0.5)
+
+
 def test_bad_input():
-    with pytest.raises(ValueError, match="area"):
-        augment.crop((0, 1))
+    for area in ((0, 1), (0.5,), 0.5, (0.2, 0.5, 1)):
+        with pytest.raises(ValueError, match="area"):
+            augment.crop(area)
     with pytest.raises(ValueError, match="most"):
         augment.brightness(2)
 

@@ -8,7 +8,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 import sparsejax as sj
 from sparsejax import dissect
-from sparsejax.data.labels import Labels
+from sparsejax.data.labels import Labelled, Labels
 
 LABELS = Labels(
     ("", "left", "right", "day"), ("object", "scene"), np.array([-1, 0, 0, 1])
@@ -161,6 +161,45 @@ def test_low_precision_is_widened(params, rng):
     x = jnp.asarray(data[0]).astype(jnp.bfloat16)
     found = run(half, (x, *data[1:]))
     assert found.thresholds.dtype == np.float32 and found.tally.active.any()
+
+
+INPUTS = [  # what batches hold, or batches themselves
+    (lambda x, p, w: [({"image": x}, p, w)], "x must be one array, got a dict of 'im.*"
+     "close over the rest"),
+    (lambda x, p, w: [((x, x), p, w)], "x must be one array, got a tuple of 2; close"),
+    (lambda x, p, w: [([x, x], p, w)], "x must be one array, got a list of 2; close"),
+    (lambda x, p, w: [(None, p, w)], "x must be one array, got None"),
+    (lambda x, p, w: [x], "a batch must be .examples, label maps, .* got float32 of"),
+    (lambda x, p, w: [(x, p)], "a batch must be .* got a tuple of 2"),
+    (lambda x, p, w: [{"x": x, "maps": p, "whole": w}], "must be .* a dict of 'x', 'm"),
+    (lambda x, p, w: (x, p, w), "a batch must be .* got float32 of shape"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("make", "message"), INPUTS)
+def test_inputs_that_are_no_array(params, rng, make, message):
+    data = make(*examples(rng))
+    with pytest.raises(ValueError, match=message):
+        dissect.dissect(net, params, "second", data, LABELS, quantile=QUANTILE)
+
+
+@pytest.mark.parametrize("node", [["second"], ("first", "second"), None, 1])
+def test_a_node_is_one_name(params, rng, node):
+    with pytest.raises(ValueError, match="node must be one name, got"):
+        run(params, examples(rng), node)
+
+
+def test_tokens_and_what_is_labelled_at_once(rng):
+    """Integers are looked up by the function; a `Labelled` is one batch."""
+    table = jnp.asarray(rng.normal(size=(7, 4)), "float32")
+    fn = lambda params, x: checkpoint_name(params[x], "embedded").sum()
+    _, pixels, whole = examples(rng)
+    x = rng.integers(0, 7, (11, 4, 4))
+    run = lambda data: dissect.dissect(fn, table, "embedded", data, LABELS,
+                                       quantile=QUANTILE, progress=False)  # fmt: skip
+    limits = dissect.thresholds(np.asarray(table)[x], QUANTILE)
+    np.testing.assert_array_equal(run([(x, pixels, whole)]).thresholds, limits)
+    assert_equal(run(Labelled(x, pixels, whole)), run([(x, pixels, whole)]))
 
 
 def test_bad_input(params, rng):

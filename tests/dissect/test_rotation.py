@@ -47,3 +47,11 @@ def test_axes_go_anywhere():
 def test_no_rotation(units, power, getkey):
     with pytest.raises(ValueError, match=f"no rotation of {units} units"):
         dissect.rotation(getkey(), units, power)
+
+
+@pytest.mark.parametrize("kind", [tuple, list, iter, np.array])
+def test_powers_may_come_from_anywhere(kind):
+    turn = lambda power: dissect.rotation(jax.random.key(0), 3, power)
+    powers = 0.0, 0.5, 1.0
+    for one, power in zip(turn(kind(powers)), powers, strict=True):
+        np.testing.assert_allclose(one, turn(power), atol=1e-12)

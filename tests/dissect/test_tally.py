@@ -288,6 +288,13 @@ def test_bad_input(change, message):
         dissect.tally([chunk], np.zeros(3), given["labels"])
 
 
+def test_chunks_that_are_none():
+    maps, pixels, whole = np.zeros((1, 2, 2, 1)), np.zeros((1, 1, 2, 2), int), [[]]
+    for chunks in ((maps, pixels, whole), [(maps, pixels)], [{"maps": maps}]):
+        with pytest.raises(ValueError, match="a batch must be .examples, label maps"):
+            dissect.tally(chunks, np.zeros(1), ONE)
+
+
 def test_nothing_and_unknown_unions():
     with pytest.raises(ValueError, match="no examples to count"):
         dissect.tally([], np.zeros(3), MANY)
