@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from sparsejax import checks, runs
+from sparsejax.data.idx import StrPath
 from sparsejax.data.labels import Labels, check_table
 
 _COLUMNS = ("unit", "category", "label", "score")
@@ -111,7 +112,7 @@ def assign(
     )
 
 
-def write_table(path: str | Path, table: Table) -> None:
+def write_table(path: StrPath, table: Table) -> None:
     """Write a table as NetDissect does: CSV, units from 1, the best first."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -122,7 +123,7 @@ def write_table(path: str | Path, table: Table) -> None:
     runs.write_text(Path(path), text.getvalue())
 
 
-def read_table(path: str | Path) -> Table:
+def read_table(path: StrPath) -> Table:
     """Read a table of NetDissect's: CSV with unit (from 1), category, label, score.
 
     Other columns and the order of rows do not matter.
