@@ -26,6 +26,7 @@ _UNREAD = ("BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF")
 _WITH_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 _WIDE = ("I;16", "I;16L", "I;16B", "I;16N")
 _SAMPLE_FORMAT, _PHOTOMETRIC = 339, 262  # tags of TIFF
+_ASK = "which of them is white is not said, so save it with 8 or 16 bits"
 
 
 def suffixes() -> frozenset[str]:
@@ -92,9 +93,6 @@ def _check(image: Image.Image, coding: str) -> None:
         raise ValueError(
             "a colour of 16 bits is its transparent one; save it with an alpha channel"
         )
-
-
-_ASK = "which of them is white is not said, so save it with 8 or 16 bits"
 
 
 def _most(image: Image.Image, coding: str) -> int:
