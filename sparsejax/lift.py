@@ -70,18 +70,22 @@ def bind(apply: Callable, masks: Masks) -> Callable:
     return lambda params, *args, **kwargs: apply(params, masks, *args, **kwargs)
 
 
-def activations(fn: Callable, names: Iterable[str] | None = None) -> Callable:
+def activations(
+    fn: Callable, names: Iterable[str] | None = None, *, units: bool = False
+) -> Callable:
     """`fn` that also returns its named activations.
 
     Args:
         fn: any JAX function.
         names: which activations, one or several; by default all of them.
+        units: whether to refuse those whose last axis is known to count no units.
 
     Returns:
         A function of the same arguments that returns `(output, {name: array})`.
 
     Raises (when called):
-        ValueError: if there are none, or one is unknown or inside a loop.
+        ValueError: if there are none, or one is unknown or inside a loop, or, with
+            `units`, has a convolution's channels on another axis than the last.
 
     Example:
         >>> from jax.ad_checkpoint import checkpoint_name as name
@@ -96,7 +100,9 @@ def activations(fn: Callable, names: Iterable[str] | None = None) -> Callable:
         program = interpret.trace(fn, *args, **kwargs)
         found = interpret.sites(program)
         wanted = [site.name for site in found] if asked is None else asked
-        _check_names(found, wanted)
+        for site in _check_names(found, wanted):
+            if units:
+                masks_.check_units(site)
         keep = lambda name, value, state: (value, {**state, name: value})
         out, acts = interpret.evaluate(program, frozenset(wanted), keep)
         return out, {name: acts[name] for name in wanted}

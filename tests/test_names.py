@@ -272,3 +272,34 @@ def test_meshes_with_explicit_axes():
     command = [sys.executable, "-c", textwrap.dedent(MESH)]
     run = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
     assert run.stdout.endswith("done\n"), run.stderr[-2000:]
+
+
+def test_analyses_refuse_channels_that_come_first():
+    conv, params, x = channels_first(False)
+    fn = lambda p, x: conv(p, jnp.moveaxis(x, -1, 0)).sum((1, 2))
+    last = jnp.moveaxis(x, 0, -1)  # as all of the library takes images
+    on = lambda i: (jnp.zeros((1, 8, 8), int)[:, None], jnp.zeros((1, 0), int))
+    labels = sj.data.Labels(("", "a"), ("color",), np.array([-1, 0]))
+    calls = {
+        "render": lambda: sj.features.render(
+            fn, params, "maps", 0, key=jax.random.key(0), size=(8, 8, 3), steps=1
+        ),
+        "expand": lambda: sj.weights.expand(fn, params, None, "maps", size=(8, 8, 3)),
+        "dissect": lambda: sj.dissect.dissect(
+            fn,
+            params,
+            "maps",
+            [(last[None], *on(0))],
+            labels,
+            quantile=0.5,
+            progress=False,
+        ),
+        "grad_cam": lambda: sj.relevance.grad_cam(fn, params, last, "maps", target=0),
+        "remove_nodes": lambda: sj.prune.remove_nodes(
+            lambda p, x: conv(p, x), params, {"maps": jnp.ones(3)}, x
+        ),
+    }
+    for name, call in calls.items():
+        with pytest.raises(ValueError, match="channels of a convolution on axis 0"):
+            call()
+            pytest.fail(name)

@@ -121,7 +121,7 @@ def reader(how: How, on: Array | None) -> Callable:
         return lambda params, x: {OUTPUT: fn(params, x)}
 
     def read(params, x):
-        out, acts = lift.activations(fn, names)(params, x)
+        out, acts = lift.activations(fn, names, units=True)(params, x)
         return {OUTPUT: out, **acts} if OUTPUT in how.objective.nodes else acts
 
     return read

@@ -64,5 +64,5 @@ def activation_std(
     Reference:
         Hobson, "Neural Networks, More than you wanted to Show".
     """
-    _, acts = lift.activations(fn, names)(params, *args)
+    _, acts = lift.activations(fn, names, units=True)(params, *args)
     return {name: jnp.std(h, axis=tuple(range(h.ndim - 1))) for name, h in acts.items()}

@@ -110,7 +110,9 @@ def _batch(ends: Ends, total: bool, params, x, units):
                 fn, at = lift.edit(ends.fn, {source: lambda h: h + change}), x
             if target is None:
                 return fn(params, at)[ends.position]
-            return lift.activations(fn, [target])(params, at)[1][target][ends.position]
+            return lift.activations(fn, target, units=True)(params, at)[1][target][
+                ends.position
+            ]
 
         start = jnp.zeros(ends.source.shape, ends.source.dtype)
         values, back = jax.vjp(value, start)

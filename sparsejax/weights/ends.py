@@ -126,7 +126,9 @@ def box(used: np.ndarray) -> linear.Box:
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _activations(fn, names, params, x):
-    return lift.activations(fn, names)(params, x) if names else (fn(params, x), {})
+    if not names:
+        return fn(params, x), {}
+    return lift.activations(fn, names, units=True)(params, x)
 
 
 def _node(name: str | None, value) -> Place:
