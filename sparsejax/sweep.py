@@ -11,7 +11,7 @@ its results are bit for bit those of a sweep that was not.
 
 import hashlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Array, PyTree
 from tqdm import tqdm
 
-from sparsejax import runs, trees
+from sparsejax import checks, meshes, runs, trees
 
 # Calls of the compiled loop in one sweep, and so files in a checkpoint.
 _CALLS = 128
@@ -67,22 +67,18 @@ def evaluate(
 
     Raises:
         ValueError: if the number of masks is missing, zero or not the same everywhere,
-            if `batch_size` or `count` is no integer, if `fn` returns anything but
-            arrays, or if the checkpoint is of another sweep.
+            if a mask is no array, if `batch_size` or `count` is no integer, if `fn`
+            returns anything but arrays, or if the checkpoint is of another sweep.
 
     Example:
         >>> total = evaluate(lambda m: m.sum(), jnp.eye(3), progress=False)
         >>> total.tolist()
         [1.0, 1.0, 1.0]
     """
-    for name, number in (("count", count), ("batch_size", batch_size)):
-        if not isinstance(number, int | np.integer | None):
-            raise ValueError(f"{name} is {number!r}; expected an integer")
+    count = None if count is None else checks.integer(count, "count")
     masks, make, total = _masks(masks, count)
     if batch_size is not None:
-        if batch_size < 1:
-            raise ValueError(f"batch_size is {batch_size}; expected at least 1")
-        batch_size = min(batch_size, total)
+        batch_size = min(checks.integer(batch_size, "batch_size", 1), total)
 
     one = lambda masks, index: fn(make(masks, index))
     with _noted("the function that makes a mask from an index (int32)"):
@@ -168,7 +164,9 @@ def _masks(masks, count) -> tuple[PyTree, Callable, int]:
             raise ValueError(f"count is {count}; expected 1 to 2^31 - 1 masks")
         function = masks
         return (), lambda _, index: function(index), count
-    masks = jax.tree.map(jnp.asarray, masks)
+    if isinstance(masks, Iterator):
+        masks = _mask("", masks)
+    masks = trees.map_with_path(_mask, masks)
     lengths = {k: leaf.shape[:1] for k, leaf in trees.by_path(masks).items()}
     if not lengths:
         raise ValueError("there are no masks: the tree of masks has no arrays")
@@ -183,6 +181,18 @@ def _masks(masks, count) -> tuple[PyTree, Callable, int]:
     if not have:
         raise ValueError("there are no masks: the leading axis has length 0")
     return masks, lambda masks, i: jax.tree.map(lambda leaf: leaf[i], masks), have
+
+
+def _mask(path, leaf) -> Array:
+    """One leaf of stacked masks, held whole by every device: it is indexed."""
+    number = isinstance(leaf, Array | np.ndarray | np.generic | int | float)
+    if not number or (isinstance(leaf, np.ndarray) and leaf.dtype.kind in "OSU"):
+        where = f"masks[{path!r}]" if path else "masks"
+        raise ValueError(
+            f"{where} is {checks.described(leaf)}; expected stacked arrays, or a "
+            "function from an index to one mask with count="
+        )
+    return meshes.gathered(jnp.asarray(leaf))
 
 
 def _check_output(out) -> None:

@@ -15,7 +15,7 @@ LAYERS = [
     {"lift", "masks"},
     {"interpret"},
 ]
-GROUND = {"runs", "pages", "trees", "checks"}
+GROUND = {"runs", "pages", "trees", "checks", "meshes"}
 ONLY = {
     "flax": {"models"},
     "sklearn": {"data"},

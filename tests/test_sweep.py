@@ -338,3 +338,26 @@ def test_an_error_of_the_function_that_makes_masks_says_so():
         sj.sweep.evaluate(lambda m: m, lambda i: jnp.ones(2) @ jnp.ones(3), count=4)
     notes = " ".join(caught.value.__notes__)
     assert "raised by the function that makes a mask" in notes
+
+
+MASKS = {
+    "text": ("masks.npz", "masks is the str 'masks.npz'; expected stacked arrays"),
+    "a generator": ((m for m in np.eye(2)), "masks is a builtins.generator; expected"),
+    "inside": ({"a": jnp.ones((2, 4)), "b": "x"}, r"masks\['b'\] is the str 'x'"),
+    "names": (np.array(["a", "b"]), "masks is <U1 of shape"),
+}
+
+
+@pytest.mark.parametrize("masks, message", MASKS.values(), ids=MASKS)
+def test_masks_that_are_no_arrays(masks, message):
+    with pytest.raises(ValueError, match=message):
+        sj.sweep.evaluate(lambda m: m, masks, progress=False)
+
+
+@pytest.mark.parametrize("name", ["count", "batch_size"])
+@pytest.mark.parametrize("number", [True, "2", [2]])
+def test_numbers_that_are_no_integers(name, number):
+    with pytest.raises(ValueError, match=f"{name} is .*; expected an integer"):
+        inspect.unwrap(sj.sweep.evaluate)(
+            lambda m: m, jnp.ones((2, 4)), **{name: number}
+        )
