@@ -190,19 +190,26 @@ class _Lab:
 
     def train(self, state, mask, stop=None, order=0) -> train.State:
         """Train all seeds to step `stop`."""
-        state, _ = train.fit(
-            self.apply,
-            state.params,
-            Masks(mask, {}),
-            self.training,
-            optimizer=self.optimizer,
-            batch_size=self.config.batch_size,
-            key=state.key,
-            steps=self.steps if stop is None else stop,
-            data_key=self.orders[order],
-            state=state,
-            callback=self._check_loss,
-        )
+        try:
+            state, _ = train.fit(
+                self.apply,
+                state.params,
+                Masks(mask, {}),
+                self.training,
+                optimizer=self.optimizer,
+                batch_size=self.config.batch_size,
+                key=state.key,
+                steps=self.steps if stop is None else stop,
+                data_key=self.orders[order],
+                state=state,
+            )
+        except train.NotFinite as error:
+            seeds = trees.listed([self.config.seeds[i] for i in error.networks])
+            raise ValueError(
+                f"the loss of seed {seeds} is not finite at step {error.step} "
+                f"(after {self.doing}); finished levels are kept; lower learning_rate "
+                "or leave the seed out"
+            ) from error
         return state
 
     def score(self, state) -> Any:
@@ -268,16 +275,6 @@ class _Lab:
 
     def _barrier(self, a, b, mask):
         return _barriers(self.apply, a, b, Masks(mask, {}), self.test)
-
-    def _check_loss(self, state, metrics):
-        bad = np.flatnonzero(~np.isfinite(metrics["loss"]))
-        if bad.size:
-            seeds = trees.listed([self.config.seeds[i] for i in bad])
-            raise ValueError(
-                f"the loss of seed {seeds} is not finite at step {int(state.step[0])} "
-                f"(after {self.doing}); finished levels are kept; lower learning_rate "
-                "or leave the seed out"
-            )
 
 
 @partial(jax.jit, static_argnums=0)

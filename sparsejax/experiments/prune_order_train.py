@@ -98,23 +98,24 @@ def fit(
     state = train.init(params, optimizer, task.keys)
     film = []
     for stop in stops:
-        state, metrics = train.fit(
-            task.apply,
-            params,
-            Masks(kept, {}),
-            task.batches,
-            optimizer=optimizer,
-            batch_size=task.batch_size,
-            key=task.keys,
-            loss=_cross_entropy,
-            data_key=task.order,
-            steps=stop,
-            state=state,
-        )
-        if not np.isfinite(metrics["loss"]).all():
+        try:
+            state, _ = train.fit(
+                task.apply,
+                params,
+                Masks(kept, {}),
+                task.batches,
+                optimizer=optimizer,
+                batch_size=task.batch_size,
+                key=task.keys,
+                loss=_cross_entropy,
+                data_key=task.order,
+                steps=stop,
+                state=state,
+            )
+        except train.NotFinite as error:
             raise ValueError(
                 f"a loss is not finite at learning rate {rate}; leave the rate out"
-            )
+            ) from error
         film.append(trees.to_arrays(jax.tree.map(lambda leaf: leaf[0], state.params)))
     if not frames:
         return state.params, {}

@@ -172,29 +172,26 @@ class _Lab:
 
     def train(self, state, mask, stop=None, *, doing: str = "") -> train.State:
         """Train to step `stop`, or to the end."""
-
-        def check_loss(state, metrics):
-            if not np.isfinite(metrics["loss"]):
-                raise ValueError(
-                    f"the loss is not finite at step {int(state.step)} ({doing}); "
-                    "finished levels are kept; lower learning_rate"
-                )
-
-        found, _ = train.fit(
-            self.apply,
-            state.params,
-            masks.Masks(mask, {}),
-            self.task.training,
-            optimizer=self.optimizer,
-            batch_size=self.config.batch_size,
-            key=state.key,
-            loss=self.task.loss,
-            steps=self.steps if stop is None else stop,
-            state=state,
-            trainable=models.is_trainable,
-            stateful=True,
-            callback=check_loss,
-        )
+        try:
+            found, _ = train.fit(
+                self.apply,
+                state.params,
+                masks.Masks(mask, {}),
+                self.task.training,
+                optimizer=self.optimizer,
+                batch_size=self.config.batch_size,
+                key=state.key,
+                loss=self.task.loss,
+                steps=self.steps if stop is None else stop,
+                state=state,
+                trainable=models.is_trainable,
+                stateful=True,
+            )
+        except train.NotFinite as error:
+            raise ValueError(
+                f"the loss is not finite at step {error.step} ({doing}); "
+                "finished levels are kept; lower learning_rate"
+            ) from error
         return found
 
     def measure(self, ticket: Ticket, seed: int, arm: str) -> dict[str, Any]:

@@ -72,24 +72,25 @@ def fit(config: Config, task: Task, stage: Stage) -> Any:
     pair = np.stack([flat(split.x), flat(split.region)], axis=1)
     # The strength is a parameter that does not learn: another one compiles nothing.
     params = {"net": task.params, "strength": jnp.full(len(task.keys), strength)}
-    state, metrics = train.fit(
-        _all_that_a_loss_needs,
-        params,
-        Masks(jax.tree.map(jnp.ones_like, params), {}),
-        (pair, split.y),
-        optimizer=task.optimizer,
-        batch_size=config.batch_size,
-        key=task.keys,
-        loss=task.objectives[loss],
-        steps=config.steps,
-        data_key=task.order,
-        trainable=_learns,
-    )
-    if not np.isfinite(metrics["loss"]).all():
+    try:
+        state, _ = train.fit(
+            _all_that_a_loss_needs,
+            params,
+            Masks(jax.tree.map(jnp.ones_like, params), {}),
+            (pair, split.y),
+            optimizer=task.optimizer,
+            batch_size=config.batch_size,
+            key=task.keys,
+            loss=task.objectives[loss],
+            steps=config.steps,
+            data_key=task.order,
+            trainable=_learns,
+        )
+    except train.NotFinite as error:
         raise ValueError(
             f"the loss {loss!r} is not finite at strength {strength}; leave it out, or "
             "lower the learning rate"
-        )
+        ) from error
     return state.params["net"]
 
 

@@ -15,6 +15,7 @@ from sparsejax.experiments import right_reasons, right_reasons_report
 from sparsejax.experiments import right_reasons_train as training
 from sparsejax.experiments.right_reasons import Config
 from sparsejax.experiments.right_reasons_config import PENALTIES, stages
+from sparsejax.train import examples
 
 SMALL = Config(
     losses=("none", "squared", "share"), strengths=(1.0, 3.0), seeds=(0, 2),
@@ -58,7 +59,7 @@ def test_fit_is_adam_on_cross_entropy_and_the_mean_penalty(task):
     split = task.sets.train
     x, region = training.flat(split.x), training.flat(split.region) > 0
     found = training.fit(SMALL, task, ("share", 3.0))
-    order = train._order(task.order, 0, len(x))
+    order = examples.order(task.order, 0, len(x))
     penalty, adam = PENALTIES["share"], optax.adam(SMALL.learning_rate)
 
     def loss(params, x, region, y):
