@@ -14,7 +14,7 @@ estimation of residual effects of treatments", 1949.
 
 import itertools as it
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import jax
@@ -24,6 +24,7 @@ from jaxtyping import Array, ArrayLike, Float, Key
 from scipy import special
 
 from sparsejax import checks, masks, sweep, trees
+from sparsejax.hypercube.exact import probabilities
 
 _METHODS = ("antithetic", "permutation", "stratified")
 
@@ -124,7 +125,7 @@ def estimate_shapley(
 def estimate_mean(
     fn: Callable[[Float[Array, " n"]], Float[Array, ""]],
     n: int,
-    keep_prob: ArrayLike,
+    keep_prob: ArrayLike | Iterable,
     *,
     key: Key[Array, ""] | Any,
     samples: int,
@@ -160,9 +161,9 @@ def estimate_mean(
         ValueError: if an argument is out of range, or `fn` returns no scalar.
     """
     checks.key(key)
-    p = np.asarray(keep_prob, np.float64)
-    if not ((p >= 0) & (p <= 1)).all() or not p.size:
-        raise ValueError(f"keep_prob must be in [0, 1], got {keep_prob}")
+    p = probabilities(keep_prob)
+    if not p.size:
+        raise ValueError("keep_prob must be in [0, 1], got none")
     if n < 1 or samples < 2 * n:
         raise ValueError(
             f"got {n} nodes and {samples} samples; expected a node or more, and at "

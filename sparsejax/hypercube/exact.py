@@ -1,7 +1,7 @@
 """Exact sums over the values of all subsets, in float64 and in NumPy."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -55,7 +55,18 @@ def weights(n: int, keep_prob: float) -> Float[np.ndarray, " subsets"]:
     return (keep_prob**k * (1 - keep_prob) ** (n - k))[sizes(n)]
 
 
-def mean(values: ArrayLike, keep_prob: ArrayLike) -> Float[np.ndarray, "..."]:
+def probabilities(keep_prob: ArrayLike | Iterable) -> Float[np.ndarray, "..."]:
+    """One probability or several of any shape; what can be read once is read here."""
+    read = isinstance(keep_prob, Iterator)
+    p = np.asarray(checks.several(keep_prob) if read else keep_prob, np.float64)
+    if not ((p >= 0) & (p <= 1)).all():
+        raise ValueError(f"keep_prob must be in [0, 1], got {p}")
+    return p
+
+
+def mean(
+    values: ArrayLike, keep_prob: ArrayLike | Iterable
+) -> Float[np.ndarray, "..."]:
     """The exact mean if every node is kept with a probability.
 
     Args:
@@ -63,9 +74,7 @@ def mean(values: ArrayLike, keep_prob: ArrayLike) -> Float[np.ndarray, "..."]:
         keep_prob: one probability or an array of any shape.
     """
     table, n = _table(values)
-    p = np.asarray(keep_prob, np.float64)
-    if not ((p >= 0) & (p <= 1)).all():
-        raise ValueError(f"keep_prob must be in [0, 1], got {keep_prob}")
+    p = probabilities(keep_prob)
     totals = np.bincount(sizes(n), weights=table, minlength=n + 1)
     k = np.arange(n + 1)
     terms = totals * p[..., None] ** k * (1 - p[..., None]) ** (n - k)

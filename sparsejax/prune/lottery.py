@@ -18,15 +18,16 @@ References:
     Pruning", 2020, arXiv:2003.02389.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Key, PyTree
 
-from sparsejax import masks
+from sparsejax import checks, masks
 from sparsejax.prune import scores
 from sparsejax.prune.remove import Amount, Scope, check_not_emptied, remove
 from sparsejax.train import State
@@ -50,18 +51,18 @@ class Ticket(NamedTuple):
 
 def lottery(
     train: Callable[[State, PyTree, int | None], State],
-    state: State,
+    state: State | Any,
     mask: PyTree,
     *,
-    rounds: int,
-    fraction: Amount | Sequence[Amount],
-    scope: Scope | Sequence[Scope] = "layer",
-    rewind_to: int = 0,
+    rounds: int | Any,
+    fraction: Amount | Iterable[Amount],
+    scope: Scope | Iterable[Scope] = "layer",
+    rewind_to: int | Any = 0,
     weights_from: str = "rewind",
     schedule_from: str = "rewind",
     score: Callable[[State], PyTree] = lambda state: scores.magnitude(state.params),
     allow_empty: bool = False,
-    tickets: Sequence[Ticket] = (),
+    tickets: Iterable[Ticket] = (),
     on_round: Callable[[Ticket], Any] | None = None,
 ) -> list[Ticket]:
     """Train, then prune and retrain `rounds` times.
@@ -93,13 +94,15 @@ def lottery(
         ValueError: for choices that do not exist, and as `remove` does.
     """
     restart = _restart(weights_from, schedule_from)
-    per_round = isinstance(fraction, Sequence)
-    fractions = list(fraction) if per_round else [fraction] * rounds
-    several = isinstance(scope, Sequence) and not isinstance(scope, str)
-    scopes = list(scope) if several else [scope] * rounds
+    if not isinstance(state, State):
+        raise ValueError(f"state must be a State, got {checks.described(state)}")
+    checks.key(state.key, "state.key")
+    rounds = checks.integer(rounds, "rounds", 0)
+    fractions, scopes = (_per_round(value, rounds) for value in (fraction, scope))
+    rewind_to = checks.integer(rewind_to, "rewind_to")
     if rewind_to < 0:
         raise ValueError(f"rewind_to must not be negative, got {rewind_to}")
-    if rounds < 0 or len(fractions) != rounds or len(scopes) != rounds:
+    if len(fractions) != rounds or len(scopes) != rounds:
         raise ValueError(
             f"{rounds} rounds need as many fractions and scopes, got {len(fractions)} "
             f"and {len(scopes)}"
@@ -129,8 +132,9 @@ def lottery(
     return done
 
 
-def shuffle(key: Key[Array, ""], mask: PyTree) -> PyTree:
+def shuffle(key: Key[Array, ""] | Any, mask: PyTree) -> PyTree:
     """A mask with as many ones in every leaf, at random places."""
+    checks.key(key)
     leaves, structure = jax.tree.flatten(mask)
     keys = jax.random.split(key, len(leaves))
     move = lambda key, leaf: (
@@ -170,11 +174,17 @@ def barrier(
         Frankle, Dziugaite, Roy, Carbin, "Linear Mode Connectivity and the Lottery
         Ticket Hypothesis", 2019, arXiv:1912.05671.
     """
-    t = jnp.linspace(0.0, 1.0, points)
+    t = jnp.linspace(0.0, 1.0, checks.integer(points, "points", 2))
     mix = lambda t: jax.tree.map(lambda p, q: p + t.astype(p.dtype) * (q - p), a, b)
     curve = jax.lax.map(lambda t: error(mix(t)), t)
     line = curve[0] + t.astype(curve.dtype) * (curve[-1] - curve[0])
     return Barrier(jnp.max(curve - line), curve)
+
+
+def _per_round(value, rounds: int) -> list:
+    """One value for each round, of one for all or of several (read once)."""
+    one = isinstance(value, str | Mapping) or not np.iterable(value)
+    return [value] * rounds if one else [*value]
 
 
 def _restart(weights_from, schedule_from) -> Callable[[State, State, PyTree], State]:

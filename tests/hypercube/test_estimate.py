@@ -207,8 +207,10 @@ def test_intervals_cover_as_often_as_they_say(exact, method):
         (lambda k: mean(k, np.zeros(0)), "keep_prob must be in"),
         (lambda k: mean(k, 0.5, samples=11), "6 nodes and 11 samples"),
         (lambda k: mean(k, 0.5, confidence=0.0), "confidence must be"),
+        (lambda k: shapley(0), "key must come from jax.random.key, got the int 0"),
+        (lambda k: mean(jax.random.PRNGKey(0), 0.5), "not jax.random.PRNGKey"),
     ],
-    ids=range(10),
+    ids=range(12),
 )
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):

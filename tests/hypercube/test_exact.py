@@ -233,3 +233,11 @@ def test_values_come_from_a_sweep():
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("several", [list, tuple, np.array, iter])
+def test_several_probabilities_are_read_once(several):
+    values = np.arange(8.0)
+    expected = [hypercube.mean(values, p) for p in (0.25, 0.5)]
+    found = hypercube.mean(values, several([0.25, 0.5]))
+    np.testing.assert_allclose(found, expected)

@@ -288,7 +288,6 @@ def test_bad_arguments():
     for wrong in (
         dict(fraction=[0.1, 0.2]),
         dict(scope=["layer"] * 4),
-        dict(rounds=-1),
         dict(rounds=0, fraction=[0.1]),
     ):
         with pytest.raises(ValueError, match="as many fractions and scopes"):
@@ -298,3 +297,39 @@ def test_bad_arguments():
     with pytest.raises(ValueError, match="scope must be .* got 'row'"):
         run(scope="row")
     assert len(run(rounds=0)) == 1
+
+
+def test_one_value_for_all_rounds_or_several_that_are_read_once():
+    expected = run(rounds=2, fraction=[0.5, 0.25], scope=["global", "layer"])
+    for several in (tuple, np.array, iter, lambda v: (x for x in v)):
+        scope = several(["global", "layer"]) if several is not np.array else "global"
+        found = run(rounds=2, fraction=several([0.5, 0.25]), scope=scope)
+        if several is not np.array:
+            assert_equal(found[2].mask, expected[2].mask)
+        assert_equal(found[1].mask, expected[1].mask)
+    one = run(rounds=1, fraction=0.5, scope={"dense_0/kernel": 0.25})
+    assert sj.masks.counts(one[1].mask)["dense_1/kernel"] == round(
+        0.5 * sj.masks.sizes(MASK)["dense_1/kernel"]
+    )
+
+
+ARGUMENTS = {
+    "state": (dict(state={"w": 1}), "state must be a State, got a dict of 'w'"),
+    "rounds": (dict(rounds=1.5), "rounds is 1.5; expected an integer"),
+    "no rounds": (dict(rounds=-1), "rounds is -1; expected at least 0"),
+    "rewind_to": (dict(rewind_to="4"), "rewind_to is '4'; expected an integer"),
+    "rewind": (dict(rewind_to=-1), "rewind_to must not be negative, got -1"),
+    "fractions": (dict(rounds=2, fraction=iter([0.5])), "2 rounds need as many"),
+}
+
+
+@pytest.mark.parametrize("knobs, message", ARGUMENTS.values(), ids=ARGUMENTS)
+def test_arguments_of_another_kind(knobs, message):
+    with pytest.raises(ValueError, match=message):
+        run(**knobs)
+
+
+@pytest.mark.parametrize("key", [0, np.zeros(2, np.uint32)])
+def test_shuffle_takes_keys(key):
+    with pytest.raises(ValueError, match="key must come from jax.random.key"):
+        prune.shuffle(key, MASK)
