@@ -55,17 +55,9 @@ def check_params(params: PyTree, seeds: tuple[int, ...], name: str = "params") -
     """Check that all leaves are arrays, and are stacked where there are seeds."""
     if len(seeds) > 1:
         raise ValueError(f"key has shape {seeds}; expected () or (seeds,)")
+    checks.arrays(params, name)
     for path, leaf in trees.by_path(params).items():
         where = f"{name}[{path!r}]" if path else name
-        numeric = isinstance(leaf, jax.Array | int | float | complex) or (
-            isinstance(leaf, np.ndarray | np.generic) and leaf.dtype.kind not in "OSU"
-        )
-        if not numeric:
-            kind = "a function" if callable(leaf) else checks.described(leaf)
-            raise ValueError(
-                f"{where} is {kind}, no array; partition first, as with params, static "
-                "= eqx.partition(model, eqx.is_array), and close over the rest"
-            )
         if seeds and np.shape(leaf)[:1] != seeds:
             raise ValueError(
                 f"{where} has shape {np.shape(leaf)}, but key is of {seeds[0]} seeds; "
