@@ -21,6 +21,7 @@ from sparsejax import (
     rl,
     weights,
 )
+from sparsejax.hypercube import exact
 from sparsejax.rl import dqn, rollout
 
 OWN = ("features", "flowgraph", "hypercube", "models", "removal", "rl", "weights")
@@ -79,6 +80,18 @@ SEVERAL = {
     "features.objectives.Objective nodes": (
         lambda v: render(node=features.Objective(v, value, four))["values"],
         "hidden", ["hidden"]
+    ),
+    "hypercube.exact.probabilities keep_prob": (
+        lambda v: exact.probabilities(v), 0.5, [0.5, 0.25]
+    ),
+    "hypercube.exact.mean keep_prob": (
+        lambda v: hypercube.mean(np.arange(4.0), v), 0.5, [0.5, 0.25]
+    ),
+    "hypercube.estimate.estimate_mean keep_prob": (
+        lambda v: hypercube.estimate_mean(
+            lambda m: m.sum(), 2, v, key=KEY(), samples=4, progress=False
+        ).values,
+        0.5, [0.5, 0.25]
     ),
     "features.render.render size": (
         lambda v: render(size=v)["images"], 3, [3]
