@@ -7,6 +7,8 @@ removes weights of a layer and lets the others make up for them on given inputs,
 `spade` does so in all layers, for one sample; `tune_density` says how much where.
 """
 
+from sparsejax.prune.amounts import erk as erk
+from sparsejax.prune.amounts import remaining as remaining
 from sparsejax.prune.compact import compact as compact
 from sparsejax.prune.compact import idle as idle
 from sparsejax.prune.hessian import Hessian as Hessian
@@ -20,8 +22,6 @@ from sparsejax.prune.lottery import lottery as lottery
 from sparsejax.prune.lottery import shuffle as shuffle
 from sparsejax.prune.nodes import remove_nodes as remove_nodes
 from sparsejax.prune.obs import obs as obs
-from sparsejax.prune.remove import erk as erk
-from sparsejax.prune.remove import remaining as remaining
 from sparsejax.prune.remove import remove as remove
 from sparsejax.prune.scores import activation_std as activation_std
 from sparsejax.prune.scores import magnitude as magnitude

@@ -28,9 +28,9 @@ from jaxtyping import Array, ArrayLike, Float, Num
 from threadpoolctl import threadpool_limits
 
 from sparsejax.prune import choice, surgeon
+from sparsejax.prune.amounts import Amount, remaining
 from sparsejax.prune.hessian import Hessian
 from sparsejax.prune.hessian import hessian as summed
-from sparsejax.prune.remove import Amount, remaining
 
 
 class Pruned(NamedTuple):

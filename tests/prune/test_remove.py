@@ -1,5 +1,6 @@
 """Exact removal against a sort in NumPy, on the host and inside jit."""
 
+from decimal import Decimal
 from fractions import Fraction
 
 import jax
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 import sparsejax as sj
 from sparsejax import prune
+from sparsejax.prune import amounts, order
 
 
 def oracle(scores, mask, fraction, scope):
@@ -19,7 +21,7 @@ def oracle(scores, mask, fraction, scope):
     new = {k: np.array(m) for k, m in mask.items()}
     for group in groups:
         alive = [
-            (float(np.asarray(scores[k]).ravel()[i]), j, i)
+            (np.asarray(scores[k]).ravel()[i].item(), j, i)
             for j, k in enumerate(group)
             for i in np.flatnonzero(np.asarray(mask[k]).ravel())
         ]
@@ -69,24 +71,114 @@ def test_vmap_equals_one_by_one(rng):
         )
 
 
-SPECIAL = [0.0, -0.0, np.inf, -np.inf, 1e-45, -1e-45, 3e38, -3e38, 1.0, -1.0]
+def specials(dtype):
+    """The ends of a type, its smallest numbers, zeros of both signs; all twice."""
+    dtype = jnp.dtype(dtype)
+    if dtype.kind == "b":
+        few = [True, False]
+    elif jnp.issubdtype(dtype, jnp.integer):
+        info = jnp.iinfo(dtype)
+        few = [info.max, info.min, 0, 1, info.max - 1, info.min + 1, info.max // 2 + 1]
+    else:
+        info = jnp.finfo(dtype)
+        tiny, least = info.smallest_normal, info.smallest_subnormal
+        few = [0.0, least, 2 * least, tiny - least, tiny, 1, 1 + info.eps, info.max]
+        few = [dtype.type(x) for x in [*few, np.inf]]
+        few = [x for x in few if not np.isnan(x)]  # some types have no infinity
+        few += [-x for x in few]
+    return np.array([dtype.type(x) for x in few * 2])
 
 
-def test_special_values_sort_as_numbers():
-    scores = {"a": np.array(SPECIAL * 2, np.float32)}
-    mask = {"a": np.ones(20, np.float32)}
-    for fraction in np.arange(1, 20) / 20:
-        fraction = float(fraction)
-        expected = oracle(scores, mask, fraction, "layer")
-        got = prune.remove(scores, mask, fraction)
-        np.testing.assert_array_equal(got["a"], expected["a"])
-        # XLA on CPU flushes denormals to zero, so leave those out inside jit
-        keep = np.abs(scores["a"]) != 1e-45
-        few, ones = {"a": scores["a"][keep]}, {"a": mask["a"][keep]}
-        np.testing.assert_array_equal(
-            traced(few, ones, fraction, "layer")["a"],
-            oracle(few, ones, fraction, "layer")["a"],
-        )
+FLOATS = ["float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2"]
+INTEGERS = "int64 uint64 int32 uint32 int16 uint16 int8 uint8 int4 bool".split()
+TOGETHER = [
+    "bfloat16 float16", "float32 bfloat16", "float8_e5m2 float16 float32",
+    "float32 float64", "bfloat16 float64", "float16 float64", "float8_e4m3fn float64",
+    "int8 uint16", "bool int32", "int16 float32", "uint16 bfloat16", "bool float16",
+    "int32 float64", "uint32 float32 float64", "int32 uint32 int64", "uint64 uint8",
+    "uint16 uint32", "int4 float64",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("types", FLOATS + INTEGERS + TOGETHER)
+def test_integers_sort_as_the_numbers_do(types):
+    """Against Python, which compares numbers of all types exactly; host and `jit`."""
+    with jax.enable_x64("64" in types):
+        scores = [specials(dtype) for dtype in types.split()]
+        dtype = order.common(types.split(), scores)
+        ranks = lambda scores: [order.integers(score, dtype) for score in scores]
+        found = np.concatenate(ranks(scores))
+        inside = np.concatenate([np.asarray(r) for r in jax.jit(ranks)(scores)])
+        closed = jax.jit(lambda: ranks([jnp.asarray(score) for score in scores]))()
+    np.testing.assert_array_equal(inside, found)
+    np.testing.assert_array_equal(np.concatenate(closed), found)
+    numbers = [x.item() if x.dtype != "int4" else int(x) for s in scores for x in s]
+    for x, rank in zip(numbers, found.tolist(), strict=True):
+        assert [y < x for y in numbers] == (found < rank).tolist()
+        assert [y == x for y in numbers] == (found == rank).tolist()
+
+
+@pytest.mark.parametrize(
+    "types", ["float32", "bfloat16", "uint8", "float64", "bfloat16 float16 float32"]
+)
+def test_host_jit_and_a_sort_agree(types):
+    """With removed entries that are NaN, where that exists."""
+    scores = {f"{i}": specials(t) for i, t in enumerate(types.split())}
+    mask = {k: np.arange(len(v)) % 5 != 1 for k, v in scores.items()}
+    for k, score in scores.items():
+        if jnp.issubdtype(score.dtype, jnp.floating):
+            score[~mask[k]] = np.nan
+    cut = lambda s, m: prune.remove(s, m, 0.35, scope="global")
+    expected = oracle(scores, mask, 0.35, "global")
+    with jax.enable_x64("64" in types):
+        for got in (cut(scores, mask), jax.jit(cut)(scores, mask)):
+            for k in mask:
+                np.testing.assert_array_equal(got[k], expected[k])
+
+
+def test_what_the_issue_saw():
+    mask = {"w": jnp.ones(2)}
+    for dtype in (jnp.float32, jnp.bfloat16):
+        scores = {"w": np.array([1e-40, 0]).astype(dtype)}
+        for cut in (prune.remove, jax.jit(prune.remove, static_argnums=2)):
+            assert cut(scores, mask, 0.5)["w"].tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    "types, message",
+    [
+        ("int32 float32", "int32 of '0', float32 of '1' have none; cast them to one"),
+        ("uint32 int32", "uint32 of '0', int32 of '1' have none"),
+        ("uint32 bfloat16 bfloat16", "uint32 of '0', bfloat16 of '1' have none"),
+        ("float32 complex64", "scores of '1' are complex64; rank them by their magni"),
+    ],
+)
+def test_what_cannot_be_ranked_together_is_refused_everywhere(types, message):
+    scores = {f"{i}": jnp.ones(3, t) for i, t in enumerate(types.split())}
+    mask = {k: jnp.ones(3) for k in scores}
+    cut = lambda s, m: prune.remove(s, m, 0.5, scope="global")
+    for run in (cut, jax.jit(cut)):
+        with pytest.raises(ValueError, match=message):
+            run(scores, mask)
+
+
+def test_wide_integers_do_not_wrap_inside_jit():
+    scores, mask = {"w": np.array([2**40, 1])}, {"w": jnp.ones(2)}
+    assert prune.remove(scores, mask, 0.5)["w"].tolist() == [1, 0]
+    with pytest.raises(ValueError, match="scores of int64 do not fit int32 inside jit"):
+        jax.jit(lambda m: prune.remove(scores, m, 0.5))(mask)
+
+
+def test_nan_ranks_highest_where_it_cannot_be_refused():
+    bits = np.array([0x7FC00000, 0xFFC00000, 0x3F800000, 0xFF800000], np.uint32)
+    scores, mask = {"w": bits.view(np.float32)}, {"w": jnp.ones(4)}
+    cut = lambda s, m: prune.remove(s, m, 0.5)
+    assert jax.jit(cut)(scores, mask)["w"].tolist() == [1, 1, 0, 0]
+    with pytest.raises(ValueError, match=r"'w' are at 2 of 4 entries that the mask"):
+        cut(scores, mask)
+    gone = {"w": jnp.array([0.0, 0.0, 1.0, 1.0])}
+    for run in (cut, jax.jit(cut)):
+        assert run(scores, gone)["w"].tolist() == [0, 0, 1, 0]
 
 
 @settings(max_examples=100, deadline=None)
@@ -100,9 +192,7 @@ def test_special_values_sort_as_numbers():
     ),
 )
 def test_numbers_are_exact_at_any_size(count, fraction):
-    from sparsejax.prune.remove import _exact, _portion
-
-    got = int(_portion(jnp.int32(count), _exact(fraction)))
+    got = int(amounts.portion(jnp.int32(count), amounts.exact(fraction)))
     assert got == round(count * Fraction(str(fraction)))
     assert prune.remaining(count, fraction) == count - got
 
@@ -172,9 +262,6 @@ def test_erk_densities(rng):
 def test_bad_input(rng):
     mask = {"w": jnp.ones((2, 2)), "v": jnp.ones(2), "b": jnp.ones(())}
     scores = {"w": rng.random((2, 2)), "v": rng.random(2), "b": rng.random(3)}
-    for fraction in (-0.1, 1, 1.5, float("nan")):
-        with pytest.raises(ValueError, match=r"must be in \[0, 1\), got"):
-            prune.remove(scores, mask, fraction)
     with pytest.raises(
         ValueError, match="scope names 'x'; what can be pruned is 'v', "
     ):
@@ -192,24 +279,6 @@ def test_bad_input(rng):
         prune.remove({**scores, "v": np.array([np.nan, 1])}, mask, 0.5)
 
 
-@pytest.mark.parametrize("dtype", ["float64", "int64", "uint32", "int8", "bfloat16"])
-def test_every_type_of_score_ranks_the_same_inside_jit(dtype, rng):
-    with jax.enable_x64(True):
-        wide = rng.integers(-100, 100, 200) if dtype != "uint32" else 2**31 - 50
-        numbers = wide + rng.integers(0, 100, 200)
-        if dtype == "float64":
-            numbers = 1 + numbers * 1e-12  # equal in float32
-        scores = {"a": jnp.asarray(numbers.clip(*limits(dtype)), dtype)}
-        mask = {"a": jnp.ones(200)}
-        expected = oracle(scores, mask, 0.3, "layer")["a"]
-        np.testing.assert_array_equal(prune.remove(scores, mask, 0.3)["a"], expected)
-        np.testing.assert_array_equal(traced(scores, mask, 0.3, "layer")["a"], expected)
-
-
-def limits(dtype):
-    return (-128, 127) if dtype == "int8" else (-np.inf, np.inf)
-
-
 def test_erk_keeps_everything_and_at_least_one():
     assert prune.erk({"a": jnp.ones((9, 2))}, 1.0) == {"a": 0}
     mask = {"a": jnp.ones((100, 100)), "b": jnp.ones((4, 2))}
@@ -217,3 +286,92 @@ def test_erk_keeps_everything_and_at_least_one():
     scores = {k: np.arange(m.size).reshape(m.shape) * 1.0 for k, m in mask.items()}
     new = prune.remove(scores, mask, 0, scope=fractions)
     assert sj.masks.counts(new) == {"a": 5, "b": 1}
+
+
+class Torch:
+    """What a tensor of another library looks like."""
+
+    shape, dtype, ndim = (2, 2), "torch.float32", 2
+
+
+W = np.ones((2, 2), np.float32)
+
+
+@pytest.mark.parametrize(
+    "amount, message",
+    [
+        *[(x, r"must be in \[0, 1\), got") for x in (-0.1, 1, 1.5, np.nan, np.inf)],
+        *[(x, r"must be in \[0, 1\), got") for x in (0.9999999999, Fraction(7, 5))],
+        ("0.5", "must be a number, got the str '0.5'"),
+        (True, "must be a number, got the bool True"),
+        (np.bool_(True), "must be a number, got bool of shape"),
+        (None, "must be a number, got None"),
+        ([0.5], "must be a number, got a list of 1"),
+        (np.array([0.5]), r"must be a number, got float64 of shape \(1,\)"),
+        (0.5j, "must be a number, got the complex 0.5j"),
+    ],
+)
+def test_amounts_that_are_none(amount, message):
+    mask = {"w": jnp.ones((2, 2))}
+    for call in (
+        lambda: prune.remove({"w": W}, mask, amount),
+        lambda: prune.remove({"w": W}, mask, amount, scope="global"),
+        lambda: prune.remove({"w": W}, mask, 0, scope={"w": amount}),
+        lambda: prune.remaining(4, amount),
+        lambda: jax.jit(lambda m: prune.remove({"w": W}, m, amount))(mask),
+    ):
+        with pytest.raises(ValueError, match="a fraction to remove " + message):
+            call()
+    if isinstance(amount, bool) or amount not in (1, 0.9999999999):
+        with pytest.raises(ValueError, match="density must be "):
+            prune.erk(mask, amount)
+
+
+def test_traced_amounts_are_refused():
+    mask = {"w": jnp.ones((2, 2))}
+    with pytest.raises(ValueError, match="a number that is known, not one that jit"):
+        jax.jit(lambda p: prune.remove({"w": W}, mask, p))(0.5)
+    with pytest.raises(ValueError, match="call it outside jit"):
+        jax.jit(lambda m: prune.erk(m, 0.5))(mask)
+
+
+@pytest.mark.parametrize(
+    "amount", [np.float32(0.2), np.array(0.2), jnp.float32(0.2),
+               Fraction(1, 5), Decimal("0.2"), 0.2], ids=repr)  # fmt: skip
+def test_amounts_are_read_as_they_are_written(amount):
+    assert prune.remaining(10**9, amount) == 8 * 10**8
+
+
+@pytest.mark.parametrize(
+    "scores, mask, message",
+    [
+        ({"w": Torch()}, {"w": W}, "scores of 'w' are a .*Torch, expected an array"),
+        ({"w": W}, {"w": Torch()}, "the mask of 'w' is a .*Torch, expected an array"),
+        ({"w": [[1, 2], [3, 4]]}, {"w": W}, "missing: 'w'; unknown: 'w/0/0', "),
+        ({"w": W}, {"w": [[1, 1], [1, 1]]}, "scores must have the structure of the "),
+        ({"w": len}, {"w": W}, "scores of 'w' are a builtins.builtin_function_or_meth"),
+        ({"w": None}, {"w": W}, "missing: 'w'; unknown: none"),
+        ((W, W), [W, W], "paths are the same, containers are not"),
+        ({"w": np.array([["a", "b"]] * 2)}, {"w": W}, "scores of 'w' are "),
+        ({"w": W.astype(np.longdouble)}, {"w": W}, "at most 64 bits"),
+        ({}, {}, "none has axes"),
+    ],
+)
+def test_scores_and_masks_that_are_none(scores, mask, message):
+    with pytest.raises(ValueError, match=message):
+        prune.remove(scores, mask, 0.5)
+
+
+@pytest.mark.parametrize(
+    "density, kept",
+    [(0.145, 14), (0.575, 58), (0.585, 58), (0.285, 28), (0.005, 1), (1, 100)],
+)
+def test_erk_rounds_decimals_exactly(density, kept):
+    (fraction,) = prune.erk({"a": jnp.ones((10, 10))}, density, power=0).values()
+    assert 100 - 100 * fraction == kept
+
+
+def test_erk_of_leaves_without_entries():
+    assert prune.erk({"a": jnp.ones((0, 3)), "b": jnp.ones((2, 2))}, 0.5).keys() == {
+        "b"
+    }
