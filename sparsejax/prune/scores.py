@@ -1,7 +1,8 @@
 """Scores: one number a weight or unit, higher = keep.
 
 Any function that returns a tree of the structure of the mask is a score; these are the
-usual ones.
+usual ones. Leaves that have no order, such as keys, score a 0-d 0, and are never pruned
+anyway. Products of 16-bit numbers are taken in float32: small ones would all be zero.
 """
 
 from collections.abc import Callable, Iterable
@@ -9,25 +10,35 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Key, PyTree
+from jaxtyping import Array, PyTree
 
-from sparsejax import lift
+from sparsejax import checks, lift, trees
 
 
 def magnitude(params: PyTree) -> PyTree:
     """|w|.
 
+    Raises:
+        ValueError: if a leaf is no array.
+
     Reference:
         Han, Pool, Tran, Dally, "Learning both Weights and Connections for Efficient
         Neural Networks", 2015, arXiv:1506.02626.
     """
-    return jax.tree.map(jnp.abs, params)
+    checks.arrays(params)
+    return jax.tree.map(_size, params)
 
 
-def random(key: Key[Array, ""], params: PyTree) -> PyTree:
-    """Independent uniform numbers: a random order of the weights."""
+def random(key: Any, params: PyTree) -> PyTree:
+    """Independent uniform numbers: a random order of the weights.
+
+    Raises:
+        ValueError: if a leaf is no array, or the key not one of `jax.random.key`.
+    """
+    checks.key(key)
+    checks.arrays(params)
     leaves, structure = jax.tree.flatten(params)
-    keys = jax.random.split(key, len(leaves))
+    keys = jax.random.split(key, max(len(leaves), 1))[: len(leaves)]
     draw = lambda key, leaf: jax.random.uniform(key, jnp.shape(leaf))
     return jax.tree.unflatten(structure, [*map(draw, keys, leaves)])
 
@@ -38,17 +49,31 @@ def snip(params: PyTree, grads: PyTree) -> PyTree:
     Args:
         params: parameters.
         grads: gradient of the loss with respect to them, usually at initialisation,
-            over a batch.
+            over a batch; of leaves that have none, anything.
+
+    Raises:
+        ValueError: if a leaf is no array, or the trees differ.
 
     Reference:
         Lee, Ajanthan, Torr, "SNIP: Single-shot Network Pruning based on Connection
         Sensitivity", 2018, arXiv:1810.02340.
     """
-    return jax.tree.map(lambda w, g: jnp.abs(w * g), params, grads)
+    checks.arrays(params)
+    trees.check_structure(grads, params, "grads", "params")
+    for path, grad in trees.by_path(grads).items():
+        if not checks.is_array(grad):
+            raise ValueError(f"the gradient of {path!r} is {checks.described(grad)}")
+
+    def product(w, g):
+        if not jnp.issubdtype(_dtype(w), jnp.inexact):
+            return jnp.zeros(())
+        return jnp.abs(_wide(w) * _wide(g))
+
+    return jax.tree.map(product, params, grads)
 
 
 def activation_std(
-    fn: Callable, params: PyTree, *args: Any, names: Iterable[str] | None = None
+    fn: Callable, params: PyTree, *args: Any, names: str | Iterable[str] | None = None
 ) -> dict[str, Array]:
     """Standard deviation of every unit over examples (and places in the image).
 
@@ -56,7 +81,7 @@ def activation_std(
         fn: `fn(params, *args)` with named activations `(examples, ..., units)`.
         params: parameters.
         *args: a batch of inputs.
-        names: which activations; by default all.
+        names: which activation, or activations; by default all.
 
     Returns:
         `{name: (units,)}`, the structure of `Masks.nodes`. Constant units score 0.
@@ -65,4 +90,23 @@ def activation_std(
         Hobson, "Neural Networks, More than you wanted to Show".
     """
     _, acts = lift.activations(fn, names, units=True)(params, *args)
-    return {name: jnp.std(h, axis=tuple(range(h.ndim - 1))) for name, h in acts.items()}
+    spread = lambda h: jnp.std(_wide(h), axis=tuple(range(h.ndim - 1)))
+    return {name: spread(h) for name, h in acts.items()}
+
+
+def _size(leaf) -> Array:
+    dtype = _dtype(leaf)
+    if jnp.issubdtype(dtype, jax.dtypes.prng_key):
+        return jnp.zeros(())
+    if jnp.issubdtype(dtype, jnp.signedinteger):  # -128 has no opposite in int8
+        return jnp.abs(leaf).astype(f"uint{jnp.iinfo(dtype).bits}")
+    return jnp.asarray(leaf) if dtype == jnp.bool_ else jnp.abs(leaf)
+
+
+def _wide(leaf) -> Array:
+    small = jnp.issubdtype(_dtype(leaf), jnp.floating) and _dtype(leaf).itemsize < 4
+    return jnp.asarray(leaf).astype(jnp.float32) if small else jnp.asarray(leaf)
+
+
+def _dtype(leaf) -> Any:
+    return leaf.dtype if hasattr(leaf, "dtype") else jnp.result_type(leaf)

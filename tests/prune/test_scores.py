@@ -1,5 +1,7 @@
 """Scores against their definitions."""
 
+import equinox as eqx
+import flax.nnx as nnx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -64,3 +66,123 @@ def test_activation_std_is_that_of_a_unit_over_examples_and_places(model, shape,
     for name, score in scores.items():
         removed = np.flatnonzero(kept[name] == 0)
         assert set(removed) == set(np.argsort(score)[: round(0.3 * len(score))])
+
+
+def mixed():
+    """A tree of all that JAX takes for a leaf."""
+    return {
+        "bias": np.float32([1, -2]),
+        "count": jnp.uint32(3),
+        "flag": jnp.array([True, False]),
+        "half": jnp.array([[1.0, -2.0]], jnp.bfloat16),
+        "ids": jnp.array([[-128, 127]], jnp.int8),
+        "key": jax.random.key(0),
+        "keys": jax.random.split(jax.random.key(1), 3),
+        "kernel": jnp.array([[-3.0, 0.5], [1e-40, 2.0]]),
+        "none": None,
+        "number": 2.5,
+        "phase": jnp.array([3 + 4j]),
+    }
+
+
+def weights_of(tree):
+    """Masks of what may be pruned: floating kernels."""
+    mask = lambda path, leaf: np.ones(np.shape(leaf) if path == "kernel" else ())
+    return sj.trees.map_with_path(mask, tree)
+
+
+def gradients(tree):
+    real = lambda leaf: jnp.issubdtype(jnp.asarray(leaf).dtype, jnp.inexact)
+    return jax.tree.map(lambda leaf: leaf if real(leaf) else np.zeros(3), tree)
+
+
+@pytest.mark.parametrize(
+    "score",
+    [prune.magnitude, lambda t: prune.random(jax.random.key(0), t),
+     lambda t: prune.snip(t, gradients(t))],
+    ids=["magnitude", "random", "snip"],
+)  # fmt: skip
+def test_leaves_of_all_kinds_have_scores_or_none(score):
+    tree = mixed()
+    scores = score(tree)
+    assert jax.tree.structure(scores) == jax.tree.structure(tree)
+    assert scores["key"].shape == () and scores["kernel"].shape == (2, 2)
+    new = prune.remove(scores, weights_of(tree), 0.25)
+    assert {k: v.sum() for k, v in new.items() if k != "none"} == {
+        k: 3.0 if k == "kernel" else 1.0 for k in tree if k != "none"
+    }
+
+
+def test_magnitudes_of_all_kinds():
+    found = prune.magnitude(mixed())
+    assert found["ids"].tolist() == [[128, 127]] and found["phase"].tolist() == [5]
+    assert found["half"].tolist() == [[1, 2]] and found["flag"].tolist() == [
+        True,
+        False,
+    ]
+    assert np.asarray(found["kernel"])[1, 0] == np.float32(1e-40)  # not flushed
+    assert found["number"] == 2.5 and found["count"] == 3
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_small_products_do_not_tie(dtype):
+    """In float16 w g would be zero from 3e-8 on."""
+    w, g = jnp.array([1e-4, 2e-4, 1.5e-4], dtype), jnp.full(3, 1e-5, dtype)
+    scores = prune.snip({"w": w}, {"w": g})
+    new = prune.remove(scores, {"w": jnp.ones(3)}, 2 / 3)
+    assert new["w"].tolist() == [0, 1, 0]
+
+
+class Tensor:
+    """An array of another library."""
+
+    shape, dtype, ndim = (2,), "torch.float32", 1
+
+
+@pytest.mark.parametrize("leaf", [len, "text", Tensor(), np.array([None])], ids=str)
+@pytest.mark.parametrize(
+    "score", [prune.magnitude, lambda t: prune.random(jax.random.key(0), t),
+              lambda t: prune.snip(t, t)], ids=["magnitude", "random", "snip"]
+)  # fmt: skip
+def test_leaves_that_are_no_arrays_are_named(score, leaf):
+    tree = {"w": jnp.ones(2), "layer": {"activation": leaf}}
+    message = (
+        r"params has leaves that are no arrays \('layer/activation'\); params, static "
+        r"= eqx.partition\(model, eqx.is_array\), and close over static"
+    )
+    with pytest.raises(ValueError, match=message):
+        score(tree)
+
+
+def test_models_of_equinox_and_nnx():
+    model = eqx.nn.MLP(2, 1, 3, 1, key=jax.random.key(0))
+    with pytest.raises(ValueError, match=r"\('activation', 'final_activation'\)"):
+        prune.magnitude(model)
+    params, _ = eqx.partition(model, eqx.is_array)
+    assert len(jax.tree.leaves(prune.magnitude(params))) == 4
+    state = nnx.state(nnx.Dropout(0.5, rngs=nnx.Rngs(0)))
+    assert [leaf.shape for leaf in jax.tree.leaves(prune.magnitude(state))] == [(), ()]
+
+
+def test_wrong_arguments_of_scores():
+    params = {"w": jnp.ones(2)}
+    for key, message in (
+        (jax.random.PRNGKey(0), "not jax.random.PRNGKey"),
+        (0, "key must come from jax.random.key, got the int 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            prune.random(key, params)
+    with pytest.raises(ValueError, match="grads must have the structure of params"):
+        prune.snip(params, {"v": jnp.ones(2)})
+    with pytest.raises(ValueError, match="gradient of 'w' is a .*Tensor"):
+        prune.snip(params, {"w": Tensor()})
+    assert prune.random(jax.random.key(0), {}) == {}
+
+
+def test_one_name_or_a_generator_of_names():
+    model, x = models.mlp((3, 2)), jnp.arange(8.0).reshape(4, 2)
+    params = model.init(jax.random.key(0), x)
+    whole = prune.activation_std(model.apply, params, x)
+    for names in ("hidden_0", (name for name in ["hidden_0"]), ["hidden_0"]):
+        found = prune.activation_std(model.apply, params, x, names=names)
+        np.testing.assert_array_equal(found["hidden_0"], whole["hidden_0"])
