@@ -9,13 +9,16 @@ For the shipped networks (`models.mlp`, `models.convnet`): layers named `conv_i`
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Bool, PyTree
+
+from sparsejax import checks, trees
 
 
 class Idle(NamedTuple):
@@ -40,7 +43,7 @@ def idle(params: PyTree) -> dict[str, Idle]:
         For each hidden layer, `{"hidden_0": Idle(constant, unread), ...}`.
 
     Raises:
-        ValueError: for a layer that is neither `conv_i` nor `dense_i`.
+        ValueError: for parameters of another network.
     """
     layers = _layers(params)
     links = [(_places(layers, i) != 0).any(axis=0) for i in range(len(layers))]
@@ -69,6 +72,10 @@ def compact(
         rounding, and the indices of the units kept in each hidden layer. A layer may
         have no units left.
 
+    Raises:
+        ValueError: for parameters of another network, several networks, and inside
+            `jit`: shapes depend on values.
+
     Example:
         >>> layer = lambda kernel, bias: {
         ...     "kernel": jnp.array(kernel), "bias": jnp.array(bias)}
@@ -82,14 +89,14 @@ def compact(
     lost = [*idle(params).values()]
     small, kept = {}, {}
     width = _places(layers, 0).shape[1]
-    inputs, constant = np.arange(width), np.zeros(width)
+    inputs, constant, fixed = np.arange(width), np.zeros(width), np.zeros(width, bool)
     for i, (name, kernel, bias) in enumerate(layers):
         places = _places(layers, i)
-        bias = bias + constant @ places.sum(axis=0)
+        bias = bias + constant[fixed] @ places[:, fixed].sum(axis=0)
         outputs = np.arange(len(bias))
         if i < len(lost):
             value = activation(jnp.asarray(bias, params[name]["bias"].dtype))
-            constant = np.where(lost[i].constant, np.asarray(value, np.float64), 0)
+            constant, fixed = np.asarray(value, np.float64), lost[i].constant
             outputs = np.flatnonzero(~(lost[i].constant | lost[i].unread))
             kept[f"hidden_{i}"] = outputs
         taps = kernel.shape[:-2] if _is_conv(name) else ()
@@ -106,18 +113,60 @@ def compact(
 
 def _layers(params) -> list[tuple[str, np.ndarray, np.ndarray]]:
     """Name, kernel and bias of every layer, in the order they are applied."""
-    kinds = ("conv", "dense")
-    parse = lambda name: (name.rpartition("_")[0], name.rpartition("_")[2])
-    for name, layer in params.items():
-        known = parse(name)[0] in kinds and parse(name)[1].isdigit()
-        if not known or set(layer) != {"kernel", "bias"}:
-            raise ValueError(
-                f"layer {name!r} with {sorted(layer)} is not one of models.mlp or "
-                "models.convnet; compact knows 'conv_i' and 'dense_i' alone"
-            )
-    order = sorted(params, key=lambda n: (kinds.index(parse(n)[0]), int(parse(n)[1])))
+    if problem := _problem(params):
+        raise ValueError(
+            "compact and idle are for the parameters of models.mlp and models.convnet, "
+            "a dict of layers 'conv_i', then 'dense_i', with a 'kernel' and a 'bias' "
+            f"each; {problem}. In other networks prune.remove_nodes lets biases take "
+            "over what constant units add, in the shapes that they have"
+        )
     value = lambda name, leaf: np.asarray(params[name][leaf], np.float64)
-    return [(name, value(name, "kernel"), value(name, "bias")) for name in order]
+    return [
+        (name, value(name, "kernel"), value(name, "bias")) for name in _order(params)
+    ]
+
+
+def _order(params) -> list[str]:
+    """Names of layers as they are applied, if all are those of the shipped networks."""
+    count = lambda kind: sum(str(name).startswith(f"{kind}_") for name in params)
+    return [f"{kind}_{i}" for kind in ("conv", "dense") for i in range(count(kind))]
+
+
+def _problem(params) -> str:
+    """Why parameters are not those of a shipped network; "" if they are."""
+    if not isinstance(params, Mapping):
+        return f"this is {checks.described(params)}"
+    order = _order(params)
+    if other := [name for name in params if name not in order]:
+        return f"there is {trees.listed(other, 4)}"
+    if "dense_0" not in order:
+        return "there is no 'dense_0'"
+    before = None
+    for name in order:
+        if problem := _misfit(params[name], name, before):
+            return f"{name!r} {problem}"
+        before = np.shape(params[name]["kernel"])[-1]
+    return ""
+
+
+def _misfit(layer, name: str, before: int | None) -> str:
+    """Why a layer is none of a shipped network, after one of so many units."""
+    if not isinstance(layer, Mapping) or set(layer) != {"kernel", "bias"}:
+        return f"is {checks.described(layer)}"
+    kernel, bias = layer["kernel"], layer["bias"]
+    for leaf in (kernel, bias):
+        if isinstance(leaf, Tracer) or not checks.is_array(leaf):
+            traced = ", which jit or vmap traces" * isinstance(leaf, Tracer)
+            return f"has {checks.described(leaf)}{traced}"
+    shape, axes = np.shape(kernel), 4 if _is_conv(name) else 2
+    if len(shape) != axes or np.shape(bias) != shape[-1:]:
+        stacked = "; pass one network at a time" * (len(shape) > axes)
+        return f"has shapes {shape} and {np.shape(bias)}{stacked}"
+    places = before is not None and name == "dense_0"  # of an image, for every unit
+    if before is not None and (shape[-2] % max(before, 1) if places else
+                               shape[-2] != before):  # fmt: skip
+        return f"reads {shape[-2]} units, after a layer of {before}"
+    return ""
 
 
 def _places(layers, i) -> np.ndarray:

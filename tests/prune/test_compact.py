@@ -1,5 +1,7 @@
 """Folding idle units away leaves the function equal."""
 
+import equinox as eqx
+import flax.nnx as nnx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -93,7 +95,63 @@ def test_chains_of_idle_units_by_hand():
     assert small["dense_2"]["bias"].tolist() == [51.0]  # 1 + 10 * relu(2 * 3 - 1)
 
 
-def test_foreign_layers_are_refused():
-    params = {"norm_0": {"scale": jnp.ones(3), "bias": jnp.ones(3)}}
-    with pytest.raises(ValueError, match="'norm_0'.*not one of models.mlp"):
-        prune.compact(params)
+def dense(inputs, outputs, **leaves):
+    return {"kernel": jnp.ones((inputs, outputs)), "bias": jnp.ones(outputs), **leaves}
+
+
+STACKED = jax.tree.map(lambda leaf: jnp.stack([leaf] * 2), {"dense_0": dense(2, 3)})
+
+
+@pytest.mark.parametrize(
+    "params, problem",
+    [
+        ({"norm_0": {"scale": jnp.ones(3)}}, "there is 'norm_0'"),
+        (eqx.nn.MLP(2, 1, 3, 1, key=jax.random.key(0)), "this is a equinox.*MLP"),
+        (nnx.state(nnx.Linear(2, 3, rngs=nnx.Rngs(0))), "there is 'bias', 'kernel'"),
+        ({"params": {"dense_0": dense(2, 3)}}, "there is 'params'"),
+        (jnp.ones((2, 3)), r"this is float32 of shape \(2, 3\)"),
+        (None, "this is None"),
+        ([dense(2, 3)], "this is a list of 1"),
+        ({}, "there is no 'dense_0'"),
+        ({0: dense(2, 3)}, "there is 0"),
+        ({"dense_1": dense(2, 3)}, "there is 'dense_1'"),
+        ({"dense_0": dense(2, 3), "dense_00": dense(3, 3)}, "there is 'dense_00'"),
+        ({"conv_0": {"kernel": jnp.ones((3, 3, 1, 2)), "bias": jnp.ones(2)}},
+         "there is no 'dense_0'"),
+        ({"dense_0": jnp.ones(3)}, r"'dense_0' is float32 of shape \(3,\)"),
+        ({"dense_0": {"kernel": jnp.ones((2, 3))}}, "'dense_0' is a dict of 'kernel'"),
+        ({"dense_0": dense(2, 3, scale=1)}, "is a dict of 'kernel', 'bias', 'scale'"),
+        ({"dense_0": dense(2, 3, kernel=None)}, "'dense_0' has None"),
+        ({"dense_0": dense(2, 3, kernel=len)}, "'dense_0' has a builtins"),
+        ({"dense_0": dense(2, 3, bias=jnp.ones(2))},
+         r"'dense_0' has shapes \(2, 3\) and \(2,\)\."),
+        (STACKED, r"'dense_0' has shapes \(2, 2, 3\) and \(2, 3\); pass one network"),
+        ({"conv_0": dense(2, 3), "dense_0": dense(3, 1)}, "'conv_0' has shapes"),
+        ({"dense_0": dense(2, 3), "dense_1": dense(4, 1)},
+         "'dense_1' reads 4 units, after a layer of 3"),
+        ({"conv_0": {"kernel": jnp.ones((3, 3, 1, 2)), "bias": jnp.ones(2)},
+          "dense_0": dense(7, 2)}, "'dense_0' reads 7 units, after a layer of 2"),
+    ],
+)  # fmt: skip
+def test_other_networks_are_refused_in_one_line(params, problem):
+    for call in (prune.compact, prune.idle):
+        with pytest.raises(ValueError, match=problem) as error:
+            call(params)
+        text = str(error.value)
+        assert "models.mlp and models.convnet" in text and "remove_nodes" in text
+        assert "\n" not in text and len(text) < 500
+
+
+def test_compacting_needs_values():
+    params = {"dense_0": dense(2, 3), "dense_1": dense(3, 1)}
+    with pytest.raises(ValueError, match="'dense_0' has float32.* jit or vmap traces"):
+        jax.jit(lambda p: prune.compact(p)[0])(params)
+
+
+def test_constants_alone_are_folded():
+    """A weight that is infinite where nothing is constant stays where it is."""
+    params = {"dense_0": dense(2, 3), "dense_1": dense(3, 1)}
+    params["dense_1"]["kernel"] = jnp.array([[jnp.inf], [1.0], [2.0]])
+    params["dense_0"]["kernel"] = jnp.array([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0]])
+    small, kept = prune.compact(params)
+    assert small["dense_1"]["bias"].tolist() == [3.0] and kept["hidden_0"].size == 2
