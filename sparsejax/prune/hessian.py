@@ -10,14 +10,16 @@ A convolution multiplies patches: `patches` cuts them out, a row for every place
 
 import itertools as it
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import ArrayLike, Float, Num
+from jaxtyping import ArrayLike, Float
+
+from sparsejax import checks, trees
 
 # Elements of inputs that are turned into float64 at once, on the host.
 _CHUNK = 1 << 23
@@ -36,11 +38,12 @@ class Hessian(NamedTuple):
     rows: Any
 
 
-def hessian(inputs: Num[ArrayLike, "..."]) -> Hessian:
+def hessian(inputs: ArrayLike | Any) -> Hessian:
     """Sums of products of a layer's inputs, x x' over all rows.
 
     In float64 on the host; inside `jit` and `vmap` in the precision of the inputs,
-    float32 at least, without a check for NaN.
+    float32 at least, without a check for NaN; squares that are below its range, of
+    inputs below 1e-19 in float32, are zeros there.
 
     Args:
         inputs: of a dense layer, shape (rows, inputs); of a convolution `patches`,
@@ -56,6 +59,10 @@ def hessian(inputs: Num[ArrayLike, "..."]) -> Hessian:
         ([[10.0, 2.0], [2.0, 5.0]], 3)
     """
     traced = isinstance(inputs, Tracer)
+    if not checks.is_array(inputs) or jnp.iscomplexobj(inputs):
+        raise ValueError(
+            f"inputs must be one array of real numbers, got {checks.described(inputs)}"
+        )
     x = inputs if traced else np.asarray(inputs)
     if x.ndim not in (2, 3) or 0 in x.shape:
         raise ValueError(
@@ -80,12 +87,14 @@ def hessian(inputs: Num[ArrayLike, "..."]) -> Hessian:
     return Hessian(products, rows)
 
 
-def accumulate(state: Hessian, inputs: Num[ArrayLike, "..."]) -> Hessian:
+def accumulate(state: Hessian | Any, inputs: ArrayLike | Any) -> Hessian:
     """`hessian` of all rows so far and these: batches of any sizes, in any order.
 
     Raises:
         ValueError: as `hessian` does, and for inputs of another shape than before.
     """
+    if not isinstance(state, Hessian):
+        raise ValueError(f"state is {checks.described(state)}, expected a Hessian")
     new = hessian(inputs)
     if new.products.shape != jnp.shape(state.products):
         raise ValueError(
@@ -101,12 +110,12 @@ def accumulate(state: Hessian, inputs: Num[ArrayLike, "..."]) -> Hessian:
 
 
 def patches(
-    x: Num[ArrayLike, "..."],
-    kernel_shape: Sequence[int],
+    x: ArrayLike | Any,
+    kernel_shape: Iterable[int],
     *,
-    strides: int | Sequence[int] = 1,
-    padding: str | Sequence[tuple[int, int]] = "SAME",
-    dilation: int | Sequence[int] = 1,
+    strides: int | Iterable[int] | Any = 1,
+    padding: str | Iterable[Iterable[int]] | Any = "SAME",
+    dilation: int | Iterable[int] | Any = 1,
 ) -> Float[jax.Array, "groups rows inputs"]:
     """What a convolution multiplies its kernel with, a row for every place.
 
@@ -127,22 +136,25 @@ def patches(
     Raises:
         ValueError: if images and kernel do not fit.
     """
-    x, (*taps, inputs, outputs) = jnp.asarray(x), kernel_shape
+    if not checks.is_array(x):
+        raise ValueError(f"images are one array, got {checks.described(x)}")
+    x, kernel_shape = jnp.asarray(x), tuple(kernel_shape)
+    if len(kernel_shape) < 2:
+        raise ValueError(f"{kernel_shape} is no shape of a kernel")
+    *taps, inputs, outputs = kernel_shape
     if x.ndim != len(taps) + 2 or not inputs or x.shape[-1] % inputs:
         raise ValueError(
             f"images of shape {x.shape} do not fit a kernel of shape "
-            f"{tuple(kernel_shape)}: they need {len(taps)} spatial axes, and a "
+            f"{kernel_shape}: they need {len(taps)} spatial axes, and a "
             f"multiple of {inputs} channels last"
         )
     groups = x.shape[-1] // inputs
     if outputs % groups:
         raise ValueError(f"{outputs} outputs cannot be divided into {groups} groups")
-    strides, dilation = (
-        [n] * len(taps) if isinstance(n, int) else [*n] for n in (strides, dilation)
-    )
+    strides = _each("strides", strides, len(taps))
+    dilation = _each("dilation", dilation, len(taps))
     spans = [(n - 1) * d + 1 for n, d in zip(taps, dilation, strict=True)]
-    if isinstance(padding, str):
-        padding = jax.lax.padtype_to_pads(x.shape[1:-1], spans, strides, padding)
+    padding = _around(padding, x.shape[1:-1], spans, strides)
     x = jnp.pad(x, [(0, 0), *padding, (0, 0)])
     sizes = [n - span for n, span in zip(x.shape[1:-1], spans, strict=True)]
     if min(sizes, default=0) < 0:
@@ -161,3 +173,28 @@ def patches(
     rows = math.prod(views.shape[:-2])
     views = views.reshape(rows, math.prod(taps), groups, inputs)
     return views.transpose(2, 0, 1, 3).reshape(groups, rows, -1)
+
+
+def _each(name: str, numbers, axes: int) -> list[int]:
+    """One whole number for every axis."""
+    found = checks.several(numbers)
+    each = found * axes if len(found) == 1 else found
+    whole = [isinstance(n, int | np.integer) and n >= 1 for n in each]
+    if len(each) != axes or not all(whole):
+        raise ValueError(
+            f"{name} must be 1, 2, ..., a number or one for each of {axes} axes; got "
+            f"{trees.listed(found)}"
+        )
+    return [int(n) for n in each]
+
+
+def _around(padding, sides, spans, strides) -> list[tuple[int, int]]:
+    if isinstance(padding, str) and padding.upper() in ("SAME", "VALID"):
+        return [*jax.lax.padtype_to_pads(sides, spans, strides, padding.upper())]
+    pairs = [] if isinstance(padding, str) else [checks.several(p) for p in padding]
+    if len(pairs) != len(sides) or any(len(pair) != 2 for pair in pairs):
+        raise ValueError(
+            "padding must be 'SAME', 'VALID', or (before, after) for each of "
+            f"{len(sides)} axes, got {pairs or padding!r}"
+        )
+    return pairs

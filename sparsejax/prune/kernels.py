@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from sparsejax import interpret, trees
+from sparsejax import checks, interpret, trees
 from sparsejax.prune.hessian import Hessian, hessian, patches
 
 _CHUNK = 64  # examples at a time: their patches can be many
@@ -75,8 +75,10 @@ def layers(
         batch: examples, shape (n, ...).
 
     Raises:
-        ValueError: if there is none, and for no examples.
+        ValueError: if there is none, for no examples, and for parameters that are no
+            arrays.
     """
+    checks.arrays(params)
     if not len(batch):
         raise ValueError("batch is empty; give at least one example")
     found: list[Layer] = []

@@ -21,7 +21,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import ArrayLike, PyTree
 
-from sparsejax import interpret, lift, trees
+from sparsejax import checks, interpret, lift, trees
 from sparsejax.prune import origins as origins_
 from sparsejax.prune.origins import MOVES, OTHER, POOLS, ZERO
 
@@ -29,7 +29,7 @@ from sparsejax.prune.origins import MOVES, OTHER, POOLS, ZERO
 def remove_nodes(
     fn: Callable,
     params: PyTree,
-    nodes: Mapping[str, ArrayLike],
+    nodes: Mapping[str, ArrayLike] | Any,
     x: PyTree,
     *,
     sequential: bool = False,
@@ -79,7 +79,16 @@ def remove_nodes(
     """
     if any(0 in jnp.shape(leaf) for leaf in jax.tree.leaves(x)):
         raise ValueError("x is empty; means are taken over its examples")
+    if not isinstance(nodes, Mapping):
+        raise ValueError(
+            f"nodes must be a dict of masks, as Masks.nodes; got "
+            f"{checks.described(nodes)}"
+        )
     for name, mask in nodes.items():
+        if not checks.is_array(mask):
+            raise ValueError(
+                f"nodes[{name!r}] is {checks.described(mask)}, expected an array"
+            )
         if not isinstance(mask, Tracer) and not np.isin(np.asarray(mask), (0, 1)).all():
             raise ValueError(f"nodes[{name!r}] must be 0 or 1, got {np.asarray(mask)}")
     axis = "examples" if per_example else None

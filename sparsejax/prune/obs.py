@@ -17,18 +17,19 @@ are where not enough are to go.
 """
 
 import math
-from fractions import Fraction
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, ArrayLike, Float, Num
+from jaxtyping import Array, ArrayLike, Float
 from threadpoolctl import threadpool_limits
 
+from sparsejax import checks, trees
 from sparsejax.prune import choice, surgeon
-from sparsejax.prune.amounts import Amount, remaining
+from sparsejax.prune.amounts import Amount, decimal, remaining
 from sparsejax.prune.hessian import Hessian
 from sparsejax.prune.hessian import hessian as summed
 
@@ -46,14 +47,14 @@ class Pruned(NamedTuple):
 
 
 def obs(
-    kernel: Float[ArrayLike, "..."],
-    inputs: Num[ArrayLike, "..."] | Hessian,
+    kernel: ArrayLike | Any,
+    inputs: ArrayLike | Hessian | Any,
     density: Amount | None,
     *,
-    mask: Num[ArrayLike, "..."] | None = None,
-    pattern: tuple[int, int] | None = None,
-    damping: float | int = 0.01,
-    block_size: int | None = None,
+    mask: ArrayLike | Any | None = None,
+    pattern: Sequence[int] | Any | None = None,
+    damping: Amount = 0.01,
+    block_size: int | Any | None = None,
 ) -> Pruned:
     """Prune a kernel so that its outputs on these inputs change least.
 
@@ -93,25 +94,26 @@ def obs(
         Frantar, Alistarh, "SparseGPT: Massive Language Models Can Be Accurately Pruned
         in One-Shot", 2023, arXiv:2301.00774.
     """
-    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((kernel, inputs))):
+    given = (kernel, mask, *(inputs if isinstance(inputs, Hessian) else [inputs]))
+    if any(isinstance(array, Tracer) for array in given):
         raise ValueError(
             "obs computes in float64 on the host: call it outside jit, vmap and grad "
             "(prune.hessian and prune.patches may be inside)"
         )
-    raw, dtype = _floats(kernel)
+    alive = None if mask is None else _allowed(mask, np.shape(kernel))
+    raw, scale, dtype = _floats(kernel, alive)
     state = inputs if isinstance(inputs, Hessian) else summed(inputs)
     forms = _forms(state, raw.shape, damping)
-    alive = np.ones(raw.shape, bool) if mask is None else _allowed(mask, raw.shape)
+    alive = np.ones(raw.shape, bool) if alive is None else alive
     if pattern is not None:
-        _check_pattern(pattern, density, raw.shape)
-    if block_size is not None and (int(block_size) != block_size or block_size < 1):
-        raise ValueError(f"block_size must be None or 1, 2, ..., got {block_size}")
+        pattern = _pattern(pattern, density, raw.shape)
+    if block_size is not None and not (_is_whole(block_size) and block_size >= 1):
+        raise ValueError(f"block_size must be None or 1, 2, ..., got {block_size!r}")
     keep = _count(density, alive)
     if density is not None and keep in (0, raw.size):
         kept = np.full(raw.shape, keep > 0)
-        return Pruned(
-            jnp.asarray(np.where(kept, raw, 0), dtype), jnp.asarray(kept, dtype)
-        )
+        new = np.where(kept, raw * scale, 0)
+        return Pruned(jnp.asarray(new, dtype), jnp.asarray(kept, dtype))
     weights, alive = _grouped(raw, len(forms)), _grouped(alive, len(forms))
     # Threads of BLAS would wait for each other: products are many and small.
     with threadpool_limits(1, "blas"):
@@ -124,24 +126,33 @@ def obs(
             each = zip(forms, weights, choosers, strict=True)
             new, kept = zip(*[surgeon.sweep(*of, block) for of in each], strict=True)
     whole = lambda groups: np.stack([*groups], axis=1).reshape(raw.shape)
-    return Pruned(jnp.asarray(whole(new), dtype), jnp.asarray(whole(kept), dtype))
+    new = whole(new) * scale
+    return Pruned(jnp.asarray(new, dtype), jnp.asarray(whole(kept), dtype))
 
 
-def _floats(kernel) -> tuple[np.ndarray, Any]:
-    """The kernel in float64, and its dtype."""
-    dtype = jax.dtypes.canonicalize_dtype(np.asarray(kernel).dtype)
-    raw = np.asarray(kernel, np.float64)
-    if raw.ndim < 2 or not jnp.issubdtype(dtype, jnp.floating):
+def _floats(kernel, alive) -> tuple[np.ndarray, float, Any]:
+    """The kernel in float64 over a power of two, that power, and its dtype.
+
+    Weights are at most 1, so that the squares of small ones are not lost.
+    """
+    known = checks.is_array(kernel) and np.ndim(kernel) >= 2
+    if not known or not jnp.issubdtype(kernel.dtype, jnp.floating):
         raise ValueError(
             "a kernel has shape (inputs, outputs) or (height, width, inputs, outputs), "
-            f"in floating point; got {dtype}{raw.shape}"
+            f"in floating point; got {checks.described(kernel)}"
         )
+    raw = np.asarray(kernel).astype(np.float64)
     if bad := np.count_nonzero(~np.isfinite(raw)):
+        gone = 0 if alive is None else np.count_nonzero(~np.isfinite(raw) & ~alive)
+        more = f", {gone} where the mask removes: make them zero" if gone else ""
         raise ValueError(
             f"the kernel must be finite; {bad} of {raw.size} weights are NaN or "
-            "infinite"
+            f"infinite{more}"
         )
-    return raw, dtype
+    power = int(np.frexp(np.abs(raw).max(initial=0))[1])
+    scale = float(np.ldexp(1.0, power))
+    dtype = jax.dtypes.canonicalize_dtype(kernel.dtype)
+    return np.ldexp(raw, -power), scale, dtype
 
 
 def _forms(state: Hessian, shape, damping) -> list[surgeon.Form]:
@@ -165,22 +176,27 @@ def _forms(state: Hessian, shape, damping) -> list[surgeon.Form]:
             f"the Hessian of {rows} rows is not finite: look at the activations that "
             "this layer reads"
         )
-    if not 0 <= damping < np.inf:
+    if not 0 <= (damping := float(decimal(damping, "damping", "[0, inf)"))):
         raise ValueError(f"damping must be 0 or more, got {damping}")
     return [surgeon.damped(p, rows, damping) for p in products]
 
 
 def _allowed(mask, shape) -> np.ndarray:
+    if not checks.is_array(mask):
+        raise ValueError(f"the mask is {checks.described(mask)}, expected an array")
     mask = np.asarray(mask)
     if mask.shape != shape or not np.isin(mask, (0, 1)).all():
         raise ValueError(
             f"a mask has zeros and ones in the shape of the kernel, {shape}; got shape "
-            f"{mask.shape} with values from {mask.min()} to {mask.max()}"
+            f"{mask.shape} with values {trees.listed(np.unique(mask).tolist(), 4)}"
         )
     return mask != 0
 
 
-def _check_pattern(pattern, density, shape) -> None:
+def _pattern(pattern, density, shape) -> tuple[int, int]:
+    pattern = checks.several(pattern)
+    if len(pattern) != 2 or not all(map(_is_whole, pattern)):
+        raise ValueError(f"a pattern is two integers (n, m), got {pattern}")
     n, m = pattern
     if density is not None:
         raise ValueError(
@@ -192,6 +208,11 @@ def _check_pattern(pattern, density, shape) -> None:
             f"a pattern (n, m) keeps n of every m inputs, 0 <= n <= m, and m divides "
             f"the {shape[-2]} inputs; got {pattern}"
         )
+    return n, m
+
+
+def _is_whole(number) -> bool:
+    return isinstance(number, int | np.integer) and not isinstance(number, bool)
 
 
 def _count(density, alive) -> int:
@@ -199,9 +220,10 @@ def _count(density, alive) -> int:
     most = int(np.count_nonzero(alive))
     if density is None:
         return most
-    if not 0 <= density <= 1:
+    part = decimal(density, "density", "[0, 1]")
+    if not 0 <= part <= 1:
         raise ValueError(f"density must be in [0, 1], got {density}")
-    kept = remaining(alive.size, 1 - Fraction(str(density))) if density else 0
+    kept = remaining(alive.size, 1 - part) if part else 0
     if kept > most:
         raise ValueError(
             f"density {density} keeps {kept} of {alive.size} weights, but the mask has "

@@ -465,3 +465,22 @@ def test_no_examples_and_a_vmap_inside(rng):
     last = jax.vmap(one, (None, 1))
     with pytest.raises(ValueError, match="vmap itself.*per_example=True"):
         prune.remove_nodes(last, params, mask, jnp.ones((5, 7)))
+
+
+@pytest.mark.parametrize(
+    "nodes, message",
+    [
+        (sj.masks.Masks({}, {}), "nodes must be a dict of masks, .* got a Masks of 2"),
+        (None, "nodes must be a dict of masks, as Masks.nodes; got None"),
+        (jnp.ones(2), "got float32 of shape"),
+        (
+            {"hidden_0": [1, 0]},
+            r"nodes\['hidden_0'\] is a list of 2, expect",
+        ),
+        ({"hidden_0": "10"}, r"nodes\['hidden_0'\] is the str '10'"),
+    ],
+)
+def test_nodes_that_are_none(nodes, message):
+    fn = lambda params, x: x @ params
+    with pytest.raises(ValueError, match=message):
+        prune.remove_nodes(fn, jnp.ones((2, 1)), nodes, jnp.ones((3, 2)))

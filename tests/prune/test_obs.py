@@ -490,8 +490,30 @@ def test_a_convolution_keeps_its_outputs(rng):
 
 
 KERNEL, X = np.ones((4, 3)), np.random.default_rng(0).normal(size=(9, 4))
+HALF = np.repeat([[1.0], [0.0]], 2, axis=0) * KERNEL
+HALF_GONE = np.where(HALF == 0, np.nan, KERNEL)
 WRONG = [
-    (dict(kernel=np.ones(4)), r"a kernel has shape .* got float64\(4,\)"),
+    (dict(kernel=np.ones(4)), r"a kernel has shape .* got float64 of shape \(4,\)"),
+    (dict(kernel=np.ones((4, 3), int)), "in floating point; got int64 of shape"),
+    (dict(kernel=np.ones((4, 3)) * 1j), "in floating point; got complex128"),
+    (dict(kernel=[[1.0], [2.0]]), "in floating point; got a list of 2"),
+    (
+        dict(kernel=HALF_GONE, mask=HALF, density=None),
+        "6 of 12 weights are NaN or infinite, 6 where the mask removes: make them zero",
+    ),
+    (dict(inputs="x"), "one array of real numbers, got the str 'x'"),
+    (dict(inputs=X * 1j), "one array of real numbers, got complex128"),
+    (dict(inputs=(x for x in X)), "one array of real numbers, got a builtins.generato"),
+    (dict(density="0.5"), "density must be a number, got the str '0.5'"),
+    (dict(density=True), "density must be a number, got the bool True"),
+    (dict(mask=[[1] * 3] * 4), "the mask is a list of 4, expected an array"),
+    (dict(pattern=2, density=None), r"two integers \(n, m\), got \(2,\)"),
+    (dict(pattern="24", density=None), r"two integers \(n, m\), got \('24',\)"),
+    (dict(pattern=(1.0, 2.0), density=None), r"two integers \(n, m\), got \(1.0, 2.0"),
+    (dict(damping="0.1"), "damping must be a number, got the str '0.1'"),
+    (dict(damping=np.nan), "damping must be in"),
+    (dict(block_size="2"), "block_size must be None or 1, 2, ..., got '2'"),
+    (dict(block_size=1.5), "block_size must be None or 1, 2, ..., got 1.5"),
     (dict(kernel=np.full((4, 3), np.nan)), "12 of 12 weights are NaN"),
     (dict(kernel=np.ones((5, 3))), "multiplies rows of 5 inputs"),
     (dict(kernel=np.ones((2, 2, 4, 3))), "take inputs from prune.patches"),
@@ -515,6 +537,60 @@ WRONG = [
     (dict(damping=np.inf), "damping must be"),
     (dict(block_size=0), "block_size must be None or 1, 2, ..., got 0"),
 ]
+
+
+@pytest.mark.parametrize("power", [-700, 500])
+@pytest.mark.parametrize("block_size", [None, 2])
+def test_the_size_of_weights_does_not_matter(power, block_size, rng):
+    """Also where their squares are below, or above, the range of float64."""
+    kernel, x = rng.normal(size=(6, 5)), rng.normal(size=(20, 6))
+    with jax.enable_x64(True):
+        new, mask = prune.obs(kernel, x, 0.4, block_size=block_size)
+        shifted = np.ldexp(kernel, power)
+        far, far_mask = prune.obs(shifted, x, 0.4, block_size=block_size)
+    np.testing.assert_array_equal(far_mask, mask)
+    np.testing.assert_array_equal(far, np.ldexp(new, power))
+
+
+def test_patterns_and_patches_read_iterators_once(rng):
+    x, kernel = rng.normal(size=(3, 5, 5, 2)), rng.normal(size=(3, 3, 2, 4))
+    whole = prune.patches(x, kernel.shape, strides=2, padding=[(1, 1), (1, 1)])
+    once = prune.patches(
+        x, iter(kernel.shape), strides=iter([2, 2]), dilation=np.int64(1),
+        padding=iter([(1, 1), iter((1, 1))]),
+    )  # fmt: skip
+    np.testing.assert_array_equal(whole, once)
+    rows = np.asarray(whole[0])
+    flat = kernel.reshape(18, 4)
+    a = prune.obs(flat, rows, None, pattern=(1, 2))
+    b = prune.obs(flat, rows, None, pattern=iter((1, 2)))
+    np.testing.assert_array_equal(a.mask, b.mask)
+
+
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        (dict(strides="2"), "strides must be 1, 2, ..., a number or one for each of 2"),
+        (dict(strides=(1, 1, 1)), "one for each of 2 axes; got"),
+        (dict(dilation=0), "dilation must be 1, 2, ..., a number .* got 0"),
+        (dict(strides=1.5), "strides must be .* got 1.5"),
+        (dict(padding="FULL"), "padding must be 'SAME', 'VALID', .* got 'FULL'"),
+        (dict(padding=[(1, 1)]), r"for each of 2 axes, got \[\(1, 1\)\]"),
+        (dict(x=[[1.0]]), "images are one array, got a list of 1"),
+        (dict(kernel_shape=(3,)), r"\(3,\) is no shape of a kernel"),
+    ],
+)
+def test_patches_say_what_is_wrong(wrong, message):
+    arguments = dict(x=np.ones((1, 4, 4, 2)), kernel_shape=(3, 3, 2, 1)) | wrong
+    with pytest.raises(ValueError, match=message):
+        prune.patches(**arguments)
+
+
+def test_hessians_are_continued_alone():
+    with pytest.raises(ValueError, match="state is float64 of shape .*, expected a H"):
+        prune.accumulate(X, X)
+    with pytest.raises(ValueError, match="call it outside jit"):
+        jax.jit(lambda m: prune.obs(KERNEL, X, None, mask=m))(HALF)
 
 
 @pytest.mark.parametrize("wrong, message", WRONG)
