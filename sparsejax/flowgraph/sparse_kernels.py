@@ -4,12 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import sparse as jax_sparse
 from jaxtyping import PyTree
 from scipy import sparse
 
-from sparsejax import runs, trees
+from sparsejax import checks, runs, trees
 
 
 def kernels(
@@ -26,22 +28,25 @@ def kernels(
     Returns:
         `{path: matrix}`. The last axis of a kernel is its outputs; the others, such as
         rows, columns and input channels of a convolution, are flattened to inputs. A
-        weight that is kept is stored, even if it is zero.
+        weight that is kept is stored, even if it is zero. Types that SciPy has no
+        matrices of, such as bfloat16, become float32.
+
+    Raises:
+        ValueError: for an unknown format, leaves that are no arrays, and a mask that
+            does not fit.
     """
     if format not in ("csr", "bcoo"):
         raise ValueError(f'unknown format {format!r}; there are "csr" and "bcoo"')
-    leaves = trees.by_path(params)
-    kept = {path: np.asarray(leaf) != 0 for path, leaf in leaves.items()}
+    checks.arrays(params)
     if mask is not None:
-        given = trees.by_path(mask)
-        if given.keys() != leaves.keys():
-            differ = sorted(given.keys() ^ leaves.keys())
-            raise ValueError(f"mask and params differ in {trees.listed(differ)}")
-        kept = {path: np.asarray(leaf) != 0 for path, leaf in given.items()}
+        checks.arrays(mask, "mask")
+        trees.check_structure(mask, params, "mask", "params")
+    leaves = {k: leaf for k, leaf in trees.by_path(params).items() if _is_number(leaf)}
+    given = leaves if mask is None else trees.by_path(mask)
     matrices = {
-        path: _matrix(path, np.asarray(leaf), kept[path])
+        path: _matrix(path, np.asarray(leaf), np.asarray(given[path]) != 0)
         for path, leaf in leaves.items()
-        if kept[path].ndim >= 2
+        if np.ndim(given[path]) >= 2
     }
     if format == "csr":
         return matrices
@@ -49,8 +54,11 @@ def kernels(
     return {path: to_bcoo(matrix) for path, matrix in matrices.items()}
 
 
-def write_kernels(path: str | Path, matrices: Mapping[str, sparse.csr_array]) -> None:
+def write_kernels(path: str | Path, matrices: Mapping[str, Any]) -> None:
     """Write kernels in "csr" format to one `.npz`, whole or not at all."""
+    for name, matrix in matrices.items():
+        if not isinstance(matrix, sparse.csr_array):
+            raise ValueError(f"{name!r} is {checks.described(matrix)}, not of 'csr'")
     parts = {
         f"{name}/{part}": np.asarray(getattr(matrix, part))
         for name, matrix in matrices.items()
@@ -73,7 +81,13 @@ def read_kernels(path: str | Path) -> dict[str, sparse.csr_array]:
         raise ValueError(f"{path} does not hold sparse kernels: {error}") from None
 
 
+def _is_number(leaf) -> bool:
+    return not jnp.issubdtype(jnp.result_type(leaf), jax.dtypes.extended)
+
+
 def _matrix(path: str, kernel: np.ndarray, kept: np.ndarray) -> sparse.csr_array:
+    if kernel.dtype.kind == "V" or kernel.dtype == np.float16:
+        kernel = kernel.astype(np.float32)  # exact
     if kernel.shape != kept.shape:
         raise ValueError(
             f"the mask of {path} has shape {kept.shape}, expected {kernel.shape}"

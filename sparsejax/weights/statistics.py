@@ -5,13 +5,14 @@ works as everywhere. Against the share of weights that are left it is the answer
 whether sparse networks are easier to read.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, PyTree
 
-from sparsejax import masks, trees
+from sparsejax import checks, masks, trees
 from sparsejax.weights.expanded import Expanded
 
 
@@ -36,9 +37,9 @@ class Statistics(NamedTuple):
 
 
 def statistics(
-    kernel: Float[ArrayLike, "..."] | Expanded,
+    kernel: ArrayLike | Expanded | Any,
     *,
-    share: float | int = 0.9,
+    share: float | int | Any = 0.9,
 ) -> Statistics:
     """Statistics of readability of every unit of a kernel.
 
@@ -51,8 +52,8 @@ def statistics(
         `Statistics`, arrays of shape (units,).
 
     Raises:
-        ValueError: for a share out of range, a kernel of fewer than two axes, and
-            expanded weights without parts.
+        ValueError: for a share out of range, a kernel of fewer than two axes or not of
+            real numbers, and expanded weights without parts.
 
     Example:
         >>> kernel = jnp.array([[2.0, 0.0], [2.0, 0.0], [0.5, 0.0]])
@@ -60,8 +61,9 @@ def statistics(
         >>> found.inputs.tolist(), found.live.tolist()
         ([2, 0], [3.0, 0.0])
     """
-    if not 0 < share <= 1:
-        raise ValueError(f"share must be in (0, 1], got {share}")
+    number = isinstance(share, float | int | np.number) and not isinstance(share, bool)
+    if not number or not 0 < share <= 1:
+        raise ValueError(f"share must be in (0, 1], got {share!r}")
     if isinstance(kernel, Expanded):
         if kernel.positive is None or kernel.negative is None or kernel.paths is None:
             raise ValueError("these expanded weights have no parts: pass split=True")
@@ -70,25 +72,31 @@ def statistics(
         kept = _over_inputs(jnp.abs(w)) / jnp.where(whole > 0, whole, 1)
         cancellation = jnp.where(whole > 0, jnp.clip(1 - kept, 0, 1), 0)
     else:
+        checks.array(kernel, "kernel", floating=True)
         w = jnp.asarray(kernel)
         if w.ndim < 2:
             raise ValueError(
                 f"a kernel has shape (..., channels, units), got {w.shape}"
             )
-        live = _over_inputs((w != 0).astype(w.dtype))
+        # By bits but the sign: XLA takes numbers below the normal range for zeros.
+        bits = w.view(f"uint{8 * w.dtype.itemsize}") << 1
+        live = jnp.sum(bits != 0, tuple(range(w.ndim - 1)), dtype=jnp.int32).astype(
+            _wide(w)
+        )
         cancellation = jnp.zeros_like(live)
     norm, inputs, participation = _of_weights(w, share)
     return Statistics(norm, inputs, participation, live, cancellation)
 
 
 def by_layer(
-    params: PyTree, mask: PyTree, *, share: float | int = 0.9
+    params: PyTree, mask: PyTree, *, share: float | int | Any = 0.9
 ) -> dict[str, Statistics]:
     """Statistics of every kernel of a masked network.
 
     Args:
         params: parameters.
         mask: a tree like `Masks.weights`; its leaves of two axes or more are kernels.
+            What it removes does not matter, even if it is NaN.
         share: as in `statistics`.
 
     Returns:
@@ -97,14 +105,29 @@ def by_layer(
     Raises:
         ValueError: if the mask does not fit the parameters, or has no kernels.
     """
-    pruned = trees.by_path(masks.apply(params, mask))
-    shapes = {path: jnp.ndim(leaf) for path, leaf in trees.by_path(mask).items()}
-    kernels = {path: pruned[path] for path, axes in shapes.items() if axes >= 2}
+    checks.arrays(params)
+    masks.check(params, mask)
+    given = trees.by_path(mask)
+    kernels = {
+        path: _kept(leaf, given[path])
+        for path, leaf in trees.by_path(params).items()
+        if jnp.ndim(given[path]) >= 2
+    }
     if not kernels:
         raise ValueError(
-            f"the mask has no kernels: none of {trees.listed(shapes)} has two axes"
+            f"the mask has no kernels: none of {trees.listed(given)} has two axes"
         )
     return {path: statistics(leaf, share=share) for path, leaf in kernels.items()}
+
+
+def _kept(leaf, mask):
+    leaf, mask = jnp.asarray(leaf), jnp.asarray(mask)
+    return jnp.where(mask.astype(bool), leaf * mask.astype(leaf.dtype), 0)
+
+
+def _wide(w):
+    """The type of counts: exact up to 2^24."""
+    return w.dtype if w.dtype.itemsize > 2 else jnp.float32
 
 
 def _over_inputs(w):

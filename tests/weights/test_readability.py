@@ -85,10 +85,47 @@ def test_masked_networks_by_layer(rng):
         weights.by_layer(params, {"dense_0": mask["dense_0"]})
 
 
-@pytest.mark.parametrize("share", [0, 1.1, -1])
+@pytest.mark.parametrize("share", [0, 1.1, -1, np.nan, "0.9", True, None])
 def test_shares(share):
     with pytest.raises(ValueError, match="share must be in"):
         weights.statistics(np.ones((2, 2)), share=share)
+
+
+@pytest.mark.parametrize(
+    "kernel, message",
+    [
+        (np.ones((2, 2), int), "kernel must be of real numbers, got int64"),
+        (np.ones((2, 2)) * 1j, "kernel must be of real numbers, got complex128"),
+        ([[1.0]], "kernel must be one array, got a list of 1"),
+        (np.ones(2), r"\(\.\.\., channels, units\), got \(2,\)"),
+    ],
+)
+def test_kernels_that_are_none(kernel, message):
+    with pytest.raises(ValueError, match=message):
+        weights.statistics(kernel)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
+def test_live_weights_are_all_that_are_not_zero(dtype):
+    """Numbers below the normal range too, as in `flowgraph.kernels`; inside `jit`."""
+    least = jnp.finfo(dtype).smallest_subnormal
+    kernel = np.array([[least, -least, 0.0], [-0.0, 1.0, -0.0]]).astype(dtype)
+    for run in (weights.statistics, jax.jit(weights.statistics)):
+        assert run(jnp.asarray(kernel)).live.tolist() == [1.0, 2.0, 0.0]
+
+
+def test_counts_of_many_weights_in_16_bits():
+    found = weights.statistics(jnp.ones((300, 2), jnp.bfloat16))
+    assert found.live.tolist() == [300.0, 300.0]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_a_mask_removes_does_not_matter(value):
+    kernel, mask = np.array([[3.0, value], [value, 4.0]]), np.eye(2)
+    params, mask = {"k": kernel, "b": np.ones(2)}, {"k": mask, "b": np.ones(())}
+    for run in (weights.by_layer, jax.jit(weights.by_layer)):
+        found = run(params, mask)["k"]
+        assert found.norm.tolist() == [3.0, 4.0] and found.live.tolist() == [1.0, 1.0]
 
 
 def test_a_share_of_all_is_all_that_are_not_zero():
