@@ -91,7 +91,7 @@ def evaluate(
         about = {
             "count": total,
             "masks": _digest(masks, make, total),
-            "results": {k: f"{s.dtype}{s.shape}" for k, s in leaves.items()},
+            "results": {_plain(k): f"{s.dtype}{s.shape}" for k, s in leaves.items()},
         }
         batch_size = _recorded(folder, about, batch_size)
     if batch_size is None:
@@ -280,6 +280,11 @@ def _compare(found, part, folder) -> None:
             )
 
 
+def _plain(path: str) -> str:
+    """A path as checkpoints record it, not to be read back: names are not escaped."""
+    return "/".join(trees.names(path))
+
+
 def _digest(masks, make, total) -> str:
     """A hash of stacked masks, or of 256 of those that a function makes."""
     stacked = bool(jax.tree.leaves(masks))
@@ -288,7 +293,7 @@ def _digest(masks, make, total) -> str:
     digest = hashlib.sha256()
     for tree in [masks] if stacked else (one(masks, i) for i in index):
         for name, array in trees.to_arrays(tree).items():
-            digest.update(f"{name} {array.dtype} {array.shape}".encode())
+            digest.update(f"{_plain(name)} {array.dtype} {array.shape}".encode())
             digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import hashlib
 import io
 from typing import NamedTuple
 
@@ -267,3 +268,19 @@ def test_names_of_files_stay_apart():
     files = [runs.file_name(name) for name in names]
     assert len(set(files)) == len(names) and not any("/" in file for file in files)
     assert files[-1] == "layer1_0"
+
+
+def test_checkpoints_of_sweeps_go_on(tmp_path):
+    """They record names as they always have, so that old ones fit."""
+    masks = {"mlp/linear": np.eye(2, dtype=np.float32), "b": np.ones((2, 3), bool)}
+    fn = lambda mask: {"a/b": mask["mlp/linear"].sum()}
+    run = lambda: sj.sweep.evaluate(
+        fn, masks, checkpoint=tmp_path / "sweep", progress=False, batch_size=2
+    )
+    first = run()
+    recorded = runs.read_json(tmp_path / "sweep" / "sweep.json")
+    parts = (b"b bool (2, 3)", masks["b"], b"mlp/linear float32 (2, 2)")
+    digest = hashlib.sha256(b"".join(map(bytes, (*parts, masks["mlp/linear"]))))
+    assert recorded["masks"] == digest.hexdigest()
+    assert recorded["results"] == {"a/b": "float32()"}
+    jax.tree.map(np.testing.assert_array_equal, run(), first)

@@ -82,3 +82,27 @@ def test_listed():
     assert trees.listed(iter("ab")) == "'a', 'b'"
     assert trees.listed(map(str, range(12))).endswith("'11'")
     assert trees.listed(map(str, range(14))).endswith("'11' and 2 more")
+
+
+@pytest.mark.parametrize(
+    "tree, like, message",
+    [
+        ({"a": 1, "b": 2}, {"a": 1}, "missing: none; unknown: 'b'$"),
+        ({"a": 1}, {"a": 1, "b/c": 2}, "missing: 'b%2Fc'; unknown: none$"),
+        ({"a": None}, {"a": 1}, "missing: 'a'; unknown: none$"),
+        ([1, 2], (1, 2), "unknown: none; paths are the same, containers are not$"),
+        (1, {"a": 1}, "missing: 'a'; unknown: ''$"),
+    ],
+)
+def test_where_structures_differ(tree, like, message):
+    trees.check_structure(like, like, "tree", "like")
+    with pytest.raises(ValueError, match="^tree must have the structure of like; .*"):
+        trees.check_structure(tree, like, "tree", "like")
+    with pytest.raises(ValueError, match=message):
+        trees.check_structure(tree, like, "tree", "like")
+
+
+@pytest.mark.parametrize("leaf", [len, object()], ids=["function", "object"])
+def test_what_is_no_array_is_not_written(leaf):
+    with pytest.raises(ValueError, match="leaves that are no arrays: 'a/b'"):
+        trees.to_arrays({"a": {"b": leaf}, "c": 1})

@@ -43,8 +43,8 @@ def remove(
             are never pruned.
         fraction: of the entries still kept, in [0, 1).
         scope: "layer" removes that fraction of every leaf; "global" ranks all leaves
-            together; a dict from path to fraction sets single leaves, the others take
-            `fraction`.
+            together; a dict from path (see `trees`) to fraction sets single leaves,
+            the others take `fraction`.
         allow_empty: let a leaf lose its last entry. Inside `jit` and `vmap`, where
             numbers are not known, neither this nor NaN is checked; NaN ranks highest.
 

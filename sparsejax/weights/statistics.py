@@ -80,9 +80,7 @@ def statistics(
             )
         # By bits but the sign: XLA takes numbers below the normal range for zeros.
         bits = w.view(f"uint{8 * w.dtype.itemsize}") << 1
-        live = jnp.sum(bits != 0, tuple(range(w.ndim - 1)), dtype=jnp.int32).astype(
-            _wide(w)
-        )
+        live = _over_inputs((bits != 0).astype(jnp.int32)).astype(_wide(w))
         cancellation = jnp.zeros_like(live)
     norm, inputs, participation = _of_weights(w, share)
     return Statistics(norm, inputs, participation, live, cancellation)

@@ -118,6 +118,34 @@ def test_integers_sort_as_the_numbers_do(types):
         assert [y == x for y in numbers] == (found == rank).tolist()
 
 
+RANKS = {
+    dtype: jax.jit(
+        lambda score, dtype=dtype: order.integers(score, np.dtype("float32"))
+    )
+    for dtype in ("float32", "bfloat16", "float16")
+}
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.sampled_from(sorted(RANKS)),
+    st.lists(st.integers(0, 2**32 - 1), min_size=8, max_size=8),
+)
+def test_any_bits_sort_as_the_numbers_they_are(dtype, bits):
+    """Of eight numbers of any bits, half of them below the normal range."""
+    words = np.array(bits, np.uint32)
+    words[::2] &= 0x807FFFFF
+    words = words if dtype == "float32" else (words >> 16).astype(np.uint16)
+    score = words.view(jnp.dtype(dtype))
+    score[np.isnan(score)] = 0
+    ranks = order.integers(score, np.dtype("float32"))
+    np.testing.assert_array_equal(RANKS[dtype](score), ranks)
+    exact = score.astype(np.float64)
+    for x, rank in zip(exact, ranks, strict=True):
+        np.testing.assert_array_equal(exact < x, ranks < rank)
+        np.testing.assert_array_equal(exact == x, ranks == rank)
+
+
 @pytest.mark.parametrize(
     "types", ["float32", "bfloat16", "uint8", "float64", "bfloat16 float16 float32"]
 )

@@ -215,3 +215,10 @@ def test_not_inside_jit(network, getkey):
         jax.jit(run)(jnp.ones(4), getkey())
     with pytest.raises(ValueError, match="outside jit"):
         jax.jit(lambda x: obs(network["a"], x, 0.5).kernel)(jnp.ones((9, 4)))
+
+
+def test_parameters_that_are_no_arrays_are_named():
+    params = {"w": jnp.ones((2, 2)), "activation": jax.nn.relu}
+    fn = lambda params, x: params["activation"](x @ params["w"])
+    with pytest.raises(ValueError, match=r"no arrays \('activation'\); params, static"):
+        prune.layers(fn, params, jnp.ones((3, 2)))
