@@ -104,23 +104,14 @@ def by_layer(
         ValueError: if the mask does not fit the parameters, or has no kernels.
     """
     checks.arrays(params)
-    masks.check(params, mask)
-    given = trees.by_path(mask)
-    kernels = {
-        path: _kept(leaf, given[path])
-        for path, leaf in trees.by_path(params).items()
-        if jnp.ndim(given[path]) >= 2
-    }
+    pruned = trees.by_path(masks.apply(params, mask))
+    shapes = {path: jnp.ndim(leaf) for path, leaf in trees.by_path(mask).items()}
+    kernels = {path: pruned[path] for path, axes in shapes.items() if axes >= 2}
     if not kernels:
         raise ValueError(
-            f"the mask has no kernels: none of {trees.listed(given)} has two axes"
+            f"the mask has no kernels: none of {trees.listed(shapes)} has two axes"
         )
     return {path: statistics(leaf, share=share) for path, leaf in kernels.items()}
-
-
-def _kept(leaf, mask):
-    leaf, mask = jnp.asarray(leaf), jnp.asarray(mask)
-    return jnp.where(mask.astype(bool), leaf * mask.astype(leaf.dtype), 0)
 
 
 def _wide(w):

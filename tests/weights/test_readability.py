@@ -121,8 +121,8 @@ def test_counts_of_many_weights_in_16_bits():
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_what_a_mask_removes_does_not_matter(value):
-    kernel, mask = np.array([[3.0, value], [value, 4.0]]), np.eye(2)
-    params, mask = {"k": kernel, "b": np.ones(2)}, {"k": mask, "b": np.ones(())}
+    kernel, mask = jnp.array([[3.0, value], [value, 4.0]]), jnp.eye(2)
+    params, mask = {"k": kernel, "b": jnp.ones(2)}, {"k": mask, "b": jnp.ones(())}
     for run in (weights.by_layer, jax.jit(weights.by_layer)):
         found = run(params, mask)["k"]
         assert found.norm.tolist() == [3.0, 4.0] and found.live.tolist() == [1.0, 1.0]
