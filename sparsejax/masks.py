@@ -223,7 +223,8 @@ def apply(params: PyTree, weights: PyTree) -> PyTree:
     # A leaf that is never pruned may be of any dtype, a key or an integer, say.
     def leaf(param, mask):
         if jnp.ndim(mask):
-            return scale(param, jnp.asarray(mask).astype(jnp.result_type(param)))
+            param = jnp.asarray(param)
+            return scale(param, jnp.asarray(mask).astype(param.dtype))
         if not _is_real(param):
             return param
         return param * jnp.asarray(mask).astype(jnp.result_type(param))
