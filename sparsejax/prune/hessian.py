@@ -19,7 +19,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import ArrayLike, Float
 
-from sparsejax import checks, trees
+from sparsejax import checks
 
 # Elements of inputs that are turned into float64 at once, on the host.
 _CHUNK = 1 << 23
@@ -177,15 +177,10 @@ def patches(
 
 def _each(name: str, numbers, axes: int) -> list[int]:
     """One whole number for every axis."""
-    found = checks.several(numbers)
-    each = found * axes if len(found) == 1 else found
-    whole = [isinstance(n, int | np.integer) and n >= 1 for n in each]
-    if len(each) != axes or not all(whole):
-        raise ValueError(
-            f"{name} must be 1, 2, ..., a number or one for each of {axes} axes; got "
-            f"{trees.listed(found)}"
-        )
-    return [int(n) for n in each]
+    found = checks.sizes(numbers, name)
+    if len(found) not in (1, axes):
+        raise ValueError(f"{name} is {found}; expected one, or one for each of {axes}")
+    return [*found] * (axes if len(found) == 1 else 1)
 
 
 def _around(padding, sides, spans, strides) -> list[tuple[int, int]]:

@@ -107,8 +107,8 @@ def obs(
     alive = np.ones(raw.shape, bool) if alive is None else alive
     if pattern is not None:
         pattern = _pattern(pattern, density, raw.shape)
-    if block_size is not None and not (_is_whole(block_size) and block_size >= 1):
-        raise ValueError(f"block_size must be None or 1, 2, ..., got {block_size!r}")
+    if block_size is not None:
+        block_size = checks.integer(block_size, "block_size", least=1)
     keep = _count(density, alive)
     if density is not None and keep in (0, raw.size):
         kept = np.full(raw.shape, keep > 0)
@@ -194,8 +194,8 @@ def _allowed(mask, shape) -> np.ndarray:
 
 
 def _pattern(pattern, density, shape) -> tuple[int, int]:
-    pattern = checks.several(pattern)
-    if len(pattern) != 2 or not all(map(_is_whole, pattern)):
+    pattern = checks.sizes(pattern, "pattern", least=0)
+    if len(pattern) != 2:
         raise ValueError(f"a pattern is two integers (n, m), got {pattern}")
     n, m = pattern
     if density is not None:
@@ -209,10 +209,6 @@ def _pattern(pattern, density, shape) -> tuple[int, int]:
             f"the {shape[-2]} inputs; got {pattern}"
         )
     return n, m
-
-
-def _is_whole(number) -> bool:
-    return isinstance(number, int | np.integer) and not isinstance(number, bool)
 
 
 def _count(density, alive) -> int:

@@ -35,7 +35,7 @@ def random(key: Any, params: PyTree) -> PyTree:
     Raises:
         ValueError: if a leaf is no array, or the key not one of `jax.random.key`.
     """
-    checks.key(key)
+    checks.one_key(key)
     checks.arrays(params)
     leaves, structure = jax.tree.flatten(params)
     keys = jax.random.split(key, max(len(leaves), 1))[: len(leaves)]

@@ -169,6 +169,7 @@ def test_wrong_arguments_of_scores():
     for key, message in (
         (jax.random.PRNGKey(0), "not jax.random.PRNGKey"),
         (0, "key must come from jax.random.key, got the int 0"),
+        (jax.random.split(jax.random.key(0)), "key must be one key"),
     ):
         with pytest.raises(ValueError, match=message):
             prune.random(key, params)
