@@ -186,10 +186,10 @@ def _each(name: str, numbers, axes: int) -> list[int]:
 def _around(padding, sides, spans, strides) -> list[tuple[int, int]]:
     if isinstance(padding, str) and padding.upper() in ("SAME", "VALID"):
         return [*jax.lax.padtype_to_pads(sides, spans, strides, padding.upper())]
-    pairs = [] if isinstance(padding, str) else [checks.several(p) for p in padding]
+    pairs = [checks.several(pair) for pair in checks.several(padding)]
     if len(pairs) != len(sides) or any(len(pair) != 2 for pair in pairs):
         raise ValueError(
             "padding must be 'SAME', 'VALID', or (before, after) for each of "
-            f"{len(sides)} axes, got {pairs or padding!r}"
+            f"{len(sides)} axes, got {pairs}"
         )
     return pairs
