@@ -52,7 +52,7 @@ def masked(fn: Callable) -> Callable:
         if not masks.nodes:
             return fn(params, *args, **kwargs)
         program = interpret.trace(fn, params, *args, **kwargs)
-        found = _check_names(interpret.sites(program), masks.nodes, changed=True)
+        found = check_names(interpret.sites(program), masks.nodes, changed=True)
         for site in found:
             masks_.check_units(site)
         visit = lambda name, value, state: (
@@ -100,7 +100,7 @@ def activations(
         program = interpret.trace(fn, *args, **kwargs)
         found = interpret.sites(program)
         wanted = [site.name for site in found] if asked is None else asked
-        for site in _check_names(found, wanted):
+        for site in check_names(found, wanted):
             if units:
                 masks_.check_units(site)
         keep = lambda name, value, state: (value, {**state, name: value})
@@ -137,7 +137,7 @@ def edit(fn: Callable, edits: Mapping[str, Callable]) -> Callable:
 
     def edited(*args, **kwargs):
         program = interpret.trace(fn, *args, **kwargs)
-        _check_names(interpret.sites(program), edits, changed=True)
+        check_names(interpret.sites(program), edits, changed=True)
         return interpret.evaluate(program, frozenset(edits), visit)[0]
 
     return edited
@@ -153,7 +153,7 @@ def _mask_units(name, mask, value):
     return masks_.scale(value, jnp.asarray(mask).astype(value.dtype))
 
 
-def _check_names(sites, wanted, changed=False) -> list[interpret.Site]:
+def check_names(sites, wanted, changed=False) -> list[interpret.Site]:
     """The sites of the names that are wanted, to be read or, if `changed`, edited."""
     known = {site.name: site for site in sites}
     if not known:

@@ -12,6 +12,7 @@ import pytest
 
 import sparsejax
 from sparsejax import (
+    data,
     dissect,
     features,
     hypercube,
@@ -22,8 +23,7 @@ from sparsejax import (
     rl,
     train,
 )
-from sparsejax.data import augmentations, planted, scenes, splits, textures, toys
-from sparsejax.prune import lottery
+from sparsejax.data import augmentations, planted, splits, toys
 from sparsejax.rl import cartpole, dqn, rollout
 
 X, P, ONES = np.ones(3, "f4"), np.ones((3, 2), "f4"), jnp.ones(4)
@@ -42,11 +42,11 @@ fit = lambda **keys: train.fit(
 
 TABLE = {
     "data.augmentations.variations": lambda key: augmentations.variations(
-        augmentations.noise(), key, X, 2
+        augmentations.noise(), key, jnp.ones(3), 2
     ),
     "data.planted.plant": lambda key: planted.plant(key, IMAGES),
-    "data.scenes.scenes": lambda key: scenes.scenes(key, 1),
-    "data.textures.textures": lambda key: textures.textures(key),
+    "data.scenes.scenes": lambda key: data.scenes(key, 1),
+    "data.textures.textures": lambda key: data.textures(key),
     "data.toys.circle": lambda key: toys.circle(key, 3),
     "data.toys.spiral": lambda key: toys.spiral(key, 3),
     "dissect.rotation.rotation": lambda key: dissect.rotation(key, 3),
@@ -63,7 +63,7 @@ TABLE = {
     "masks.fixed_size": lambda key: masks.fixed_size(key, ONES, 2),
     "masks.flip_path": lambda key: masks.flip_path(key, 3),
     "models.resnets.init": lambda key: models.resnets.init(key, 8, 2, (1, 1, 1), 1),
-    "prune.lottery.shuffle": lambda key: lottery.shuffle(key, ONES),
+    "prune.lottery.shuffle": lambda key: prune.shuffle(key, ONES),
     "prune.scores.random": lambda key: prune.random(key, ONES),
     "prune.spade.spade": lambda key: prune.spade(
         linear, P, X, key=key, density=0.5, samples=2

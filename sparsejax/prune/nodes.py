@@ -97,10 +97,12 @@ def remove_nodes(
     def change(arrays, nodes, x):
         params = [arrays.get(i, leaf) for i, leaf in enumerate(leaves)]
         params = jax.tree.unflatten(structure, params)
-        acts = jax.eval_shape(lambda: lift.activations(fn, nodes)(params, x)[1])
+        read = lift.activations(fn, nodes, units=True)
+        acts = jax.eval_shape(lambda: read(params, x)[1])
         for name, mask in nodes.items():
             _check(name, mask, acts[name].shape)
         program = interpret.trace(fn, params, x)
+        lift.check_names(interpret.sites(program), nodes, changed=True)
         return _Remover(params, nodes, sequential, axis).run(program)
 
     if per_example:
