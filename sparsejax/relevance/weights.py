@@ -109,7 +109,8 @@ class _Sums:
         if len(parts) > 1 or callable(parts[0].inputs):
             return self._linear(parts)(levels)
         inputs, (up, down, degree), _ = parts[0]
-        if inputs == "positive" and not self.one_sided or degree != 1 or not up * down:
+        some = inputs != "all" and not self.one_sided
+        if some or degree != 1 or not up * down:
             return self._linear(parts)(levels)
         whole = self.z - self.constant
         if up == down:
