@@ -41,42 +41,47 @@ def function(entry: Entry) -> tuple[Callable, Node]:
     return run, source
 
 
+def against(entry: Entry) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    """What the function is of the baseline, and its slope from there."""
+    f, source = function(entry)
+    other, b, a = f(source.baseline), entry.outputs[0].value, source.delta
+    middle = _derivative(entry, f)(source.value - a / 2)
+    size = jnp.abs(b) + jnp.abs(other) + jnp.abs(source.value * middle)
+    return other, _ratio(b - other, a, size, middle)
+
+
 def pass_back(
     entry: Entry, mode: Mode, q: Float[Array, "..."]
 ) -> tuple[Float[Array, "..."], Float[Array, "..."] | None]:
     """The source's multiplier, and the relevance of the constant f(0)."""
     f, source = function(entry)
     a, b = source.delta, entry.outputs[0].delta
-    rectified = entry.rectifier and len(span(entry)) == 1
-    # a vjp, so that functions with a custom one pass
-    at = lambda place: jax.vjp(f, place)[1](jnp.ones_like(b))[0]
-    if rectified:
-        at = lambda place: (place > 0).astype(a.dtype)
-    derivative = lambda: at(source.value)
-    middle = lambda: at(source.value - a / 2)
-    slope, constant = lambda: _ratio(b, a, _size(entry), middle), None
-    if rectified and not mode.compared:
-        slope = derivative  # relu(a) / a, and 0 at 0
-    rule = mode.nonlinear
-    if rule == "guided":
-        rule = "guided" if rectified else "gradient"
-    if rule == "slope" and not mode.compared and not rectified:
+    at = _derivative(entry, f)
+    derivative, middle = lambda: at(source.value), lambda: at(source.value - a / 2)
+    whole = lambda: _ratio(b, a, jnp.abs(b), middle())  # b / a
+    slope, constant, rule = whole, None, mode.nonlinear
+    if mode.compared:
+        slope = whole = lambda: entry.slope
+    elif _is_rectifier(entry):
+        slope = whole = derivative  # relu(a) / a, and 0 at 0
+    elif rule == "slope":
         zero = f(jnp.zeros_like(a))
         zero = jnp.where(jnp.isfinite(zero), zero, 0)  # log, 1 / a: all of it is a's
         constant = zero * q
-        slope = lambda: _ratio(b - zero, a, jnp.abs(b) + jnp.abs(zero), middle)
+        slope = lambda: _ratio(b - zero, a, jnp.abs(b) + jnp.abs(zero), middle())
+    if rule == "guided":
+        rule = "guided" if _is_rectifier(entry) else "gradient"
     if mode.matrix == "gradient":
         return _on_multipliers(rule, f, slope, derivative, q), constant
-    keeps = slope() if constant is None else _ratio(b, a, jnp.abs(b), middle)
     if rule == "ignore":
-        return keeps * q, None
+        return whole() * q, None
     if rule in ("gradient", "slope"):
-        return (derivative() if rule == "gradient" else slope()) * keeps * q, None
+        return (derivative() if rule == "gradient" else slope()) * whole() * q, None
     # the function of the relevance that arrives, R(a) = f(R(b))
     arrived = f(b * q)
     if rule == "guided":
         arrived = arrived * derivative()
-    return _ratio(arrived, a, jnp.zeros_like(a), lambda: jnp.zeros_like(a)), None
+    return _ratio(arrived, a, jnp.zeros_like(a), jnp.zeros_like(a)), None
 
 
 def _on_multipliers(rule, f, slope, derivative, q):
@@ -89,21 +94,32 @@ def _on_multipliers(rule, f, slope, derivative, q):
     return f(q) * (derivative() if rule == "guided" else 1)
 
 
-def _size(entry: Entry):
-    """The scale of the rounding of a difference of results."""
-    (out,) = entry.outputs
-    size = jnp.abs(out.value)
-    return size if out.baseline is None else size + jnp.abs(out.baseline)
+def _is_rectifier(entry: Entry) -> bool:
+    """Whether the function is a ReLU, and nothing before it."""
+    return entry.rectifier and len(span(entry)) == 1
 
 
-def _ratio(top, bottom, size, otherwise: Callable):
-    """top / bottom, or the derivative halfway where that is as good.
+def _derivative(entry: Entry, f: Callable) -> Callable:
+    """f', by a vjp, so that functions with a custom one pass; of ReLUs 0 at 0."""
+    if _is_rectifier(entry):
+        return lambda place: (place > 0).astype(place.dtype)
+
+    def at(place):
+        b, back = jax.vjp(f, place)
+        return back(jnp.ones_like(b))[0]
+
+    return at
+
+
+def _ratio(top, bottom, size, slope):
+    """top / bottom, or the slope there where that is as good.
 
     Where `top` is a difference of numbers of this size its rounding, over a small
     `bottom`, is all there is; what agrees with the derivative up to that, is it.
     """
     far = bottom != 0
     safe = jnp.where(far, bottom, 1)
-    ratio, slope = top / safe, otherwise()
+    ratio = top / safe
     noise = 8 * jnp.finfo(top.dtype).eps * size / jnp.abs(safe)
-    return jnp.where(far & (jnp.abs(ratio - slope) > noise), ratio, slope)
+    alike = jnp.abs(ratio - slope) <= noise  # of a NaN not, so that it shows
+    return jnp.where(far & ~alike, ratio, slope)

@@ -158,6 +158,9 @@ def _results(
     if compared and not isinstance(out, nodes.Node):
         delta = jnp.zeros_like(delta)  # it does not depend on x at all
     explained = jnp.sum(seed * delta)
+    if compared:  # what both have, such as a bias that is NaN, is not in the difference
+        both = seed * (nodes.value(out) + nodes.baseline(out))
+        explained = jnp.where(jnp.isfinite(both).all(), explained, jnp.nan)
     dtype = explained.dtype
     zero = jnp.zeros_like(steps.x.value)
     number = lambda parts: {k: jnp.asarray(v, dtype) for k, v in parts.items()}

@@ -18,24 +18,35 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from sparsejax.relevance.nodes import Entry, Node, baseline, value
+from sparsejax.relevance.nodes import Entry, baseline, change, value
 
 Values = Float[Array, "k *shape"]
 
 
-def shares(rule: str, values: Values, baselines: Values | None) -> Values:
+def shares(
+    rule: str,
+    values: Values,
+    baselines: Values | None,
+    deltas: Values | None = None,
+) -> Values:
     """Multipliers of all arguments of a maximum, along the first axis.
 
     Args:
         rule: "winner", "radial", "cross" or "path".
         values: the arguments.
         baselines: the arguments for the baseline; None compares with zero.
+        deltas: how far the arguments are from those, if that is known better than by
+            subtraction.
     """
-    if rule == "winner":
+    if rule == "winner" or (rule == "path" and baselines is None):
         return _first(values)
-    if rule == "path":
-        return _first(values) if baselines is None else _path(values, baselines)
-    rise = values.max(0) - (0 if baselines is None else baselines.max(0))
+    if baselines is None:
+        deltas, rise = values, values.max(0)
+    else:
+        deltas = values - baselines if deltas is None else deltas
+        rise = _rise(values, baselines, deltas)
+    if rule == "path" and baselines is not None:
+        return _path(baselines, deltas)
     if rule == "radial":
         part = _radial(values)
     elif baselines is None:
@@ -44,7 +55,6 @@ def shares(rule: str, values: Values, baselines: Values | None) -> Values:
         part = jnp.where(rise > 0, _first(values), uniform)
     else:
         part = jnp.where(rise > 0, _first(values), _first(baselines))
-    deltas = values if baselines is None else values - baselines
     far = deltas != 0
     return jnp.where(far, part * rise / jnp.where(far, deltas, 1), 0)
 
@@ -73,14 +83,20 @@ def _radial(values: Values) -> Values:
     return jnp.where(some, shares, inverse / jnp.where(others > 0, others, 1))
 
 
-def _path(values: Values, baselines: Values) -> Values:
+def _rise(values: Values, baselines: Values, deltas: Values) -> Float[Array, "*shape"]:
+    """How much the maximum rises: as its winner does, if that is the same."""
+    winner, other = values.argmax(0), baselines.argmax(0)
+    carried = jnp.take_along_axis(deltas, winner[None], 0)[0]
+    return jnp.where(winner == other, carried, values.max(0) - baselines.max(0))
+
+
+def _path(baselines: Values, slopes: Values) -> Values:
     """How much of the way each of the lines a0 + t (a - a0) is above the others."""
-    slopes = values - baselines
-    index = jnp.arange(values.shape[0])
+    index = jnp.arange(slopes.shape[0])
 
     def part(i):
         gap, tilt = baselines[i] - baselines, slopes - slopes[i]
-        earlier = (index < i).reshape(-1, *[1] * (values.ndim - 1))
+        earlier = (index < i).reshape(-1, *[1] * (slopes.ndim - 1))
         flat = jnp.where(tilt == 0, 1, tilt)
         low = jnp.where(tilt < 0, gap / flat, 0).max(0)
         high = jnp.where(tilt > 0, gap / flat, 1).min(0)
@@ -95,16 +111,24 @@ def pass_back(entry: Entry, rule: str, q: Float[Array, "..."]) -> list:
     """Multipliers of the operands of a maximum or minimum."""
     if rule == "winner" and _is_tiled(entry):
         return [_to_tiles(entry, q)]
-    operands = [x if isinstance(x, Node) else None for x in entry.inputs]
-    lowest = float(jnp.finfo(q.dtype).min) / 4
-    values = _arguments(entry, lowest)(*map(value, entry.inputs))
-    baselines = None
-    if any(x is not None and x.baseline is not None for x in operands):
-        baselines = _arguments(entry, lowest)(*map(baseline, entry.inputs))
-    multipliers = shares(rule, values, baselines) * q
+    multipliers = shares(rule, *_compared(entry)) * q
     shapes = [jax.ShapeDtypeStruct(jnp.shape(value(x)), q.dtype) for x in entry.inputs]
     place = lambda *x: _arguments(entry, 0.0)(*x)
     return list(jax.linear_transpose(place, *shapes)(_sign(entry) * multipliers))
+
+
+def difference(entry: Entry) -> Float[Array, "..."]:
+    """How far a maximum or minimum is from the baseline's."""
+    return _sign(entry) * _rise(*_compared(entry))
+
+
+def _compared(entry: Entry) -> tuple:
+    """What competes: values, and for a baseline its values and how far they are."""
+    lowest = float(jnp.finfo(entry.outputs[0].value.dtype).min) / 4
+    at = lambda of, edge: _arguments(entry, edge)(*map(of, entry.inputs))
+    if all(getattr(x, "baseline", None) is None for x in entry.inputs):
+        return at(value, lowest), None, None
+    return at(value, lowest), at(baseline, lowest), at(change, 0.0)
 
 
 def _sign(entry: Entry) -> int:

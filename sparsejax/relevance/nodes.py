@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Any
 
+import jax.numpy as jnp
+
 
 @dataclasses.dataclass(eq=False)
 class Node:
@@ -11,6 +13,7 @@ class Node:
     Attributes:
         value: the array.
         baseline: the array for the baseline, if there is one.
+        change: how far the array is from the baseline's.
         origin: "data" if it depends on the input; "stopped" if it does so without a
             derivative (a comparison); "param" for sums of moved parameters.
         path: of the parameter that it is made of, "" otherwise.
@@ -23,6 +26,7 @@ class Node:
 
     value: Any
     baseline: Any = None
+    change: Any = None
     origin: str = "data"
     path: str = ""
     entry: "Entry | None" = None
@@ -35,7 +39,7 @@ class Node:
     @property
     def delta(self):
         """The value, or how far it is from the baseline's."""
-        return self.value if self.baseline is None else self.value - self.baseline
+        return self.value if self.baseline is None else self.change
 
 
 @dataclasses.dataclass(eq=False)
@@ -50,6 +54,7 @@ class Entry:
         number: how many came before.
         source: if it ends a stretch that is an elementwise function, of what array.
         rectifier: whether it is a ReLU.
+        slope: of that function, from the baseline to the array.
     """
 
     step: Any
@@ -59,6 +64,7 @@ class Entry:
     number: int
     source: Node | None = None
     rectifier: bool = False
+    slope: Any = None
 
     def of(self, *origins: str) -> list[int]:
         """Positions of the operands of these origins."""
@@ -89,3 +95,11 @@ def value(x):
 def baseline(x):
     """The baseline's array; of plain arrays themselves."""
     return x.baseline if isinstance(x, Node) else x
+
+
+def change(x):
+    """How far an operand is from the baseline's; of indices and choices themselves."""
+    if isinstance(x, Node):
+        return x.delta
+    real = jnp.issubdtype(jnp.result_type(x), jnp.floating)
+    return jnp.zeros_like(x) if real else x

@@ -45,11 +45,33 @@ def pass_back(entry: Entry, mode: Mode, q) -> list:
     return [scale * _transposed(entry, i, operands, q) for i in (0, 1)]
 
 
+def difference(entry: Entry):
+    """B(u, v) - B(u0, v0), of the differences of the factors that have one."""
+    data = entry.of("data", "stopped")
+    step, u, v = entry.step, *entry.inputs
+    if len(data) == 1:
+        (i,) = data
+        return step.run(
+            *(x.delta if j == i else value(x) for j, x in enumerate((u, v)))
+        )[0]
+    if step.name == "div":
+        parts = _halfway(u, v)
+        return sum(x.delta * part / 2 for x, part in zip((u, v), parts, strict=True))
+    both = lambda x: value(x) + baseline(x)
+    return (step.run(u.delta, both(v))[0] + step.run(both(u), v.delta)[0]) / 2
+
+
+def _halfway(u, v):
+    """Twice the midpoints' multipliers of u / v."""
+    (u, u0), (v, v0) = ((value(x), baseline(x)) for x in (u, v))
+    return 1 / v + 1 / v0, -(u + u0) / (v * v0)
+
+
 def _quotient(entry: Entry, mode: Mode, q) -> list:
     """Twice the midpoints' multipliers of u / v, or the derivatives."""
-    (u, u0), (v, v0) = ((value(x), baseline(x)) for x in entry.inputs)
+    u, v = map(value, entry.inputs)
     if mode.compared and mode.product != "gradient":
-        parts = q * (1 / v + 1 / v0), -q * (u + u0) / (v * v0)
+        parts = [q * part for part in _halfway(*entry.inputs)]
     elif mode.product == "gradient":
         parts = q / v, -q * u / v**2
     else:  # half of the relevance each, whatever v would be at zero

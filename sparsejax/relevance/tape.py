@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 import jax.numpy as jnp
 
 from sparsejax import interpret
+from sparsejax.relevance import differences, structure
 from sparsejax.relevance import primitives as families
-from sparsejax.relevance import structure
-from sparsejax.relevance.nodes import Entry, Node, Tape, baseline, origin, value
+from sparsejax.relevance.nodes import Entry, Node, Tape, origin, value
 
 
 def record(
@@ -18,7 +18,7 @@ def record(
     taught: Iterable[str],
     derivatives: bool,
 ) -> Tape:
-    """Run a program on its inputs (and on the baseline) and keep the steps.
+    """Run a program on its inputs and keep the steps (and compare with the baseline).
 
     Args:
         program: of `fn(params, x)`: arrays of the parameters, then one array.
@@ -33,18 +33,21 @@ def record(
         ValueError: for a primitive of the input that is not known.
     """
     *arrays, x = program.inputs
-    pair = lambda array: None if reference is None else array
     params = [
-        Node(array, pair(array), "param", path) if structure.is_real(array) else None
+        Node(array, origin="param", path=path) if structure.is_real(array) else None
         for array, path in zip(arrays, paths, strict=True)
     ]
-    start = Node(x, reference)
+    start = Node(x)
+    if reference is not None:
+        differences.start(start, params, reference)
     given = [
         array if node is None else node
         for array, node in zip(arrays, params, strict=True)
     ]
     recorder = _Recorder(reference is not None, frozenset(taught), derivatives)
     outputs = interpret.walk(program, [*given, start], recorder.rule)
+    if reference is not None:
+        differences.carry(outputs)
     return Tape(recorder.entries, params, start, outputs, recorder.names)
 
 
@@ -90,15 +93,11 @@ class _Recorder:
         return step.run(*map(value, arguments))
 
     def _keep(self, step, arguments, kind: str) -> list[Node]:
-        outs = step.run(*map(value, arguments))
-        pairs: list = [None] * len(outs)
-        if self.compared:
-            pairs = step.run(*map(baseline, arguments))
+        nodes = self._run(step, arguments, kind)
         name = "/".join(filter(None, (step.scope, step.label or step.name)))
         self._labels[name] += 1
         count = self._labels[name]
         label = name if count == 1 else f"{name}#{count}"
-        nodes = [Node(a, b, kind) for a, b in zip(outs, pairs, strict=True)]
         entry = Entry(step, arguments, nodes, label, len(self.entries))
         entry.rectifier = structure.is_rectifier(step, arguments)
         tracked = [x for x in arguments if isinstance(x, Node)]
@@ -118,9 +117,23 @@ class _Recorder:
         self.entries.append(entry)
         return nodes
 
+    def _run(self, step, arguments, kind: str) -> list[Node]:
+        """What a step makes; against a baseline a layer is run on the difference."""
+        if self.compared and kind == "data" and _is_layer(step, arguments):
+            other, change = differences.through_weights(step, arguments)
+            return [Node(other + change, other, change)]
+        return [Node(array, origin=kind) for array in step.run(*map(value, arguments))]
+
     def _name(self, name: str, node: Node) -> None:
         number = 1 + sum(known.split("#")[0] == name for known in self.names)
         self.names[name if number == 1 else f"{name}#{number}"] = node
+
+
+def _is_layer(step, arguments) -> bool:
+    """Whether a step is the product of data with a kernel."""
+    origins = [origin(x) for x in arguments]
+    alone = origins.count("data") == 1 and "stopped" not in origins
+    return step.name in families.WEIGHTED and alone
 
 
 def _is_discrete(step) -> bool:
