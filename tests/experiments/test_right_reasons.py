@@ -218,14 +218,19 @@ def test_losses_without_a_penalty_have_a_page_too(tmp_path):
 def test_cross_entropy_reads_the_texture_and_the_working_loss_does_not(tmp_path):
     config = Config(losses=("none", "squared", "share"), strengths=(1.0,), seeds=(0, 1))
     records = right_reasons.run(config, tmp_path / "run", report=quiet)
+    # Lowest and highest of twelve seeds, and of six compiled without optimisations:
+    #            right on swapped   outside
+    #   none     0, 0               0.847, 0.871
+    #   squared  0.978, 0.994       0.013, 0.019
+    #   share    0.217, 0.700       0.009, 0.149 (all but one below 0.036)
     for record in records:
         right, outside = record["accuracy"]["swapped"], record["outside"]["same"]
         if record["loss"] == "none":
             assert right <= 0.05 and outside > 0.7
         elif record["loss"] == "squared":
-            assert right >= 0.95
-        else:  # met, and no use
-            assert outside < 0.05 and right < 0.8
+            assert right >= 0.95 and outside < 0.1
+        else:  # met, a small part of cross entropy's, and no use
+            assert outside < 0.3 and right < 0.85
 
 
 @pytest.mark.parametrize(
