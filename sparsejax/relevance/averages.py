@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Key, PyTree
 
+from sparsejax import checks
 from sparsejax.relevance import batches, targets
 
 
@@ -115,8 +116,10 @@ def expected_gradients(
     Reference: Erion et al., "Improving performance of deep learning models with
     axiomatic attribution priors and expected gradients", 2021 (arXiv 1906.10670).
     """
+    checks.key(key)
     batches.check_count("samples", samples)
     x = targets.example(x)
+    checks.array(baselines, "baselines")
     count, *shape = jnp.shape(baselines) or (0,)
     if not count or tuple(shape) != x.shape:
         raise ValueError(
@@ -170,6 +173,7 @@ def smoothgrad(
     1706.03825); Hooker et al., "A Benchmark for Interpretability Methods in Deep Neural
     Networks", 2019 (arXiv 1806.10758; squared).
     """
+    checks.key(key)
     batches.check_count("samples", samples)
     if not noise >= 0:
         raise ValueError(f"noise must be 0 or more, got {noise}")

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, Num, PyTree
+from jaxtyping import Array, Float, PyTree
 
 from sparsejax import interpret, trees
 from sparsejax.relevance import backward, nodes, tape, targets
@@ -24,7 +24,8 @@ class Relevance(NamedTuple):
 
     Attributes:
         output: what is explained: f(x); against a baseline f(x) - f(x0).
-        input: relevance of the input, of its shape.
+        input: relevance of the input, of its shape; of a tree the same tree, with zeros
+            for what is no real number.
         multiplier: relevance / input (against a baseline: / (input - baseline)), where
             it is one; without a reference the gradient.
         bias: relevance of every parameter that is added (itself, moved or scaled by
@@ -38,8 +39,8 @@ class Relevance(NamedTuple):
     """
 
     output: Float[Array, ""]
-    input: Float[Array, "..."]
-    multiplier: Float[Array, "..."]
+    input: PyTree[Float[Array, "..."]]
+    multiplier: PyTree[Float[Array, "..."]]
     bias: dict[str, Float[Array, "..."]]
     constants: dict[str, Float[Array, ""]]
     absorbed: dict[str, Float[Array, ""]]
@@ -64,7 +65,7 @@ class Relevance(NamedTuple):
 def explain(
     fn: Callable[[PyTree, Array], Array],
     params: PyTree,
-    x: Num[ArrayLike, "..."],
+    x: PyTree,
     *,
     target: Any = None,
     reference: Any = None,
@@ -79,15 +80,16 @@ def explain(
     Args:
         fn: any JAX function `fn(params, x)`, in evaluation mode.
         params: its parameters.
-        x: one example.
+        x: one example: an array of real numbers, or a tree of arrays, some of which
+            are of real numbers; the others (tokens, choices) are constants.
         target: what to explain: an index of a vector of outputs; an array of the
             output's shape to weigh it by; a function of the output to a number; None
             for an output that is one number.
         reference: what to compare with. None: nothing, multipliers are the gradient
             (of what is inside functions that have derivative rules of their own).
             "zero": zero everywhere, the ones that biases multiply included: layer-wise
-            relevance propagation. An array of x's shape: a baseline (DeepLIFT's
-            rescale rule); biases are the same in both and get nothing.
+            relevance propagation. An array of x's shape, or a tree like x: a baseline
+            (DeepLIFT's rescale rule); biases are the same in both and get nothing.
         rules: see `Rules`; by default exact for the reference.
         edges: whether to find relevance through every weight too.
 
@@ -110,17 +112,19 @@ def explain(
     1704.02685).
     """
     rules = rules or Rules()
-    x, baseline = _inputs(x, reference)
+    x = targets.examples(x)
+    baselines = _baselines(x, reference)
     program = interpret.trace(targets.chosen(fn, target), params, x)
     leaves = {k: v for k, v in trees.by_path(params).items() if hasattr(v, "dtype")}
     steps = tape.record(
-        program, list(leaves), baseline, rules.primitives, derivatives=reference is None
+        program, [*leaves], baselines, rules.primitives, derivatives=reference is None
     )
     out = targets.only(steps.outputs)
     seed = targets.seed(nodes.value(out), target)
     mode = settle(rules, reference)
     ledger = backward.propagate(steps, [seed], rules, mode, edges)
-    result = _results(steps, ledger, out, seed, mode.compared)
+    explained = _explained(out, seed, mode.compared)
+    result = _results(steps, ledger, explained, x)
     targets.check_finite({"x": x, **result._asdict()})
     return result
 
@@ -139,35 +143,42 @@ def derivative(step, inputs: list, outputs: list, q: list) -> list:
     return [next(found) if r else None for r in real]
 
 
-def _inputs(x, reference) -> tuple[Array, Any]:
-    """The example and the baseline as arrays."""
-    x = targets.example(x)
+def _baselines(x, reference) -> list | None:
+    """The baseline's arrays, for each of the example's."""
     if reference is None or (isinstance(reference, str) and reference == "zero"):
-        return x, None
+        return None
     if isinstance(reference, str):
         raise ValueError(
             f'reference is {reference!r}; it can be None, "zero" or an array'
         )
-    return x, targets.baseline(x, reference)
+    return targets.baselines(x, reference)
+
+
+def _explained(out, seed, compared: bool) -> Float[Array, ""]:
+    """The chosen number, or how far it is from the baseline's."""
+    if not compared:
+        return jnp.sum(seed * nodes.value(out))
+    # what both have, such as a bias that is NaN, is not in the difference
+    both = seed * (nodes.value(out) + nodes.baseline(out))
+    change = jnp.sum(seed * nodes.change(out))
+    return jnp.where(jnp.isfinite(both).all(), change, jnp.nan)
 
 
 def _results(
-    steps: nodes.Tape, ledger: backward.Ledger, out, seed, compared: bool
+    steps: nodes.Tape, ledger: backward.Ledger, explained, x: PyTree
 ) -> Relevance:
-    delta = out.delta if isinstance(out, nodes.Node) else jnp.asarray(out)
-    if compared and not isinstance(out, nodes.Node):
-        delta = jnp.zeros_like(delta)  # it does not depend on x at all
-    explained = jnp.sum(seed * delta)
-    if compared:  # what both have, such as a bias that is NaN, is not in the difference
-        both = seed * (nodes.value(out) + nodes.baseline(out))
-        explained = jnp.where(jnp.isfinite(both).all(), explained, jnp.nan)
     dtype = explained.dtype
-    zero = jnp.zeros_like(steps.x.value)
     number = lambda parts: {k: jnp.asarray(v, dtype) for k, v in parts.items()}
+    leaves, structure = jax.tree.flatten(x)
+    pairs = list(zip(leaves, steps.inputs, strict=True))
+    nothing = lambda leaf: jnp.zeros(jnp.shape(leaf), dtype)
+    whole = lambda of: jax.tree.unflatten(
+        structure, [nothing(x) if node is None else of(node) for x, node in pairs]
+    )
     return Relevance(
         explained,
-        backward.relevance(ledger, steps.x),
-        ledger.multipliers.get(steps.x, zero),
+        whole(lambda node: backward.relevance(ledger, node)),
+        whole(lambda x: ledger.multipliers.get(x, jnp.zeros_like(x.value))),
         {
             node.path: backward.relevance(ledger, node)
             for node in steps.params

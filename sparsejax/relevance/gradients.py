@@ -87,10 +87,10 @@ def gradient_x_input(
 def guided_backprop(
     fn: Callable[[PyTree, Array], Array],
     params: PyTree,
-    x: Float[ArrayLike, "..."],
+    x: PyTree,
     *,
     target: Any = None,
-) -> Float[Array, "..."]:
+) -> PyTree[Float[Array, "..."]]:
     """The gradient, but ReLUs pass only what is positive on the way back too.
 
     Reference: Springenberg et al., "Striving for Simplicity: The All Convolutional
@@ -103,10 +103,10 @@ def guided_backprop(
 def deconvnet(
     fn: Callable[[PyTree, Array], Array],
     params: PyTree,
-    x: Float[ArrayLike, "..."],
+    x: PyTree,
     *,
     target: Any = None,
-) -> Float[Array, "..."]:
+) -> PyTree[Float[Array, "..."]]:
     """The gradient, but nonlinearities act on what comes back instead of their slope.
 
     Reference: Zeiler and Fergus, "Visualizing and Understanding Convolutional
@@ -119,8 +119,8 @@ def deconvnet(
 def deeplift(
     fn: Callable[[PyTree, Array], Array],
     params: PyTree,
-    x: Float[ArrayLike, "..."],
-    baseline: Float[ArrayLike, "..."],
+    x: PyTree,
+    baseline: PyTree,
     *,
     target: Any = None,
     rules: Rules | None = None,
@@ -130,8 +130,9 @@ def deeplift(
     Reference: Shrikumar et al., "Learning Important Features Through Propagating
     Activation Differences", 2017 (arXiv 1704.02685).
     """
-    start = targets.baseline(targets.example(x), baseline)
-    return explain(fn, params, x, target=target, reference=start, rules=rules)
+    if baseline is None or isinstance(baseline, str):
+        raise ValueError(f"baseline must be an array like x, got {baseline!r}")
+    return explain(fn, params, x, target=target, reference=baseline, rules=rules)
 
 
 def grad_cam(

@@ -190,9 +190,11 @@ def rank_correlation(
         >>> rank_correlation(a, b).item()
         1.0
     """
-    if jnp.shape(a) != jnp.shape(b):
-        raise ValueError(f"maps have shapes {jnp.shape(a)} and {jnp.shape(b)}")
-    a, b = (_centred_ranks(targets.example(v).ravel()) for v in (a, b))
+    a, b = targets.score(a, "a"), targets.score(b, "b")
+    if a.shape != b.shape:
+        raise ValueError(f"maps have shapes {a.shape} and {b.shape}")
+    targets.check_finite({"a": a, "b": b})
+    a, b = (_centred_ranks(v.ravel()) for v in (a, b))
     return jnp.sum(a * b) / jnp.sqrt(jnp.sum(a * a) * jnp.sum(b * b))
 
 
@@ -200,7 +202,7 @@ def _curve(fn, params, ends, relevance, target, steps, batch_size) -> Curve:
     """The output on the way from one end to the other."""
     batches.check_count("steps", steps)
     before, after = ends
-    scores = targets.example(relevance)
+    scores = targets.score(relevance, "relevance")
     if scores.shape != before.shape[: scores.ndim]:
         raise ValueError(
             f"relevance has shape {scores.shape}, which is neither x's shape "
@@ -221,9 +223,7 @@ def _curve(fn, params, ends, relevance, target, steps, batch_size) -> Curve:
 
 def _scores(relevance, region) -> tuple[Array, Array]:
     """A map and a region, flat."""
-    scores, inside = targets.example(relevance), jnp.asarray(region)
-    if inside.dtype != bool:
-        raise ValueError(f"region is {inside.dtype}; compare it with a threshold")
+    scores, inside = targets.score(relevance, "relevance"), targets.region(region)
     if inside.shape != scores.shape[: inside.ndim]:
         raise ValueError(
             f"region has shape {inside.shape}, which is neither the relevance's shape "

@@ -77,7 +77,7 @@ class Tape:
 
     entries: list[Entry]
     params: list[Node | None]
-    x: Node
+    inputs: list[Node | None]
     outputs: list
     names: dict[str, Node]
 

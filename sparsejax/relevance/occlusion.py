@@ -5,7 +5,7 @@ depends on the window's size and on what hides it, and takes an evaluation per w
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax.numpy as jnp
@@ -21,8 +21,8 @@ def occlusion(
     x: Float[ArrayLike, "..."],
     *,
     target: Any = None,
-    window: int | Sequence[int],
-    stride: int | Sequence[int] | None = None,
+    window: int | Iterable[int],
+    stride: int | Iterable[int] | None = None,
     value: float | int | Float[ArrayLike, "..."] = 0.0,
     batch_size: int | None = None,
 ) -> Float[Array, "..."]:
@@ -56,6 +56,7 @@ def occlusion(
     Networks", 2013 (arXiv 1311.2901).
     """
     x = targets.example(x)
+    window = tuple(window) if np.iterable(window) else window
     sides = _sides("window", window, x.shape, x.shape)
     strides = _sides("stride", window if stride is None else stride, x.shape, sides)
     hides = [_hides(*axis) for axis in zip(x.shape, sides, strides, strict=True)]
@@ -77,8 +78,9 @@ def occlusion(
     return result
 
 
-def _sides(name: str, given, shape: tuple, most: tuple) -> tuple[int, ...]:
+def _sides(name: str, given: Any, shape: tuple, most: tuple) -> tuple[int, ...]:
     """A whole number for every axis."""
+    given = tuple(given) if np.iterable(given) else given
     if not np.issubdtype(np.asarray(given).dtype, np.integer):
         raise ValueError(f"{name} is {given!r}; it can be whole numbers, one an axis")
     if np.ndim(given) == 0:

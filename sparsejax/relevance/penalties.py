@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PyTree
 
+from sparsejax.relevance import targets
 from sparsejax.relevance.explain import explain
 
 Region = Bool[ArrayLike, "..."]
@@ -52,7 +53,7 @@ def outside_squared(
         >>> outside_squared(fn, kernel, x, region).item()  # of 2 and -2
         8.0
     """
-    _check(x, region)
+    x, region = _checked(x, region)
     classes = _classes(fn, params, x)
     centred = jnp.eye(classes, dtype=jnp.result_type(x)) - 1 / classes
     relevance = jax.vmap(lambda weights: _relevance(fn, params, x, weights))(centred)
@@ -85,7 +86,7 @@ def outside_target(
         >>> outside_target(fn, jnp.eye(2), x, region, target=0).item()
         4.0
     """
-    _check(x, region)
+    x, region = _checked(x, region)
     _classes(fn, params, x)
     relevance = _relevance(fn, params, x, target)
     return jnp.sum(jnp.where(region, 0, relevance) ** 2)
@@ -123,7 +124,7 @@ def outside_share(
         >>> outside_share(fn, kernel, x, region, target=0).item()  # of 2 and -6
         0.25
     """
-    _check(x, region)
+    x, region = _checked(x, region)
     _classes(fn, params, x)
     size = jnp.abs(_relevance(fn, params, x, target))
     total = jnp.sum(size)
@@ -156,7 +157,7 @@ def rrr(
 
     Reference: Ross et al., "Right for the Right Reasons", 2017 (arXiv 1703.03717).
     """
-    _check(x, region)
+    x, region = _checked(x, region)
     classes = _classes(fn, params, x)
     # d/dz_j sum_k log p_k = 1 - classes p_j
     weights = 1 - classes * jax.nn.softmax(fn(params, x))
@@ -168,12 +169,14 @@ def _relevance(fn, params, x, target):
     return explain(fn, params, x, target=target, reference="zero").input
 
 
-def _check(x, region) -> None:
-    if jnp.shape(region) != jnp.shape(x):
+def _checked(x, region) -> tuple[Array, Array]:
+    x, region = targets.example(x), targets.region(region)
+    if region.shape != x.shape:
         raise ValueError(
-            f"the region has shape {jnp.shape(region)}, but x has shape "
-            f"{jnp.shape(x)}; pass one example and its region, with vmap outside"
+            f"the region has shape {region.shape}, but x has shape {x.shape}; pass one "
+            "example and its region, with vmap outside"
         )
+    return x, region
 
 
 def _classes(fn, params, x) -> int:

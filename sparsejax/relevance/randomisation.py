@@ -5,14 +5,14 @@ the architecture, not what the network has learnt. Guided backpropagation is the
 classical case.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree
 
-from sparsejax import interpret, trees
+from sparsejax import checks, interpret, trees
 from sparsejax.relevance import targets
 from sparsejax.relevance.metrics import rank_correlation
 
@@ -37,7 +37,7 @@ def randomisation_check(
     params: PyTree,
     key: Key[Array, ""],
     *,
-    layers: Sequence[str] | None = None,
+    layers: str | Iterable[str] | None = None,
 ) -> Randomisation:
     """How an explanation changes while layers are randomised, from the last to all.
 
@@ -50,8 +50,9 @@ def randomisation_check(
             leave signs out.
         params: its parameters.
         key: a key.
-        layers: paths of modules or of parameters, the first layer first; by default
-            all modules in the order in which products read their kernels.
+        layers: paths of modules or of parameters, one or several, the first layer
+            first; by default all modules in the order in which products read their
+            kernels.
 
     Returns:
         A `Randomisation` with one stage per layer.
@@ -64,16 +65,18 @@ def randomisation_check(
     Reference: Adebayo et al., "Sanity Checks for Saliency Maps", 2018 (arXiv
     1810.03292).
     """
-    order = _order(explain_fn, params) if layers is None else list(layers)
+    checks.key(key)
+    order = _order(explain_fn, params) if layers is None else [*checks.several(layers)]
     _check_layers(order, params)
-    maps, correlations = [targets.example(explain_fn(params))], []
+    found = lambda params: targets.score(explain_fn(params), "explain_fn(params)")
+    maps = [found(params)]
     if bool(jnp.all(maps[0] == maps[0].ravel()[0])):
         raise ValueError("the map is the same everywhere; ranks say nothing of it")
     for layer in reversed(order):
         params = _shuffle(key, params, layer)
-        maps.append(targets.example(explain_fn(params)))
-        correlations.append(rank_correlation(maps[0], maps[-1]))
+        maps.append(found(params))
     targets.check_finite({"map": maps})
+    correlations = [rank_correlation(maps[0], one) for one in maps[1:]]
     return Randomisation(
         tuple(reversed(order)), jnp.stack(correlations), jnp.stack(maps)
     )

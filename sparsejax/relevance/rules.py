@@ -214,13 +214,36 @@ class Rules:
             raise ValueError(
                 f"kinds has {sorted(unknown)}; kinds of layers are 'dense' and 'conv'"
             )
-        given = {"layer": self.layer, "first": self.first, "last": self.last}
-        for place, rule in {**given, **self.kinds, **self.names}.items():
-            if rule is not None and not isinstance(rule, LayerRule):
-                raise ValueError(
-                    f"the rule of {place!r} is {rule!r}; make one with epsilon(), "
-                    "gamma(), z_plus(), ... of relevance"
-                )
+        for place in ("layer", "first", "last"):
+            object.__setattr__(self, place, _settled(place, getattr(self, place)))
+        for field in ("kinds", "names"):
+            given = getattr(self, field).items()
+            settled = {place: _settled(place, rule) for place, rule in given}
+            object.__setattr__(self, field, settled)
+
+
+def _settled(place: str | int, rule: Any) -> LayerRule | None:
+    """The rule of a place, checked, with groups and parts that can be read twice."""
+    if rule is None:
+        return None
+    if not isinstance(rule, LayerRule):
+        raise ValueError(
+            f"the rule of {place!r} is {rule!r}; make one with epsilon(), gamma(), "
+            "z_plus(), ... of relevance"
+        )
+    groups = tuple(Group(weight, tuple(parts)) for weight, parts in rule.groups)
+    for inputs, kernel, _ in (part for group in groups for part in group.parts):
+        if not callable(inputs) and inputs not in ("all", "positive", "negative"):
+            raise ValueError(
+                f"a part of the rule of {place!r} has inputs {inputs!r}; they can be "
+                "'all', 'positive', 'negative', or a function of the inputs"
+            )
+        if kernel.degree not in (0, 1, 2):
+            raise ValueError(
+                f"a part of the rule of {place!r} has a kernel of degree "
+                f"{kernel.degree}; it can be 0, 1 or 2"
+            )
+    return LayerRule(groups, rule.epsilon)
 
 
 _OPTIONS: dict[str, tuple[Any, ...]] = {

@@ -14,16 +14,16 @@ from sparsejax.relevance.nodes import Entry, Node, Tape, origin, value
 def record(
     program: interpret.Program,
     paths: Sequence[str],
-    reference,
+    references: Sequence | None,
     taught: Iterable[str],
     derivatives: bool,
 ) -> Tape:
     """Run a program on its inputs and keep the steps (and compare with the baseline).
 
     Args:
-        program: of `fn(params, x)`: arrays of the parameters, then one array.
+        program: of `fn(params, x)`: arrays of the parameters, then of the input.
         paths: of the parameters.
-        reference: the baseline's input, or None.
+        references: the baseline's, for each array of the input; or None.
         taught: primitives beyond those known that there is a rule for.
         derivatives: whether multipliers are to be the gradient. Else the maximum that
             softmax and its like subtract, and stop the derivative of, moves with the
@@ -32,23 +32,24 @@ def record(
     Raises:
         ValueError: for a primitive of the input that is not known.
     """
-    *arrays, x = program.inputs
+    arrays, inputs = program.inputs[: len(paths)], program.inputs[len(paths) :]
     params = [
         Node(array, origin="param", path=path) if structure.is_real(array) else None
         for array, path in zip(arrays, paths, strict=True)
     ]
-    start = Node(x)
-    if reference is not None:
-        differences.start(start, params, reference)
+    starts = [Node(x) if structure.is_real(x) else None for x in inputs]
+    if references is not None:
+        differences.start(starts, references, params)
     given = [
         array if node is None else node
-        for array, node in zip(arrays, params, strict=True)
+        for array, node in zip(program.inputs, [*params, *starts], strict=True)
     ]
-    recorder = _Recorder(reference is not None, frozenset(taught), derivatives)
-    outputs = interpret.walk(program, [*given, start], recorder.rule)
-    if reference is not None:
+    compared = references is not None
+    recorder = _Recorder(compared, frozenset(taught), derivatives)
+    outputs = interpret.walk(program, given, recorder.rule)
+    if compared:
         differences.carry(outputs)
-    return Tape(recorder.entries, params, start, outputs, recorder.names)
+    return Tape(recorder.entries, params, starts, outputs, recorder.names)
 
 
 class _Recorder:

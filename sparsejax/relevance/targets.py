@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, PyTree
 
-from sparsejax import trees
+from sparsejax import checks, trees
 
 
 def number(fn: Callable, target: Any) -> Callable:
@@ -83,7 +83,10 @@ def seed(out: Any, target: Any) -> Array:
         )
     if not isinstance(target, Tracer):
         if not -shape[0] <= int(target) < shape[0]:
-            raise ValueError(f"target {target} is none of {shape[0]} outputs")
+            raise ValueError(
+                f"target {target} is none of {shape[0]} outputs: 0 to {shape[0] - 1}, "
+                f"or from the end -1 to {-shape[0]}"
+            )
     index = jnp.arange(shape[0])
     chosen = jnp.asarray(target).astype(index.dtype)
     there = (-shape[0] <= chosen) & (chosen < shape[0])  # under jit it can only show
@@ -92,19 +95,55 @@ def seed(out: Any, target: Any) -> Array:
 
 def example(x: Any) -> Float[Array, "..."]:
     """The example as an array of real numbers."""
-    if not hasattr(x, "dtype"):
-        x = jnp.asarray(x)
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise ValueError(
-            f"x is {x.dtype}; relevance needs real numbers: explain a function of the "
-            "embedding, or convert x"
-        )
+    checks.array(x, floating=True)
     return jnp.asarray(x)
+
+
+def examples(x: PyTree) -> PyTree:
+    """The example as an array, or as a tree of them with real numbers somewhere."""
+    if jax.tree_util.treedef_is_leaf(jax.tree.structure(x)):
+        return example(x)
+    leaves = {f"x/{name}": leaf for name, leaf in trees.by_path(x).items()}
+    for name, leaf in leaves.items():
+        checks.array(leaf, name)
+    x = jax.tree.map(lambda x: x if hasattr(x, "dtype") else jnp.asarray(x), x)
+    if not any(map(is_real, jax.tree.leaves(x))):
+        raise ValueError(
+            f"x is {checks.described(x)} without real numbers, where relevance starts; "
+            "pass what they are looked up or converted to"
+        )
+    return x
+
+
+def is_real(x: Any) -> bool:
+    """Whether an array can have relevance."""
+    return jnp.issubdtype(x.dtype, jnp.floating)
+
+
+def score(value: Any, name: str) -> Float[Array, "..."]:
+    """A map of relevance as an array."""
+    if isinstance(value, tuple | dict):
+        raise ValueError(
+            f"{name} must be a map, one array, got {checks.described(value)}; explain "
+            "returns more than a map: pass its field `input`"
+        )
+    checks.array(value, name, floating=True)
+    return jnp.asarray(value)
+
+
+def region(given: Any) -> Bool[Array, "..."]:
+    """Where relevance is welcome, as an array."""
+    checks.array(given, "region")
+    if not jnp.issubdtype(jnp.result_type(given), jnp.bool_):
+        raise ValueError(
+            f"region is {jnp.result_type(given)}; compare it with a threshold"
+        )
+    return jnp.asarray(given)
 
 
 def baseline(x: Array, given: Any) -> Float[Array, "..."]:
     """The baseline as an array like x."""
-    given = given if hasattr(given, "dtype") else np.asarray(given)
+    checks.array(given, "baseline")
     if jnp.shape(given) != x.shape:
         raise ValueError(
             f"the baseline has shape {jnp.shape(given)}, but x has shape {x.shape}"
@@ -113,8 +152,29 @@ def baseline(x: Array, given: Any) -> Float[Array, "..."]:
     return jnp.asarray(given).astype(x.dtype)
 
 
+def baselines(x: PyTree, given: PyTree) -> list[Array | None]:
+    """For every leaf of x its baseline; None for what is the same in both."""
+    structure, other = jax.tree.structure(x), jax.tree.structure(given)
+    if structure != other:
+        raise ValueError(
+            f"the baseline is {checks.described(given)}, but x is "
+            f"{checks.described(x)}; they must have the same structure"
+        )
+    pairs = list(zip(jax.tree.leaves(x), jax.tree.leaves(given), strict=True))
+    for a, b in pairs:
+        numbers = not is_real(a) and jnp.issubdtype(a.dtype, np.number)
+        traced = isinstance(a, Tracer) or isinstance(b, Tracer)
+        if numbers and not traced and not np.array_equal(a, b):
+            raise ValueError(
+                f"{checks.described(a)} in x differs from the baseline's; only real "
+                "numbers can, all else must be the same in both"
+            )
+    return [baseline(a, b) if is_real(a) else None for a, b in pairs]
+
+
 def filling(name: str, value: Any, x: Array) -> Float[Array, "..."]:
     """What takes the place of hidden inputs, of x's shape."""
+    checks.array(value, name)
     try:
         return jnp.broadcast_to(jnp.asarray(value).astype(x.dtype), x.shape)
     except ValueError:
@@ -130,7 +190,7 @@ def check_finite(parts: Mapping[str, Any]) -> None:
         return
     leaves = (trees.by_path({name: part}) for name, part in parts.items())
     for name, leaf in it.chain.from_iterable(found.items() for found in leaves):
-        if not np.isfinite(np.asarray(leaf)).all():
+        if is_real(leaf) and not np.isfinite(np.asarray(leaf)).all():
             raise ValueError(
                 f"relevance is not finite in {name!r}; look for NaNs and infinities "
                 "in x, in the parameters and in fn's own steps"
