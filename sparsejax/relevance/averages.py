@@ -116,10 +116,10 @@ def expected_gradients(
     Reference: Erion et al., "Improving performance of deep learning models with
     axiomatic attribution priors and expected gradients", 2021 (arXiv 1906.10670).
     """
-    checks.key(key)
+    checks.one_key(key)
     batches.check_count("samples", samples)
     x = targets.example(x)
-    checks.array(baselines, "baselines")
+    targets.one_array(baselines, "baselines")
     count, *shape = jnp.shape(baselines) or (0,)
     if not count or tuple(shape) != x.shape:
         raise ValueError(
@@ -173,7 +173,7 @@ def smoothgrad(
     1706.03825); Hooker et al., "A Benchmark for Interpretability Methods in Deep Neural
     Networks", 2019 (arXiv 1806.10758; squared).
     """
-    checks.key(key)
+    checks.one_key(key)
     batches.check_count("samples", samples)
     if not noise >= 0:
         raise ValueError(f"noise must be 0 or more, got {noise}")

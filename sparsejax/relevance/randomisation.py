@@ -65,7 +65,7 @@ def randomisation_check(
     Reference: Adebayo et al., "Sanity Checks for Saliency Maps", 2018 (arXiv
     1810.03292).
     """
-    checks.key(key)
+    checks.one_key(key)
     order = _order(explain_fn, params) if layers is None else [*checks.several(layers)]
     _check_layers(order, params)
     found = lambda params: targets.score(explain_fn(params), "explain_fn(params)")

@@ -120,6 +120,12 @@ def is_real(x: Any) -> bool:
     return jnp.issubdtype(x.dtype, jnp.floating)
 
 
+def one_array(value: Any, name: str) -> None:
+    """Refuse what is neither an array nor a number, beside the example."""
+    if not isinstance(value, jax.Array | np.ndarray | np.generic | int | float):
+        raise ValueError(f"{name} must be one array, got {checks.described(value)}")
+
+
 def score(value: Any, name: str) -> Float[Array, "..."]:
     """A map of relevance as an array."""
     if isinstance(value, tuple | dict):
@@ -133,7 +139,7 @@ def score(value: Any, name: str) -> Float[Array, "..."]:
 
 def region(given: Any) -> Bool[Array, "..."]:
     """Where relevance is welcome, as an array."""
-    checks.array(given, "region")
+    one_array(given, "region")
     if not jnp.issubdtype(jnp.result_type(given), jnp.bool_):
         raise ValueError(
             f"region is {jnp.result_type(given)}; compare it with a threshold"
@@ -143,7 +149,7 @@ def region(given: Any) -> Bool[Array, "..."]:
 
 def baseline(x: Array, given: Any) -> Float[Array, "..."]:
     """The baseline as an array like x."""
-    checks.array(given, "baseline")
+    one_array(given, "baseline")
     if jnp.shape(given) != x.shape:
         raise ValueError(
             f"the baseline has shape {jnp.shape(given)}, but x has shape {x.shape}"
@@ -174,7 +180,7 @@ def baselines(x: PyTree, given: PyTree) -> list[Array | None]:
 
 def filling(name: str, value: Any, x: Array) -> Float[Array, "..."]:
     """What takes the place of hidden inputs, of x's shape."""
-    checks.array(value, name)
+    one_array(value, name)
     try:
         return jnp.broadcast_to(jnp.asarray(value).astype(x.dtype), x.shape)
     except ValueError:

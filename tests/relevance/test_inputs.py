@@ -60,20 +60,38 @@ class Tensor:
 def test_inputs_that_are_not_one_array_of_real_numbers(name):
     """Trees are explained, or one line says how to close over the rest."""
     for x, what in [
-        ({"a": X, "b": X}, "a dict of 'a', 'b'"),
-        ((X, X), "a tuple of 2"),
+        ({"a": X, "b": X}, "a dict of 'a', 'b'; close over all but one"),
+        ((X, X), "a tuple of 2; close over all but one"),
         ([1.0, 2.0], "a list of 2"),
-        (Module(X), "a Module of 1"),
+        (Module(X), "a Module of 1; close over all but one"),
     ]:
         if name not in WITH_TREES:
-            message = f"x must be one array, got {what}; close over the rest"
-            with pytest.raises(ValueError, match=message):
+            with pytest.raises(ValueError, match=f"x must be one array, got {what}"):
                 call(name, x=x)
     for x in (np.arange(4), jnp.ones(4, bool), np.ones(4, complex)):
         with pytest.raises(ValueError, match="x must be of real numbers, got"):
             call(name, x=x)
-    with pytest.raises(ValueError, match="x must be one array, got a .*Tensor"):
+    with pytest.raises(ValueError, match="x must be one .*array, got a .*Tensor"):
         call(name, x=Tensor())
+
+
+@pytest.mark.parametrize(
+    "name, argument",
+    [
+        ("deeplift", "baseline"),
+        ("gradient_x_input", "baseline"),
+        ("integrated_gradients", "baseline"),
+        ("expected_gradients", "baselines"),
+        ("deletion", "baseline"),
+        ("insertion", "baseline"),
+        ("occlusion", "value"),
+    ],
+)
+def test_what_stands_beside_the_example(name, argument):
+    for value in ({"a": X}, (X, X), "mean"):
+        what = f"{argument} (must be|is) .*(one array|an array|but x)"
+        with pytest.raises(ValueError, match=what):
+            call(name, **{argument: value})
 
 
 def test_the_table_has_every_function_of_an_example():
