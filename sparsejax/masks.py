@@ -251,9 +251,8 @@ def _scale_jvp(primals, tangents):
     (value, mask), (value_dot, mask_dot) = primals, tangents
     known = lambda dot: not isinstance(dot, jax.custom_derivatives.SymbolicZero)
     out = scale(value, mask)
-    parts = [value_dot * mask] if known(value_dot) else []
-    parts += [value * mask_dot] if known(mask_dot) else []
-    return out, sum(parts) if parts else jnp.zeros_like(out)
+    change = value_dot * mask if known(value_dot) else jnp.zeros_like(out)
+    return out, change + value * mask_dot if known(mask_dot) else change
 
 
 scale.defjvp(_scale_jvp, symbolic_zeros=True)

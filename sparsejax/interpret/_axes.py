@@ -51,11 +51,15 @@ def _moved(equation, kind: str, axes: dict) -> int | None:
     params, (out, *_) = equation.params, equation.outvars
     if kind == "conv_general_dilated":
         return int(params["dimension_numbers"].out_spec[1])
-    operands = [a for a in program_.variables(equation.invars) if a.aval.shape]
-    known = {(axes.get(a), a.aval.shape) for a in operands if axes.get(a) is not None}
-    if len({axis for axis, _ in known}) != 1:
+    if kind == "dot_general":
         return None
-    axis, before = next(iter(known))
+    known: dict[int, tuple] = {}
+    for a in program_.variables(equation.invars):
+        if (axis := axes.get(a)) is not None:
+            known[axis] = a.aval.shape
+    if len(known) != 1:
+        return None
+    axis, before = next(iter(known.items()))
     after = out.aval.shape
     if kind == "transpose":
         return list(params["permutation"]).index(axis)
@@ -64,7 +68,11 @@ def _moved(equation, kind: str, axes: dict) -> int | None:
     if kind in ("reshape", "squeeze"):
         return _reshaped(axis, before, after)
     if kind in _REDUCTIONS:
-        return None if axis in params["axes"] else axis - _below(params["axes"], axis)
+        return (
+            None
+            if axis in params["axes"]
+            else axis - sum(a < axis for a in params["axes"])
+        )
     same_size = len(after) == len(before) and after[axis] == before[axis]
     in_place = after == before or kind in _IN_PLACE or kind.startswith("reduce_window")
     return axis if same_size and in_place else None
@@ -79,7 +87,3 @@ def _reshaped(axis: int, before: tuple, after: tuple) -> int | None:
         if size == before[axis] and math.prod(after[:k]) == ahead
     ]
     return fits[0] if len(fits) == 1 else None
-
-
-def _below(axes: Sequence[int], axis: int) -> int:
-    return sum(a < axis for a in axes)

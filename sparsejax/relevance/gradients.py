@@ -165,7 +165,7 @@ def grad_cam(
     Gradient-based Localization", 2017 (arXiv 1610.02391).
     """
     x = targets.example(x)
-    _, found = lift.activations(fn, [node])(params, x)
+    _, found = lift.activations(fn, node, units=True)(params, x)
     acts = found[node]
     if acts.ndim < 2:
         raise ValueError(

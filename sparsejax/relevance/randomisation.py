@@ -6,7 +6,7 @@ classical case.
 """
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +35,7 @@ class Randomisation(NamedTuple):
 def randomisation_check(
     explain_fn: Callable[[PyTree], Array],
     params: PyTree,
-    key: Key[Array, ""],
+    key: Key[Array, ""] | Any,
     *,
     layers: str | Iterable[str] | None = None,
 ) -> Randomisation:

@@ -114,7 +114,7 @@ class _Recorder:
             structure.dominate(entry)
             entry.source = structure.source(entry) if kind == "data" else None
         if step.name == "name" and kind == "data":
-            self._name(step.params["name"], nodes[0])
+            self.names[step.params["name"]] = nodes[0]
         self.entries.append(entry)
         return nodes
 
@@ -124,10 +124,6 @@ class _Recorder:
             other, change = differences.through_weights(step, arguments)
             return [Node(other + change, other, change)]
         return [Node(array, origin=kind) for array in step.run(*map(value, arguments))]
-
-    def _name(self, name: str, node: Node) -> None:
-        number = 1 + sum(known.split("#")[0] == name for known in self.names)
-        self.names[name if number == 1 else f"{name}#{number}"] = node
 
 
 def _is_layer(step, arguments) -> bool:
