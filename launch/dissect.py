@@ -20,7 +20,6 @@ import functools
 from pathlib import Path
 
 import common
-from absl import flags
 
 from sparsejax import runs
 from sparsejax.experiments import dissect
@@ -32,6 +31,8 @@ def main(values) -> None:
     out = Path(values.out or Path(config.run) / "dissect")
     folder = out / runs.name(dataclasses.replace(config, run=""))
     print(f"folder: {folder}")
+    if values.dry_run:
+        return
     report = functools.partial(print, flush=True)
     dissect.run(config, folder, force=values.force, report=report)
     print(dissect.summary(folder))
@@ -39,6 +40,5 @@ def main(values) -> None:
 
 if __name__ == "__main__":
     common.define(dissect.Config(), dissect.CHOICES)
-    flags.DEFINE_string("out", None, "where to; by default RUN/dissect")
-    flags.DEFINE_bool("force", False, "remove an earlier run of this config first")
+    common.define_run(None, "where to; by default RUN/dissect", data=False)
     common.run(main)

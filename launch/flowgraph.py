@@ -25,6 +25,7 @@ def main(values) -> None:
     if values.run is None:
         raise ValueError("--run is missing: the folder of a lottery run")
     config = common.read(flowgraph.Config)
+    flowgraph.check(config)
     source = Path(values.run)
     load = functools.partial(
         networks.load, source, seed=config.seed, data_dir=values.data_dir
@@ -33,6 +34,8 @@ def main(values) -> None:
     other = None if config.beside is None else load(level=config.beside)
     folder = Path(values.out or source / "flowgraph") / runs.name(config)
     print(f"folder: {folder}")
+    if values.dry_run:
+        return
     report = functools.partial(print, flush=True)
     options = {"other": other, "force": values.force, "report": report}
     flowgraph.run(config, folder, network, **options)
@@ -42,7 +45,5 @@ def main(values) -> None:
 if __name__ == "__main__":
     common.define(flowgraph.Config(), flowgraph.CHOICES)
     flags.DEFINE_string("run", None, "folder of a lottery run")
-    flags.DEFINE_string("data_dir", None, "folder of the data set's files")
-    flags.DEFINE_string("out", None, "where to; by default RUN/flowgraph")
-    flags.DEFINE_bool("force", False, "remove an earlier run of this config first")
+    common.define_run(None, "where to; by default RUN/flowgraph")
     common.run(main)

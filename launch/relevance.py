@@ -32,6 +32,7 @@ def main(values) -> None:
             "launch/lottery_ticket.py makes one"
         )
     config = common.read(relevance_maps.Config)
+    relevance_maps.check(config)
     source = Path(values.run)
     folder = Path(values.out or source / "relevance") / runs.name(config)
     print(f"folder: {folder}")

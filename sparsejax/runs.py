@@ -175,15 +175,19 @@ def read_metrics(folder: AnyPath) -> list[dict[str, Any]]:
     """The records in `metrics.jsonl`, none if there is no such file.
 
     Raises:
-        DamagedFile: if a line is not JSON.
+        DamagedFile: if a line is not a JSON object.
     """
     path = Path(folder) / "metrics.jsonl"
     if not path.exists():
         return []
     try:
-        return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+        records = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
     except (OSError, ValueError) as error:
         raise DamagedFile(f"{path} cannot be read: {error}") from None
+    for number, record in enumerate(records):
+        if not isinstance(record, dict):
+            raise DamagedFile(f"{path}: line {number + 1} is no record: {record!r:.60}")
+    return records
 
 
 def write_arrays(path: AnyPath, arrays: Mapping[str, np.ndarray]) -> None:

@@ -1,12 +1,25 @@
 """What a run on pruned agents does: its config, and its defaults."""
 
 import dataclasses
-import math
 
+from sparsejax.experiments import fields
 from sparsejax.rl import dqn, environments
 from sparsejax.rl.environments import Environment
 
 CHOICES: dict[str, tuple[str, ...]] = {}
+WITHIN = {
+    "seeds": fields.SEEDS,
+    "widths": fields.WIDTHS,
+    "steps": fields.COUNTS,
+    "learning_rate": fields.POSITIVE,
+    "target": "(-inf, inf)",
+    "episodes": fields.COUNTS,
+    "rounds": "[0, 1000]",
+    "fraction": "(0, 1)",
+    "patience": fields.COUNTS,
+    "walkers": fields.COUNTS,
+    "noise": "[0, inf)",
+}
 # in words
 METHODS = {
     "dense": "trained, not pruned",
@@ -76,20 +89,5 @@ def training(config: Config, again: bool = False) -> dqn.Config:
 
 def check(config: Config) -> None:
     """Raise a `ValueError` for a config that cannot be run."""
+    fields.check(config, WITHIN, CHOICES)
     dqn.check(training(config))
-    seeds = config.seeds
-    if not seeds or not all(0 <= seed < 2**31 for seed in seeds):
-        raise ValueError(f"seeds must be in [0, 2^31), one at least: {seeds}")
-    if len(set(seeds)) < len(seeds):
-        raise ValueError(f"seeds must be different, got {seeds}")
-    least = {"episodes": 1, "rounds": 0, "patience": 1, "walkers": 1, "noise": 0}
-    for field, bound in least.items():
-        if not bound <= getattr(config, field) < math.inf:
-            value = getattr(config, field)
-            raise ValueError(f"{field} must be at least {bound}, got {value}")
-    if not 0 < config.fraction < 1:
-        raise ValueError(f"fraction must be in (0, 1), got {config.fraction}")
-    if not config.widths:
-        raise ValueError("widths needs a hidden layer at least")
-    if config.target is not None and not math.isfinite(config.target):
-        raise ValueError(f"target must be a number, got {config.target}")

@@ -43,7 +43,7 @@ Stage = dict[str, Any]
 
 def run(
     config: Config,
-    folder: Path,
+    folder: str | Path,
     *,
     force: bool = False,
     report: Callable[[str], Any] = print,
@@ -62,6 +62,7 @@ def run(
     Raises:
         ValueError: for bad input.
     """
+    folder = Path(folder)
     check(config)
     complete = runs.start(folder, config, {"jax": jax.__version__}, force=force)
     if complete and (folder / "index.html").exists():
@@ -105,8 +106,9 @@ def plan(config: Config) -> str:
     )
 
 
-def summary(folder: Path) -> str:
+def summary(folder: str | Path) -> str:
     """Three lines on a finished run: what was found, where it is, what to do next."""
+    folder = Path(folder)
     config = runs.read_json(folder / "config.json")["config"]
     given = Config(environment=config["environment"], target=config["target"])
     target = config_.target(given)

@@ -38,6 +38,8 @@ def read_params(folder: Path, level: int) -> PyTree:
     """The parameters of one level, removed weights zero."""
     arrays = read_level(folder, level)
     only = {k: v for k, v in arrays.items() if k.startswith("params/")}
+    if not only:
+        raise runs.DamagedFile(f"{_path(folder, level)} holds no parameters")
     return jax.tree.map(jnp.asarray, trees.nested(only)["params"])
 
 

@@ -18,12 +18,23 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 from sparsejax import runs
 from sparsejax.experiments import circle_measure, circle_report, fields
 
 CHOICES = {"variant": ("published", "half")}
+WITHIN = {
+    "seeds": fields.SEEDS,
+    "nodes": "[1, 22]",
+    "keep_probs": "(0, 1)",
+    "samples": "[2, 2^31)",
+    "paths": "[2, 2^31)",
+    "width": "[0.0001, inf)",
+    "examples": fields.COUNTS,
+    "epochs": fields.WHOLE,
+    "batch_size": fields.COUNTS,
+    "learning_rate": fields.POSITIVE,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +73,7 @@ class Config:
 
 def run(
     config: Config,
-    folder: Path,
+    folder: str | Path,
     *,
     force: bool = False,
     report: Callable[[str], Any] = print,
@@ -81,6 +92,7 @@ def run(
     Raises:
         ValueError: for bad input.
     """
+    folder = Path(folder)
     check(config)
     complete = runs.start(folder, config, {"jax": jax.__version__}, force=force)
     records = _measured(config, folder, report)
@@ -106,42 +118,22 @@ def run(
 
 def check(config: Config) -> None:
     """Raise a `ValueError` for a config that cannot be run."""
-    fields.check_choices(config, CHOICES)
-    if not config.seeds or len(set(config.seeds)) < len(config.seeds):
+    if config.nodes > 22:
         raise ValueError(
-            f"seeds must be different numbers, one at least, got {config.seeds}"
+            f"nodes must be in {WITHIN['nodes']}, got {config.nodes}; "
+            "launch/node_sweep.py samples larger networks"
         )
-    if not all(0 <= seed < 2**31 for seed in config.seeds):
-        raise ValueError(f"seeds must be in [0, 2^31), got {config.seeds}")
-    if not 1 <= config.nodes <= 22:
-        raise ValueError(
-            f"nodes must be in [1, 22], got {config.nodes}; launch/node_sweep.py "
-            "samples larger networks"
-        )
-    if not config.keep_probs or not all(0 < p < 1 for p in config.keep_probs):
-        raise ValueError(
-            f"keep_probs must lie between 0 and 1, got {config.keep_probs}"
-        )
-    if len(set(config.keep_probs)) < len(config.keep_probs):
-        raise ValueError(f"keep_probs must differ, got {config.keep_probs}")
-    for field, least in (("samples", 2), ("paths", 2), ("examples", 1), ("epochs", 0)):
-        if getattr(config, field) < least:
-            raise ValueError(
-                f"{field} must be at least {least}, got {getattr(config, field)}"
-            )
-    if not 0 < config.learning_rate < np.inf:
-        raise ValueError(f"learning_rate must be positive, got {config.learning_rate}")
-    if not 1e-4 <= config.width < np.inf:
-        raise ValueError(f"width must be at least 0.0001, got {config.width}")
-    if not 1 <= config.batch_size <= config.examples:
+    fields.check(config, WITHIN, CHOICES)
+    if config.batch_size > config.examples:
         raise ValueError(
             f"batch_size must be in [1, examples = {config.examples}], got "
             f"{config.batch_size}"
         )
 
 
-def summary(folder: Path) -> str:
+def summary(folder: str | Path) -> str:
     """Three lines on a finished run: what was found, where it is, what to do next."""
+    folder = Path(folder)
     found = circle_report.finding(runs.read_metrics(folder))
     return (
         f"{found}\n"

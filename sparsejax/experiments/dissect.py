@@ -27,6 +27,17 @@ from sparsejax.experiments import checkpoints, dissect_report, fields, residual_
 
 CHOICES = {"union": dissect.UNIONS}
 UNTRAINED = "untrained"
+_NUMBER = (int, float)
+_LIKE = {"seed": int, "arm": str, "level": int, "density": _NUMBER,
+         "test_accuracy": _NUMBER}  # fmt: skip
+WITHIN = {
+    "size": "[0, 2^16]",
+    "images": f"[1, {residual_config.DISSECTED}]",
+    "quantile": "(0, 1)",
+    "threshold": "[0, 1]",
+    "normalised_threshold": "[0, 1]",
+    "rotations": "[0, 1000]",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,19 +72,14 @@ class Config:
 
 def check(config: Config) -> None:
     """Raise a `ValueError` for what cannot be dissected."""
-    fields.check_choices(config, CHOICES)
+    fields.check(config, WITHIN, CHOICES)
     if not config.run:
         raise ValueError("run is missing: a folder that launch/train.py has made")
-    if not 1 <= config.images <= residual_config.DISSECTED:
-        most = residual_config.DISSECTED
-        raise ValueError(f"images must be 1 to {most}, got {config.images}")
-    if config.rotations < 0:
-        raise ValueError(f"rotations must not be negative, got {config.rotations}")
 
 
 def run(
     config: Config,
-    folder: Path,
+    folder: str | Path,
     *,
     force: bool = False,
     report: Callable[[str], Any] = print,
@@ -89,6 +95,7 @@ def run(
     Raises:
         ValueError: for bad input.
     """
+    folder = Path(folder)
     check(config)
     subject = _Subject(config)
     if runs.start(folder, config, {"jax": jax.__version__}, force=force):
@@ -118,8 +125,9 @@ def run(
     return records
 
 
-def summary(folder: Path) -> str:
+def summary(folder: str | Path) -> str:
     """Three lines on a finished run: what was found, where it is, what to do next."""
+    folder = Path(folder)
     return (
         f"{dissect_report.finding(runs.read_metrics(folder))}\n"
         f"open {folder / 'index.html'}\n"
@@ -134,7 +142,7 @@ class _Subject:
         self.config, self.root = config, Path(config.run)
         self.of = residual_config.read(self.root)
         self.networks = []
-        for record in runs.read_metrics(self.root):
+        for record in fields.records(self.root, _LIKE):
             if record["arm"] == "rewind" and not record["level"]:
                 blank = {**record, "arm": UNTRAINED, "test_accuracy": None}
                 self.networks += [record, blank]

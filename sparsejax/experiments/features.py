@@ -25,6 +25,17 @@ CHOICES = {
     "parametrisation": ("fourier", "pixels"),
     "model": ("resnet20", "resnet56", "resnet18", "resnet34", "resnet50"),
 }
+WITHIN = {
+    "seed": fields.SEEDS,
+    "level": fields.WHOLE,
+    "units": fields.WHOLE,
+    "count": fields.COUNTS,
+    "diversity": "[0, inf)",
+    "steps": fields.COUNTS,
+    "size": "[0, 2^16]",  # 0 for the network's own
+    "learning_rate": fields.POSITIVE,
+    "draw": fields.SEEDS,
+}
 _BLOCK = 32  # units that are kept together
 _PARAMETRISATIONS = {"fourier": features.fourier, "pixels": features.pixels}
 
@@ -89,18 +100,9 @@ class Subject(NamedTuple):
 
 def check(config: Config) -> None:
     """Raise a `ValueError` for what cannot be drawn."""
-    fields.check_choices(config, CHOICES)
+    fields.check(config, WITHIN, CHOICES)
     if config.run and config.checkpoint:
         raise ValueError("checkpoint is of a model: give it or run, not both")
-    for field in ("count", "steps"):
-        if getattr(config, field) < 1:
-            raise ValueError(f"{field} must be at least 1")
-    if config.size < 0:
-        raise ValueError(
-            f"size must be positive, or 0 for the network's own, got {config.size}"
-        )
-    if config.learning_rate <= 0:
-        raise ValueError(f"learning_rate must be positive, got {config.learning_rate}")
 
 
 def subject(config: Config, *, data_dir: str | Path | None = None) -> Subject:
@@ -130,7 +132,7 @@ def subject(config: Config, *, data_dir: str | Path | None = None) -> Subject:
 
 def run(
     config: Config,
-    folder: Path,
+    folder: str | Path,
     network: Subject,
     *,
     force: bool = False,
@@ -148,6 +150,7 @@ def run(
     Raises:
         ValueError: for bad input, such as activations and units that there are not.
     """
+    folder = Path(folder)
     check(config)
     layers = _layers(config, network)
     if runs.start(folder, config, {"network": network.title}, force=force):
@@ -171,8 +174,9 @@ def run(
     return records
 
 
-def summary(folder: Path) -> str:
+def summary(folder: str | Path) -> str:
     """Three lines on a finished run: what was drawn, where it is, what to do next."""
+    folder = Path(folder)
     records = runs.read_metrics(folder)
     nodes = dict.fromkeys(record["node"] for record in records)
     return (

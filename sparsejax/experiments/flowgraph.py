@@ -55,11 +55,23 @@ class Config:
 
 _HIDDEN = 300  # nodes whose exact ranges are found too, a second each at most
 CHOICES = {"simplify": ("no", *POLICIES)}
+WITHIN = {
+    "seed": fields.SEEDS,
+    "level": fields.WHOLE,
+    "samples": fields.COUNTS,
+    "time_limit": "(0, inf)",
+    "beside": fields.WHOLE,
+}
+
+
+def check(config: Config) -> None:
+    """Raise a `ValueError` for what cannot be made of any network."""
+    fields.check(config, WITHIN, CHOICES)
 
 
 def run(
     config: Config,
-    folder: Path,
+    folder: str | Path,
     network: Network,
     *,
     other: Network | None = None,
@@ -82,9 +94,8 @@ def run(
     Raises:
         ValueError: for bad input, and for a network that is too large to be drawn.
     """
-    fields.check_choices(config, CHOICES)
-    if config.samples < 1:
-        raise ValueError(f"samples must be positive, got {config.samples}")
+    folder = Path(folder)
+    check(config)
     if (config.beside is None) != (other is None):
         raise ValueError(
             "beside names a level: pass its network as other=, and no more"
@@ -125,8 +136,9 @@ def examples(network: Network, count: int) -> np.ndarray:
     return order[np.lexsort((labels, turn))][:count]
 
 
-def summary(folder: Path) -> str:
+def summary(folder: str | Path) -> str:
     """Three lines on a finished run: what was found, where it is, what to do next."""
+    folder = Path(folder)
     records = runs.read_metrics(folder)
     largest = max(records, key=lambda r: r["vertices"])
     constant = [f"{r['output']} ({r['constant']})" for r in records if r["constant"]]

@@ -1,7 +1,6 @@
 """What a lottery-ticket run does: its config, and the plan that follows from it."""
 
 import dataclasses
-import math
 import re
 from collections.abc import Callable, Sequence
 from fractions import Fraction
@@ -31,6 +30,19 @@ CHOICES = {
     "schedule_from": ("rewind", "final"),
     "optimizer": tuple(OPTIMIZERS),
     "schedule": ("cosine", "constant"),
+}
+WITHIN = {
+    "widths": fields.WIDTHS,
+    "rounds": "[0, 1000]",
+    "fraction": "[0, 1)",
+    "final_count": fields.COUNTS,
+    "rewind_to": fields.WHOLE,
+    "epochs": fields.COUNTS,
+    "batch_size": fields.COUNTS,
+    "learning_rate": fields.POSITIVE,
+    "weight_decay": "[0, inf)",
+    "seeds": fields.SEEDS,
+    "data_seed": fields.SEEDS,
 }
 _RATES = {"sgd": 0.1, "momentum": 0.15, "adam": 0.001, "adamw": 0.001}
 # epochs and rounds where the config leaves them open
@@ -127,7 +139,7 @@ def plan(config: Config) -> Plan:
     Raises:
         ValueError: for anything in the config that does not exist or cannot be.
     """
-    _check(config)
+    check(config)
     sizes = masks.sizes(prunable(config))
     total = sum(sizes.values())
     fractions: list[Any]
@@ -261,28 +273,7 @@ def _to_final_count(config, total) -> list[float | Fraction]:
     return fractions
 
 
-def _check(config: Config) -> None:
-    fields.check_choices(config, CHOICES)
-    if unknown := set(config.controls) - set(CONTROLS):
-        raise ValueError(
-            f"unknown controls {trees.listed(sorted(unknown))}; "
-            f"there are {trees.listed(CONTROLS)}"
-        )
-    if not config.seeds or len(set(config.seeds)) < len(config.seeds):
-        raise ValueError(
-            f"seeds must be different numbers, one at least, got {config.seeds}"
-        )
-    if not 0 <= config.fraction < 1:
-        raise ValueError(f"fraction must be in [0, 1), got {config.fraction}")
-    if not all(width > 0 for width in config.widths):
-        raise ValueError(f"widths must be positive, got {config.widths}")
-    if not all(0 <= seed < 2**31 for seed in (*config.seeds, config.data_seed)):
-        raise ValueError(f"seeds must be in [0, 2^31), got {config.seeds}")
-    for field in ("batch_size", "learning_rate", "epochs"):
-        value = getattr(config, field)
-        if value is not None and not 0 < value < math.inf:
-            raise ValueError(f"{field} must be positive, got {value}")
-    for field in ("rounds", "rewind_to", "weight_decay"):
-        value = getattr(config, field)
-        if value is not None and not 0 <= value < math.inf:
-            raise ValueError(f"{field} must not be negative, got {value}")
+def check(config: Config) -> None:
+    """Raise a `ValueError` for what cannot be run, whatever the network's layers."""
+    known = {**CHOICES, "controls": CONTROLS}
+    fields.check(config, WITHIN, known, empty=("controls",))

@@ -42,7 +42,7 @@ from sparsejax.prune import Ticket
 
 def run(
     config: Config,
-    folder: Path,
+    folder: str | Path,
     *,
     data_dir: str | Path | None = None,
     force: bool = False,
@@ -64,6 +64,7 @@ def run(
         ValueError: for bad input, and when a loss is not finite: the levels before are
             kept.
     """
+    folder = Path(folder)
     rounds = plan(config)
     lab = _Lab(config, data.load(config.dataset, data_dir))
     complete = runs.start(folder, config, _about(), force=force)
@@ -112,8 +113,9 @@ def run(
     return records
 
 
-def summary(folder: Path) -> str:
+def summary(folder: str | Path) -> str:
     """Three lines on a finished run: what was found, where it is, what to do next."""
+    folder = Path(folder)
     found = lottery_report.finding(runs.read_metrics(folder))
     return (
         f"{found}\n"

@@ -1,10 +1,9 @@
 """Networks out of run folders, or trained here, ready to be looked at."""
 
-import dataclasses
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +12,7 @@ import optax
 from jaxtyping import Array, Float, PyTree
 
 from sparsejax import data, lift, masks, models, pretrained, runs, train, trees
-from sparsejax.experiments import lottery_config
+from sparsejax.experiments import fields, lottery_config
 
 CIRCLES = {"circle": "half", "circle_published": "published"}
 LOGITS = "logits"  # what an output is called among activations
@@ -45,7 +44,7 @@ class Network(NamedTuple):
 
 
 def load(
-    folder: Path,
+    folder: str | Path,
     *,
     seed: int | None = None,
     level: int | None = None,
@@ -62,6 +61,7 @@ def load(
     Raises:
         ValueError: if the folder is no such run, or has no such seed or level.
     """
+    folder = Path(folder)
     config = read(folder)
     seeds = list(config.seeds)
     seed = seeds[0] if seed is None else seed
@@ -69,9 +69,9 @@ def load(
         raise ValueError(
             f"{folder} has no seed {seed}; there are {trees.listed(seeds)}"
         )
-    levels = sorted(
-        int(p.parent.name[6:]) for p in folder.glob("level_*/checkpoint.npz")
-    )
+    there = folder.glob("level_*/checkpoint.npz")
+    names = (path.parent.name.removeprefix("level_") for path in there)
+    levels = sorted(int(name) for name in names if name.isdecimal())
     if not levels:
         raise ValueError(f"{folder} has no finished level yet")
     level = levels[-1] if level is None else level
@@ -79,10 +79,14 @@ def load(
         raise ValueError(
             f"{folder} has no level {level}; there are {levels[0]} to {levels[-1]}"
         )
-    arrays = runs.read_arrays(folder / f"level_{level:02d}" / "checkpoint.npz")
+    path = folder / f"level_{level:02d}" / "checkpoint.npz"
+    kept = {key: array for key, array in runs.read_arrays(path).items()
+            if key.startswith(("params/", "mask/"))}  # fmt: skip
+    wrong = [key for key, array in kept.items() if array.shape[:1] != (len(seeds),)]
+    if wrong or {key.partition("/")[0] for key in kept} != {"params", "mask"}:
+        raise runs.DamagedFile(f"{path} holds no networks of {len(seeds)} seeds")
     at = seeds.index(seed)
-    one = trees.nested({key: jnp.asarray(array[at]) for key, array in arrays.items()
-                        if key.startswith(("params/", "mask/"))})  # fmt: skip
+    one = trees.nested({key: jnp.asarray(array[at]) for key, array in kept.items()})
     return lottery(config, one["params"], one["mask"], data_dir, seed, level)
 
 
@@ -284,24 +288,16 @@ def _training(dataset, model, epochs, examples):
     return config.batch_size, steps, lottery_config.optimizer(config, steps)
 
 
-def read(folder: Path) -> lottery_config.Config:
+def read(folder: str | Path) -> lottery_config.Config:
     """The config of a lottery run.
 
     Raises:
         ValueError: if the folder is none.
     """
-    path = folder / "config.json"
-    if not path.exists():
-        raise ValueError(f"{folder} is no run folder: it has no config.json")
-    whole = runs.read_json(path)
-    fields: dict[str, Any] = whole.get("config", {}) if isinstance(whole, dict) else {}
-    known = {field.name for field in dataclasses.fields(lottery_config.Config)}
-    if (
-        not isinstance(fields, dict)
-        or not {"dataset", "rounds"} <= fields.keys() <= known
-    ):
-        raise ValueError(
-            f"{folder} is not a run of lottery_ticket: see its config.json"
-        )
-    lists = {k: tuple(v) for k, v in fields.items() if isinstance(v, list)}
-    return lottery_config.Config(**{**fields, **lists})
+    return fields.read(
+        folder,
+        lottery_config.Config,
+        lottery_config.check,
+        launcher="lottery_ticket",
+        needs=("dataset", "rounds"),
+    )

@@ -45,7 +45,7 @@ from sparsejax.experiments.node_sweep_measure import Kept, Sample, Score, Subjec
 
 
 def plan(
-    config: Config, source: Path | None = None, data_dir: str | Path | None = None
+    config: Config, source: str | Path | None = None, data_dir: str | Path | None = None
 ) -> Plan:
     """What a run will sweep; arguments as of `run`.
 
@@ -67,9 +67,9 @@ def plan(
 
 def run(
     config: Config,
-    folder: Path,
+    folder: str | Path,
     *,
-    source: Path | None = None,
+    source: str | Path | None = None,
     data_dir: str | Path | None = None,
     force: bool = False,
     report: Callable[[str], Any] = print,
@@ -93,6 +93,7 @@ def run(
     Raises:
         ValueError: for bad input.
     """
+    folder = Path(folder)
     planned = plan(config, source, data_dir)
     sets = given = None
     if source is None:
@@ -153,8 +154,9 @@ def generator(config: Config, which: Sweep, n: int) -> Callable[[Any], Array]:
     return lambda index: draw(jax.random.fold_in(key, index))
 
 
-def summary(folder: Path) -> str:
+def summary(folder: str | Path) -> str:
     """Three lines on a finished run: what was found, where it is, what to do next."""
+    folder = Path(folder)
     found = node_sweep_report.finding(runs.read_metrics(folder))
     return (
         f"{found}\n"
@@ -164,7 +166,7 @@ def summary(folder: Path) -> str:
     )
 
 
-def _load(config: Config, source: Path, data_dir) -> Network:
+def _load(config: Config, source: str | Path, data_dir) -> Network:
     own, usual = ("dataset", "model", "widths", "epochs"), Config()
     if changed := [k for k in own if getattr(config, k) != getattr(usual, k)]:
         raise ValueError(

@@ -13,6 +13,20 @@ CHOICES = {
     "model": ("mlp", "convnet"),
     "distribution": ("bernoulli", "fixed_size", "subsets"),
 }
+WITHIN = {
+    "widths": fields.WIDTHS,
+    "epochs": fields.COUNTS,
+    "seed": fields.SEEDS,
+    "level": fields.WHOLE,
+    "units": fields.COUNTS,
+    "keep_probs": "[0, 1]",
+    "sizes": "[0, 2^31)",
+    "count": "[2, 2^31)",
+    "examples": fields.WHOLE,
+    "permutations": fields.WHOLE,
+    "mask_seed": fields.SEEDS,
+    "batch_size": fields.COUNTS,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,28 +183,8 @@ def _digits(value: float) -> str:
 
 def check(config: Config) -> None:
     """Raise a `ValueError` for what is wrong whatever the network is."""
-    fields.check_choices(config, CHOICES)
-    if not config.keep_probs or not all(0 <= p <= 1 for p in config.keep_probs):
-        raise ValueError(
-            f"keep_probs must be in [0, 1], one at least, got {config.keep_probs}"
-        )
-    if len(set(config.keep_probs)) < len(config.keep_probs):
-        raise ValueError(f"keep_probs must differ, got {config.keep_probs}")
-    if any(size < 0 for size in config.sizes):
-        raise ValueError(f"sizes must not be negative, got {config.sizes}")
+    fields.check(config, WITHIN, CHOICES)
     if config.sizes and config.distribution != "fixed_size":
         raise ValueError("sizes are those of distribution=fixed_size")
-    if not all(width > 0 for width in config.widths):
-        raise ValueError(f"widths must be positive, got {config.widths}")
-    if config.count < 2:
-        raise ValueError(f"count must be 2 or more masks, got {config.count}")
-    for field in ("examples", "permutations", "mask_seed", "seed"):
-        value = getattr(config, field)
-        if value is not None and not 0 <= value < 2**31:
-            raise ValueError(f"{field} must be in [0, 2^31), got {value}")
     if config.permutations == 1:
         raise ValueError("permutations must be 0, or 2 or more for an error estimate")
-    for field in ("batch_size", "epochs"):
-        value = getattr(config, field)
-        if value is not None and value < 1:
-            raise ValueError(f"{field} must be positive, got {value}")

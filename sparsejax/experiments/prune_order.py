@@ -35,7 +35,7 @@ from sparsejax.experiments.prune_order_config import check as check
 
 def run(
     config: Config,
-    folder: Path,
+    folder: str | Path,
     *,
     data_dir: str | Path | None = None,
     force: bool = False,
@@ -56,6 +56,7 @@ def run(
     Raises:
         ValueError: for bad input, and when a loss is not finite.
     """
+    folder = Path(folder)
     check(config)
     task = training.task(config, data_dir)
     complete = runs.start(folder, config, {"jax": jax.__version__}, force=force)
@@ -142,8 +143,9 @@ def plan(config: Config) -> str:
     )
 
 
-def summary(folder: Path) -> str:
+def summary(folder: str | Path) -> str:
     """Three lines on a finished run: what was found, where it is, what to do next."""
+    folder = Path(folder)
     return (
         f"{prune_order_report.finding(runs.read_metrics(folder))}\n"
         f"open {folder / 'index.html'}\n"

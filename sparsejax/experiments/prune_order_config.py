@@ -1,7 +1,6 @@
 """What a run on the order of training and pruning does: its config, and defaults."""
 
 import dataclasses
-import math
 from typing import NamedTuple
 
 from sparsejax import data, prune, trees
@@ -11,6 +10,21 @@ CHOICES = {
     "dataset": ("spiral", *data.NAMES),
     "remove": ("nodes", "weights"),
     "means": ("at_once", "sequential"),
+}
+WITHIN = {
+    "widths": fields.WIDTHS,
+    "seeds": fields.SEEDS,
+    "fraction": "[0, 1)",
+    "learning_rates": fields.POSITIVE,
+    "steps": fields.COUNTS,
+    "finetune_steps": fields.WHOLE,
+    "batch_size": fields.WHOLE,
+    "examples": "[2, 2^31)",
+    "test_examples": "[2, 2^31)",
+    "turns": "(-inf, inf)",
+    "noise": "[0, inf)",
+    "data_seed": fields.SEEDS,
+    "frames": "[0, 1000]",
 }
 SELECTIONS = {"nodes": ("random", "std"), "weights": ("random", "magnitude")}
 # in words
@@ -129,33 +143,13 @@ def steps(config: Config, rate: float) -> tuple[int, int]:
 
 def check(config: Config) -> None:
     """Raise a `ValueError` for a config that cannot be run."""
-    fields.check_choices(config, CHOICES)
-    for field in ("seeds", "selections", "learning_rates"):
-        values = getattr(config, field)
-        if len(set(values)) < len(values):
-            raise ValueError(f"{field} must be different, got {values}")
+    fields.check(config, WITHIN, CHOICES)
     known = SELECTIONS[config.remove]
     if unknown := [name for name in config.selections if name not in known]:
         raise ValueError(
             f"{config.remove} cannot be selected by {trees.listed(unknown)}; "
             f"there are {trees.listed(known)}"
         )
-    if not config.seeds or not all(0 <= seed < 2**31 for seed in config.seeds):
-        raise ValueError(f"seeds must be in [0, 2^31), one at least: {config.seeds}")
-    if not 0 <= config.data_seed < 2**31:
-        raise ValueError(f"data_seed must be in [0, 2^31), got {config.data_seed}")
-    if not all(0 < rate < math.inf for rate in config.learning_rates):
-        raise ValueError(f"learning_rates must be positive: {config.learning_rates}")
-    least = {"steps": 1, "finetune_steps": 0, "batch_size": 0, "examples": 2,
-             "test_examples": 2, "noise": 0, "frames": 0}  # fmt: skip
-    for field, bound in least.items():
-        value = getattr(config, field)
-        if value is not None and not bound <= value < math.inf:
-            raise ValueError(f"{field} must be at least {bound}, got {value}")
-    if not math.isfinite(config.turns):
-        raise ValueError(f"turns must be a number, got {config.turns}")
-    if not all(width > 0 for width in config.widths):
-        raise ValueError(f"widths must be positive, got {config.widths}")
     _check_fraction(config)
 
 

@@ -32,14 +32,15 @@ from sparsejax.experiments import relevance_maps_records as records_
 from sparsejax.experiments import relevance_maps_report as report_
 from sparsejax.experiments.relevance_maps_config import CHOICES as CHOICES
 from sparsejax.experiments.relevance_maps_config import Config as Config
+from sparsejax.experiments.relevance_maps_config import check as check
 from sparsejax.experiments.relevance_maps_measure import Subject
 
 
 def run(
     config: Config,
-    folder: Path,
+    folder: str | Path,
     *,
-    source: Path,
+    source: str | Path,
     data_dir: str | Path | None = None,
     force: bool = False,
     report: Callable[[str], Any] = print,
@@ -60,7 +61,8 @@ def run(
     Raises:
         ValueError: for bad input.
     """
-    config_.check(config)
+    folder = Path(folder)
+    check(config)
     subject = measure.subject(config, source, data_dir)
     about = {"run": str(source), "network": subject.network.title}
     done = runs.start(folder, config, {**about, "jax": jax.__version__}, force=force)
@@ -88,8 +90,9 @@ def run(
     return records
 
 
-def summary(folder: Path) -> str:
+def summary(folder: str | Path) -> str:
     """Three lines on a finished run: what was found, where it is, what to do next."""
+    folder = Path(folder)
     where = folder / "index.html"
     return (
         f"{records_.finding(runs.read_metrics(folder))}\n"

@@ -1,10 +1,8 @@
 """What a run of explanations does: its config, its methods, and their names."""
 
 import dataclasses
-import math
 from typing import Any
 
-from sparsejax import trees
 from sparsejax.experiments import fields
 from sparsejax.experiments.networks import Network
 
@@ -31,6 +29,16 @@ EXACT = ("blame_the_bias", "lrp_0")  # one explanation by two names: exact, with
 _REPEATED = ("gradient_x_input", "lrp_0")  # on ReLU networks they are blame_the_bias
 CHOICES = {"baseline": ("mean", "zero")}
 MOST = 30  # samples in a grid
+WITHIN = {
+    "seed": fields.SEEDS,
+    "level": fields.WHOLE,
+    "levels": fields.WHOLE,
+    "samples": fields.WHOLE,
+    "epsilon": "[0, inf)",
+    "gamma": "[0, inf)",
+    "count": fields.COUNTS,
+    "draw_seed": fields.SEEDS,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,17 +82,7 @@ class Config:
 
 def check(config: Config) -> None:
     """Raise a `ValueError` for what no network could be explained by."""
-    fields.check_choices(config, CHOICES)
-    unknown = [name for name in config.methods if name not in LABELS]
-    if unknown:
-        raise ValueError(
-            f"unknown methods {trees.listed(unknown)}; there are "
-            f"{trees.listed(LABELS, most=len(LABELS))}"
-        )
-    for field in ("methods", "samples", "levels"):
-        values = getattr(config, field)
-        if len(set(values)) < len(values):
-            raise ValueError(f"{field} must be different, got {_listed(values)}")
+    fields.check(config, WITHIN, {**CHOICES, "methods": tuple(LABELS)})
     if len(config.samples) > MOST:
         raise ValueError(
             f"{len(config.samples)} samples are too many to show, at most {MOST}"
@@ -94,11 +92,6 @@ def check(config: Config) -> None:
             f"target is {config.target!r}; it can be label, predicted or the number of "
             "an output"
         )
-    for field in ("epsilon", "gamma"):
-        if not 0 <= getattr(config, field) < math.inf:
-            raise ValueError(f"{field} must be 0 or more, got {getattr(config, field)}")
-    if not 0 <= config.draw_seed < 2**31:
-        raise ValueError(f"draw_seed must be in [0, 2^31), got {config.draw_seed}")
 
 
 def check_network(config: Config, network: Network, outputs: int, places: bool) -> None:

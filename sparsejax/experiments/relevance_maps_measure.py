@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike, Float, PyTree
 
-from sparsejax import lift, masks, relevance, runs
+from sparsejax import lift, masks, relevance
 from sparsejax.experiments import networks
 from sparsejax.experiments import relevance_maps_config as config_
 from sparsejax.experiments import relevance_maps_methods as methods_
@@ -57,7 +57,7 @@ class Subject(NamedTuple):
 
 
 def subject(
-    config: Config, source: Path, data_dir: str | Path | None = None
+    config: Config, source: str | Path, data_dir: str | Path | None = None
 ) -> Subject:
     """The network of a lottery run and the images; arguments as of the run.
 
@@ -66,8 +66,8 @@ def subject(
     """
     load = functools.partial(networks.load, source, seed=config.seed, data_dir=data_dir)
     network = load(level=config.level)
-    made = runs.read_json(source / "config.json")["config"]
-    model, _ = networks.blank(made["dataset"], made["model"], tuple(made["widths"]))
+    made = networks.read(source)
+    model, _ = networks.blank(made.dataset, made.model, made.widths)
     fn, image = model.apply, network.image or network.x.shape[1:]
     logits, acts = jax.eval_shape(lift.activations(fn), network.params, network.x[0])
     places = [name for name, act in acts.items() if act.ndim > 2]
@@ -80,7 +80,7 @@ def subject(
                 f"level {level} is the one explained; leave it out of levels"
             )
         others[level] = other.params, masks.count(other.mask)
-    train = networks.splits(made["dataset"], 0, data_dir).train.x
+    train = networks.splits(made.dataset, 0, data_dir).train.x
     flat = lambda images: jnp.asarray(images.reshape(-1, *network.x.shape[1:]))
     key = jax.random.key(config.draw_seed)
     for_images, for_backgrounds = jax.random.split(key)

@@ -41,7 +41,7 @@ NAMES = {
 
 def run(
     config: Config,
-    folder: Path,
+    folder: str | Path,
     *,
     data_dir: str | Path | None = None,
     force: bool = False,
@@ -60,6 +60,7 @@ def run(
         ValueError: for bad input, and when a loss is not finite: the levels before are
             kept.
     """
+    folder = Path(folder)
     check(config)
     task = residual_config.task(config, data_dir)
     lab = _Lab(config, task)
@@ -81,8 +82,9 @@ def run(
     return records
 
 
-def summary(folder: Path) -> str:
+def summary(folder: str | Path) -> str:
     """Three lines on a finished run: what was found, where it is, what to do next."""
+    folder = Path(folder)
     return (
         f"{_finding(runs.read_metrics(folder))}\n"
         f"open {folder / 'index.html'}\n"

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from sparsejax import data, models, runs, train
+from sparsejax import data, models, train
 from sparsejax.data import augmentations
 from sparsejax.experiments import fields, networks
 
@@ -19,6 +19,21 @@ CHOICES = {
     "optimizer": ("momentum", "adam"),
     "schedule": ("cosine", "steps"),
     "precision": ("float32", "tensorfloat32", "bfloat16"),
+}
+WITHIN = {
+    "size": "[0, 2^16]",
+    "widths": fields.WIDTHS,
+    "stride": "[0, 16]",
+    "train_images": fields.WHOLE,
+    "test_images": fields.WHOLE,
+    "epochs": fields.COUNTS,
+    "batch_size": fields.COUNTS,
+    "learning_rate": fields.POSITIVE,
+    "weight_decay": "[0, inf)",
+    "rounds": "[0, 1000]",
+    "fraction": "(0, 1)",
+    "rewind_to": fields.WHOLE,
+    "seeds": fields.SEEDS,
 }
 SCENES = 0  # seed of one row of scenes: test, dissection, then training
 DISSECTED = 2000  # scenes after the test set that nothing is trained on
@@ -100,48 +115,26 @@ class Task(NamedTuple):
 
 def check(config: Config) -> None:
     """Raise a `ValueError` for what cannot be run."""
-    fields.check_choices(config, CHOICES)
-    for field in ("epochs", "batch_size"):
-        if getattr(config, field) < 1:
-            raise ValueError(f"{field} must be at least 1")
-    for field in (
-        "size",
-        "stride",
-        "rounds",
-        "rewind_to",
-        "train_images",
-        "test_images",
-    ):
-        if getattr(config, field) < 0:
-            raise ValueError(f"{field} must not be negative")
+    fields.check(config, WITHIN, {**CHOICES, "arms": ARMS})
+    if "rewind" not in config.arms:
+        raise ValueError(f"arms must hold rewind, got {', '.join(config.arms)}")
     if config.size and config.dataset in ("scenes", "cifar10"):
         raise ValueError(f"{config.dataset} has images of 32x32: drop size")
-    if not 0 < config.fraction < 1:
-        raise ValueError(f"fraction must be in (0, 1), got {config.fraction}")
-    unknown = [arm for arm in config.arms if arm not in ARMS]
-    if unknown or "rewind" not in config.arms:
+    stages = 3 if config.model in networks.SMALL or config.model == "resnet8" else 4
+    if config.widths and len(config.widths) != stages:
         raise ValueError(
-            f"arms are {', '.join(config.arms)}; expected rewind and any of "
-            f"{', '.join(ARMS[1:])}"
+            f"{config.model} has {stages} stages, widths are {len(config.widths)}"
         )
-    if not config.seeds or len(set(config.seeds)) < len(config.seeds):
-        raise ValueError(f"seeds must be different numbers, got {config.seeds}")
 
 
-def read(folder: Path) -> Config:
+def read(folder: str | Path) -> Config:
     """The config of a run.
 
     Raises:
         ValueError: if the folder is none.
     """
-    path = folder / "config.json"
-    whole = runs.read_json(path) if path.exists() else {}
-    found: dict[str, Any] = whole.get("config", {}) if isinstance(whole, dict) else {}
-    known = {field.name for field in dataclasses.fields(Config)}
-    if not {"arms", "model", "stride"} <= found.keys() <= known:
-        raise ValueError(f"{folder} is no run of launch/train.py: see its config.json")
-    lists = {k: tuple(v) for k, v in found.items() if isinstance(v, list)}
-    return Config(**{**found, **lists})
+    needs = ("arms", "model", "stride")
+    return fields.read(folder, Config, check, launcher="train", needs=needs)
 
 
 def task(config: Config, data_dir: str | Path | None) -> Task:

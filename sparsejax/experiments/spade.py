@@ -33,6 +33,19 @@ from sparsejax.experiments import spade_measure as measure
 from sparsejax.experiments import spade_report as report_
 
 CHOICES = {"dataset": ("cifar10", "mnist"), "tune": ("auc", "faithfulness")}
+_BATCH = 64
+WITHIN = {
+    "seeds": fields.SEEDS,
+    "train_images": f"[{_BATCH}, 2^31)",
+    "epochs": fields.WHOLE,
+    "share": "(0, 1]",
+    "learning_rate": fields.POSITIVE,
+    "count": "[2, 2^31)",  # a control is pruned for another image
+    "calibration": fields.COUNTS,
+    "samples": fields.COUNTS,
+    "densities": "(0, 1]",
+    "pictures": fields.WHOLE,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,27 +89,9 @@ class Config:
 
 def check(config: Config) -> None:
     """Raise a `ValueError` for what cannot be run."""
-    fields.check_choices(config, CHOICES)
-    for field in ("train_images", "count", "calibration", "samples"):
-        if getattr(config, field) < 1:
-            raise ValueError(f"{field} must be at least 1")
+    fields.check(config, WITHIN, CHOICES)
     if config.checkpoint and config.dataset != "cifar10":
         raise ValueError("checkpoint is of ResNet-20 on CIFAR-10: leave it out")
-    for field in ("pictures", "epochs"):
-        if getattr(config, field) < 0:
-            raise ValueError(f"{field} must not be negative")
-    if config.count < 2:
-        raise ValueError("count must be at least 2: a control is pruned for another")
-    if not config.seeds or len(set(config.seeds)) < len(config.seeds):
-        raise ValueError(f"seeds must be different numbers, got {config.seeds}")
-    if not 0 < config.share <= 1:
-        raise ValueError(f"share must be in (0, 1], got {config.share}")
-    if not config.densities or not all(0 < d <= 1 for d in config.densities):
-        raise ValueError(f"densities must be in (0, 1], got {config.densities}")
-    if config.learning_rate <= 0:
-        raise ValueError(f"learning_rate must be positive, got {config.learning_rate}")
-    if config.train_images < _BATCH:
-        raise ValueError(f"train_images must fill a batch of {_BATCH}")
     if config.count + config.calibration > measure.TESTED:
         raise ValueError(
             f"count and calibration are parts of {measure.TESTED} images, got "
@@ -106,7 +101,7 @@ def check(config: Config) -> None:
 
 def run(
     config: Config,
-    folder: Path,
+    folder: str | Path,
     *,
     data_dir: str | Path | None = None,
     force: bool = False,
@@ -124,6 +119,7 @@ def run(
     Raises:
         ValueError: for bad input.
     """
+    folder = Path(folder)
     check(config)
     images, subject, start = _prepared(config, data_dir)
     done = runs.start(folder, config, {"jax": jax.__version__}, force=force)
@@ -154,8 +150,9 @@ def run(
     return records
 
 
-def summary(folder: Path) -> str:
+def summary(folder: str | Path) -> str:
     """Three lines on a finished run: what was found, where it is, what to do next."""
+    folder = Path(folder)
     return (
         f"{report_.finding(runs.read_metrics(folder))}\n"
         f"open {folder / 'index.html'}\n"
@@ -204,6 +201,3 @@ def _tune(
         ),
     )
     return trees.to_arrays(state.params)
-
-
-_BATCH = 64

@@ -26,6 +26,13 @@ from sparsejax.experiments.weights_view import View
 CHOICES = {
     "model": ("resnet20", "resnet56", "resnet18", "resnet34", "resnet50"),
 }
+WITHIN = {
+    "levels": fields.WHOLE,
+    "units": fields.WHOLE,
+    "strongest": fields.COUNTS,
+    "places": fields.WHOLE,
+    "steps": fields.COUNTS,
+}
 _SHOWN = (1.0, 0.2, 0.05)  # densities of networks that get pages
 _LAST = 3  # as many hidden layers get them
 
@@ -64,14 +71,9 @@ class Config:
 
 def check(config: Config) -> None:
     """Raise a `ValueError` for what cannot be looked at."""
-    fields.check_choices(config, CHOICES)
+    fields.check(config, WITHIN, CHOICES)
     if config.run and config.checkpoint:
         raise ValueError("checkpoint is of a model: give it or run, not both")
-    for field in ("strongest", "steps"):
-        if getattr(config, field) < 1:
-            raise ValueError(f"{field} must be at least 1")
-    if config.places < 0:
-        raise ValueError(f"places must not be negative, got {config.places}")
     if config.control and not config.run:
         raise ValueError("control is compared to a run: give run, too")
 
@@ -94,7 +96,7 @@ def subject(config: Config, *, data_dir: str | Path | None = None) -> Subject:
 
 def run(
     config: Config,
-    folder: Path,
+    folder: str | Path,
     of: Subject,
     *,
     force: bool = False,
@@ -112,6 +114,7 @@ def run(
     Raises:
         ValueError: for bad input, such as layers and units that there are not.
     """
+    folder = Path(folder)
     check(config)
     counts = networks.units(of.fn, of.params(of.networks[0]), of.size)
     hidden = dict(list(counts.items())[:-1])
@@ -138,8 +141,9 @@ def run(
     return records
 
 
-def summary(folder: Path) -> str:
+def summary(folder: str | Path) -> str:
     """Three lines on a finished run: what was found, where it is, what to do next."""
+    folder = Path(folder)
     return (
         f"{weights_report.finding(runs.read_metrics(folder))}\n"
         f"open {folder / 'index.html'}\n"

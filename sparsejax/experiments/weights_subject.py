@@ -9,9 +9,10 @@ import jax
 from jaxtyping import PyTree
 
 from sparsejax import runs
-from sparsejax.experiments import checkpoints, networks, residual_config
+from sparsejax.experiments import checkpoints, fields, networks, residual_config
 
 TICKETS, RANDOM = "rewind", "random"  # names of arms
+_LIKE = {"seed": int, "arm": str, "level": int, "density": (int, float)}
 
 
 class Subject(NamedTuple):
@@ -33,7 +34,9 @@ class Subject(NamedTuple):
     params: Callable[[dict[str, Any]], PyTree]
 
 
-def of_run(root: Path, control: Path | None, data_dir: str | Path | None) -> Subject:
+def of_run(
+    root: str | Path, control: str | Path | None, data_dir: str | Path | None
+) -> Subject:
     """Networks of a run of launch/train.py or of launch/lottery_ticket.py.
 
     Args:
@@ -44,10 +47,12 @@ def of_run(root: Path, control: Path | None, data_dir: str | Path | None) -> Sub
     Raises:
         ValueError: for a folder that is no run, and a control of other networks.
     """
+    root = Path(root)
     path = root / "config.json"
-    whole = runs.read_json(path) if path.exists() else {}
-    if "arms" not in (whole.get("config", {}) if isinstance(whole, dict) else {}):
-        return _lottery(root, control)
+    whole = runs.read_json(path) if path.exists() else None
+    found = whole.get("config") if isinstance(whole, dict) else None
+    if "arms" not in (found if isinstance(found, dict) else {}):
+        return _lottery(root, None if control is None else Path(control))
     if control is not None:
         raise ValueError(f"{root} has random tickets of its own (--arms): drop control")
     return _residual(root, data_dir)
@@ -70,7 +75,7 @@ def _residual(root: Path, data_dir) -> Subject:
         shape = config.size, config.size, 3
     elif config.dataset not in ("scenes", "cifar10"):
         shape = residual_config.task(config, data_dir).test[0].shape[1:]
-    found = runs.read_metrics(root)
+    found = fields.records(root, _LIKE)
     if not found:
         raise ValueError(f"{root} has no finished arm yet")
     kept = ("seed", "arm", "level", "density")
@@ -109,9 +114,9 @@ def _lottery(root: Path, control: Path | None) -> Subject:
                 f"--score=random, but differs in {', '.join(wrong) or 'no other way'}"
             )
         places[RANDOM] = control
-    found = []
+    found, like = [], {k: _LIKE[k] for k in ("seed", "level", "density")}
     for arm, place in places.items():
-        for record in runs.read_metrics(place):
+        for record in fields.records(place, {**like, "variant": str}):
             kept = {k: record[k] for k in ("seed", "level", "density")}
             if record["variant"] == "ticket" and (arm == TICKETS or record["level"]):
                 found.append({"arm": arm, **kept})

@@ -173,7 +173,7 @@ def test_examples_take_labels_in_turn(network):
     "change, message",
     [
         ({"simplify": "all"}, "unknown simplify"),
-        ({"samples": 0}, "must be positive"),
+        ({"samples": 0}, "samples must be in"),
         ({"beside": 1}, "beside names a level"),
     ],
 )
@@ -187,7 +187,7 @@ def test_folders_that_are_no_lottery_run(lottery, tmp_path):
     with pytest.raises(ValueError, match="no config.json"):
         networks.load(tmp_path)
     runs.start(tmp_path / "other", Config())
-    with pytest.raises(ValueError, match="not a run of lottery_ticket"):
+    with pytest.raises(ValueError, match="is no run of launch/lottery_ticket.py"):
         networks.load(tmp_path / "other")
     with pytest.raises(ValueError, match="no seed 0; there are 3, 4"):
         networks.load(lottery, seed=0)

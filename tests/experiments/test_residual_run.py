@@ -144,11 +144,11 @@ def test_findings_name_hypotheses():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"arms": ("finetune",)}, "expected rewind"),
+        ({"arms": ("finetune",)}, "arms must hold rewind"),
         ({"fraction": 1.0}, "fraction"),
         ({"seeds": (0, 0)}, "different"),
-        ({"epochs": 0}, "epochs must be at least 1"),
-        ({"rounds": -1}, "rounds must not be negative"),
+        ({"epochs": 0}, "epochs must be in .*"),
+        ({"rounds": -1}, "rounds must be in .*"),
         ({"model": "resnet9"}, "unknown model"),
         ({"rewind_to": 99}, "rewind_to must be below 4"),
         ({"dataset": "nowhere"}, "nowhere"),
@@ -164,9 +164,9 @@ def test_what_cannot_be_dissected_is_named(tmp_path):
     run = lambda **change: dissect.run(dissect.Config(**change), tmp_path / "d")
     with pytest.raises(ValueError, match="run is missing"):
         run()
-    with pytest.raises(ValueError, match="is no run of launch/train.py"):
+    with pytest.raises(ValueError, match="is no run folder of launch/train.py"):
         run(run=str(tmp_path))
-    with pytest.raises(ValueError, match="images must be 1 to 2000"):
+    with pytest.raises(ValueError, match="images must be in"):
         run(run=str(tmp_path), images=0)
     with pytest.raises(ValueError, match="unknown union"):
         run(run=str(tmp_path), union="x")

@@ -29,7 +29,7 @@ def test_a_run_ends_with_what_was_found_where_it_is_and_what_is_next(launch, tmp
     [
         (["--variant=square"], "value should be one of <published|half>"),
         (["--keep_probs=a"], "error: --keep_probs: 'a' are no numbers"),
-        (["--keep_probs=2"], "error: keep_probs must lie between 0 and 1"),
+        (["--keep_probs=2"], "error: keep_probs must be in (0, 1)"),
         (["--nodes=30", "--dry_run"], "error: nodes must be in [1, 22]"),
     ],
 )

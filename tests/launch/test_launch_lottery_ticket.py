@@ -44,7 +44,7 @@ def test_dry_run_prints_the_plan_and_leaves_nothing(launcher, tmp_path):
         (["--dataset=mnist", "--data_dir=/nowhere"], "error: "),
         (["extra"], "error: unknown arguments"),
         (["--batch_size=99999"], "error: batch_size 99999 is larger than the 1437"),
-        (["--rewind_to=-1"], "error: rewind_to must not be negative"),
+        (["--rewind_to=-1"], "error: rewind_to must be in [0, 2^31)"),
         (["--model=convnet", "--widths=2,2,2,2"], "error: 4 3x3 convolutions"),
         (["--out=/proc/nowhere"], "error: "),
     ],

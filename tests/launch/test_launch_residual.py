@@ -24,9 +24,9 @@ def test_dry_runs_name_their_folder(launcher, tmp_path):
     [
         ("train", "--fraction=2", "fraction must be in (0, 1)"),
         ("train", "--dataset=nowhere", "nowhere"),
-        ("train", "--arms=random", "expected rewind"),
+        ("train", "--arms=random", "arms must hold rewind"),
         ("dissect", "--images=5", "run is missing"),
-        ("dissect", "--run=nowhere", "is no run of launch/train.py"),
+        ("dissect", "--run=nowhere", "is no run folder of launch/train.py"),
     ],
 )
 def test_bad_flags_get_one_line(launcher, script, flag, message, tmp_path):

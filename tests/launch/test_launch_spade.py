@@ -19,7 +19,7 @@ def test_dry_runs_name_their_folder(launch, tmp_path):
     ("flag", "message"),
     [
         ("--densities=0.5,x", "are no numbers"),
-        ("--count=1", "at least 2"),
+        ("--count=1", "count must be in [2, 2^31)"),
         ("--data_dir=nowhere", "train.zip is missing"),
     ],
 )

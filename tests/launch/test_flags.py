@@ -1,0 +1,191 @@
+"""Flags out of range, and folders that are no runs: one line from every launcher."""
+
+import dataclasses
+import importlib
+import json
+import typing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sparsejax import runs
+from sparsejax.experiments import fields, lottery_config, residual_config
+
+CONFIGS = {
+    "cartpole_dqn": "cartpole_config",
+    "circle_removal": "circle_removal",
+    "dissect": "dissect",
+    "features": "features",
+    "flowgraph": "flowgraph",
+    "lottery_ticket": "lottery_config",
+    "node_sweep": "node_sweep_config",
+    "prune_order": "prune_order_config",
+    "relevance": "relevance_maps_config",
+    "spade": "spade",
+    "train": "residual_config",
+    "weights": "weights",
+}
+OF_RUNS = {
+    "dissect": residual_config,
+    "features": lottery_config,
+    "flowgraph": lottery_config,
+    "node_sweep": lottery_config,
+    "relevance": lottery_config,
+    "weights": residual_config,
+}
+HUGE = 10**20
+
+
+@pytest.fixture(scope="module")
+def ends(launcher):
+    """A function from a launcher's name and lists of flags to how each ended."""
+
+    def run(name, cases):
+        done = launcher(Path(__file__).parent / "many", name, json.dumps(cases))
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run
+
+
+def module(name):
+    return importlib.import_module(f"sparsejax.experiments.{CONFIGS[name]}")
+
+
+def numbers(config):
+    """Every field of numbers, whether it is a list, and whether of floats."""
+    for name, hint in typing.get_type_hints(config).items():
+        kinds = set(typing.get_args(hint)) or {hint}
+        if kinds & {int, float}:
+            yield name, typing.get_origin(hint) is tuple, float in kinds
+
+
+def out_of_range(config, within):
+    """Every field of numbers with what it cannot be, as text."""
+    for name, several, floating in numbers(config):
+        low, high = within[name][1:-1].split(", ")
+        yield name, "nan"
+        yield name, "x"
+        yield name, "inf" if floating else str(HUGE)
+        if high != "inf":
+            yield name, str(HUGE)
+        if low != "-inf":
+            least = float(low) - (within[name][0] == "[")
+            yield name, f"{least:.10g}"
+        if several and name != "widths":
+            yield name, "0.5,0.5" if floating else "3,3"
+        if several and getattr(config(), name):
+            yield name, ""
+        if several and not floating:
+            yield from ((name, words) for words in ("5:2", f"0:{HUGE}", "1,,2"))
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_number_out_of_range_is_refused_in_a_line(ends, name, tmp_path):
+    of = module(name)
+    assert {field for field, *_ in numbers(of.Config)} == set(of.WITHIN)
+    bad = list(out_of_range(of.Config, of.WITHIN))
+    run = [f"--run={tmp_path}"] if name in OF_RUNS else []
+    cases = [[f"--{k}={v}", "--dry_run", f"--out={tmp_path}", *run] for k, v in bad]
+    for (field, _), case, end in zip(bad, cases, ends(name, cases), strict=True):
+        assert isinstance(end, str) and end.startswith("error: "), (case, end)
+        assert field in end and "\n" not in end and len(end) < 300, (case, end)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "flag",
+    ["--seeds=-1", "--seeds=", "--seeds=1,1", "--steps=0", "--strengths=nan",
+     "--learning_rate=inf", "--widths=0", "--jitter=5", "--contrast=nan"],
+)  # fmt: skip
+def test_numbers_of_right_reasons_are_refused(ends, flag):
+    (end,) = ends("right_reasons", [[flag, "--dry_run"]])
+    assert end.startswith("error: ") and flag[2:].partition("=")[0] in end
+
+
+@pytest.mark.parametrize("name", [*CONFIGS, "right_reasons"])
+def test_unknown_flags_get_a_line(ends, name):
+    cases = [["--sed=1"], ["more"], ["--dry_run=perhaps"], ["--force=2"]]
+    for end in ends(name, cases):
+        assert end.startswith("error: ") and "\n" not in end, end
+
+
+# ---- Folders of runs
+
+
+def bad_configs(of):
+    """Texts of config.json that are no run's."""
+    whole = json.loads(json.dumps(dataclasses.asdict(of.Config())))
+    yield from ("", "{", "\xff", "3", "null", "[]", '"config"', "{}")
+    for config in ([], None, 3, "x", {}, {"seeds": [0]}, {**whole, "colour": 1}):
+        yield json.dumps({"config": config})
+    for key, value in whole.items():
+        for wrong in (None, {}, [[]], -1, "x", ["x", "x"], True, 1e300):
+            try:
+                alike = {**dataclasses.asdict(of.Config()), key: wrong}
+                fields._check_kinds(of.Config, alike)
+            except ValueError:
+                yield json.dumps({"config": {**whole, key: wrong}})
+    yield json.dumps({"config": {**whole, "seeds": [-1]}})
+    yield json.dumps({"config": {**whole, "fraction": float("nan")}})
+
+
+@pytest.mark.parametrize("name", OF_RUNS)
+def test_folders_that_are_no_runs_get_a_line(ends, name, tmp_path):
+    texts = list(bad_configs(OF_RUNS[name]))
+    assert len(texts) > 60
+    for i, text in enumerate(texts):
+        (tmp_path / f"run_{i}").mkdir()
+        (tmp_path / f"run_{i}" / "config.json").write_text(text, "latin-1")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "folder" / "config.json").mkdir(parents=True)
+    folders = [*tmp_path.iterdir(), tmp_path / "nowhere", "", "\x00"]
+    cases = [[f"--run={folder}", f"--out={tmp_path / 'out'}"] for folder in folders]
+    if name == "features" or name == "weights":
+        cases = [case for case in cases if case[0] != "--run="]  # is none
+    for case, end in zip(cases, ends(name, cases), strict=True):
+        assert isinstance(end, str) and end.startswith("error: "), (case, end)
+        assert "\n" not in end and len(end) < 400, (case, end)
+    assert not (tmp_path / "out").exists()
+
+
+LINES = ["x", "[1]", "3", "{}", "null", '{"seed": 0, "level": "a"}', '{"seed": 0}',
+         '{"seed": [], "arm": "rewind", "level": 0, "density": 1, "test_accuracy": 1}',
+         '{"seed": 0, "arm": "rewind", "level": 0, "density": 1, "test_accuracy": 1}',
+         ""]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["dissect", "weights", "lottery"])
+def test_damaged_metrics_of_a_run_get_a_line(ends, name, tmp_path):
+    of = lottery_config if name == "lottery" else residual_config
+    for i, line in enumerate(LINES):
+        runs.start(tmp_path / f"run_{i}", of.Config())
+        (tmp_path / f"run_{i}" / "metrics.jsonl").write_text(line + "\n" * bool(line))
+    cases = [[f"--run={folder}", "--images=1", f"--out={tmp_path / 'out'}"]
+             for folder in tmp_path.iterdir()]  # fmt: skip
+    name = "dissect" if name == "dissect" else "weights"
+    if name == "weights":
+        cases = [[run, out] for run, _, out in cases]
+    for case, end in zip(cases, ends(name, cases), strict=True):
+        assert isinstance(end, str) and end.startswith("error: "), (case, end)
+
+
+@pytest.mark.parametrize("name", ["features", "flowgraph", "node_sweep", "relevance"])
+def test_damaged_levels_get_a_line(ends, name, tmp_path):
+    wrong = [{}, {"params/a": np.ones(5)}, {"mask/a": np.ones(5)},
+             {"params/a": np.ones(4), "mask/a": np.ones(5)},
+             {"params/a": np.array(1.0), "mask/a": np.ones(5)}]  # fmt: skip
+    for i, arrays in enumerate([*wrong, None, b"PK"]):
+        runs.start(folder := tmp_path / f"run_{i}", lottery_config.Config())
+        (folder / "level_x").mkdir()
+        (folder / "level_x" / "checkpoint.npz").touch()
+        if isinstance(arrays, dict):
+            runs.write_arrays(folder / "level_00" / "checkpoint.npz", arrays)
+        elif arrays is not None:
+            (folder / "level_00").mkdir()
+            (folder / "level_00" / "checkpoint.npz").write_bytes(arrays)
+    cases = [[f"--run={folder}", f"--out={tmp_path / 'out'}"]
+             for folder in tmp_path.iterdir()]  # fmt: skip
+    for case, end in zip(cases, ends(name, cases), strict=True):
+        assert isinstance(end, str) and end.startswith("error: "), (case, end)
