@@ -1,71 +1,10 @@
-"""What launchers share: flags out of a config's fields, and one line for an error.
+"""What launchers share: flags out of a config's fields, and one line for an error."""
 
-A launcher that is interrupted says so in one line, too, whatever it was doing. So this
-comes before the imports that take time.
-"""
+import interrupts  # isort: split
 
-import _thread
-import os
-import signal
-import socket
-import sys
-import threading
-import time
-
-_STATUS: dict[int, int] = {signal.SIGINT: 130, signal.SIGTERM: 143}
-_GRACE = 4.0  # seconds to close files in
-_stopped: list[int] = []  # the signal, once it has come
-_ended: list[bool] = []  # whether `main` has
-_advice = ["the same command goes on"]
-
-
-def _say(number: int) -> None:
-    """The line, once, and then nothing of what else an exception may cause."""
-    if not _stopped:
-        _stopped.append(number)
-        start = "\n" if os.isatty(2) else ""  # after ^C, or a bar of progress
-        os.write(2, f"{start}interrupted; {_advice[0]}\n".encode())
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-
-
-def _stop(number: int, frame) -> None:
-    """In the main thread: an exception, so that what is open is closed."""
-    _say(number)
-    if _ended:  # no exception would come through
-        os._exit(_STATUS[number])
-    raise SystemExit(_STATUS[number])
-
-
-def _watch(signals: socket.socket) -> None:
-    """In a thread: an end where the main thread makes none, as in compiled code."""
-    number = signals.recv(1)[0]
-    while number not in _STATUS:
-        number = signals.recv(1)[0]
-    time.sleep(0.3)
-    _say(number)
-    time.sleep(_GRACE / 2)
-    _thread.interrupt_main(signal.Signals(number))  # if the exception was lost
-    time.sleep(_GRACE / 2)
-    os._exit(_STATUS[number])
-
-
-def _listen() -> None:
-    heard, told = socket.socketpair()
-    told.setblocking(False)
-    signal.set_wakeup_fd(told.detach(), warn_on_full_buffer=False)
-    threading.Thread(target=_watch, args=(heard,), daemon=True).start()
-    for number in _STATUS:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup wants it
-            signal.signal(number, _stop)
-
-
-_listen()
-
-# ruff: noqa: E402
-import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 import jax
 from absl import app, flags, logging
@@ -113,40 +52,9 @@ def read(config: type[Config]) -> Config:
     for field in dataclasses.fields(config):  # pyright: ignore[reportArgumentType]
         value = getattr(flags.FLAGS, field.name)
         if isinstance(value, list):
-            value = _KINDS[get_args(field.type)[0]](field.name, value)
+            value = fields.entries(field, value)
         found[field.name] = value
     return config(**found)
-
-
-_MOST = 100_000  # numbers in a list
-
-
-def _numbers(flag: str, words: Sequence[str]) -> tuple[int, ...]:
-    """0,1,7 or 0:5 (0 to 4) or a mixture."""
-    found: list[int] = []
-    for word in words:
-        start, colon, stop = word.partition(":")
-        try:
-            some = range(int(start), int(stop)) if colon else [int(start)]
-        except ValueError:
-            raise ValueError(f"--{flag}: {word!r} is no number nor A:B") from None
-        if not some:
-            raise ValueError(f"--{flag}: {word!r} holds no number: A:B is A to B - 1")
-        if some[-1] - some[0] >= _MOST:
-            raise ValueError(f"--{flag}: {word!r} holds more than {_MOST:,} numbers")
-        found += some
-    return tuple(found)
-
-
-def _decimals(flag: str, words: Sequence[str]) -> tuple[float, ...]:
-    """0.25,0.5,0.75."""
-    try:
-        return tuple(map(float, words))
-    except ValueError:
-        raise ValueError(f"--{flag}: {','.join(words)!r} are no numbers") from None
-
-
-_KINDS = {int: _numbers, float: _decimals, str: lambda flag, words: tuple(words)}
 
 
 def run(main: Callable[[Any], None]) -> None:
@@ -159,35 +67,25 @@ def parsed(argv: Sequence[str]) -> list[str]:
     try:
         return flags.FLAGS(argv)
     except flags.Error as error:
-        sys.exit(_line(error))
+        raise SystemExit(_line(error)) from None
 
 
 def called(main: Callable[[Any], None], argv: Sequence[str]) -> None:
-    """`main`, and an exit in one line for what is no fault of the program's."""
+    """`main`, and an exit in one line for what comes of the input or the machine."""
     logging.set_verbosity(logging.WARNING)
     if flags.FLAGS.force:
-        _advice[0] = "the same command without --force goes on"
-    try:
-        if len(argv) > 1:
-            raise ValueError(f"unknown arguments {argv[1:]}; flags begin with --")
-        main(flags.FLAGS)
-    except BaseException as error:
-        if _stopped:  # whatever has become of the exception on its way
-            raise SystemExit(_STATUS[_stopped[0]]) from None
-        if not _is_expected(error):
-            raise
-        sys.exit(_line(error))
-    finally:
-        with contextlib.suppress(OSError):  # where nobody reads it any more
-            sys.stdout.flush()
-        _ended.append(True)
-
-
-def _is_expected(error: BaseException) -> bool:
-    """Whether it comes of the input or of the machine."""
-    if isinstance(error, jax.errors.JaxRuntimeError):
-        return str(error).startswith("RESOURCE_EXHAUSTED")
-    return isinstance(error, ValueError | OSError | MemoryError)
+        interrupts.advice[0] = "the same command without --force goes on"
+    with interrupts.ending():
+        try:
+            if len(argv) > 1:
+                raise ValueError(f"unknown arguments {argv[1:]}; flags begin with --")
+            main(flags.FLAGS)
+        except (ValueError, OSError, MemoryError) as error:
+            raise SystemExit(_line(error)) from None
+        except jax.errors.JaxRuntimeError as error:
+            if not str(error).startswith("RESOURCE_EXHAUSTED"):
+                raise
+            raise SystemExit(_line(error)) from None
 
 
 def _line(error: BaseException) -> str:

@@ -16,6 +16,7 @@ WHOLE = "[0, 2^31)"  # sizes and numbers of things, 0 for none or for all
 COUNTS = "[1, 2^31)"
 WIDTHS = "[1, 2^16]"
 POSITIVE = "(0, inf)"
+_MOST = 100_000  # numbers in a list
 _KINDS = {int: int, float: (int, float), str: str, bool: bool}
 
 
@@ -24,6 +25,21 @@ def help_texts(config: type) -> dict[str, str]:
     _, _, text = (inspect.getdoc(config) or "").partition("Attributes:")
     entries = re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", text, re.MULTILINE)
     return {name: " ".join(entry.split()) for name, entry in entries}
+
+
+def entries(field: dataclasses.Field, words: Sequence[str]) -> tuple[Any, ...]:
+    """The entries of a list, from their words: numbers also as 0:5, for 0 to 4.
+
+    Args:
+        field: of the config.
+        words: as they stand in a flag.
+
+    Raises:
+        ValueError: for words that are none.
+    """
+    kind = typing.get_args(field.type)[0]
+    read = {int: _numbers, float: _decimals}.get(kind)
+    return tuple(words) if read is None else read(field.name, words)
 
 
 def check(
@@ -157,6 +173,31 @@ def _check_kinds(kind: Callable[..., Any], values: Mapping[str, Any]) -> None:
                 raise ValueError(
                     f"{what} must be of type {word}, got {checks.described(entry)}"
                 )
+
+
+def _numbers(flag: str, words: Sequence[str]) -> tuple[int, ...]:
+    """0,1,7 or 0:5 (0 to 4) or a mixture."""
+    found: list[int] = []
+    for word in words:
+        start, colon, stop = word.partition(":")
+        try:
+            some = range(int(start), int(stop)) if colon else [int(start)]
+        except ValueError:
+            raise ValueError(f"--{flag}: {word!r} is no number nor A:B") from None
+        if not some:
+            raise ValueError(f"--{flag}: {word!r} holds no number: A:B is A to B - 1")
+        if some[-1] - some[0] >= _MOST:
+            raise ValueError(f"--{flag}: {word!r} holds more than {_MOST:,} numbers")
+        found += some
+    return tuple(found)
+
+
+def _decimals(flag: str, words: Sequence[str]) -> tuple[float, ...]:
+    """0.25,0.5,0.75."""
+    try:
+        return tuple(map(float, words))
+    except ValueError:
+        raise ValueError(f"--{flag}: {','.join(words)!r} are no numbers") from None
 
 
 def _end(text: str) -> float:

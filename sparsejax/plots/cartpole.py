@@ -13,7 +13,15 @@ from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
 from sparsejax import runs
-from sparsejax.plots.style import COLORS, SIGNS, one_panel, plain_log, styled
+from sparsejax.plots.style import (
+    COLORS,
+    ON_PICTURES,
+    SIGNS,
+    integers,
+    one_panel,
+    plain_log,
+    styled,
+)
 
 
 class Walk(NamedTuple):
@@ -126,6 +134,7 @@ def units_kept(
         axes.legend(loc="lower right")
     axes.axhline(target, color="#666666", ls="--", lw=1)
     axes.set_ylim(0, 1.06 * target)
+    integers(axes.xaxis)
     axes.set(xlabel="hidden units left", ylabel="mean return")
     return figure
 
@@ -157,7 +166,7 @@ def decisions(
     ):
         axes.imshow(np.sign(margin), origin="lower", extent=extent, aspect="auto",
                     cmap=SIGNS["blue-orange"], vmin=-2, vmax=2)  # fmt: skip
-        axes.plot(x, y, ".", color="black", ms=1.5)
+        axes.plot(x, y, ".", color=ON_PICTURES["dark"], ms=1.5)
         axes.set(xlabel=xlabel, ylabel=ylabel, xlim=extent[:2], ylim=extent[2:])
         axes.grid(False)
     handles = [

@@ -4,10 +4,9 @@ from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import ArrayLike
 
-from sparsejax.plots.style import colors, styled
+from sparsejax.plots.style import colors, say_if_empty, shares_left, styled
 
 
 @styled
@@ -50,15 +49,13 @@ def counts_against_density(
         if levels and what in levels:
             value, label = levels[what]
             axes.axhline(value, color="#555555", lw=1.2, ls=":", label=label)
-        axes.set_xscale("log")
-        axes.invert_xaxis()
-        axes.xaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{100 * x:g}%"))
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        shares_left(axes, [density for density, _ in series.values()])
         axes.set_xlabel("weights left")
         axes.set_ylabel(what)
-        axes.set_ylim(0, 1.05 * axes.get_ylim()[1])
-        axes.legend(fontsize=9)
+        axes.set_ylim(0, max(1.05 * axes.get_ylim()[1], 1))
+        say_if_empty(axes, *(values for _, values in series.values()))
+        if series:
+            axes.legend(fontsize=9)
     return figure
 
 
@@ -83,9 +80,11 @@ def units(rows: Mapping[str, ArrayLike], *, title: str) -> Figure:
     for axes in grid.ravel():
         axes.set_axis_off()
     for axes, (name, stack) in zip(grid.T.ravel(), zip(rows, stacks), strict=False):
-        edge = np.pad(stack, ((0, most - len(stack)), (1, 1), (1, 1), (0, 0)),
-                      constant_values=1)  # fmt: skip
-        axes.imshow(np.clip(np.concatenate(list(edge), 1), 0, 1))
+        seen = np.concatenate(
+            [np.clip(stack, 0, 1), np.ones((*stack.shape[:3], 1))], -1
+        )
+        edge = np.pad(seen, ((0, most - len(stack)), (1, 1), (1, 1), (0, 0)))
+        axes.imshow(np.concatenate(list(edge), 1))  # through the edges, the page
         where = {"transform": axes.transAxes, "ha": "right", "va": "center", "size": 10}
         axes.text(-0.02, 0.5, name, **where)
     return figure

@@ -26,15 +26,17 @@ def sheet(
     """
     images, units = np.clip(np.asarray(images, float), 0, 1), np.asarray(units)
     count, _, _, width, channels = images.shape
-    line = max(1, round(width / 16))  # white, between pictures
-    images = np.pad(
-        images, ((0, 0), (0, 0), (0, line), (0, line), (0, 0)), constant_values=1
+    line = max(1, round(width / 16))  # between pictures, where the page is seen
+    images = (
+        np.broadcast_to(images, (*images.shape[:-1], 3)) if channels == 1 else images
     )
-    stacks = images.reshape(count, -1, width + line, channels)
+    images = np.concatenate([images, np.ones((*images.shape[:-1], 1))], -1)
+    images = np.pad(images, ((0, 0), (0, 0), (0, line), (0, line), (0, 0)))
+    stacks = images.reshape(count, -1, width + line, 4)
     head = round(0.3 * width)
     columns = min(_COLUMNS, count)
     rows, tall = -(-count // columns), head + stacks.shape[1]
-    board = np.ones((rows * tall, columns * (width + line), channels))
+    board = np.zeros((rows * tall, columns * (width + line), 4))
     figure = Figure(figsize=(12, 12 * board.shape[0] / board.shape[1] + 0.5))
     axes = figure.add_axes((0, 0, 1, 1 - 0.5 / figure.get_figheight()))
     for i, (stack, unit) in enumerate(zip(stacks, units, strict=True)):
@@ -43,8 +45,7 @@ def sheet(
         board[top + head : top + tall, left : left + width + line] = stack
         where = {"ha": "left", "va": "bottom", "size": 9}
         axes.text(left, top + head - 0.02 * width, str(unit), **where)
-    grey = channels == 1
-    axes.imshow(board[..., 0] if grey else board, cmap="gray", vmin=0, vmax=1)
+    axes.imshow(board)
     axes.set_axis_off()
     figure.suptitle(title, x=0.01, ha="left", weight="bold", size=13)
     return figure

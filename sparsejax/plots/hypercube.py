@@ -4,10 +4,18 @@ from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
-from sparsejax.plots.style import COLORS, SIGNS, colors, one_panel, plain_log, styled
+from sparsejax.plots.style import (
+    COLORS,
+    SIGNS,
+    colors,
+    integers,
+    one_panel,
+    percent,
+    plain_log,
+    styled,
+)
 
 
 @styled
@@ -42,7 +50,7 @@ def by_size(
         axes.plot(sizes, mean, color=color, lw=2.2, marker="o", ms=4, label=label)
     axes.set_yscale("log")
     plain_log(axes.yaxis)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    integers(axes.xaxis)
     axes.margins(x=0.02)
     axes.set_xlabel("nodes kept")
     axes.set_ylabel(ylabel)
@@ -66,8 +74,9 @@ def by_degree(power: ArrayLike, *, title: str, measure: str) -> Figure:
     for values in power.T:
         axes.plot(degrees, values, "_", color="#333333", ms=14, mew=0.9)
     axes.grid(False, axis="x")
-    axes.yaxis.set_major_formatter(lambda y, _: f"{100 * y:g}%")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    percent(axes.yaxis)
+    integers(axes.xaxis)
+    axes.set_xlim(0, len(power) + 1)
     axes.set_xlabel("nodes that interact")
     axes.set_ylabel(f"part of the variance of {measure}")
     return figure

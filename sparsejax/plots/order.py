@@ -9,11 +9,11 @@ from matplotlib.animation import PillowWriter
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 from numpy.typing import ArrayLike
 
 from sparsejax import runs
-from sparsejax.plots.style import COLORS, colors, styled
+from sparsejax.plots.style import COLORS, colors, percent, plain_log, styled
 
 # Blue (label 0) over white to orange (label 1), as in SIGNS, but white in the middle:
 # an undecided network should not look like a decided one in grey.
@@ -190,8 +190,10 @@ def moves(
         axes.axvline(mark[0], color="#555555", lw=1, ls="--", label=mark[1])
         axes.set_xscale("log")
         axes.set_xlim(edges[0], edges[-1])
+        plain_log(axes.xaxis)
+        axes.xaxis.set_major_locator(LogLocator(10))
         axes.xaxis.set_major_formatter(lambda x, _: f"{'≤' if x < 0.11 else ''}{x:g}")
-        axes.yaxis.set_major_formatter(lambda y, _: f"{100 * y:g}%")
+        percent(axes.yaxis)
         axes.set_title(label, size=11, weight="normal")
         axes.set_xlabel("|change| / learning rate")
     grid[0].set_ylabel("part of the weights, by bin")
@@ -228,11 +230,10 @@ def accuracies(
             number.set_path_effects([withStroke(linewidth=3, foreground="white")])
         axes.set_xticks(places, list(orders), size=10)
         axes.set_xlim(-0.4, len(orders) - 0.6)
-        axes.yaxis.set_major_formatter(lambda y, _: f"{100 * y:g}%")
+        percent(axes.yaxis)
         axes.set_title(label, size=11, weight="normal")
         axes.grid(False, axis="x")
     grid[0].set_ylim(top=1.07)
-    grid[0].set_yticks([tick for tick in grid[0].get_yticks() if 0 <= tick <= 1.001])
     grid[0].set_ylabel("test accuracy")
     return figure
 
@@ -265,7 +266,7 @@ def shares(rows: Sequence[Share], *, title: str, xlabel: str) -> Figure:
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.margins(x=0.09)
     axes.set_xlim(left=min(axes.get_xlim()[0], -0.01))
-    axes.xaxis.set_major_formatter(lambda x, _: f"{100 * x:g}%")
+    percent(axes.xaxis)
     axes.grid(False, axis="y")
     axes.set_xlabel(xlabel)
     figure.legend(loc="outside lower center", ncols=2)

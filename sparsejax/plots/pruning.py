@@ -4,18 +4,19 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import (
-    FixedLocator,
-    FuncFormatter,
-    LogLocator,
-    MaxNLocator,
-    NullFormatter,
-)
 from numpy.typing import ArrayLike
 
-from sparsejax.plots.style import COLORS, SIGNS, one_panel, styled
-
-_ACCURACIES = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999)
+from sparsejax.plots.style import (
+    COLORS,
+    SIGNS,
+    integers,
+    one_panel,
+    percent,
+    plain_log,
+    say_if_empty,
+    shares_left,
+    styled,
+)
 
 
 @styled
@@ -50,19 +51,13 @@ def against_density(
         density, value, label = published
         axes.axhline(value, color="#555555", lw=1, ls="--")
         axes.plot([density], [value], "D", color="#555555", ms=6, label=label)
-    axes.set_xscale("log")
-    axes.invert_xaxis()
-    axes.xaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{100 * x:g}%"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    densities = [density for density, _ in series.values()]
+    shares_left(axes, densities + ([] if published is None else [published[0]]))
     if logit:
         axes.set_yscale("logit")
-        axes.yaxis.set_major_locator(FixedLocator(_ACCURACIES))
-        axes.yaxis.set_minor_formatter(NullFormatter())
         axes.minorticks_off()
-    axes.yaxis.set_major_formatter(
-        FuncFormatter(lambda y, _: f"{round(100 * y, 6):g}%")
-    )
+    percent(axes.yaxis, logit=logit)
+    say_if_empty(axes, *(values for _, values in series.values()))
     axes.set_xlabel("weights left (of those that may be pruned)")
     axes.set_ylabel(ylabel)
     axes.legend()
@@ -89,9 +84,10 @@ def weights_per_layer(
         label = f"{layer}: {sizes[layer]:,} → {mean[-1]:,.0f}"
         axes.plot(levels, mean, color=color, lw=2.2, marker="o", ms=4, label=label)
     axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:,g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    plain_log(axes.yaxis)
+    integers(
+        axes.xaxis, last=max(len(np.asarray(kept)) for kept in counts.values()) - 1
+    )
     axes.set_xlabel("level (number of prunings)")
     axes.set_ylabel("weights left")
     axes.legend()
@@ -127,7 +123,8 @@ def idle_units(
         )
         axes.set_title(name, size=12, weight="normal")
         axes.set_xlabel("level")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        integers(axes.xaxis)
+        integers(axes.yaxis)
         axes.set_ylim(0, units)
         axes.set_xlim(0, max(len(live) - 1, 1))
         axes.grid(False)

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from sparsejax.plots.style import COLORS, SIGNS, styled
+from sparsejax.plots.style import COLORS, SIGNS, percent, styled
 
 _DASHES = ("-", "--", ":")  # with the colours, enough to tell 18 lines apart
 
@@ -149,7 +149,7 @@ def removal_curves(
         axes.plot(fraction, np.asarray(control[j]), color="#888888", lw=3.5, alpha=0.6,
                   label=f"{area(control):.3f}  random order", zorder=1)  # fmt: skip
         axes.set_xlabel(f"share of inputs {word}")
-        axes.xaxis.set_major_formatter(lambda x, _: f"{100 * x:.0f}%")
+        percent(axes.xaxis)
         axes.set(xlim=(0, 1), ylim=(0, 1.02))
         axes.legend(loc="upper left", bbox_to_anchor=(0, -0.2), fontsize=11, ncols=2,
                     title=f"area, {'large' if j else 'small'} is good",

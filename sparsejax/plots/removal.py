@@ -6,10 +6,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
-from sparsejax.plots.style import COLORS, SIGNS, colors, one_panel, styled
+from sparsejax.plots.style import (
+    COLORS,
+    ON_PICTURES,
+    SIGNS,
+    colors,
+    integers,
+    one_panel,
+    styled,
+)
 
 
 class Curve(NamedTuple):
@@ -152,7 +159,7 @@ def paths(
         below.plot(flips, values, "o", color=color, ms=4, label=label)
     below.set_xlim(0, flips[-1])
     for axis in (above.xaxis, above.yaxis, below.xaxis):
-        axis.set_major_locator(MaxNLocator(integer=True))
+        integers(axis)
     below.set_xlabel("flips in between")
     below.set_ylabel(f"correlation of {measure}")
     below.legend()
@@ -199,7 +206,7 @@ def square_maps(
     for axes, values, label in zip(grid, maps, labels, strict=False):
         picture = axes.imshow(values, extent=sides, **scale)
         if radius is not None:
-            edge = "#333333" if signed else "white"
+            edge = ON_PICTURES["dark" if signed else "light"]
             axes.add_patch(Circle((0, 0), radius, fill=False, ec=edge, lw=0.8))
         axes.grid(False)
         axes.set_title(label, size=10, weight="normal")

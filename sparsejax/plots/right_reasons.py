@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
-from sparsejax.plots.style import COLORS, SIGNS, plain_log, styled
+from sparsejax.plots.style import COLORS, ON_PICTURES, SIGNS, plain_log, styled
 
 _BACKGROUNDS = {"same": COLORS[5], "swapped": COLORS[0]}  # light and dark, in grey too
 _NAMES = {"same": "background of training", "swapped": "swapped background"}
@@ -198,7 +198,7 @@ def reason_maps(
             left, above = _corner((i, j), image)
             corner = left + across.min(), above + down.min()
             axes.add_patch(Rectangle(corner, broad, high, fill=False,
-                                     color="#222222", lw=1))  # fmt: skip
+                                     color=ON_PICTURES["dark"], lw=1))  # fmt: skip
     if picture is not None:
         bar = figure.colorbar(
             picture, ax=axes, orientation="horizontal", shrink=0.4, aspect=40,

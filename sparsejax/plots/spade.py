@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from sparsejax.plots.style import COLORS, SIGNS, one_panel, styled
+from sparsejax.plots.style import COLORS, ON_PICTURES, SIGNS, one_panel, styled
 
 
 @styled
@@ -83,8 +83,9 @@ def planes(
         for x, y, radius in discs:
             angle = np.linspace(0, 2 * np.pi, 100)
             ring = x + radius * np.cos(angle), y + radius * np.sin(angle)
-            axes.plot(*ring, color="#555555", lw=1, ls="--")
-        dots = {"color": "#009e73", "edgecolor": "white", "linewidth": 0.5}
+            axes.plot(*ring, color=ON_PICTURES["dark"], lw=1, ls="--")
+        edge = {"edgecolor": ON_PICTURES["light"], "linewidth": 0.5}
+        dots = {"color": "#009e73", **edge}
         axes.scatter(*np.asarray(points).T, s=26, zorder=3, **dots)
         axes.set_title(name, size=11, weight="normal")
         axes.set(xlabel="$x_1$", xticks=[-1, 0, 1], yticks=[-1, 0, 1], aspect="equal")

@@ -2,19 +2,30 @@
 
 One visual language: a title that says what was found, labelled axes, seeds as thin
 lines and their mean as a thick one, published values dashed. Signs are green (+) and
-red (-) or blue and orange, zero is grey. Nothing here touches global state or a
+red (-) or blue and orange, zero is grey. On dark pages, drawings in SVG turn dark: all
+greys of equal digits, as #333333, are of the drawing; what is drawn on pictures, which
+stay as they are, has others, as `ON_PICTURES`. Nothing here touches global state or a
 display.
 """
 
 import functools
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import (
+    FixedLocator,
+    FuncFormatter,
+    Locator,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+)
 
 from sparsejax import runs
 
@@ -28,6 +39,10 @@ SIGNS = {
         "blue-orange", ["#d55e00", "#e5e5e5", "#0072b2"]
     ),
 }
+ON_PICTURES = {"dark": "#202122", "light": "#fdfcfb"}
+_DARK = {"ink": (233, 234, 237), "paper": (27, 29, 33)}  # as in pages/style.css
+_GRID = "#e5e5e5"
+_ACCURACIES = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999)
 _STYLE: Any = {
     "font.size": 12,
     "axes.titlesize": 13,
@@ -36,7 +51,7 @@ _STYLE: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
-    "grid.color": "#e5e5e5",
+    "grid.color": _GRID,
     "axes.axisbelow": True,
     "legend.frameon": False,
     "svg.hashsalt": "sparsejax",
@@ -57,9 +72,43 @@ def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
 
 def save(figure: Figure, path: Path) -> None:
     """Write a figure, whole or not at all; the suffix says the format."""
-    metadata = {"Date": None} if path.suffix == ".svg" else {}
+    drawing = path.suffix == ".svg"
+    metadata = {"Date": None} if drawing else {}
     with runs.atomic(path) as temporary, matplotlib.rc_context(_STYLE):
         figure.savefig(temporary, metadata=metadata, dpi=150, bbox_inches="tight")
+        if drawing:
+            text = temporary.read_text(encoding="utf-8")
+            temporary.write_text(themed(text), encoding="utf-8")
+
+
+def themed(svg: str) -> str:
+    """A drawing of matplotlib's with a second set of colours, for dark pages.
+
+    What reads no media queries shows it as before. Paper and ink change together, so
+    that it can be read wherever it stands.
+
+    Args:
+        svg: the text of the file.
+
+    Example:
+        >>> svg = '<svg><style></style><path style="stroke: #333333"/></svg>'
+        >>> themed(svg).partition("{")[2].partition("</style>")[0]
+        'text{fill:#e9eaed}[style*="stroke: #333333"]{stroke:#c0c1c4!important}}'
+    """
+    used = re.findall(rf"(fill|stroke): (#([0-9a-f])\3{{5}}|{_GRID})\b", svg)
+    rules = [
+        f'[style*="{what}: {grey}"]{{{what}:{_darkened(grey)}!important}}'
+        for what, grey in sorted({(what, grey) for what, grey, _ in used})
+    ]
+    rules.insert(0, f"text{{fill:{_darkened('#000000')}}}")
+    media = f"@media (prefers-color-scheme: dark){{{''.join(rules)}}}"
+    return svg.replace("</style>", f"{media}</style>", 1)
+
+
+def _darkened(grey: str) -> str:
+    share = int(grey[1:3], 16) / 255
+    mixed = zip(_DARK["ink"], _DARK["paper"], strict=True)
+    return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in mixed)
 
 
 def one_panel(title: str, size: tuple[float, float] = (6.8, 4.4)) -> tuple[Figure, Any]:
@@ -74,11 +123,84 @@ def colors(count: int) -> list[Any]:
     """As many colours: those of `COLORS`, or a sequence where they do not suffice."""
     if count <= len(COLORS):
         return list(COLORS[:count])
-    return [matplotlib.colormaps["viridis"](i / (count - 1)) for i in range(count)]
+    ends = np.linspace(0.25, 0.9, count)  # seen on white and on black
+    return [matplotlib.colormaps["viridis"](end) for end in ends]
+
+
+class _Ticks(Locator):
+    """Ticks of one locator, of round numbers where these are fewer than two."""
+
+    def __init__(self, first: Locator, low: Any = -np.inf, high: Any = np.inf):
+        self.first, self.low, self.high = first, low, high
+
+    def __call__(self) -> Any:
+        axis: Any = self.axis
+        return self.tick_values(*axis.get_view_interval())
+
+    def tick_values(self, vmin: Any, vmax: Any) -> Any:
+        ends = sorted((vmin, vmax))
+        seen = self._inside(self.first.tick_values(*ends), ends)
+        if len(seen) > 1:
+            return seen
+        for bins in (4, 8, 16):
+            seen = self._inside(MaxNLocator(bins).tick_values(*ends), ends)
+            if len(seen) > 1:
+                break
+        return seen
+
+    def _inside(self, ticks: Any, ends: Sequence[float]) -> np.ndarray:
+        ticks, near = np.asarray(ticks, float), 1e-9 * (ends[1] - ends[0])
+        low, high = max(ends[0], self.low), min(ends[1], self.high)
+        return ticks[(ticks >= low - near) & (ticks <= high + near)]
 
 
 def plain_log(axis: Any) -> None:
-    """Numbers such as 0.2 on a log axis, at 1, 2 and 5."""
-    axis.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
+    """Numbers such as 0.2 on a log axis, at 1, 2 and 5; two at least."""
+    axis.set_major_locator(_Ticks(LogLocator(10, subs=(1, 2, 5))))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     axis.set_minor_formatter(NullFormatter())
+
+
+def percent(axis: Any, *, logit: bool = False) -> None:
+    """Shares as 0% to 100%, none beyond; `logit` on an axis of that scale."""
+    first = FixedLocator(_ACCURACIES) if logit else MaxNLocator("auto")
+    axis.set_major_locator(_Ticks(first, 0, 1))
+    axis.set_major_formatter(FuncFormatter(_percent))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def shares_left(axes: Any, densities: Sequence[Any]) -> None:
+    """Shares of weights on a log axis, from all on the left to the few on the right.
+
+    Args:
+        axes: whose horizontal axis it becomes.
+        densities: those of every line, also of lines that cannot be drawn.
+    """
+    found = np.concatenate([np.ravel(np.asarray(d, float)) for d in densities] or [[1]])
+    low, high = found.min(initial=1.0), found.max(initial=0.0)
+    low = low if low < high else high / 2  # of a single density
+    axes.set_xscale("log")
+    edge = (high / low) ** 0.05
+    axes.set_xlim(high * edge, low / edge)
+    axes.xaxis.set_major_locator(_Ticks(LogLocator(10, subs=(1, 2, 5)), 0, 1))
+    axes.xaxis.set_major_formatter(FuncFormatter(_percent))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def integers(axis: Any, *, last: int | None = None) -> None:
+    """Whole numbers; with `last` from 0 to it, and to 1 at least."""
+    axis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
+    if last is not None:
+        edge = 0.02 * max(last, 1)
+        axis.axes.set_xlim(-edge, max(last, 1) + edge)
+
+
+def say_if_empty(axes: Any, *values: Any) -> None:
+    """A word in the middle of axes in which there is nothing to see."""
+    if not any(np.isfinite(np.asarray(v, float)).any() for v in values):
+        where = {"transform": axes.transAxes, "ha": "center", "va": "center"}
+        axes.text(0.5, 0.5, "no values", color="#666666", **where)
+
+
+def _percent(value: Any, _: Any = None) -> str:
+    return f"{round(100 * value, 6):g}%"

@@ -5,11 +5,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import ArrayLike
 
 from sparsejax.plots.removal import Curve, densities
-from sparsejax.plots.style import COLORS, colors, plain_log, styled
+from sparsejax.plots.style import COLORS, colors, integers, percent, plain_log, styled
 
 _MOST = 40  # bars of a layer, and points of a line that are marked
 
@@ -103,12 +102,12 @@ def kept_units(
             marker = "." if len(values) <= _MOST else None
             axes.plot(np.arange(len(values)), values, color=color, lw=width,
                       marker=marker, label=label)  # fmt: skip
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        integers(axes.xaxis)
         axes.set_xlabel(xlabel)
     panels[0].set_yscale("log")
     plain_log(panels[0].yaxis)
     panels[0].set_ylabel("loss (nats)")
-    panels[1].yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:g}%"))
+    percent(panels[1].yaxis)
     panels[1].set_ylabel("accuracy")
     handles = panels[0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside lower center", ncols=3)

@@ -34,7 +34,8 @@ for number in (signal.SIGINT, signal.SIGTERM):
 sys.path.insert(0, {launch!r})
 import common
 import jax
-common._GRACE = 0.6
+import interrupts
+interrupts._GRACE = 0.6
 def main(values):
     {doing}
 def later():
