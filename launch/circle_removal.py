@@ -27,7 +27,8 @@ def main(values) -> None:
     config = common.read(circle_removal.Config)
     circle_removal.check(config)
     folder = Path(values.out) / runs.name(config)
-    print(f"seeds {config.seeds}, {1 << config.nodes:,} subsets each")
+    seeds = ", ".join(map(str, config.seeds))
+    print(f"seeds {seeds}: {1 << config.nodes:,} subsets each")
     print(f"folder: {folder}")
     if values.dry_run:
         return

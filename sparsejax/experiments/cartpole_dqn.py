@@ -36,6 +36,7 @@ from sparsejax.experiments.cartpole_config import CHOICES as CHOICES
 from sparsejax.experiments.cartpole_config import METHODS, Config
 from sparsejax.experiments.cartpole_config import check as check
 from sparsejax.experiments.cartpole_prune import Agents, Lottery, Steps
+from sparsejax.pages import counted
 from sparsejax.rl import dqn
 
 Stage = dict[str, Any]
@@ -99,9 +100,11 @@ def methods(config: Config) -> list[str]:
 def plan(config: Config) -> str:
     """One line on what will be done."""
     return (
-        f"{len(config.seeds)} agents on {config.environment}, {config.steps:,} steps a "
-        f"training; pruned without retraining, and by at most {config.rounds} lottery "
-        f"rounds, as long as the mean return over {config.episodes} episodes is "
+        f"{counted(len(config.seeds), 'agent')} on {config.environment}, "
+        f"{config.steps:,} steps a "
+        f"training; pruned without retraining, and by at most "
+        f"{counted(config.rounds, 'lottery round')}, as long as the mean return "
+        f"over {counted(config.episodes, 'episode')} is "
         f"{config_.target(config):g}"
     )
 
@@ -175,7 +178,7 @@ def _ticket(config: Config, dense: Stage, folder: Path, report) -> Stage:
         left = prune.count(state.agents.kept)
         report(
             f"round {number} of at most {config.rounds}: {int(step.accepted.sum())} of "
-            f"{len(left)} kept; {left.min()} to {left.max()} weights"
+            f"{len(left)} kept; {left.min()} to {counted(left.max(), 'weight')}"
         )
     steps = [np.concatenate(parts) for parts in zip(*tried)] if tried else []
     return {**_stage(config, prune.zero(state.agents)), **_tried(steps)}
@@ -258,8 +261,8 @@ def _line(config: Config, stage: Stage) -> str:
     left, means = prune.count(stage["kept"]), stage["played"].mean(axis=1)
     reached = int((means >= config_.target(config)).sum())
     return (
-        f"{reached} of {len(means)} agents at the target, "
-        f"{left.min()} to {left.max()} weights"
+        f"{reached} of {counted(len(means), 'agent')} at the target, "
+        f"{left.min()} to {counted(left.max(), 'weight')}"
     )
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from sparsejax import masks
+from sparsejax.pages import counted
 from sparsejax.rl import dqn, gym, rollout
 
 Kernels = dict[str, np.ndarray]
@@ -218,7 +219,8 @@ def without_retraining(
         larger = np.minimum(2 * amount, np.maximum(count(kept) // 5, 1))
         amount = np.where(good, larger, np.maximum(amount // 2, 1))
         if step % 25 == 24:
-            report(f"  step {step + 1}: {int(over.sum())} of {number} walkers done, "
+            report(f"  step {step + 1}: {int(over.sum())} of "
+                   f"{counted(number, 'walker')} done, "
                    f"{count(kept).min()} to {count(kept).max()} weights")  # fmt: skip
     steps = Steps(*map(np.asarray, zip(*history, strict=True)))
     return Agents(params, kept), steps

@@ -15,6 +15,7 @@ from sparsejax.experiments import cartpole_page
 from sparsejax.experiments import cartpole_policy as policy
 from sparsejax.experiments.cartpole_config import METHODS, Config
 from sparsejax.flowgraph import Graph
+from sparsejax.pages import counted
 from sparsejax.rl import dqn, gym
 
 Records = Sequence[Mapping[str, Any]]
@@ -44,8 +45,9 @@ def write(folder: Path, config: Config, records: Records, stages: Stages) -> Non
         config_.environment(config),
         episode.observations[[0, 25, 50, 100]] if len(episode.actions) >= 100 else
         episode.observations[:4],
-        title=f"{config.environment}: {shown['weights']} weights",
-        lead=f"{who}: mean return {shown['return']:g} over {config.episodes} episodes "
+        title=f"{config.environment}: {counted(shown['weights'], 'weight')}",
+        lead=f"{who}: mean return {shown['return']:g} over "
+             f"{counted(config.episodes, 'episode')} "
         "in gymnasium.",
         fn=fn,
         data=episode.observations,
@@ -137,15 +139,18 @@ def finding(records: Records, target: float) -> str:
     reached = sum(r["return"] >= target for r in dense)
     names = {name for r in dense for name in r["inputs"]}
     left = sorted(names - set(shown["inputs"]))
-    ignored = f", which ignore {' and '.join(left)}" if left else ""
-    what = f"{shown['weights']} weights and {shown['units']} hidden units{ignored}"
+    ignored = f", which ignore {' and '.join(left)}," if left else ""
+    units = counted(shown["units"], "hidden unit")
+    what = f"{counted(shown['weights'], 'weight')} and {units}{ignored}"
     if shown["return"] < target:
         return (
-            f"No agent reaches {target:g}; the best, of {what}, has a mean return of "
+            f"No agent reaches {target:g}; the best, of {what.rstrip(',')}, has a "
+            f"mean return of "
             f"{shown['return']:g}"
         )
     return (
-        f"{reached} of {len(dense)} trained agents reach {target:g}; {what}, are enough"
+        f"{reached} of {counted(len(dense), 'trained agent')} reached {target:g}; "
+        f"{what} are enough"
     )
 
 
@@ -209,7 +214,8 @@ def _figures(config, records, stages, episode, fn, shown) -> dict[str, tuple[Any
         ),
         "learning": (
             plots.learning(dense["steps"], np.asarray(dense["returns"]), target,
-                           title=f"{perfect} of {len(config.seeds)} seeds reach "
+                           title=f"{perfect} of "
+                                 f"{counted(len(config.seeds), 'seed')} reached "
                            f"{target:g} during training"),
             "Mean return of the greedy agent; the best evaluated one is kept.",
         ),
@@ -221,8 +227,9 @@ def _figures(config, records, stages, episode, fn, shown) -> dict[str, tuple[Any
         ),
         "units": (
             plots.units_kept(units, target, title="Without training, a median of "
-                             f"{np.median(first):g} of {units.shape[1] - 1} hidden "
-                             "units keep the return"),
+                             f"{np.median(first):g} of "
+                             f"{counted(units.shape[1] - 1, 'hidden unit')} "
+                             "keep the return"),
             "Units with the smallest deviation (times outgoing weights) go first; "
             "biases take over their means.",
         ),
@@ -245,14 +252,15 @@ def _decisions(config, episode, fn, shown):
         label = lambda k: f"{env.inputs[k]} ({env.units[k]})"
         planes.append((label(i), label(j), (x[0], x[-1], y[0], y[-1])))
         visited.append((episode.observations[:, i], episode.observations[:, j]))
-    title = f"What {shown['weights']} weights decide"
+    title = f"Decisions of {counted(shown['weights'], 'weight')}"
     return plots.decisions(margins, planes, visited, env.actions, title=title)
 
 
 def _film(folder: Path, config, episode, shown) -> pages.Html:
     path = folder / "episode.gif"
     end = "still up" if episode.truncated else "fallen"
-    title = f"{shown['weights']} weights: {end} after {len(episode.actions)} steps"
+    weights = counted(shown["weights"], "weight")
+    title = f"{weights}: {end} after {counted(len(episode.actions), 'step')}"
     plots.balance_film(path, episode.observations, episode.actions, title=title)
     uri = pages.data_uri(path.read_bytes(), "image/gif")
     picture = pages.tag("img", src=uri, alt=title, style="--width: 576px")
@@ -277,6 +285,7 @@ def _facts(config, records, shown) -> list[tuple[Any, ...]]:
 def _footer(config: Config) -> str:
     return (
         f"Made by sparsejax from metrics.jsonl. DQN, {config.steps:,} steps in the "
-        f"environment; returns over {config.episodes} episodes in gymnasium. After "
+        f"environment; returns over {counted(config.episodes, 'episode')} in "
+        f"gymnasium. After "
         "Böhm, Kirk, Gavenčiak, Sparsity and interpretability?, 2020."
     )

@@ -21,6 +21,7 @@ import jax
 
 from sparsejax import runs
 from sparsejax.experiments import circle_measure, circle_report, fields
+from sparsejax.pages import counted
 
 CHOICES = {"variant": ("published", "half")}
 WITHIN = {
@@ -150,7 +151,7 @@ def _measured(config, folder, report) -> list[dict[str, Any]]:
             runs.read_arrays(_path(folder, seed))
             found.append(record)
     except runs.DamagedFile as error:
-        report(f"damaged: {error}; going on after {len(found)} networks")
+        report(f"damaged: {error}; going on after {counted(len(found), 'network')}")
     return found
 
 

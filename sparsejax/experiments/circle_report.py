@@ -9,6 +9,7 @@ import numpy as np
 from sparsejax import data, pages, plots, runs
 from sparsejax.experiments import circle_densities, circle_figures, circle_page
 from sparsejax.experiments.circle_figures import finding as finding
+from sparsejax.pages import counted
 
 # Hobson's tables: one network, 1,000 masks for each keep probability.
 PUBLISHED = {
@@ -142,11 +143,25 @@ def table(config, records) -> list[list[str]]:
         values = {
             k: [r["path"][k][flips] for r in varying] for k in ("sampled", "exact")
         }
-        rows.append([f"correlation after {flips} flips", "", "", *_cells(**values)])
+        rows.append(
+            [
+                f"correlation after {counted(flips, 'flip')}",
+                "",
+                "",
+                *_cells(**values),
+            ]
+        )
     half = max(n // 2, 1)
     for kind, label in _CHOICES.items():
         chosen = [record["by_size"][kind][half] for record in records]
-        rows.append([f"loss, {half} nodes: {label}", "", "", *_cells([], chosen)])
+        rows.append(
+            [
+                f"loss, {counted(half, 'node')}: {label}",
+                "",
+                "",
+                *_cells([], chosen),
+            ]
+        )
     return rows
 
 
@@ -221,7 +236,8 @@ def _nodes(config, record, arrays) -> str:
         (arrays["x"], arrays["y"]),
         arrays["losses"],
         radius=data.circle_radius(config["variant"]),
-        title=f"A circle classifier of {config['nodes']} nodes, seed {record['seed']}",
+        title=f"A circle classifier of {counted(config['nodes'], 'node')}, seed "
+        f"{record['seed']}",
         lead=finding([record]),
         footer=f"Circle variant {config['variant']!r}; trained for {config['epochs']} "
         f"epochs on {config['examples']:,} points, tested on as many others.",
@@ -232,7 +248,8 @@ def _nodes(config, record, arrays) -> str:
 def _footer(config, records) -> str:
     stream = records[0]["mask_stream"]
     return (
-        f"Made by sparsejax from {len(records)} records of metrics.jsonl; circle "
+        f"Made by sparsejax from {counted(len(records), 'record')} of "
+        f"metrics.jsonl; circle "
         f"variant {config['variant']!r}. Losses are means over {config['examples']:,} "
         "test points, in nats; ± is a standard deviation over networks. The masks "
         "sampled at the last keep probability are "

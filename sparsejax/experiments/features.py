@@ -19,6 +19,7 @@ import numpy as np
 
 from sparsejax import features, runs
 from sparsejax.experiments import features_report, fields, networks
+from sparsejax.pages import counted
 
 CHOICES = {
     "objective": ("channel", "neuron"),
@@ -180,7 +181,8 @@ def summary(folder: str | Path) -> str:
     records = runs.read_metrics(folder)
     nodes = dict.fromkeys(record["node"] for record in records)
     return (
-        f"{len(records)} units of {len(nodes)} layers drawn: {', '.join(nodes)}\n"
+        f"{counted(len(records), 'unit')} of {counted(len(nodes), 'layer')} drawn: "
+        f"{', '.join(nodes)}\n"
         f"open {folder / 'index.html'}\n"
         "next: --count=4 for what else a unit responds to, or --nodes and --units"
     )

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from sparsejax import pages, plots, runs
+from sparsejax.pages import counted
 from sparsejax.plots import features as figures
 
 
@@ -29,8 +30,9 @@ def write(folder: Path, config, title: str, sheets: Mapping[str, Any]) -> None:
         plots.save(sheet, path)
         count = len(found["units"])
         caption = (
-            f"{count} units of {node}, {config.objective}; numbers are those of units. "
-            f"{config.steps} steps of Adam at {config.learning_rate:g}, "
+            f"{counted(count, 'unit')} of {node}, {config.objective}; numbers are "
+            f"those of units. "
+            f"{counted(config.steps, 'step')} of Adam at {config.learning_rate:g}, "
             f"{config.parametrisation} parametrisation."
         )
         body = pages.figure_svg(path.read_bytes(), caption, caption)

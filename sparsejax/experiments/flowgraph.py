@@ -24,6 +24,7 @@ from sparsejax.experiments import fields, flowgraph_report
 from sparsejax.experiments.networks import Network
 from sparsejax.flowgraph import Bounds, Graph, TooLarge
 from sparsejax.flowgraph.simplify import POLICIES
+from sparsejax.pages import counted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -252,5 +253,6 @@ def _line(record, spent: float, left: int) -> str:
     note = f"  exact range to within {gap:.2g}" if gap else ""
     return (
         f"{record['output']:12} {record['vertices']:6,} vertices, "
-        f"{record['edges']:6,} edges  {spent:4.0f} s, {left} outputs left{note}"
+        f"{record['edges']:6,} edges  {spent:4.0f} s, {counted(left, 'output')} "
+        f"left{note}"
     )

@@ -10,6 +10,7 @@ from sparsejax import flowgraph, pages, runs
 from sparsejax.experiments.networks import Network
 from sparsejax.flowgraph import Graph
 from sparsejax.flowgraph.flags import Flag
+from sparsejax.pages import counted
 
 _SOURCE_LIMIT = 100_000  # characters of source that a page shows
 _LEGIBLE, _DRAWN = 16, 120  # nodes of a drawing: two side by side, and alone
@@ -46,12 +47,24 @@ def write(
         f"Flow graph: {network.title}",
         pages.facts(
             [
-                ("right", f"{accuracy:.2%}", f"of {len(network.x):,} test inputs"),
+                (
+                    "right",
+                    f"{accuracy:.2%}",
+                    f"of {counted(len(network.x), 'test input')}",
+                ),
                 ("weights", weights, kept or "that are not zero"),
-                ("vertices", vertices, f"and {edges:,} edges, as published counts go"),
+                (
+                    "vertices",
+                    vertices,
+                    f"and {counted(edges, 'edge')}, as published counts go",
+                ),
                 ("inputs read", len(graph.inputs), f"{ignored:,} are ignored"),
                 ("idle units", len(dead), "proved or observed; see the graph"),
-                ("largest error", f"{error:.1e}", f"on {len(network.x):,} test inputs"),
+                (
+                    "largest error",
+                    f"{error:.1e}",
+                    f"on {counted(len(network.x), 'test input')}",
+                ),
             ]
         ),
         pages.section(
@@ -68,7 +81,8 @@ def write(
         *_source(graph),
         lead=_finding(graph, records, weights, accuracy),
         footer=f"Made by sparsejax. The graph and the JAX function differ by at most "
-        f"{error:.1e} on {len(network.x):,} test inputs. graph.json holds all of it.",
+        f"{error:.1e} on {counted(len(network.x), 'test input')}. graph.json holds "
+        f"all of it.",
     )
     runs.write_text(folder / "index.html", html)
 
@@ -181,6 +195,6 @@ def _finding(graph, records, weights, accuracy) -> str:
     constant = [r["output"] for r in records if r["constant"]]
     tail = f" {', '.join(constant)} never changes." if constant else ""
     return (
-        f"{weights:,} weights, {accuracy:.1%} right: every one of the "
+        f"{counted(weights, 'weight')}, {accuracy:.1%} right: every one of the "
         f"{len(graph):,} steps of the computation is on these pages.{tail}"
     )

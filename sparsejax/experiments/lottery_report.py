@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from sparsejax import pages, plots, runs
+from sparsejax.pages import counted
 
 _LABELS = {
     "ticket": "lottery ticket",
@@ -74,7 +75,8 @@ def write(
             pages.table(rows[1:], rows[0], caption="Means over seeds."),
         ),
         lead=finding(records),
-        footer=f"Made by sparsejax from {len(records)} records of metrics.jsonl. "
+        footer=f"Made by sparsejax from {counted(len(records), 'record')} of "
+        f"metrics.jsonl. "
         f"Test accuracy over the whole test set; seeds {_span(config['seeds'])}.",
         data={"levels": _page_levels(records, pictures)},
         script=_SCRIPT,
@@ -242,6 +244,8 @@ def _facts(config, records):
     spread = lambda row: (
         f"{min(r['test_accuracy'] for r in row):.2%} to "
         f"{max(r['test_accuracy'] for r in row):.2%} over {len(row)} seeds"
+        if len(row) > 1
+        else "of one seed"
     )
     return [
         ("dense accuracy", f"{good:.2%}", spread(dense)),
@@ -296,7 +300,7 @@ def _pictures(levels, image_shape) -> list[dict[str, Any]]:
         images = np.moveaxis(images, -1, 0)
         kept = np.count_nonzero(kernel.reshape(-1, kernel.shape[-1]), axis=0)
         units = [
-            {"label": f"{i}: {n} weights", "uri": _uri(image)}
+            {"label": f"{i}: {counted(n, 'weight')}", "uri": _uri(image)}
             for i, (n, image) in enumerate(zip(kept, images, strict=True))
         ]
         out.append({"images": images, "units": units})
@@ -316,7 +320,7 @@ def _page_levels(records, pictures) -> list[dict[str, Any]]:
         name = f"{i} ({first['density']:.1%} left)"
         layers = ", ".join(f"{k} {n:,}" for k, n in first["kept_per_layer"].items())
         text = (
-            f"{first['kept']:,} weights ({layers}); "
+            f"{counted(first['kept'], 'weight')} ({layers}); "
             f"test accuracy of seed {first['seed']}: {first['test_accuracy']:.2%}"
         )
         levels.append({"name": name, "text": text, "units": picture["units"]})

@@ -42,6 +42,7 @@ from sparsejax.experiments.node_sweep_config import CHOICES as CHOICES
 from sparsejax.experiments.node_sweep_config import Config as Config
 from sparsejax.experiments.node_sweep_config import Plan, Sweep
 from sparsejax.experiments.node_sweep_measure import Kept, Sample, Score, Subject
+from sparsejax.pages import counted
 
 
 def plan(
@@ -117,7 +118,7 @@ def run(
     report(
         f"{network.title}, {node_sweep_config.switched(planned.units, planned.total)}: "
         f"{subject.every[1]:.2%} right with these on, {subject.none[1]:.2%} with them "
-        f"off ({subject.examples:,} test inputs)"
+        f"off ({counted(subject.examples, 'test input')})"
     )
     samples, records = [], []
     began = time.perf_counter()

@@ -16,6 +16,7 @@ from sparsejax.experiments.node_sweep_measure import (
     Score,
     Subject,
 )
+from sparsejax.pages import counted
 
 _ROWS = 200  # units in the table
 _MANY = 4  # distributions that one sentence can name
@@ -89,7 +90,8 @@ def write(
         ),
         lead=finding(records),
         footer=f"Made by sparsejax. All losses and accuracies, those of the best units "
-        f"too, are over the same {subject.examples:,} test inputs. Other files of the "
+        f"too, are over the same {counted(subject.examples, 'test input')}. Other "
+        f"files of the "
         "run hold every mask with its loss, accuracy and gradient.",
         style="td:first-child { white-space: nowrap }",
     )

@@ -31,6 +31,7 @@ from sparsejax.experiments import prune_order_train as training
 from sparsejax.experiments.prune_order_config import CHOICES as CHOICES
 from sparsejax.experiments.prune_order_config import Config as Config
 from sparsejax.experiments.prune_order_config import check as check
+from sparsejax.pages import counted
 
 
 def run(
@@ -138,8 +139,9 @@ def plan(config: Config) -> str:
     total = sum(steps + count * (steps + more) for _, steps, more in rates)
     many = ", ".join(f"{steps} at {rate}" for rate, steps, _ in rates)
     return (
-        f"{len(config.seeds)} networks, {2 * count + 1} trainings at each of "
-        f"{len(rates)} learning rates (steps: {many}); {total:,} steps"
+        f"{counted(len(config.seeds), 'network')}, {2 * count + 1} trainings at "
+        f"each of "
+        f"{counted(len(rates), 'learning rate')} (steps: {many}); {total:,} steps"
     )
 
 

@@ -9,6 +9,7 @@ from sparsejax.experiments import prune_order_measure as measure
 from sparsejax.experiments.prune_order_config import LABELS, SHORT, Config
 from sparsejax.experiments.prune_order_measure import Arrays, Records, values
 from sparsejax.experiments.prune_order_train import ORDERS, Task
+from sparsejax.pages import counted
 
 
 def write(
@@ -167,7 +168,8 @@ def _footer(config: Config, records) -> str:
     }
     means = f" Means of removed nodes are taken in {how[config.means]}."
     return (
-        f"Made by sparsejax from {len(records)} records of metrics.jsonl. Hidden units "
+        f"Made by sparsejax from {counted(len(records), 'record')} of "
+        f"metrics.jsonl. Hidden units "
         f"{hidden}, Glorot uniform kernels, Adam, steps of a training {steps}, "
         f"{f'batches of {size}' if size else 'all of the data in every step'}."
         f"{means if config.remove == 'nodes' else ''} After Hobson, Train first VS "

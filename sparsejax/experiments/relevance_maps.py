@@ -34,6 +34,7 @@ from sparsejax.experiments.relevance_maps_config import CHOICES as CHOICES
 from sparsejax.experiments.relevance_maps_config import Config as Config
 from sparsejax.experiments.relevance_maps_config import check as check
 from sparsejax.experiments.relevance_maps_measure import Subject
+from sparsejax.pages import counted
 
 
 def run(
@@ -71,8 +72,9 @@ def run(
     if done and (folder / "index.html").exists() and _are_whole(folder, names):
         report(f"{folder} is complete; --force runs it again")
         return runs.read_metrics(folder)
-    report(f"{subject.network.title}: {len(names)} methods, {subject.shown} samples, "
-           f"{config.count} test images")  # fmt: skip
+    report(f"{subject.network.title}: {counted(len(names), 'method')}, "
+           f"{counted(subject.shown, 'sample')}, "
+           f"{counted(config.count, 'test image')}")  # fmt: skip
     curve, began, found = measure.curves(subject), time.perf_counter(), {}
     make = lambda: measure.control(config, subject, curve)
     control = runs.kept(folder / f"{measure.CONTROL}.npz", make, report)

@@ -17,6 +17,7 @@ from sparsejax.experiments.relevance_maps_records import (
     blame,
     blaming,
 )
+from sparsejax.pages import counted
 from sparsejax.plots import relevance as figures_
 
 _SINGLES = 12  # biases that are drawn one by one
@@ -56,7 +57,8 @@ def _grid(config, subject: Subject, found) -> tuple[Any, str]:
     what = _target(config)
     figure = figures_.relevance_grid(
         _square(subject, subject.x[part]), rows, columns,
-        title=f"Evidence for {what}, {right} of {len(rows)} samples answered right",
+        title=f"Evidence for {what}, {right} of {counted(len(rows), 'sample')} "
+              f"answered right",
     )  # fmt: skip
     return figure, (
         f"Rows: label / answer of the network. Maps explain the logit of {what}, each "
@@ -96,7 +98,7 @@ def _biases(subject: Subject, one, arrays) -> tuple[Any, str]:
     return figure, (
         f"By {LABELS[one['method']]}{exact}. Left: the samples, by label; bars from "
         "zero to both sides sum to the black mark. Right: the biases whose mean "
-        f"relevance over {one['images']} test images is furthest from zero. "
+        f"relevance over {counted(one['images'], 'test image')} is furthest from zero. "
         f"{share:.0%} is the median over these of the size of all biases' relevance "
         "together, over that of the output."
     )
@@ -113,7 +115,7 @@ def _curves(config, records, found, control) -> tuple[Any, str]:
         f"{top['deletion']:.2f}, in random order {records[0]['deletion']:.2f}",
     )  # fmt: skip
     return figure, (
-        f"Mean over {top['images']} test images of the probability of "
+        f"Mean over {counted(top['images'], 'test image')} of the probability of "
         f"{_target(config)} while pixels give way to {baseline(config)} (left), or "
         f"the other way round (right). This asks for a comparison with "
         f"{baseline(config)}, which DeepLIFT, integrated gradients and occlusion make; "
@@ -145,7 +147,8 @@ def _randomised(subject: Subject, records) -> tuple[Any, str]:
     return figure, (
         "The entries of layer after layer are shuffled, from the last to all, and "
         "every map compared with that of the network as trained: mean rank correlation "
-        f"of absolute values over {images} test images. What stays high shows the "
+        f"of absolute values over {counted(images, 'test image')}. What stays high "
+        f"shows the "
         "image or the architecture. Methods that are zero where the image is owe to "
         "that alone a good part of what they keep. (Adebayo et al., arXiv 1810.03292.)"
     )
@@ -164,11 +167,13 @@ def _levels(subject: Subject, found) -> tuple[Any, str]:
     rows = [f"{counts[i]:,}\nweights" for i in order]
     figure = figures_.relevance_grid(
         images, rows, columns,
-        title=f"A {subject.labels[0]}, explained at {len(rows)} levels of pruning",
+        title=f"A {subject.labels[0]}, explained at {counted(len(rows), 'level')} "
+              f"of pruning",
     )  # fmt: skip
     return figure, (
         "The first of the samples above, a row for each level of the run, every map on "
-        f"its own scale. The rest of this page is about the one of {here:,} weights."
+        f"its own scale. The rest of this page is about the one of "
+        f"{counted(here, 'weight')}."
     )
 
 

@@ -18,6 +18,7 @@ from sparsejax.experiments.relevance_maps_records import (
     finding,
     mean,
 )
+from sparsejax.pages import counted
 
 
 def write(
@@ -111,7 +112,11 @@ def _facts(subject: Subject, records) -> list[tuple[Any, ...]]:
     rest = slice(subject.shown, None)
     right = (subject.logits.argmax(1) == subject.labels)[rest].mean()
     facts: list[tuple[Any, ...]] = [
-        ("right", f"{right:.1%}", f"of the {records[0]['images']} test images drawn")
+        (
+            "right",
+            f"{right:.1%}",
+            f"of {counted(records[0]['images'], 'test image')} drawn",
+        )
     ]
     if (one := blaming(records)) is not None:
         facts.append(("due to biases", f"{one['bias_share']:.0%}",

@@ -255,12 +255,15 @@ def _write(folder: Path, config: Config, records) -> None:
     shown = pages.figure_svg(
         (folder / "fig_accuracy.svg").read_bytes(), caption, caption
     )
-    facts = [(name.replace("_", " "), str(value))
-             for name, value in dataclasses.asdict(config).items()]  # fmt: skip
+    told = lambda value: ", ".join(map(str, value)) if value != () else None
+    rows = [
+        (name.replace("_", " "), told(value) if isinstance(value, tuple) else value)
+        for name, value in dataclasses.asdict(config).items()
+    ]
     html = pages.page(
         f"Pruning {title}",
         pages.section("Accuracy", shown),
-        pages.section("What was run", pages.facts(facts)),
+        pages.section("What was run", pages.table(rows, ("", "value"))),
         lead=_finding(records),
         footer="Frankle, Dziugaite, Roy, Carbin, Stabilizing the Lottery Ticket "
         "Hypothesis, arXiv:1903.01611.",

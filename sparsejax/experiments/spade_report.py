@@ -10,6 +10,7 @@ from sparsejax import pages, plots, runs
 from sparsejax.experiments.spade_measure import ARMS, METHODS, STAGES
 from sparsejax.experiments.spade_pictures import CLASSES
 from sparsejax.experiments.spade_toy import DISCS, inside
+from sparsejax.pages import counted
 from sparsejax.plots import spade as figures_
 
 Records = Sequence[Mapping[str, Any]]
@@ -131,8 +132,10 @@ def write(
             pages.table(densities, ["seed", *STAGES, "clean accuracy", "patch works"]),
         ),
         lead=finding(records),
-        footer=f"{config.dataset}, {config.train_images} images to train on, "
-        f"{config.count} images with patches a seed, {config.samples} variations each; "
+        footer=f"{config.dataset}, {counted(config.train_images, 'image')} to train "
+               f"on, "
+        f"{counted(config.count, 'image')} with patches a seed, "
+        f"{counted(config.samples, 'variation')} each; "
         f"densities chosen by {config.tune}. Pruning for an image took "
         f"{_seconds(found):.1f} s (median).",
     )  # fmt: skip
@@ -167,7 +170,8 @@ def _causes(drawn: Arrays) -> tuple[Any, str]:
     caption = (
         "Pictures that maximise a class's logit, first seed, first image of each kind. "
         "How much of the patch is in them (0: as in images without, 1: with one), "
-        f"means over {drawn['amount/clean'].size} networks pruned for images without "
+        f"means over {counted(drawn['amount/clean'].size, 'network')} pruned for "
+        f"images without "
         f"and as many for images with it: {told}."
     )
     return figure, caption

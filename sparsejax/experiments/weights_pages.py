@@ -9,7 +9,7 @@ import numpy as np
 
 from sparsejax import pages, runs, weights
 from sparsejax.experiments.weights_view import INPUT, Layer, View, square
-from sparsejax.pages import Html, tag
+from sparsejax.pages import Html, counted, tag
 
 _FAMILY = 8  # units and inputs of a grid
 _STYLE = """
@@ -37,7 +37,9 @@ def write(view: View, network: dict[str, Any]) -> dict[str, Path]:
             runs.write_text(book.path(node, unit), book.unit_page(layer, unit, units))
         written[node] = book.path(node)
         runs.write_text(written[node], book.layer_page(layer, units))
-        view.report(f"level {network['level']}: {len(units)} pages of {node}")
+        view.report(
+            f"level {network['level']}: {counted(len(units), 'page')} of {node}"
+        )
     return written
 
 
@@ -212,14 +214,14 @@ class _Book:
             self.link(
                 layer.node, unit,
                 None if colours is None else _image(colours[unit], "its weights"),
-                f"{near.inputs[unit]} inputs hold 90%",
+                f"{counted(int(near.inputs[unit]), 'input')} with 90%",
             )
             for unit in units
         ]  # fmt: skip
         below = " Below each, its weights in three colours, a factor each."
         bodies = [
             pages.section(
-                f"{len(units)} units", _tiles(sheet),
+                counted(len(units), 'unit'), _tiles(sheet),
                 note="What each responds to." + below * (colours is not None),
             ),
             *self.factors(layer),
@@ -290,7 +292,7 @@ class _Book:
             *bodies,
             lead=self.title,
             footer="Voss et al., Visualizing Weights, Distill, 2021. Pictures of units "
-            f"by {self.config.steps} steps of gradient ascent.",
+            f"by {counted(self.config.steps, 'step')} of gradient ascent.",
             script=_SCRIPT,
             style=_STYLE,
         )

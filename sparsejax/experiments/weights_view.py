@@ -11,6 +11,7 @@ import numpy as np
 from sparsejax import features, runs, weights
 from sparsejax.experiments import networks
 from sparsejax.experiments.weights_subject import Subject
+from sparsejax.pages import counted
 
 INPUT = "input"
 _FACTORS = 3  # red, green and blue
@@ -100,7 +101,7 @@ class View:
         if node not in self.icons:
 
             def make():
-                self.report(f"drawing {self.counts[node]} units of {node}")
+                self.report(f"drawing {counted(self.counts[node], 'unit')} of {node}")
                 name = "" if node == networks.LOGITS else node
                 return {"images": self.render(name, range(self.counts[node]))}
 

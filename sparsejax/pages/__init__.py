@@ -14,6 +14,7 @@ Not for notebooks or servers; and what a page shows is computed before, by its c
 from .document import page as page
 from .markup import Html as Html
 from .markup import columns as columns
+from .markup import counted as counted
 from .markup import data_uri as data_uri
 from .markup import facts as facts
 from .markup import figure_svg as figure_svg

@@ -56,6 +56,16 @@ def tag(name: str, *parts: object, **attributes: object) -> Html:
     return Html(f"<{name}{''.join(pairs)}>{join(*parts)}{close}")
 
 
+def counted(number: int, one: str, more: str | None = None) -> str:
+    """A number of things, in words that fit it.
+
+    Example:
+        >>> counted(1, "seed"), counted(1200, "seed"), counted(0, "box", "boxes")
+        ('1 seed', '1,200 seeds', '0 boxes')
+    """
+    return f"{number:,} {one if number == 1 else more or one + 's'}"
+
+
 def data_uri(content: bytes, mime: str) -> str:
     """A file's content as an address that needs no file and no network.
 
@@ -67,9 +77,10 @@ def data_uri(content: bytes, mime: str) -> str:
 
 
 def figure_svg(svg: str | bytes, caption: str, alt: str) -> Html:
-    """A drawing, such as matplotlib's, on a white card that scales with the page.
+    """A drawing, such as matplotlib's, on a card that scales with the page.
 
-    It is shown at 1/2 to 5/4 of its natural width, and scrolls where that is too wide.
+    Those of `plots.save` follow the page's theme; others keep their colours. It is
+    shown at 1/2 to 5/4 of its natural width, and scrolls where that is too wide.
 
     Args:
         svg: the SVG file, as text or bytes.

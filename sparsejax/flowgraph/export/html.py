@@ -17,6 +17,7 @@ from jaxtyping import ArrayLike
 from sparsejax import pages, runs
 from sparsejax.flowgraph.export import json, scripts
 from sparsejax.flowgraph.graph import Graph, TooLarge
+from sparsejax.pages import counted
 
 MOST_EDGES = 30_000  # apart from those inside pictures: more cannot be looked at
 BINS = 16  # of a histogram
@@ -302,10 +303,9 @@ def _comparison(graph: Graph, fn, inputs, observed) -> tuple[str, str | None]:
 
 
 def _counted(name: str, count: int) -> str:
-    plural = "s" if count > 1 else ""
     if name == "sample":
-        return f"{count:,} sample{plural}"
-    return f"{count:,} input{plural} {name}"
+        return counted(count, "sample")
+    return f"{counted(count, 'input')} {name}"
 
 
 def _random(graph: Graph) -> np.ndarray:
@@ -324,8 +324,10 @@ def _random(graph: Graph) -> np.ndarray:
 def _contents(graph: Graph) -> pages.Html:
     digest = hashlib.sha256(graph.to_json().encode()).hexdigest()
     return pages.join(
-        f"The full graph has {graph.num_vertices:,} vertices and {graph.num_edges:,} "
-        f"edges at level {graph.level!r}; the JSON button saves it whole, SHA-256 ",
+        f"The full graph has "
+        f"{counted(graph.num_vertices, 'vertex', 'vertices')} and "
+        f"{counted(graph.num_edges, 'edge')} at level {graph.level!r}; the JSON "
+        f"button saves it whole, SHA-256 ",
         pages.tag("code", digest),
         ". One file, no network: made with sparsejax.",
     )

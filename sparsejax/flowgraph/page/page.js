@@ -109,7 +109,10 @@ const flow = (() => {
     rules: lookOf,
     room: () => ({ height: roomy(), // the page may be in a hidden frame
       width: Math.max(320, stage.clientWidth) / (narrow() ? 1 : graphs.length) }),
-    top: graphs.length > 1 ? 76 : 56, // room for the buttons and the counts
+    top: () => { // room for the buttons and the counts, which may need lines of it
+      const { offsetTop, offsetHeight } = host.querySelector(".shown");
+      return Math.max(graphs.length > 1 ? 76 : 56, offsetTop + offsetHeight + 10);
+    },
     covered: () => { // by the panel; not where it lies at the bottom of the window
       if (side.hidden || side.offsetWidth > stage.clientWidth / 2) return 0;
       const { right, width } = host.getBoundingClientRect();
@@ -218,11 +221,13 @@ const flow = (() => {
   };
 
   const drawAll = (scenes) => {
+    stage.classList.toggle("narrow", narrow());
+    scenes.forEach((made, i) =>
+      hosts[i].querySelector(".shown").textContent = notes.says(made));
     const tall = Math.max(...scenes.map((made, i) => panes[i].prepare(made)));
     stage.style.setProperty("--height", `${Math.round(tall * roomy())}px`);
     scenes.forEach((made, i) => {
       panes[i].draw();
-      hosts[i].querySelector(".shown").textContent = notes.says(made);
       Object.assign(hosts[i].dataset, { vertices: made.count[0], edges: made.count[1],
         boxes: made.shown.boxes.length, lines: made.list.length });
     });

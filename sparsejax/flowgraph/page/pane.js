@@ -20,7 +20,8 @@ const pane = (() => {
     let elements = [], paths = [], focus = null, cache = { name: "" };
 
     // -- Camera
-    const MARGIN = { x: 32, top: actions.top, y: actions.top + 16 };
+    const EDGE = 32; // of the drawing, left and right together
+    const under = () => actions.top() + 16; // above and below
     const room = () =>
       ({ width: svg.clientWidth || 800, height: svg.clientHeight || 500 });
     const look = () => {
@@ -37,10 +38,10 @@ const pane = (() => {
       const { width: all, height } = room(), { placed } = scene;
       const covered = actions.covered(); // too small beside it: rather under it
       const width = all - (covered < 0.45 * all ? covered : 0);
-      const free = { width: width - MARGIN.x, height: height - MARGIN.y };
+      const free = { width: width - EDGE, height: height - under() };
       const k = Math.min(free.width / placed.width, free.height / placed.height, 1.5);
       camera = { k, x: (width - placed.width * k) / 2 - placed.left * k,
-        y: MARGIN.top + (free.height - placed.height * k) / 2 };
+        y: actions.top() + (free.height - placed.height * k) / 2 };
       look();
     };
     const zoom = (factor, at) => {
@@ -197,7 +198,7 @@ const pane = (() => {
       const sizes = boxes.sizes(scene), tries = [];
       for (const part of HEIGHTS) {
         const placed = layout.place(scene.shown, scene.list, sizes,
-          { width: width - MARGIN.x, height: height * part - MARGIN.y });
+          { width: width - EDGE, height: height * part - under() });
         tries.push({ ...placed, part });
         if (placed.scale >= LEGIBLE) return tries.at(-1);
       }
