@@ -73,11 +73,7 @@ def learning(
     """Greedy return during training: seeds thin, their median thick."""
     figure, axes = one_panel(title)
     at = np.asarray(steps)
-    for line in returns:
-        axes.plot(at, line, color=COLORS[0], lw=0.5, alpha=0.4)
-    if len(returns) > 1:
-        axes.plot(at, np.median(returns, axis=0), color=COLORS[0], lw=2, label="median")
-        axes.legend(loc="lower right")
+    _lines(axes, at, returns)
     axes.axhline(target, color="#666666", ls="--", lw=1)
     axes.set_ylim(0, 1.06 * target)
     axes.set(xlabel="steps in the environment", ylabel="mean return, greedy")
@@ -126,12 +122,7 @@ def units_kept(
     """Mean return against hidden units left, 0 to all, without training."""
     figure, axes = one_panel(title)
     sizes = np.arange(returns.shape[1])
-    for line in returns:
-        axes.plot(sizes, line, color=COLORS[0], lw=0.6, alpha=0.5)
-    if len(returns) > 1:
-        median = np.median(returns, axis=0)
-        axes.plot(sizes, median, color=COLORS[0], lw=2, label="median")
-        axes.legend(loc="lower right")
+    _lines(axes, sizes, returns)
     axes.axhline(target, color="#666666", ls="--", lw=1)
     axes.set_ylim(0, 1.06 * target)
     integers(axes.xaxis)
@@ -233,3 +224,12 @@ def balance_film(
             writer.grab_frame()
             figure.set_layout_engine("none")  # as laid out once: faster, and steady
     return figure
+
+
+def _lines(axes, at, returns) -> None:
+    """Agents thin and their median thick; one alone is that."""
+    if len(returns) > 1:
+        axes.plot(at, np.transpose(returns), color=COLORS[0], lw=0.5, alpha=0.4)
+    axes.plot(at, np.median(returns, axis=0), color=COLORS[0], lw=2, label="median")
+    if len(returns) > 1:
+        axes.legend(loc="lower right")

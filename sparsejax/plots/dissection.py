@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from sparsejax.plots.style import colors, say_if_empty, shares_left, styled
+from sparsejax.plots.style import colors, integers, say_if_empty, shares_left, styled
 
 
 @styled
@@ -53,6 +53,9 @@ def counts_against_density(
         axes.set_xlabel("weights left")
         axes.set_ylabel(what)
         axes.set_ylim(0, max(1.05 * axes.get_ylim()[1], 1))
+        counts = [np.asarray(values, float) for _, values in series.values()]
+        if all((np.nan_to_num(values) % 1 == 0).all() for values in counts):
+            integers(axes.yaxis)
         say_if_empty(axes, *(values for _, values in series.values()))
         if series:
             axes.legend(fontsize=9)

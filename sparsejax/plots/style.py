@@ -19,6 +19,7 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import (
+    AutoLocator,
     FixedLocator,
     FuncFormatter,
     Locator,
@@ -143,7 +144,8 @@ class _Ticks(Locator):
         if len(seen) > 1:
             return seen
         for bins in (4, 8, 16):
-            seen = self._inside(MaxNLocator(bins).tick_values(*ends), ends)
+            more = MaxNLocator(bins, steps=[1, 2, 2.5, 5, 10]).tick_values(*ends)
+            seen = self._inside(more, ends)
             if len(seen) > 1:
                 break
         return seen
@@ -163,7 +165,7 @@ def plain_log(axis: Any) -> None:
 
 def percent(axis: Any, *, logit: bool = False) -> None:
     """Shares as 0% to 100%, none beyond; `logit` on an axis of that scale."""
-    first = FixedLocator(_ACCURACIES) if logit else MaxNLocator("auto")
+    first = FixedLocator(_ACCURACIES) if logit else AutoLocator()
     axis.set_major_locator(_Ticks(first, 0, 1))
     axis.set_major_formatter(FuncFormatter(_percent))
     axis.set_minor_formatter(NullFormatter())
@@ -189,7 +191,7 @@ def shares_left(axes: Any, densities: Sequence[Any]) -> None:
 
 def integers(axis: Any, *, last: int | None = None) -> None:
     """Whole numbers; with `last` from 0 to it, and to 1 at least."""
-    axis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
+    axis.set_major_locator(MaxNLocator(8, integer=True, steps=[1, 2, 5, 10]))
     if last is not None:
         edge = 0.02 * max(last, 1)
         axis.axes.set_xlim(-edge, max(last, 1) + edge)

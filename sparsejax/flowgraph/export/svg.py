@@ -38,6 +38,16 @@ path { fill: none; stroke-linecap: round } image { image-rendering: pixelated }
 """
 
 
+DARK = """
+@media (prefers-color-scheme: dark) {
+  text { fill: #e9eaed } .range, .note { fill: #a3a8b2 } .value { fill: #72acff }
+  .weight { stroke: #1b1d21 } rect { fill: #1b1d21 }
+  .input rect { fill: #1c3350 } .output rect { fill: #463a10 }
+  .const rect { fill: #232529 }
+}
+"""
+
+
 class _Box(NamedTuple):
     lines: list[tuple[str, str]]  # class and text
     width: float
@@ -92,7 +102,10 @@ def to_svg(graph: Graph, x: ArrayLike | Any = None) -> str:
         f'height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}">'
     )
     paper = f'<rect width="{width:.0f}" height="{height:.0f}" fill="#fff"/>'
-    return "\n".join([head, f"<style>{STYLE}</style>", paper, *body, "</svg>"]) + "\n"
+    return (
+        "\n".join([head, f"<style>{STYLE}{DARK}</style>", paper, *body, "</svg>"])
+        + "\n"
+    )
 
 
 def pictures(graph: Graph) -> tuple[Graph, np.ndarray]:
@@ -277,7 +290,7 @@ def _drawn(graph: Graph, node: int, box: _Box, x: float, y: float) -> list[str]:
     left, top = x - box.width / 2, y - box.height / 2
     key = escape("".join(c if c.isprintable() else "?" for c in graph.keys[node]))
     parts = [
-        f"<g><title>{key}</title>"
+        f'<g class="{kind}"><title>{key}</title>'
         f'<rect x="{left:.1f}" y="{top:.1f}" width="{box.width:.1f}" '
         f'height="{box.height:.1f}" rx="7" fill="{fill}" stroke="{stroke}"/>'
     ]
