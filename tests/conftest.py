@@ -48,11 +48,22 @@ def rng():
     return np.random.default_rng(0)
 
 
+# A window is at least 500 pixels wide; a frame in it can be narrower.
+FRAME = """<!doctype html>
+<script>onmessage = (event) => {
+  document.getElementById("found").textContent = event.data;
+};</script>
+<iframe src="PAGE" width="WIDTH" height="900" style="border: 0"></iframe>
+<pre id="found">null</pre>
+"""
+
+
 @pytest.fixture(scope="session")
 def read_page(tmp_path_factory):
     """A function from a page's address to its DOM and to what it reported.
 
-    A report is JSON in an element "found" that the page's own script leaves.
+    A report is JSON in an element "found" that the page's own script leaves, or, below
+    500 pixels of width, sends to its parent.
     """
     names = ("chromium", "chromium-browser", "google-chrome")
     browser = next(filter(None, map(shutil.which, names)), None)
@@ -60,6 +71,11 @@ def read_page(tmp_path_factory):
         pytest.skip(f"needs a browser: none of {', '.join(names)} is installed")
 
     def read(address, reports=True, width=1400):
+        if width < 500:
+            outer = tmp_path_factory.mktemp("frame") / "frame.html"
+            inner = FRAME.replace("PAGE", address).replace("WIDTH", str(width))
+            outer.write_text(inner, encoding="utf-8")
+            address = outer.as_uri()
         for budget in (4000, 40000):  # a busy machine may need the second
             profile = tmp_path_factory.mktemp("profile")
             command = [

@@ -255,11 +255,8 @@ def _write(folder: Path, config: Config, records) -> None:
     shown = pages.figure_svg(
         (folder / "fig_accuracy.svg").read_bytes(), caption, caption
     )
-    told = lambda value: ", ".join(map(str, value)) if value != () else None
-    rows = [
-        (name.replace("_", " "), told(value) if isinstance(value, tuple) else value)
-        for name, value in dataclasses.asdict(config).items()
-    ]
+    rows = [(name.replace("_", " "), _told(value))
+            for name, value in dataclasses.asdict(config).items()]  # fmt: skip
     html = pages.page(
         f"Pruning {title}",
         pages.section("Accuracy", shown),
@@ -269,3 +266,10 @@ def _write(folder: Path, config: Config, records) -> None:
         "Hypothesis, arXiv:1903.01611.",
     )
     runs.write_text(folder / "index.html", html)
+
+
+def _told(value: Any) -> Any:
+    """A field's value for a table."""
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value)) or None
+    return f"{value:g}" if isinstance(value, float) else value

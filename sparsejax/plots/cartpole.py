@@ -76,6 +76,7 @@ def learning(
     _lines(axes, at, returns)
     axes.axhline(target, color="#666666", ls="--", lw=1)
     axes.set_ylim(0, 1.06 * target)
+    axes.set_xlim(0, 1.05 * at.max())
     axes.set(xlabel="steps in the environment", ylabel="mean return, greedy")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     return figure

@@ -1,7 +1,24 @@
-"""Runs compile the same programs again and again; keep them for the session."""
+"""Runs compile the same programs again and again; keep them for the session.
+
+And every page that an experiment writes is read for what no reader should see.
+"""
+
+import html
+import re
 
 import jax
 import pytest
+
+from sparsejax import pages
+
+PYTHON = re.compile(
+    r"\(['\"]|\(\d+,\)|\b(None|True|False|nan|inf|array|dtype)\b|<(function|class|bound)"
+)
+ONE = re.compile(
+    r"(?<![\d.,^/] )(?<![\w.,])1 (seeds|networks|units|weights|images|inputs|steps|"
+    r"episodes|agents|samples|masks|methods|points|records|edges|outputs|rounds|nodes|"
+    r"layers|flips|subsets|levels|vertices|boxes)\b"
+)
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -11,3 +28,25 @@ def compilation_cache(tmp_path_factory):
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     yield
     jax.config.update("jax_compilation_cache_dir", None)
+
+
+@pytest.fixture(scope="package", autouse=True)
+def read_every_page():
+    """Pages with values as Python writes them, or of 1 seeds, end the run."""
+    write = pages.page
+
+    def page(*args, **kwargs):
+        text = write(*args, **kwargs)
+        body = re.sub(r"(?s)<(script|style|pre|code|svg).*?</\1>", " ", text)
+        body = re.sub(r' (alt|aria-label)="([^"]*)"', r">\2<", body)
+        seen = html.unescape(re.sub(r"(?s)<[^>]*>", " ", body))
+        for wrong in (PYTHON, ONE):
+            found = wrong.search(seen)
+            if found:
+                start, end = found.span()
+                raise AssertionError(f"a page says {seen[start - 40 : end + 40]!r}")
+        return text
+
+    pages.page = page
+    yield
+    pages.page = write

@@ -17,8 +17,9 @@ from sparsejax.flowgraph.export.html import html as page
 from sparsejax.flowgraph.ops import OPS
 
 HELP = """
-const report = (found) => document.body.append(
-  sj.el("pre", { id: "found", hidden: true }, JSON.stringify(found)));
+const report = (found) => parent === window ? document.body.append(
+  sj.el("pre", { id: "found", hidden: true }, JSON.stringify(found)))
+  : parent.postMessage(JSON.stringify(found), "*");
 requestAnimationFrame = (run) => setTimeout(run); // no screen, no frames
 const frame = (time = 20) => new Promise((done) => setTimeout(done, time));
 const address = async (name) => { // written once nothing has changed for a while
@@ -434,7 +435,7 @@ def test_state_in_the_address(browse, net, samples, text):
 # ---- Two graphs, sliders, other widths
 
 
-@pytest.mark.parametrize("width", [1400, 900])
+@pytest.mark.parametrize("width", [1400, 900, 420])
 def test_side_by_side_without_overlaps(browse, net, samples, width):
     params, graph = net
     (k1, b1), (k2, b2), last = params
@@ -476,6 +477,35 @@ def test_side_by_side_without_overlaps(browse, net, samples, width):
     assert found["smallest"] >= 11
     assert found["scroll"] <= 0
     assert set(found["overlaps"]) == {0}
+
+
+@pytest.mark.parametrize("width", [1400, 900, 640, 420, 360])
+def test_notes_leave_the_drawing_alone(browse, text, width):
+    """In lines that can be read, between the buttons and the first boxes."""
+    found = browse(
+        text,
+        """
+        const rect = (element) => element.getBoundingClientRect();
+        const shown = one(".pane .shown"), note = rect(shown);
+        const range = document.createRange();
+        range.selectNodeContents(shown);
+        const lines = [...range.getClientRects()];
+        const inside = (a, b) => a.left < b.right - 0.5 && b.left < a.right - 0.5 &&
+          a.top < b.bottom - 0.5 && b.top < a.bottom - 0.5;
+        const count = (selector) => all(selector).filter((element) =>
+          lines.some((line) => inside(line, rect(element)))).length;
+        report({
+          covered: [count(".box > .shape"), count(".zooms"), count(".files")],
+          buttons: inside(rect(one(".zooms")), rect(one(".files"))),
+          narrowest: note.width, lines: lines.length,
+          scroll: document.documentElement.scrollWidth - innerWidth,
+        });
+        """,
+        width=width,
+    )
+    assert found["covered"] == [0, 0, 0] and not found["buttons"]
+    assert found["narrowest"] > 250 and found["lines"] <= 3
+    assert found["scroll"] <= 0
 
 
 def test_sliders_and_named_operations(browse):

@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from sparsejax import pages, runs
+from sparsejax import flowgraph, pages, plots, runs
 
 FAILED = re.compile("<html[^>]*data-failed")
 
@@ -23,26 +23,14 @@ const failed = (run) => { try { run(); } catch (error) { return error.message; }
 """
 
 
-# A window is at least 500 pixels wide; a frame in it can be narrower.
-FRAME = """<!doctype html>
-<script>onmessage = (event) => {
-  document.getElementById("found").textContent = event.data;
-};</script>
-<iframe src="index.html" width="WIDTH" height="900" style="border: 0"></iframe>
-<pre id="found">null</pre>
-"""
-
-
 @pytest.fixture(scope="module")
 def browse(tmp_path_factory, read_page):
     """A function that opens a page and returns its DOM, and what it reported."""
 
-    def open_page(page, state="", width=None):
-        folder = tmp_path_factory.mktemp("page")
-        runs.write_text(folder / "index.html", page)
-        runs.write_text(folder / "frame.html", FRAME.replace("WIDTH", str(width)))
-        opened = folder / ("frame.html" if width else "index.html")
-        return read_page(f"{opened.as_uri()}#{state}", reports="report(" in page)
+    def open_page(page, state="", width=1400):
+        opened = tmp_path_factory.mktemp("page") / "index.html"
+        runs.write_text(opened, page)
+        return read_page(f"{opened.as_uri()}#{state}", "report(" in page, width)
 
     return open_page
 
@@ -320,7 +308,7 @@ SVG = (
 )
 
 
-@pytest.mark.parametrize("width", [1280, 900, 400])
+@pytest.mark.parametrize("width", [1400, 900, 420, 320])
 def test_nothing_overlaps_or_leaves_the_page(browse, width):
     long = "conv_block_with_a_name_that_has_no_end/and_goes_on_and_on_for_ever/kernel"
     page = pages.page(
@@ -344,3 +332,49 @@ def test_nothing_overlaps_or_leaves_the_page(browse, width):
     assert found["smallest"] >= 11
     assert found["outside"] == []
     assert found["overlaps"] == []
+
+
+@pytest.mark.parametrize("theme, paper", [("light", 255), ("dark", 27)])
+def test_drawings_and_their_cards_follow_the_theme(browse, tmp_path, theme, paper):
+    figure = plots.against_density({"a": ([1.0, 0.5], [[0.5], [1.0]])}, title="t",
+                                   ylabel="accuracy")  # fmt: skip
+    plots.save(figure, tmp_path / "a.svg")
+    graph = flowgraph.trace(lambda x: x @ np.eye(2, dtype=np.float32), np.ones(2, "f4"))
+    script = """
+    onload = async () => report(await Promise.all(
+      [...document.querySelectorAll(".plate img")].map(async (img) => {
+        await img.decode();
+        await new Promise((done) => setTimeout(done, 300));
+        const context = sj.el("canvas", { width: 200, height: 200 }).getContext("2d");
+        context.drawImage(img, 0, 0, 200, 200);
+        const seen = context.getImageData(0, 0, 200, 200).data;
+        const card = getComputedStyle(img.parentElement).backgroundColor;
+        const ends = [...seen].filter((_, i) => i % 4 === 0);
+        return [seen[4 * 201], Math.max(...ends), Math.min(...ends), card];
+      })));
+    """
+    drawings = [(tmp_path / "a.svg").read_bytes(), graph.to_svg()]
+    page = make(*(pages.figure_svg(d, "c", "a") for d in drawings), script=script)
+    _, found = browse(page, f"theme={theme}")
+    for corner, highest, lowest, card in found:
+        assert corner == paper
+        assert f"rgb({paper}, " in card  # of the page's surface
+        assert highest - lowest > 150  # texts and lines are seen on it
+
+
+def test_wide_tables_scroll_in_their_card(browse):
+    script = """
+    onload = () => {
+      const card = document.querySelector(".scroll"), style = getComputedStyle(card);
+      report({
+        more: card.scrollWidth - card.clientWidth, overflow: style.overflowX,
+        shades: style.backgroundImage.split("linear-gradient").length - 1,
+        moving: style.backgroundAttachment, tab: card.tabIndex,
+      });
+    };
+    """
+    table = pages.table([["a cell", *range(12)]], [f"column {i}" for i in range(13)])
+    _, found = browse(make(table, script=script), width=420)
+    assert found["more"] > 100 and found["overflow"] == "auto" and found["tab"] == 0
+    assert found["shades"] == 4
+    assert found["moving"].startswith("local, local, scroll, scroll")
