@@ -119,7 +119,7 @@ def run(
 
 def check(config: Config) -> None:
     """Raise a `ValueError` for a config that cannot be run."""
-    if config.nodes > 22:
+    if isinstance(config.nodes, int) and config.nodes > 22:
         raise ValueError(
             f"nodes must be in {WITHIN['nodes']}, got {config.nodes}; "
             "launch/node_sweep.py samples larger networks"
