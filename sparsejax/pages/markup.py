@@ -56,7 +56,7 @@ def tag(name: str, *parts: object, **attributes: object) -> Html:
     return Html(f"<{name}{''.join(pairs)}>{join(*parts)}{close}")
 
 
-def counted(number: int, one: str, more: str | None = None) -> str:
+def counted(number: Integral | int, one: str, more: str | None = None) -> str:
     """A number of things, in words that fit it.
 
     Example:
