@@ -18,6 +18,7 @@ import jax
 import numpy as np
 import pytest
 
+collect_ignore = ["meshes.py"]  # a script, for a process with two devices
 os.environ.setdefault("MPLBACKEND", "agg")
 # Most programs run once: compiling them is what takes time, also in launchers.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")

@@ -139,7 +139,9 @@ class Tensor:
     shape, dtype, ndim = (2,), "torch.float32", 1
 
 
-@pytest.mark.parametrize("leaf", [len, "text", Tensor(), np.array([None])], ids=str)
+@pytest.mark.parametrize(
+    "leaf", [len, "text", Tensor(), np.array([None])], ids=["f", "str", "tensor", "o"]
+)
 @pytest.mark.parametrize(
     "score", [prune.magnitude, lambda t: prune.random(jax.random.key(0), t),
               lambda t: prune.snip(t, t)], ids=["magnitude", "random", "snip"]
