@@ -19,7 +19,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from sparsejax import runs, trees
+from sparsejax import pages, runs, trees
 from sparsejax.experiments import right_reasons_config as config_
 from sparsejax.experiments import right_reasons_report
 from sparsejax.experiments import right_reasons_train as training
@@ -32,7 +32,7 @@ _COST = {"none": 3, "oracle": 1, "squared": 8}  # relative; other penalties 4
 
 def run(
     config: Config,
-    folder: Path,
+    folder: str | Path,
     *,
     force: bool = False,
     report: Callable[[str], Any] = print,
@@ -52,6 +52,7 @@ def run(
         ValueError: for bad input, and when a loss is not finite.
     """
     check(config)
+    folder = Path(folder)
     complete = runs.start(folder, config, {"jax": jax.__version__}, force=force)
     found = _measured(config, folder, report)
     left = [stage for stage in stages(config) if stage not in found]
@@ -78,13 +79,13 @@ def run(
     return records
 
 
-def read(folder: Path, stage: Stage) -> dict[str, np.ndarray]:
+def read(folder: str | Path, stage: Stage) -> dict[str, np.ndarray]:
     """The networks of one loss at one strength.
 
     Raises:
         runs.DamagedFile: if they cannot be read.
     """
-    return runs.read_arrays(_path(folder, stage))
+    return runs.read_arrays(_path(Path(folder), stage))
 
 
 def plan(config: Config) -> str:
@@ -93,14 +94,16 @@ def plan(config: Config) -> str:
         f"moved by up to {config.jitter} pixels"
     )  # fmt: skip
     return (
-        f"{len(config.seeds)} networks under each of {len(stages(config))} losses, "
-        f"{config.steps} steps; digits {where}, textures of contrast "
+        f"{pages.counted(len(config.seeds), 'network')} under each of "
+        f"{pages.counted(len(stages(config)), 'loss', 'losses')}, "
+        f"{pages.counted(config.steps, 'step')}; digits {where}, textures of contrast "
         f"{config.contrast:g}"
     )
 
 
-def summary(folder: Path) -> str:
+def summary(folder: str | Path) -> str:
     """Three lines on a finished run: what was found, where it is, what to do next."""
+    folder = Path(folder)
     still = runs.read_json(folder / "config.json")["config"]["jitter"] == 0
     return (
         f"{right_reasons_report.finding(runs.read_metrics(folder))}\n"

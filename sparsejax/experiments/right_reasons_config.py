@@ -1,9 +1,8 @@
 """What a run on training on relevance does: its config, its stages, and their names."""
 
 import dataclasses
-import math
 
-from sparsejax import trees
+from sparsejax.experiments import fields
 from sparsejax.relevance import penalties
 
 # penalty(fn, params, x, region, label), all one example's
@@ -34,6 +33,18 @@ SHORT = {
     "share": "share of |R|",
     "target": "label's logit squared",
     "rrr": "RRR",
+}
+CHOICES = {"losses": tuple(LABELS)}
+WITHIN = {
+    "strengths": fields.POSITIVE,
+    "seeds": fields.SEEDS,
+    "jitter": "[0, 4]",
+    "contrast": "[0, 1]",
+    "widths": fields.WIDTHS,
+    "steps": fields.COUNTS,
+    "batch_size": "[1, 1437]",
+    "learning_rate": fields.POSITIVE,
+    "data_seed": fields.SEEDS,
 }
 Stage = tuple[str, float]  # a loss and its strength, 0 where there is no penalty
 
@@ -90,28 +101,4 @@ def label(stage: Stage) -> str:
 
 def check(config: Config) -> None:
     """Raise a `ValueError` for a config that cannot be run."""
-    if unknown := [loss for loss in config.losses if loss not in LABELS]:
-        raise ValueError(
-            f"unknown losses {trees.listed(unknown)}; there are {trees.listed(LABELS)}"
-        )
-    for field in ("losses", "strengths", "seeds"):
-        values = getattr(config, field)
-        if not values or len(set(values)) < len(values):
-            raise ValueError(f"{field} must be different, one at least; got {values}")
-    if not all(0 < strength < math.inf for strength in config.strengths):
-        raise ValueError(f"strengths must be positive, got {config.strengths}")
-    if not all(0 <= seed < 2**31 for seed in (*config.seeds, config.data_seed)):
-        raise ValueError(
-            f"seeds must be in [0, 2^31), got {config.seeds} and {config.data_seed}"
-        )
-    if not all(width > 0 for width in config.widths):
-        raise ValueError(f"widths must be positive, got {config.widths}")
-    bounds = {"steps": (1, math.inf), "batch_size": (1, 1437), "jitter": (0, 4),
-              "contrast": (0, 1)}  # fmt: skip
-    for field, (low, high) in bounds.items():
-        if not low <= getattr(config, field) <= high:
-            raise ValueError(
-                f"{field} must be {low} to {high}, got {getattr(config, field)}"
-            )
-    if not 0 < config.learning_rate < math.inf:
-        raise ValueError(f"learning_rate must be positive, got {config.learning_rate}")
+    fields.check(config, WITHIN, CHOICES)

@@ -269,14 +269,14 @@ def _spread(found) -> str:
 
 
 def _footer(config: Config, records) -> str:
-    sizes = "-".join(map(str, (256, *config.widths, 10)))
+    sizes, counted = "-".join(map(str, (256, *config.widths, 10))), pages.counted
     return (
-        f"Made by sparsejax from {len(records)} records of metrics.jsonl. "
-        f"{len(config.seeds)} networks {sizes} under each loss, Adam at "
-        f"{config.learning_rate:g}, {config.steps:,} steps, batches of "
-        f"{config.batch_size}; digits moved by up to {config.jitter} pixels, contrast "
-        f"of textures {config.contrast:g}. Shares are of float32 relevance, reference "
-        "zero. The default rate and strengths were chosen by accuracy on the swapped "
-        "test images; a run chooses nothing. RRR: Ross et al., Right for the Right "
-        "Reasons, 2017 (arXiv 1703.03717)."
+        f"Made by sparsejax from {counted(len(records), 'record')} of metrics.jsonl. "
+        f"{counted(len(config.seeds), 'network')} {sizes} under each loss, Adam at "
+        f"{config.learning_rate:g}, {counted(config.steps, 'step')}, batches of "
+        f"{config.batch_size}; digits moved by up to {counted(config.jitter, 'pixel')}"
+        f", contrast of textures {config.contrast:g}. Shares are of float32 relevance, "
+        "reference zero. The default rate and strengths were chosen by accuracy on the "
+        "swapped test images; a run chooses nothing. RRR: Ross et al., Right for the "
+        "Right Reasons, 2017 (arXiv 1703.03717)."
     )

@@ -165,7 +165,7 @@ def test_low_precision_is_widened(params, rng):
 
 INPUTS = [  # what batches hold, or batches themselves
     (lambda x, p, w: [({"image": x}, p, w)], "x must be one array, got a dict of 'im.*"
-     "close over the rest"),
+     "close over all but"),
     (lambda x, p, w: [((x, x), p, w)], "x must be one array, got a tuple of 2; close"),
     (lambda x, p, w: [([x, x], p, w)], "x must be one array, got a list of 2; close"),
     (lambda x, p, w: [(None, p, w)], "x must be one array, got None"),

@@ -34,12 +34,9 @@ def compilation_cache(tmp_path_factory):
 def read_every_page():
     """Pages with values as Python writes them, or of 1 seeds, end the run."""
     write = pages.page
-    unread = ("Right for the right reasons: digits on textures",)
 
     def page(title, *bodies, **options):
         text = write(title, *bodies, **options)
-        if title in unread:
-            return text
         body = re.sub(r"(?s)<(script|style|pre|code|svg).*?</\1>", " ", text)
         body = re.sub(r' (alt|aria-label)="([^"]*)"', r">\2<", body)
         seen = html.unescape(re.sub(r"(?s)<[^>]*>", " ", body))

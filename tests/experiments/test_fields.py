@@ -13,10 +13,11 @@ from sparsejax.experiments import circle_removal, fields
 
 CONFIGS = ("cartpole_config", "circle_removal", "dissect", "features", "flowgraph",
            "lottery_config", "node_sweep_config", "prune_order_config",
-           "relevance_maps_config", "residual_config", "spade", "weights")  # fmt: skip
+           "relevance_maps_config", "residual_config", "right_reasons_config", "spade",
+           "weights")  # fmt: skip
 RUNS = ("cartpole_dqn", "circle_removal", "dissect", "features", "flowgraph",
         "lottery_ticket", "node_sweep", "prune_order", "relevance_maps", "residual",
-        "spade", "weights")  # fmt: skip
+        "right_reasons", "spade", "weights")  # fmt: skip
 NAN = float("nan")
 WRONG = {
     int: [None, "3", 1.5, 3.0, True, NAN, (1,), [1], np.arange(2), np.int64(3)],

@@ -30,7 +30,7 @@ def test_a_run_ends_with_what_was_found_where_it_is_and_what_is_next(launch, tmp
     [
         (["--strengths=strong"], "error: --strengths: 'strong' are no numbers"),
         (["--losses=nonsense"], "error: unknown losses 'nonsense'; there are 'none'"),
-        (["--contrast=2"], "error: contrast must be 0 to 1, got 2.0"),
+        (["--contrast=2"], "error: contrast must be in [0, 1], got 2.0"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
@@ -43,7 +43,7 @@ def test_bad_flags_get_one_line(launch, flags, message):
 
 def test_dry_run_says_the_folder_and_makes_nothing(launch, tmp_path):
     done = launch("--dry_run", f"--out={tmp_path}")
-    assert "3 networks under each of 10 losses, 1500 steps" in done.stdout
+    assert "3 networks under each of 10 losses, 1,500 steps" in done.stdout
     assert str(tmp_path) in done.stdout
     assert not list(tmp_path.iterdir())
 
