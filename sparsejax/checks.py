@@ -121,9 +121,10 @@ def arrays(params: Any, name: str = "params") -> None:
     if all(is_array(leaf) for leaf in jax.tree.leaves(params)):
         return
     foreign = [k for k, leaf in trees.by_path(params).items() if not is_array(leaf)]
+    mend = "params, static = eqx.partition(model, eqx.is_array), and close over static"
     raise ValueError(
-        f"{name} has leaves that are no arrays ({trees.listed(foreign)}); params, "
-        "static = eqx.partition(model, eqx.is_array), and close over static"
+        f"{name} has leaves that are no arrays ({trees.listed(foreign)}); "
+        + (mend if name == "params" else "expected arrays or numbers")
     )
 
 

@@ -86,9 +86,10 @@ def ones(
         for leaf, keep in zip(leaves, chosen, strict=True)
     ]
     sites = interpret.sites(program)
-    many = interpret.sites_of_one_more(fn, params, *args, **kwargs)
-    for site, other in zip(sites, many or sites, strict=True):
-        check_units(site, other)
+    more = interpret.sites_of_one_more(fn, params, *args, **kwargs) if sites else ()
+    others = {site.name: site for site in more}
+    for site in sites:
+        check_units(site, others.get(site.name))
     nodes = {
         site.name: jnp.ones(site.shape[-1:], site.dtype)
         for site in sites
@@ -114,9 +115,10 @@ def bernoulli(
     Returns:
         Tree like `tree` with leaves of shape `shape + leaf.shape`.
     """
-    checks.key(key)
+    checks.one_key(key)
     if not isinstance(keep_prob, Tracer) and not 0 <= keep_prob <= 1:
         raise ValueError(f"keep_prob must be in [0, 1], got {keep_prob}")
+    shape = checks.sizes(shape, "shape", 0)
     leaves, structure = jax.tree.flatten(tree)
     keys = jax.random.split(key, max(len(leaves), 1))
 
@@ -147,12 +149,15 @@ def fixed_size(
     Returns:
         Tree like `tree` with leaves of shape `shape + leaf.shape`.
     """
-    checks.key(key)
+    checks.one_key(key)
     leaves, structure = jax.tree.flatten(tree)
     sizes = [leaf.size if jnp.ndim(leaf) else 0 for leaf in leaves]
     total = sum(sizes)
-    if not isinstance(kept, Tracer) and not 0 <= kept <= total:
-        raise ValueError(f"cannot keep {kept} of {total} entries")
+    if not isinstance(kept, Tracer):
+        kept = checks.integer(kept, "kept")
+        if not 0 <= kept <= total:
+            raise ValueError(f"cannot keep {kept} of {total} entries")
+    shape = checks.sizes(shape, "shape", 0)
     count = 1
     for length in shape:
         count *= length
@@ -202,7 +207,7 @@ def flip_path(
     Reference:
         Hobson, "Neural Networks, More than you wanted to Show".
     """
-    checks.key(key)
+    checks.one_key(key)
     start_key, order_key = jax.random.split(key)
     if start is None:
         start = jax.random.bernoulli(start_key, 0.5, (n,)).astype(jnp.float32)
@@ -301,7 +306,8 @@ def check_units(site: interpret.Site, other: interpret.Site | None = None) -> No
             f"channels of a convolution on axis {site.features}, but units are the last"
             f" axis; {mend}"
         )
-    if other and site.shape[-1:] != other.shape[-1:]:
+    grows = [a != b for a, b in zip(site.shape, other.shape if other else site.shape)]
+    if grows[-1:] == [True] and sum(grows) == 1:
         raise ValueError(
             f"the last axis of activation {site.name!r} at {site.place}, of shape "
             f"{site.shape}, grows with the first axis of the inputs: it counts "
@@ -315,8 +321,10 @@ def count(tree: PyTree) -> Int[Array, ""]:
 
 
 def density(tree: PyTree) -> Float[Array, ""]:
-    """Kept fraction over all leaves with axes."""
+    """Kept fraction over all leaves with axes, of which there must be one."""
     total = sum(leaf.size for leaf in _full(tree))
+    if not total:
+        raise ValueError("no leaf has axes and entries, so that there is no density")
     return count(tree).astype(jnp.float32) / jnp.float32(total)
 
 

@@ -20,6 +20,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import typing
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -50,7 +51,7 @@ def name(config: Any) -> str:
         ('default-44136fa3', 'rounds=3-aa5c2887')
     """
     changed = {
-        field.name: getattr(config, field.name)
+        field.name: _decimal(getattr(config, field.name), field.type)
         for field in dataclasses.fields(config)
         if getattr(config, field.name) != _default(field)
     }
@@ -58,6 +59,14 @@ def name(config: Any) -> str:
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     slug = "_".join(f"{key}={_short(value)}" for key, value in changed.items())
     return f"{slug[:120].rstrip('_=')}-{digest}" if slug else f"default-{digest}"
+
+
+def _decimal(value: Any, kind: Any) -> Any:
+    """A value of a field, 3 as 3.0 where it is of floats: one config has one name."""
+    if isinstance(value, tuple):
+        kinds = typing.get_args(kind)
+        return tuple(_decimal(entry, kinds[0] if kinds else None) for entry in value)
+    return float(value) if kind is float and type(value) is int else value
 
 
 def file_name(text: str) -> str:

@@ -303,3 +303,43 @@ def test_analyses_refuse_channels_that_come_first():
         with pytest.raises(ValueError, match="channels of a convolution on axis 0"):
             call()
             pytest.fail(name)
+
+
+def test_what_stands_beside_a_name_does_not_matter():
+    """Steps without results, whole numbers, constants, and names by the example."""
+
+    def beside(p, x):
+        h = add(x @ p)
+        jax.debug.callback(lambda h: None, h)
+        return h
+
+    ones = sj.masks.ones(beside, W, X)
+    off = ones._replace(nodes={"h": jnp.array([1.0, 0.0])})
+    out = sj.masked(beside)(W, off, X)
+    np.testing.assert_allclose(out, (X @ W + 1) * jnp.array([1.0, 0.0]))
+
+    def whole(p, x):
+        return (
+            checkpoint_name((x @ p).astype(int) * 2, "h").sum().astype(float) + p.sum()
+        )
+
+    grads = jax.grad(sj.masked(whole))(W, Masks(NONE, off.nodes), X)
+    np.testing.assert_array_equal(grads, np.ones((2, 2)))
+
+    fixed = lambda p, x: checkpoint_name(jnp.exp(jnp.full(2, 3.0)), "h") * p * x
+    to_mask = jax.grad(lambda m: sj.masked(fixed)(NONE, Masks(NONE, {"h": m}), X).sum())
+    np.testing.assert_allclose(to_mask(jnp.ones(2)), np.exp(3) * np.asarray(X), 1e-6)
+
+    each = lambda p, x: jnp.stack([add(row @ p) for row in x])
+    assert len(sj.masks.ones(each, W, jnp.ones((3, 2))).nodes) == 3
+
+
+def test_positions_and_units_of_one_example_are_no_batch():
+    def attend(p, x):
+        scores = checkpoint_name(jax.nn.softmax(x @ p @ x.T), "pattern")
+        return checkpoint_name(scores @ x, "out")
+
+    nodes = sj.masks.ones(attend, W, jnp.ones((5, 2))).nodes
+    assert {k: m.shape for k, m in nodes.items()} == {"pattern": (5,), "out": (2,)}
+    inputs = sj.masks.ones(lambda p, x: add(x) @ p, W, X).nodes
+    assert inputs["h"].shape == (2,)

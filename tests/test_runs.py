@@ -156,3 +156,15 @@ def test_paths_of_any_kind(tmp_path, kind):
     runs.finish(folder)
     assert runs.start(folder, Config())
     assert runs.start(folder, Config(), force=True) is False
+
+
+def test_a_whole_number_in_a_field_of_floats_names_the_same_run():
+    @dataclasses.dataclass(frozen=True)
+    class Config:
+        rate: float = 0.1
+        rates: tuple[float, ...] = (1.0,)
+        count: int = 1
+
+    assert runs.name(Config(rate=3)) == runs.name(Config(rate=3.0))
+    assert runs.name(Config(rates=(1, 2))) == runs.name(Config(rates=(1.0, 2.0)))
+    assert "count=3-" in runs.name(Config(count=3))

@@ -16,6 +16,7 @@ is white; TIFFs of several pages; 16-bit colours of which one means transparent;
 formats that Pillow hands to other programs (EPS, WMF) or only recognises (HDF5, ...).
 """
 
+import functools
 import io
 
 import numpy as np
@@ -69,6 +70,7 @@ def pixels(
     return numbers if numbers.ndim == 3 else np.repeat(numbers[..., None], 3, -1)
 
 
+@functools.cache
 def _formats() -> tuple[str, ...]:
     Image.preinit()  # the common ones come first, and are tried first
     Image.init()

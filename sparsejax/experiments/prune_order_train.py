@@ -116,10 +116,10 @@ def fit(
             raise ValueError(
                 f"a loss is not finite at learning rate {rate}; leave the rate out"
             ) from error
-        film.append(trees.to_arrays(jax.tree.map(lambda leaf: leaf[0], state.params)))
+        film.append(jax.tree.map(lambda leaf: np.asarray(leaf[0]), state.params))
     if not frames:
         return state.params, {}
-    pictures = {k: np.stack([shot[k] for shot in film]) for k in film[0]}
+    pictures = jax.tree.map(lambda *shots: np.stack(shots), *film)
     return state.params, {"step": np.array(stops), **pictures}
 
 

@@ -55,7 +55,7 @@ def fourier(decay: float = 1.0, sd: float = 0.01) -> Parametrisation:
     """
 
     def init(key, size, dtype):
-        checks.key(key)
+        checks.one_key(key)
         *places, channels = size
         shape = *places[:-1], places[-1] // 2 + 1, channels, 2
         return sd * jax.random.normal(key, shape, dtype)
@@ -76,7 +76,7 @@ def pixels(sd: float = 0.01) -> Parametrisation:
     """The image's own values; `sd` is their deviation at the start."""
 
     def init(key, size, dtype):
-        checks.key(key)
+        checks.one_key(key)
         return sd * jax.random.normal(key, size, dtype)
 
     return Parametrisation(init, lambda state, size: state)

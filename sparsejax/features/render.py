@@ -111,7 +111,7 @@ def render(
 
     Reference: Olah et al., "Feature Visualization", Distill, 2017.
     """
-    checks.key(key)
+    checks.one_key(key)
     checks.arrays(params)
     size = _size(size)
     numbers = {"steps": steps, "count": count, "batch_size": batch_size}

@@ -87,7 +87,7 @@ def warp(*motions: Motion, fill: float | int | None = 0.5) -> Transform:
     """
 
     def transform(key, image):
-        checks.key(key)
+        checks.one_key(key)
         axes = image.ndim - 1
         matrix = jnp.eye(axes + 1, dtype=image.dtype)
         for i, motion in enumerate(motions):

@@ -84,7 +84,7 @@ def estimate_shapley(
     Raises:
         ValueError: if an argument is out of range, or `fn` returns no scalar.
     """
-    checks.key(key)
+    checks.one_key(key)
     if method not in _METHODS:
         known = trees.listed(_METHODS)
         raise ValueError(f"unknown method {method!r}; there are {known}")
@@ -160,7 +160,7 @@ def estimate_mean(
     Raises:
         ValueError: if an argument is out of range, or `fn` returns no scalar.
     """
-    checks.key(key)
+    checks.one_key(key)
     p = probabilities(keep_prob)
     if not p.size:
         raise ValueError("keep_prob must be in [0, 1], got none")

@@ -29,34 +29,35 @@ def of_names(jaxpr) -> list[int | None]:
 def _follow(jaxpr, inputs: Sequence[int | None]) -> tuple[list, list]:
     """Axes of the names, and of the results."""
     axes: dict[Any, int | None] = dict(zip(jaxpr.invars, inputs, strict=True))
+    read = lambda atom: axes.get(atom) if program_.is_variable(atom) else None
     named: list[int | None] = []
-    read = lambda atoms: [axes.get(a) for a in program_.variables(atoms)]
     for equation in jaxpr.eqns:
-        kind = equation.primitive.name
-        given = read(equation.invars)
-        outs = [_moved(equation, kind, axes)] * len(equation.outvars)
+        kind, given = equation.primitive.name, [*map(read, equation.invars)]
+        outs = [_moved(equation, kind, given) for _ in equation.outvars[:1]]
+        outs *= len(equation.outvars)
         if kind == "name":
-            named += given or [None]
+            named += given
         for body in program_.inner(equation):
             whole = kind in CALLS and len(given) == len(body.invars)
             found, after = _follow(body, given if whole else [None] * len(body.invars))
             named += found
             outs = after if whole else outs
         axes.update(zip(equation.outvars, outs, strict=True))
-    return named, [None if not (a := read([atom])) else a[0] for atom in jaxpr.outvars]
+    return named, [*map(read, jaxpr.outvars)]
 
 
-def _moved(equation, kind: str, axes: dict) -> int | None:
-    """Where a step with one result puts the axis that its operands agree on."""
-    params, (out, *_) = equation.params, equation.outvars
+def _moved(equation, kind: str, given: Sequence[int | None]) -> int | None:
+    """Where a step puts the axis that its operands agree on in its first result."""
+    params, out = equation.params, equation.outvars[0]
     if kind == "conv_general_dilated":
         return int(params["dimension_numbers"].out_spec[1])
     if kind == "dot_general":
         return None
-    known: dict[int, tuple] = {}
-    for a in program_.variables(equation.invars):
-        if (axis := axes.get(a)) is not None:
-            known[axis] = a.aval.shape
+    known = {
+        axis: atom.aval.shape
+        for axis, atom in zip(given, equation.invars, strict=True)
+        if axis is not None
+    }
     if len(known) != 1:
         return None
     axis, before = next(iter(known.items()))
@@ -68,11 +69,8 @@ def _moved(equation, kind: str, axes: dict) -> int | None:
     if kind in ("reshape", "squeeze"):
         return _reshaped(axis, before, after)
     if kind in _REDUCTIONS:
-        return (
-            None
-            if axis in params["axes"]
-            else axis - sum(a < axis for a in params["axes"])
-        )
+        gone = params["axes"]
+        return None if axis in gone else axis - sum(a < axis for a in gone)
     same_size = len(after) == len(before) and after[axis] == before[axis]
     in_place = after == before or kind in _IN_PLACE or kind.startswith("reduce_window")
     return axis if same_size and in_place else None

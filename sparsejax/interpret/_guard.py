@@ -40,24 +40,28 @@ def stretch(jaxpr, named) -> Stretch | None:
 
     None if their derivatives are finite anyway.
     """
-    shape = named.outvars[0].aval.shape
-    readers: dict[Any, list[int]] = {}
-    for equation in jaxpr.eqns:
-        for var in program_.variables(equation.invars):
-            readers.setdefault(var, []).append(id(equation))
-    for var in program_.variables(jaxpr.outvars):
-        readers.setdefault(var, []).append(id(None))
-    inside, steps = {id(named)}, []
-    for equation in reversed(jaxpr.eqns):
-        read_by = [r for out in equation.outvars for r in readers.get(out, [])]
-        if read_by and inside.issuperset(read_by) and _is_elementwise(equation, shape):
-            inside.add(id(equation))
-            steps.insert(0, equation)
+    aval = named.outvars[0].aval
+    if not _is_real(aval):
+        return None
+    before = jaxpr.eqns[: next(i for i, e in enumerate(jaxpr.eqns) if e is named)]
+    elsewhere = {*program_.variables(jaxpr.outvars)}
+    for equation in jaxpr.eqns[len(before) + 1 :]:
+        elsewhere.update(program_.variables(equation.invars))
+    inside, steps = {*program_.variables(named.invars)}, []
+    for equation in reversed(before):
+        ours = not elsewhere.intersection(equation.outvars)
+        wanted = inside.intersection(equation.outvars)
+        if ours and wanted and _is_elementwise(equation, aval.shape):
+            steps.append(equation)
+            inside.update(program_.variables(equation.invars))
+        else:
+            elsewhere.update(program_.variables(equation.invars))
     if all(_BOUNDED.issuperset(_kinds(step)) for step in steps):
         return None
     made = {out for step in steps for out in step.outvars}
     read = (a for step in steps for a in program_.variables(step.invars))
-    return Stretch(steps, [a for a in dict.fromkeys(read) if a not in made])
+    edges = [a for a in dict.fromkeys(read) if a not in made]
+    return Stretch(steps[::-1], edges) if edges else None
 
 
 def safe(found: Stretch, named, read: Callable, mask: Any) -> jax.Array:
@@ -65,7 +69,7 @@ def safe(found: Stretch, named, read: Callable, mask: Any) -> jax.Array:
 
     def steps(*edges):
         values = dict(zip(found.edges, edges, strict=True))
-        at = lambda a: values[a] if _is_variable(a) else a.val
+        at = lambda a: values[a] if program_.is_variable(a) else a.val
         for step in found.steps:
             outs = bind(step, [at(a) for a in step.invars])
             values.update(zip(step.outvars, outs, strict=True))
@@ -94,17 +98,15 @@ def safe(found: Stretch, named, read: Callable, mask: Any) -> jax.Array:
     return run(jnp.asarray(mask), *map(read, found.edges))
 
 
-def _is_variable(atom) -> bool:
-    return bool([*program_.variables([atom])])
-
-
 def _is_real(array) -> bool:
     return bool(jnp.issubdtype(array.dtype, jnp.inexact))
 
 
 def _is_elementwise(equation, shape) -> bool:
     """Whether each entry of the one result is made of the operands' same entries."""
-    fits = lambda a: a.aval.shape == shape or not (_is_variable(a) and _is_real(a.aval))
+    fits = lambda a: (
+        a.aval.shape == shape or not (program_.is_variable(a) and _is_real(a.aval))
+    )
     return all(map(fits, equation.invars)) and _maps(equation, shape)
 
 

@@ -58,16 +58,16 @@ def sites(program: Program) -> list[Site]:
     ]
 
 
-def sites_of_one_more(fn: Callable, *args, **kwargs) -> list[Site] | None:
+def sites_of_one_more(fn: Callable, *args, **kwargs) -> list[Site]:
     """The sites of `fn(params, *args)` where the inputs' first axis is longer by one.
 
-    None if the inputs have no axis in common, or `fn` does not take one more.
+    None where no input has two axes, or `fn` does not take one more.
     """
     params, *inputs = args
     leaves, structure = jax.tree.flatten((inputs, kwargs))
-    sizes = [x.shape[0] for x in leaves if is_array(x) and x.shape]
+    sizes = [x.shape[0] for x in leaves if is_array(x) and len(x.shape) > 1]
     if not sizes:
-        return None
+        return []
 
     def more(x):
         if not is_array(x) or x.shape[:1] != (sizes[0],):
@@ -78,7 +78,7 @@ def sites_of_one_more(fn: Callable, *args, **kwargs) -> list[Site] | None:
         inputs, kwargs = jax.tree.unflatten(structure, map(more, leaves))
         return sites(trace(fn, params, *inputs, **kwargs))
     except Exception:  # whatever fn raises where its inputs are of one size only
-        return None
+        return []
 
 
 def _place(sources) -> str:

@@ -69,9 +69,13 @@ def reader(jaxpr, consts: Sequence, inputs: Sequence) -> tuple[dict, Callable]:
     return values, lambda a: a.val if isinstance(a, jex.Literal) else values[a]
 
 
+def is_variable(atom) -> bool:
+    return not isinstance(atom, jex.Literal)
+
+
 def variables(atoms: Sequence) -> Iterator[Any]:
     """Those atoms that are no literals."""
-    return (atom for atom in atoms if not isinstance(atom, jex.Literal))
+    return filter(is_variable, atoms)
 
 
 def inner(equation) -> Iterator[Any]:
@@ -118,4 +122,4 @@ def bind(equation, arguments: Sequence, **changes) -> list:
     params = primitive.get_bind_params({**equation.params, **changes})
     with where_it_was(equation):
         outs = primitive.bind(*arguments, **params)
-    return outs if primitive.multiple_results else [outs]
+    return list(outs) if primitive.multiple_results else [outs]

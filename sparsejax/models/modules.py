@@ -41,7 +41,10 @@ def mlp(
         >>> sum(layer["kernel"].size for layer in params.values())
         26432
     """
-    return linen(_Mlp(checks.sizes(features, "features", 0), activation))
+    features = checks.sizes(features, "features", 0)
+    if not features:
+        raise ValueError("features are (); the last are the outputs, so expected one")
+    return linen(_Mlp(features, activation))
 
 
 def convnet(
@@ -61,7 +64,9 @@ def convnet(
         `conv_i/kernel` of shape `(3, 3, in, out)` and `dense_0/kernel`; activations are
         named `hidden_i`, their units being the channels.
     """
-    return linen(_ConvNet(checks.sizes(channels, "channels", 0), outputs, activation))
+    channels = checks.sizes(channels, "channels", 0)
+    outputs = checks.integer(outputs, "outputs", 0)
+    return linen(_ConvNet(channels, outputs, activation))
 
 
 def resnet(
@@ -96,13 +101,13 @@ def resnet(
     widths = usual if widths is None else checks.sizes(widths, "widths")
     if len(widths) != len(usual):
         raise ValueError(f"ResNet-{depth} has {len(usual)} stages, got widths {widths}")
-    outputs = classes or (10 if small else 1000)
-    first = (1 if small else 2) if stride is None else stride
-    if first < 1:
-        raise ValueError(f"stride must be 1 or more, got {stride}")
+    classes = (10 if small else 1000) if classes is None else classes
+    outputs = checks.integer(classes, "classes", 1)
+    stride = (1 if small else 2) if stride is None else stride
+    first = checks.integer(stride, "stride", 1)
 
     def train_apply(params, x, *, key):
-        checks.key(key)  # though nothing is drawn
+        checks.one_key(key)  # though nothing is drawn
         return resnets.apply(params, x, depth, first, train=True)
 
     return Model(

@@ -78,7 +78,7 @@ def linen(module: nn.Module) -> Model:
     evaluate, train = _caller(module, False), _caller(module, True)
 
     def init(key, x):
-        checks.key(key)
+        checks.one_key(key)
         variables = core.unfreeze(evaluate("init", key, x))
         params = variables.pop("params", {})
         return _joined(params, _kept(train, params, variables, x))
@@ -91,11 +91,11 @@ def linen(module: nn.Module) -> Model:
             return evaluate("apply", variables, x, mutable=_written(variables))[0]
 
     def train_apply(params, x, *, key):
-        checks.key(key)
+        checks.one_key(key)
         variables = _split(params)
         y, updates = _trained(train, variables, x, key)
-        del variables["params"]
-        return y, _joined(_split(params)["params"], {**variables, **updates})
+        trained = variables.pop("params")
+        return y, _joined(trained, {**variables, **updates})
 
     return Model(init, apply, train_apply)
 
@@ -106,7 +106,7 @@ def is_trainable(path: str, leaf: Any) -> bool:
     Everything but statistics and other collections that a network writes itself.
     """
     del leaf
-    return _is_learnt(path.split("/"))
+    return _is_learnt(trees.names(path))
 
 
 def _is_learnt(names: Sequence[str]) -> bool:
@@ -193,10 +193,7 @@ def _kept(train: Callable, params, state, x) -> dict[str, PyTree]:
 def _joined(params: PyTree, state: dict[str, PyTree]) -> PyTree:
     """One tree, in which `is_trainable` tells parameters from the rest."""
     flat, statistics = traverse_util.flatten_dict, state.get("batch_stats", {})
-    told = lambda tree: (
-        {is_trainable(*item) for item in trees.by_path(tree).items()}
-        | {_is_learnt(names) for names in flat(tree)}
-    )
+    told = lambda tree: {_is_learnt(names) for names in flat(tree)}
     plain = set(state) <= {"batch_stats"} and set(params) != _WRAPPED
     if not plain or False in told(params) or True in told(statistics):
         return {"params": params, "state": state}

@@ -99,9 +99,7 @@ def lottery(
     checks.key(state.key, "state.key")
     rounds = checks.integer(rounds, "rounds", 0)
     fractions, scopes = (_per_round(value, rounds) for value in (fraction, scope))
-    rewind_to = checks.integer(rewind_to, "rewind_to")
-    if rewind_to < 0:
-        raise ValueError(f"rewind_to must not be negative, got {rewind_to}")
+    rewind_to = checks.integer(rewind_to, "rewind_to", 0)
     if len(fractions) != rounds or len(scopes) != rounds:
         raise ValueError(
             f"{rounds} rounds need as many fractions and scopes, got {len(fractions)} "
@@ -134,7 +132,7 @@ def lottery(
 
 def shuffle(key: Key[Array, ""] | Any, mask: PyTree) -> PyTree:
     """A mask with as many ones in every leaf, at random places."""
-    checks.key(key)
+    checks.one_key(key)
     leaves, structure = jax.tree.flatten(mask)
     keys = jax.random.split(key, len(leaves))
     move = lambda key, leaf: (

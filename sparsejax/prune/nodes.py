@@ -22,6 +22,7 @@ from jax.core import Tracer
 from jaxtyping import ArrayLike, PyTree
 
 from sparsejax import checks, interpret, lift, trees
+from sparsejax import masks as masks_
 from sparsejax.prune import origins as origins_
 from sparsejax.prune.origins import MOVES, OTHER, POOLS, ZERO
 
@@ -97,12 +98,11 @@ def remove_nodes(
     def change(arrays, nodes, x):
         params = [arrays.get(i, leaf) for i, leaf in enumerate(leaves)]
         params = jax.tree.unflatten(structure, params)
-        read = lift.activations(fn, nodes, units=True)
-        acts = jax.eval_shape(lambda: read(params, x)[1])
-        for name, mask in nodes.items():
-            _check(name, mask, acts[name].shape)
         program = interpret.trace(fn, params, x)
-        lift.check_names(interpret.sites(program), nodes, changed=True)
+        sites = interpret.sites(program)
+        for site in lift.check_names(sites, nodes, changed=True):
+            masks_.check_units(site)
+            _check(site.name, nodes[site.name], site.shape)
         return _Remover(params, nodes, sequential, axis).run(program)
 
     if per_example:

@@ -37,7 +37,7 @@ class State(NamedTuple):
 
 def reset(key: Key[Array, ""] | Any) -> State:
     """A first state: four numbers, uniform between -0.05 and 0.05."""
-    checks.key(key)
+    checks.one_key(key)
     return State(*jax.random.uniform(key, (4,), minval=-START, maxval=START))
 
 

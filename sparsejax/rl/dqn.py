@@ -135,7 +135,7 @@ def values(config: Config) -> Callable[[PyTree, Array], Array]:
 
 def init(config: Config, key: Key[Array, ""] | Any) -> PyTree:
     """Parameters before training."""
-    checks.key(key)
+    checks.one_key(key)
     return model(config).init(key, jnp.zeros(len(environment(config).inputs)))
 
 
@@ -236,7 +236,7 @@ def make_train(config: Config) -> Callable[..., Trained]:
     def train(
         key: Key[Array, ""] | Any, params: PyTree = None, mask: PyTree = None
     ) -> Trained:
-        checks.key(key)
+        checks.one_key(key)
         init_key, reset_key, block_key, test_key = jax.random.split(key, 4)
         start = init(config, init_key) if params is None else params
         if mask is None:

@@ -36,7 +36,7 @@ def returns_within(
     limits: int | Iterable,
 ) -> Float[Array, "limits episodes"]:
     """The same for several limits of steps."""
-    checks.key(key)
+    checks.one_key(key)
     limits = checks.sizes(limits, "limits")
     bounds = jnp.asarray(limits, jnp.int32)[:, None]
 

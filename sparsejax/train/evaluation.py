@@ -79,9 +79,8 @@ def evaluate(
 
 def _functions(loss, metrics, out, y) -> dict[str, Callable]:
     """Loss and metrics by name, those of classes only where there are classes."""
-    if metrics is None:
-        fits = loss is cross_entropy or losses.fit_classes(out, y)
-        metrics = {"accuracy": accuracy} if fits else {}
+    usual = metrics is None
+    metrics = {} if usual else metrics
     if not isinstance(metrics, Mapping) or "loss" in metrics:
         raise ValueError(
             "metrics must be a dict from names (other than 'loss') to functions "
@@ -95,6 +94,8 @@ def _functions(loss, metrics, out, y) -> dict[str, Callable]:
                 f"{checks.described(function)}"
             )
     losses.check_uses(functions, out, y)
+    if usual and (loss is cross_entropy or losses.fit_classes(out, y)):
+        functions["accuracy"] = accuracy
     return functions
 
 

@@ -21,7 +21,8 @@ class NotFinite(ValueError):
     """Training met a loss, or made a parameter, that is NaN or infinite.
 
     Attributes:
-        step: the first such step, counted from 1.
+        step: the first with such a loss, counted from 1; where only a parameter is,
+            the last before that was noticed.
         networks: those that it happened to; empty if only one is trained.
     """
 

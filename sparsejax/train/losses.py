@@ -77,6 +77,6 @@ def check_classes(out: Any, y: Any, what: str = "this") -> None:
 
 def check_uses(functions: dict[str, Callable], out: Any, y: Any) -> None:
     """Check outputs and labels for those of the functions that are of classes."""
-    for name, function in functions.items():
-        if function in OF_CLASSES:
-            check_classes(out, y, f"{OF_CLASSES[function]} ({name})")
+    uses = [name for name, function in functions.items() if function in OF_CLASSES]
+    if uses:  # all ask the same
+        check_classes(out, y, f"{OF_CLASSES[functions[uses[0]]]} ({uses[0]})")

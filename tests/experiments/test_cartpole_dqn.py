@@ -119,7 +119,7 @@ def test_findings_of_targets_that_nobody_reaches(run):
         ({"seeds": (1, 1)}, "seeds must be different"),
         ({"seeds": ()}, "one entry at least"),
         ({"fraction": 1.0}, r"fraction must be in \(0, 1\)"),
-        ({"widths": ()}, "hidden layer"),
+        ({"widths": ()}, "widths must have one entry"),
         ({"walkers": 0}, "walkers must be in .*"),
         ({"target": float("nan")}, "target must be in"),
         ({"steps": 1000}, "multiple"),

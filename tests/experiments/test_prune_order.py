@@ -183,7 +183,7 @@ def test_every_step_is_over_all_of_the_data_and_frames_change_nothing(task):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
         np.testing.assert_array_equal(a, c)
     assert film["step"].tolist() == [0, 1, 2, 4, 7]
-    last = film["dense_1/kernel"]
+    last = film["dense_1"]["kernel"]
     np.testing.assert_array_equal(last[-1], found["dense_1"]["kernel"][0])
     np.testing.assert_array_equal(last[0], task.params["dense_1"]["kernel"][0])
 
