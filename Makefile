@@ -3,13 +3,16 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
-.PHONY: demo test test-all lint bench clean
+.PHONY: demo test test-slow test-all lint bench clean
 
 demo: $(VENV)/.installed  ## lottery tickets on handwritten digits, and the last one to look at
 	$(BIN)/python launch/lottery_ticket.py --dataset=digits
 
 test: $(VENV)/.installed  ## everything but the slow checks
 	$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not slow" -rs
+
+test-slow: $(VENV)/.installed  ## the slow checks alone
+	$(BIN)/python -m pytest -q -n auto --dist loadfile -m slow -rs
 
 test-all: $(VENV)/.installed  ## everything
 	$(BIN)/python -m pytest -q -n auto --dist loadfile -rs
