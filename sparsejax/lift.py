@@ -43,11 +43,7 @@ def masked(fn: Callable) -> Callable:
     """
 
     def apply(params, masks, *args, **kwargs):
-        if not isinstance(masks, Masks):
-            raise ValueError(
-                f"expected Masks(weights, nodes), got {type(masks).__name__}; "
-                "wrap a tree of weight masks as Masks(tree, {})"
-            )
+        masks_.check_kind(masks)
         params = masks_.apply(params, masks.weights)
         if not masks.nodes:
             return fn(params, *args, **kwargs)

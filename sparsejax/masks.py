@@ -275,6 +275,15 @@ def zero_leaf(leaf: Array, mask: Array) -> Array:
     return jnp.where(mask != 0, leaf, jnp.zeros_like(leaf))
 
 
+def check_kind(masks: Any) -> None:
+    """Raise a `ValueError` for what is not `Masks`, such as its weights alone."""
+    if not isinstance(masks, Masks):
+        raise ValueError(
+            f"expected Masks(weights, nodes), got {checks.described(masks)}; wrap a "
+            "tree of weight masks as Masks(tree, {})"
+        )
+
+
 def check(params: PyTree, weights: PyTree) -> None:
     """Raise a `ValueError` that names the first mask that does not fit."""
     trees.check_structure(weights, params, "masks.weights", "params")

@@ -146,6 +146,12 @@ def nested(arrays: Mapping[str, Any]) -> dict[str, Any]:
     return tree
 
 
+def float_dtype(tree: Any) -> np.dtype:
+    """Float64 if a leaf is of it, else float32: in what to compute with a tree."""
+    kinds = [getattr(leaf, "dtype", None) for leaf in jax.tree.leaves(tree)]
+    return np.dtype("float64" if np.dtype("float64") in kinds else "float32")
+
+
 def listed(names: Iterable[Any], most: int = 12) -> str:
     """Names for an error message: quoted, cut after `most`.
 

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, Key, PyTree
 from tqdm import tqdm
 
-from sparsejax import checks
+from sparsejax import checks, trees
 from sparsejax.features import ascent, transforms
 from sparsejax.features import colour as colour_
 from sparsejax.features.ascent import How, Look
@@ -129,7 +129,7 @@ def render(
         learning_rate,
         redirect,
     )
-    dtype = _dtype(params)
+    dtype = trees.float_dtype(params)
     look = _look(colour, bounds, how.shape[-1], dtype)
     numbers = _units(how, params, units, dtype)
     keys, parts = jax.random.split(key), []
@@ -201,11 +201,6 @@ def _size(size: Any) -> tuple[int, ...]:
             "or (length,)"
         )
     return found
-
-
-def _dtype(params: PyTree) -> Any:
-    kinds = [getattr(leaf, "dtype", None) for leaf in jax.tree.leaves(params)]
-    return jnp.dtype("float64" if jnp.dtype("float64") in kinds else "float32")
 
 
 def _look(colour, bounds, channels: int, dtype) -> Look:

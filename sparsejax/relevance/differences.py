@@ -68,7 +68,9 @@ def _changes(entry: Entry, others: list) -> list:
     """The differences of a step's results; `others` are those of the baseline."""
     name = entry.step.name
     tracked = [entry.inputs[i] for i in entry.of("data", "stopped")]
-    if entry.outputs[0].origin == "data" and all(map(_is_real, tracked)):
+    if entry.outputs[0].origin == "data" and all(
+        structure.is_real(x.value) for x in tracked
+    ):
         if name in families.LINEAR | families.AFFINE:
             return entry.step.run(*map(change, entry.inputs))
         if name in families.PRODUCTS:
@@ -76,8 +78,4 @@ def _changes(entry: Entry, others: list) -> list:
         if name in families.MAXIMA or name in ("max", "min"):
             return [maximum.difference(entry)]
     pairs = zip(entry.outputs, others, strict=True)
-    return [a.value - b if _is_real(a) else None for a, b in pairs]
-
-
-def _is_real(node: Node) -> bool:
-    return structure.is_real(node.value)
+    return [a.value - b if structure.is_real(a.value) else None for a, b in pairs]

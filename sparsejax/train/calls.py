@@ -9,6 +9,7 @@ import jax
 from jaxtyping import PyTree
 
 from sparsejax import checks
+from sparsejax import masks as masks_
 from sparsejax.masks import Masks
 
 
@@ -23,11 +24,7 @@ def check(apply: Any, masks: Any, *, stateful: bool = False) -> None:
             f"apply must be a function apply(params, masks, x), got "
             f"{checks.described(apply)}"
         )
-    if not isinstance(masks, Masks):
-        raise ValueError(
-            f"expected Masks(weights, nodes), got {checks.described(masks)}; wrap a "
-            "tree of weight masks as Masks(tree, {})"
-        )
+    masks_.check_kind(masks)
     try:
         signature = inspect.signature(apply)
     except (TypeError, ValueError):  # some that are written in C tell none

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from sparsejax import checks
+from sparsejax import checks, trees
 from sparsejax.weights import linear
 from sparsejax.weights.algebra import SIGNED, SPLIT, Algebra
 from sparsejax.weights.ends import Ends, connect, read, required, seen
@@ -103,7 +103,7 @@ def expand(
     """
     checks.arrays(params)
     position = None if position is None else checks.several(position)
-    x = jax.ShapeDtypeStruct(_size(size), _dtype(params))
+    x = jax.ShapeDtypeStruct(_size(size), trees.float_dtype(params))
     ends = connect(fn, params, x, source, target, position)
     picked = jnp.asarray(checks.units(units, ends.target.shape[-1]))
     parts, corner = _weights(ends, SPLIT if split else SIGNED, params, picked)
@@ -127,11 +127,6 @@ def _size(size: Any) -> tuple[int, ...]:
             "close over the rest"
         )
     return checks.sizes(size)
-
-
-def _dtype(params: PyTree) -> Any:
-    kinds = [getattr(leaf, "dtype", None) for leaf in jax.tree.leaves(params)]
-    return jnp.dtype("float64" if jnp.dtype("float64") in kinds else "float32")
 
 
 @partial(jax.jit, static_argnums=(0, 1))

@@ -124,5 +124,5 @@ def test_bad_depths():
         models.resnet(21)
     with pytest.raises(ValueError, match="3 stages"):
         models.resnet(20, widths=(1, 2))
-    with pytest.raises(ValueError, match="stride must be 1 or more, got 0"):
+    with pytest.raises(ValueError, match="stride is 0; expected at least 1"):
         models.resnet(8, stride=0)
