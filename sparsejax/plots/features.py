@@ -1,9 +1,9 @@
 """Sheets of pictures of units."""
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import ArrayLike, Float
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike
+
 
 from sparsejax.plots.style import styled
 

@@ -72,16 +72,23 @@ def integers(score: Any, dtype: np.dtype) -> Any:
 def _floats(score: Any, dtype: np.dtype) -> Any:
     if score.dtype == dtype:
         return score
-    if dtype == np.float32:
-        return score.astype(dtype)  # of at most 16 bits: nothing is lost inside XLA
     if score.dtype.kind in "biu":
         return score.astype(dtype)
+    if dtype == np.float32:
+        return _single(score)
     where = np.where if isinstance(score, np.ndarray) else jnp.where
-    single = score.astype(np.float32)
+    single = _single(score)
     bits = single.view(np.int32)
     tiny = (bits & 0x7FFFFF).astype(dtype) * 2.0**-149
     tiny = where(bits < 0, -tiny, tiny)
     return where((bits & 0x7F800000) == 0, tiny, single.astype(dtype))
+
+
+def _single(score: Any) -> Any:
+    """Float32 of numbers of at most 16 bits, those below the normal range kept."""
+    if score.dtype == jnp.bfloat16:  # XLA may flush what it converts
+        return (score.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+    return score.astype(np.float32)
 
 
 def _holds(wide: str, dtype: Any) -> bool:

@@ -318,7 +318,7 @@ ARGUMENTS = {
     "rounds": (dict(rounds=1.5), "rounds is 1.5; expected an integer"),
     "no rounds": (dict(rounds=-1), "rounds is -1; expected at least 0"),
     "rewind_to": (dict(rewind_to="4"), "rewind_to is '4'; expected an integer"),
-    "rewind": (dict(rewind_to=-1), "rewind_to must not be negative, got -1"),
+    "rewind": (dict(rewind_to=-1), "rewind_to is -1; expected at least 0"),
     "fractions": (dict(rounds=2, fraction=iter([0.5])), "2 rounds need as many"),
 }
 

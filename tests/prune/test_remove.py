@@ -164,7 +164,7 @@ def test_host_jit_and_a_sort_agree(types):
                 np.testing.assert_array_equal(got[k], expected[k])
 
 
-def test_what_the_issue_saw():
+def test_smallest_numbers_by_hand():
     mask = {"w": jnp.ones(2)}
     for dtype in (jnp.float32, jnp.bfloat16):
         scores = {"w": np.array([1e-40, 0]).astype(dtype)}
