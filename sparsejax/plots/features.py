@@ -4,7 +4,6 @@ import numpy as np
 from jaxtyping import ArrayLike, Float
 from matplotlib.figure import Figure
 
-
 from sparsejax.plots.style import styled
 
 _COLUMNS = 16
