@@ -1,8 +1,9 @@
 """Sheets of pictures of units."""
 
 import numpy as np
-from jaxtyping import ArrayLike, Float
+from jaxtyping import Array, Float
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from sparsejax.plots.style import styled
 
@@ -11,7 +12,7 @@ _COLUMNS = 16
 
 @styled
 def sheet(
-    images: Float[ArrayLike, "units count height width channels"],
+    images: Float[Array | np.ndarray, "units count height width channels"],
     units: ArrayLike,
     *,
     title: str,

@@ -12,24 +12,47 @@ from sparsejax import checks
 
 
 def cross_entropy(
-    logits: Float[Array, "*batch classes"], labels: Integer[ArrayLike, "*batch"]
+    logits: Float[Array, "*batch classes"] | Any,
+    labels: Integer[ArrayLike, "*batch"] | Any,
 ) -> Float[Array, ""]:
-    """Mean softmax cross entropy in nats."""
+    """Mean softmax cross entropy in nats.
+
+    Raises:
+        ValueError: for anything but logits of two classes or more and as many integer
+            labels; their range is checked where they are known (`checks.labels`).
+    """
+    _check_shapes(logits, labels, "cross entropy")
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
 
 
 def accuracy(
-    logits: Float[Array, "*batch classes"], labels: Integer[ArrayLike, "*batch"]
+    logits: Float[Array, "*batch classes"] | Any,
+    labels: Integer[ArrayLike, "*batch"] | Any,
 ) -> Float[Array, ""]:
     """How often the largest logit is the label's; one that is NaN never is.
+
+    Raises:
+        ValueError: as `cross_entropy`.
 
     Example:
         >>> float(accuracy(jnp.array([[1.0, 2.0], [1.0, 0.0]]), jnp.array([1, 1])))
         0.5
     """
+    _check_shapes(logits, labels, "accuracy")
     found = jnp.argmax(logits, -1)
     right = found == jnp.asarray(labels).astype(found.dtype)
     return (right & ~jnp.isnan(logits).any(-1)).astype(jnp.float32).mean()
+
+
+def _check_shapes(logits: Any, labels: Any, what: str) -> None:
+    """Refuse logits of one class, and labels that are no numbers of classes."""
+    shape = jnp.shape(logits)
+    if len(shape) < 1 or shape[-1] < 2:
+        raise ValueError(
+            f"{what} is of logits (..., classes) of two classes or more, got shape "
+            f"{shape}; for one output pass a loss or metric that is meant for it"
+        )
+    checks.labels(labels, shape[-1], shape[:-1])
 
 
 OF_CLASSES = {cross_entropy: "cross entropy", accuracy: "accuracy"}
