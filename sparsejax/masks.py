@@ -11,7 +11,7 @@ array. Leaves of no axes are never sampled and never counted.
 
 import itertools as it
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -52,7 +52,7 @@ def ones(
         **kwargs: more inputs.
         prunable: `prunable(path, leaf)` says which leaves may be pruned; by default
             those that `fn` uses as a kernel (an operand of a dot product or of a
-            convolution).
+            convolution); of Flax's collections those in "params".
 
     Returns:
         `Masks` of ones. Activations of no axes, and those inside a loop or a gradient
@@ -69,6 +69,9 @@ def ones(
     leaves, structure = jax.tree.flatten(params)
     if prunable is None:
         chosen = interpret.kernels(program, leaves)
+        if isinstance(params, Mapping) and "params" in params:  # Flax's collections
+            first = [trees.names(path)[0] for path in trees.by_path(params)]
+            chosen = [keep and k == "params" for keep, k in zip(chosen, first)]
     else:
         paths = trees.by_path(params)
         chosen = [_is_real(leaf) and prunable(k, leaf) for k, leaf in paths.items()]
@@ -286,6 +289,8 @@ def check_kind(masks: Any) -> None:
 
 def check(params: PyTree, weights: PyTree) -> None:
     """Raise a `ValueError` that names the first mask that does not fit."""
+    checks.arrays(params)
+    checks.arrays(weights, "masks.weights")
     trees.check_structure(weights, params, "masks.weights", "params")
     masks = trees.by_path(weights)
     for name, param in trees.by_path(params).items():

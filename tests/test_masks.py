@@ -3,6 +3,7 @@
 import itertools as it
 from collections import Counter
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -300,3 +301,19 @@ def test_bad_arguments():
     for n, start, stop in [(32, 0, 1), (3, 0, 9), (3, 5, 4), (3, -1, 2), (-1, 0, None)]:
         with pytest.raises(ValueError, match=f"no subsets {start} to .* of {n} nodes"):
             sj.masks.subsets(n, start, stop)
+
+
+def test_of_flax_collections_only_params_are_pruned():
+    module = nn.SpectralNorm(nn.Dense(8))
+    x = jnp.ones((2, 4))
+    variables = module.init(jax.random.key(0), x, update_stats=False)
+    fn = lambda v, x: module.apply(v, x, update_stats=False)
+    sizes = sj.masks.sizes(sj.masks.ones(fn, variables, x).weights)
+    assert list(sizes.values()) == [32] and next(iter(sizes)).startswith("params/")
+
+
+def test_leaves_that_are_no_arrays_are_named_where_masks_are_applied():
+    params = {"activation": jax.nn.relu, "w": jnp.ones(2)}
+    weights = {"activation": jnp.ones(()), "w": jnp.ones(2)}
+    with pytest.raises(ValueError, match="no arrays .'activation'.*eqx.partition"):
+        sj.masks.apply(params, weights)

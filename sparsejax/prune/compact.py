@@ -10,7 +10,7 @@ For the shipped networks (`models.mlp`, `models.convnet`): layers named `conv_i`
 
 import math
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -59,7 +59,7 @@ def idle(params: PyTree) -> dict[str, Idle]:
 
 
 def compact(
-    params: PyTree, activation: Callable[[Array], Array] = jax.nn.relu
+    params: PyTree, activation: Callable[[Array], Array] | Any = jax.nn.relu
 ) -> tuple[PyTree, dict[str, np.ndarray]]:
     """The same function without its idle units; constants are folded into biases.
 
@@ -85,6 +85,12 @@ def compact(
         >>> small["dense_1"]["bias"].item(), kept["hidden_0"].tolist()
         (11.0, [0])
     """
+    if not callable(activation):
+        raise ValueError(
+            f"activation must be a function, got {checks.described(activation)}; "
+            "compact takes parameters whose removed weights are zero: "
+            "masks.apply(params, masks.weights)"
+        )
     layers = _layers(params)
     lost = [*idle(params).values()]
     small, kept = {}, {}

@@ -40,6 +40,9 @@ def connect(fn, params, x, source, target, position) -> Ends:
         source, target: names, or None for input and output.
         position: on the target's map; None for the middle.
     """
+    for name in (source, target):
+        if name is not None and not isinstance(name, str):
+            raise ValueError(f"expected one activation's name, got {name!r}")
     if source is not None and source == target:
         raise ValueError(f"source and target are both {source!r}; name two activations")
     names = tuple(name for name in (source, target) if name is not None)
