@@ -61,6 +61,52 @@ def test_a_removed_unit_leaves_no_trace(case):
     close(to_mask[jnp.array([0, 2])], np.asarray(unit(jnp.asarray(good, jnp.float32))))
 
 
+INDEX = jnp.array([1, 0])
+# Activations of two units made of x (3, 2) and p (2,): the first column is the
+# removed unit's, with 0 in it.
+MADE = {
+    "a gain and a bias": lambda p, x: jnp.log(x) * p + p,
+    "a number that is traced": lambda p, x: jnp.log(x) * p[1],
+    "reshaped": lambda p, x: jnp.log(x * p).reshape(1, 6).reshape(3, 2),
+    "transposed": lambda p, x: jnp.log(x.T * p[:, None]).T,
+    "moved": lambda p, x: jnp.moveaxis(jnp.log(p * x)[None], 0, 1).squeeze(1),
+    "flipped": lambda p, x: jnp.flip(jnp.log(jnp.flip(x, 1)), 1) * p,
+    "gathered": lambda p, x: jnp.log(x[:, INDEX])[:, INDEX] * p,
+    "sliced": lambda p, x: jnp.log(jnp.concatenate([x, x * p], 1))[:, 2:],
+    "stacked": lambda p, x: jnp.stack([jnp.log(x[:, 0]), jnp.sqrt(x[:, 1])], 1) * p,
+    "padded": lambda p, x: jnp.pad(jnp.log(x) * p, ((1, 0), (0, 0))),
+    "a sum": lambda p, x: jnp.log(x).sum(0) * p,
+    "a mean": lambda p, x: jnp.sqrt(x).mean(0, keepdims=True) * p,
+    "a maximum": lambda p, x: jnp.sqrt(p * x).max(0),
+    "a norm of nothing": lambda p, x: (
+        jnp.linalg.norm(jnp.where(x > 2, x, 0) * p, axis=0) + x * p
+    ),
+    "a deviation of nothing": lambda p, x: (x * jnp.array([0, 1.0])).std(0) * p,
+    "named on the way": lambda p, x: checkpoint_name(jnp.log(x) * p, "before") * 2,
+    "a calls' call": jax.jit(lambda p, x: jax.jit(lambda x: jnp.log(x.T))(x).T * p),
+    "all inside jit": lambda p, x: jax.jit(jnp.log)(x) ** 2 * p,
+    "in vmap": lambda p, x: jax.vmap(lambda x: jnp.log(x) * p)(x),
+}
+
+
+@pytest.mark.parametrize("case", MADE)
+def test_a_removed_unit_leaves_no_trace_in_what_it_is_made_of(case):
+    """Its gradients are those for numbers that are harmless, and 0 to its own."""
+    apply = sj.masked(lambda p, x: (checkpoint_name(MADE[case](p, x), "h") ** 2).sum())
+    masks = Masks(jnp.ones(()), {"h": jnp.array([0.0, 1.0])})
+    p, harmless = jnp.array([0.5, 2.0]), jnp.array([[1.0, 3.0], [2.0, 0.5], [1.5, 4.0]])
+    x = harmless.at[0, 0].set(0)
+    run = lambda p, x: apply(p, masks, x)
+    wanted = jax.grad(run, (0, 1))(p, harmless)
+    assert all(jnp.isfinite(a).all() and a[..., 1].any() for a in wanted)
+    assert not any(a[..., 0].any() for a in wanted)
+    for derivative in (jax.grad, jax.jacfwd):
+        for found, right in zip(
+            jax.jit(derivative(run, (0, 1)))(p, x), wanted, strict=True
+        ):
+            np.testing.assert_allclose(found, right, rtol=1e-5)
+
+
 @pytest.mark.parametrize("bad", [NAN, INF, -INF])
 def test_a_removed_weight_leaves_no_trace(bad):
     kernel = jnp.array([[1.0, bad], [bad, 2.0], [3.0, 4.0]])

@@ -1,14 +1,16 @@
 """No gradient through what is taken away.
 
 `h = name(log(z))` times a mask of 0 is no part of the result, yet its derivative is
-0 * (1 / z), not a number where z is 0. The steps that make each entry of `h` alone are
-run as one function whose derivative at a removed entry is 0 if it is not finite.
+0 * (1 / z), not a number where z is 0. So the steps that nothing but `h` is made of,
+back to the last product, loop or call that names activations itself, are run once more:
+each knows which of its entries reach what is kept, and has no derivative at the others
+where that is not finite.
 """
 
 import functools as ft
 import operator
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,114 +20,224 @@ from sparsejax.interpret._program import CALLS, bind
 
 # Steps from entry to entry; the first have derivatives that are always finite.
 _BOUNDED = frozenset(
-    "abs add add_any and atan asinh broadcast_in_dim ceil clamp convert_element_type "
-    "copy cos eq erf erfc floor ge gt is_finite le logistic lt max min ne neg not or "
-    "reduce_precision round select_n sign sin sub tanh xor".split()
+    "abs add add_any and atan asinh ceil clamp convert_element_type copy cos eq erf "
+    "erfc floor ge gt is_finite le logistic lt max min ne neg not or reduce_precision "
+    "round select_n sign sin sub tanh xor".split()
 )
 _ELEMENTWISE = _BOUNDED | frozenset(
     "acos acosh asin atan2 atanh cbrt cosh digamma div erf_inv exp exp2 expm1 "
     "integer_pow lgamma log log1p mul pow rem rsqrt sinh sqrt square tan".split()
 )
+# Steps that put entries elsewhere, linear in them, and those that join some.
+_MOVES = frozenset(
+    "broadcast_in_dim concatenate dynamic_slice expand_dims gather name pad reshape "
+    "rev slice squeeze stack transpose".split()
+)
+_JOINS = frozenset({"reduce_sum", "reduce_max", "reduce_min"})
+_OPENED = frozenset({"jit", "pjit", "closed_call"})
 
 
-class Stretch(NamedTuple):
-    """Elementwise steps that make an activation, and what they read from before."""
+def region(jaxpr, named, closed: frozenset[int]) -> list:
+    """The equations that nothing but the activation of `named` is made of, in order.
 
-    steps: Sequence[Any]
-    edges: Sequence[Any]
+    Args:
+        jaxpr: where they are.
+        named: its equation that names the activation.
+        closed: ids of equations to stop at: those where values are changed.
 
-
-def stretch(jaxpr, named) -> Stretch | None:
-    """The steps that nothing but the activation of the equation `named` is made of.
-
-    None if their derivatives are finite anyway.
+    Returns:
+        None of them if all their derivatives are finite anyway.
     """
-    aval = named.outvars[0].aval
-    if not _is_real(aval):
-        return None
-    before = jaxpr.eqns[: next(i for i, e in enumerate(jaxpr.eqns) if e is named)]
+    if not _is_real(named.outvars[0].aval):
+        return []
+    end = next(i for i, e in enumerate(jaxpr.eqns) if e is named)
     elsewhere = {*program_.variables(jaxpr.outvars)}
-    for equation in jaxpr.eqns[len(before) + 1 :]:
+    for equation in jaxpr.eqns[end + 1 :]:
         elsewhere.update(program_.variables(equation.invars))
-    inside, steps = {*program_.variables(named.invars)}, []
-    for equation in reversed(before):
+    inside, found = {*program_.variables(named.invars)}, []
+    for equation in reversed(jaxpr.eqns[:end]):
         ours = not elsewhere.intersection(equation.outvars)
         wanted = inside.intersection(equation.outvars)
-        if ours and wanted and _is_elementwise(equation, aval.shape):
-            steps.append(equation)
+        if ours and wanted and id(equation) not in closed and _is_known(equation):
+            found.append(equation)
             inside.update(program_.variables(equation.invars))
         else:
             elsewhere.update(program_.variables(equation.invars))
-    if all(_BOUNDED.issuperset(_kinds(step)) for step in steps):
-        return None
-    made = {out for step in steps for out in step.outvars}
-    read = (a for step in steps for a in program_.variables(step.invars))
-    edges = [a for a in dict.fromkeys(read) if a not in made]
-    return Stretch(steps[::-1], edges) if edges else None
+    return found[::-1] if any(map(_is_steep, found)) else []
 
 
-def safe(found: Stretch, named, read: Callable, mask: Any) -> jax.Array:
-    """The activation, with no derivative where `mask` is 0 and it is not finite."""
+def safe(steps: Sequence, named, read: Callable, mask: Any) -> jax.Array:
+    """The activation, without derivatives that are not finite where `mask` is 0."""
+    (last,) = named.invars
+    known = {a: read(a) for step in steps for a in program_.variables(step.invars)}
+    kept = jnp.broadcast_to(jnp.asarray(mask) != 0, last.aval.shape)
+    marks = {last: kept.astype(jnp.float32)}
+    _mark_back(steps, known, marks)
+    return _run(steps, known, marks)[last]
 
-    def steps(*edges):
-        values = dict(zip(found.edges, edges, strict=True))
-        at = lambda a: values[a] if program_.is_variable(a) else a.val
-        for step in found.steps:
-            outs = bind(step, [at(a) for a in step.invars])
-            values.update(zip(step.outvars, outs, strict=True))
-        return at(named.invars[0])
+
+def _run(steps: Sequence, values: dict, marks: dict | None = None) -> dict:
+    values = dict(values)
+    for step in steps:
+        arguments = [_at(values, atom) for atom in step.invars]
+        (out,) = step.outvars
+        mark = None if marks is None or not _is_steep(step) else marks.get(out)
+        if step.primitive.name == "name":  # it is there already
+            values[out] = arguments[0]
+        elif mark is None:
+            (values[out],) = bind(step, arguments)
+        elif _is_elementwise(step):
+            values[out] = _cut(step, mark, arguments)
+        else:
+            body, _ = program_.body(step)
+            inner, within = _within(step, mark, values)
+            values[out] = _at(_run(body.eqns, inner, within), body.outvars[0])
+    return values
+
+
+def _mark_back(steps: Sequence, values: dict, marks: dict) -> None:
+    """Give every real variable a mark: above 0 where it reaches what is kept."""
+    for step in reversed(steps):
+        mark = marks.get(step.outvars[0])
+        for var, new in () if mark is None else _feeds(step, mark, values):
+            marks[var] = jnp.maximum(marks[var], new) if var in marks else new
+
+
+def _feeds(step, mark, values: dict) -> Iterator[tuple[Any, jax.Array]]:
+    """The real operands of a step, and the marks that its result gives them."""
+    variables = dict.fromkeys(program_.variables(step.invars))
+    real = [var for var in variables if _is_real(var.aval)]
+    if _is_elementwise(step):
+        yield from ((var, _gathered(mark, var.aval.shape)) for var in real)
+    elif step.primitive.name in _JOINS:
+        apart = jnp.expand_dims(mark, step.params["axes"])
+        yield from ((var, jnp.broadcast_to(apart, var.aval.shape)) for var in real)
+    elif step.primitive.name in _MOVES:
+
+        def move(*operands):
+            known = values | dict(zip(real, operands, strict=True))
+            return bind(step, [_at(known, atom) for atom in step.invars])[0]
+
+        start = [jnp.zeros_like(values[var]) for var in real]
+        found = jax.vjp(move, *start)[1](mark.astype(step.outvars[0].aval.dtype))
+        found = (new.astype(jnp.float32) for new in found)
+        yield from zip(real, found, strict=True)
+    else:
+        body, _ = program_.body(step)
+        _, marks = _within(step, mark, values)
+        for atom, var in zip(step.invars, body.invars, strict=True):
+            if program_.is_variable(atom) and var in marks:
+                yield atom, marks[var]
+
+
+def _within(step, mark, values: dict) -> tuple[dict, dict]:
+    """Values and marks of a call's own variables."""
+    body, _ = program_.body(step)
+    given = [_at(values, atom) for atom in step.invars]
+    inner = _run(body.eqns, dict(zip(body.invars, given, strict=True)))
+    marks = {var: mark for var in program_.variables(body.outvars)}
+    _mark_back(body.eqns, inner, marks)
+    return inner, marks
+
+
+def _cut(step, mark, arguments: Sequence) -> jax.Array:
+    """An elementwise step, its derivative 0 where the mark is and it is not finite."""
+    places = [i for i, atom in enumerate(step.invars) if program_.is_variable(atom)]
+    spread = lambda a: jnp.broadcast_to(a, mark.shape) if _is_real(a) else a
+
+    def apply(*operands):
+        full = list(arguments)
+        for i, operand in zip(places, operands, strict=True):
+            full[i] = operand
+        return bind(step, full)[0]
 
     @jax.custom_jvp
-    def run(mask, *edges):
-        return steps(*edges)
+    def run(mark, *operands):
+        return apply(*operands)
 
     @run.defjvp
     def derivative(primals, tangents):
-        (mask, *edges), (_, *tangents) = primals, tangents
-        out, back = jax.vjp(steps, *edges)
+        (mark, *operands), (_, *tangents) = primals, tangents
+        out, back = jax.vjp(apply, *operands)
         slopes = back(jnp.ones_like(out))
         passes = [
-            (mask != 0) | jnp.isfinite(slope) if _is_real(edge) else True
-            for slope, edge in zip(slopes, edges, strict=True)
+            (mark > 0) | jnp.isfinite(slope) if _is_real(operand) else True
+            for slope, operand in zip(slopes, operands, strict=True)
         ]
         clean = [
-            jnp.where(p, tangent, 0) if _is_real(edge) else tangent
-            for p, tangent, edge in zip(passes, tangents, edges, strict=True)
+            jnp.where(p, tangent, 0) if _is_real(operand) else tangent
+            for p, tangent, operand in zip(passes, tangents, operands, strict=True)
         ]
-        out, change = jax.jvp(steps, tuple(edges), tuple(clean))
-        return out, jnp.where(ft.reduce(operator.and_, passes), change, 0)
+        out, change = jax.jvp(apply, tuple(operands), tuple(clean))
+        return out, jnp.where(ft.reduce(operator.and_, passes, True), change, 0)
 
-    return run(jnp.asarray(mask), *map(read, found.edges))
+    return run(mark, *(spread(arguments[i]) for i in places))
+
+
+def _gathered(mark, shape: tuple) -> jax.Array:
+    """The marks of an operand that was spread over the result."""
+    over = [i for i, size in enumerate(shape) if size != mark.shape[i]]
+    return jnp.max(mark, axis=over, keepdims=True) if shape else jnp.max(mark)
+
+
+def _at(values: dict, atom) -> Any:
+    return values[atom] if program_.is_variable(atom) else atom.val
 
 
 def _is_real(array) -> bool:
     return bool(jnp.issubdtype(array.dtype, jnp.inexact))
 
 
-def _is_elementwise(equation, shape) -> bool:
-    """Whether each entry of the one result is made of the operands' same entries."""
-    fits = lambda a: (
-        a.aval.shape == shape or not (program_.is_variable(a) and _is_real(a.aval))
-    )
-    return all(map(fits, equation.invars)) and _maps(equation, shape)
-
-
-def _maps(equation, shape) -> bool:
-    """Whether an equation goes from entries, or numbers that all share, to entries."""
+def _is_known(equation) -> bool:
+    """Whether the marks of one result can be followed to the operands."""
     kind = equation.primitive.name
-    outs = [v.aval.shape for v in equation.outvars]
-    operands = [a.aval.shape for a in equation.invars]
-    if len(outs) != 1 or not {*outs, *operands} <= {shape, ()}:
+    if len(equation.outvars) != 1:
         return False
-    if kind in CALLS:
-        jaxpr, consts = program_.body(equation)
-        return not consts and all(_maps(e, shape) for e in jaxpr.eqns)
-    return kind in _ELEMENTWISE
+    if kind in _MOVES | _JOINS or _is_elementwise(equation):
+        return True
+    if kind not in _OPENED:
+        return False
+    body, consts = program_.body(equation)
+    inner = body.eqns
+    return not consts and all(
+        _is_known(e) and e.primitive.name != "name" for e in inner
+    )
 
 
-def _kinds(equation) -> set[str]:
-    """The primitives that a step comes to."""
-    if equation.primitive.name not in CALLS:
-        return {equation.primitive.name}
-    jaxpr, _ = program_.body(equation)
-    return set().union(*(_kinds(e) for e in jaxpr.eqns))
+def _is_elementwise(equation) -> bool:
+    """Whether each entry of the one result is made of one entry of each operand."""
+    shape = equation.outvars[0].aval.shape
+    operands = [atom.aval.shape for atom in equation.invars]
+    if equation.primitive.name not in CALLS - _OPENED:
+        known = equation.primitive.name in _ELEMENTWISE
+        return known and all(_spreads(operand, shape) for operand in operands)
+    body, consts = program_.body(equation)
+    alone = not consts and all(operand == shape for operand in operands)
+    return alone and all(map(_maps, body.eqns))
+
+
+def _maps(equation) -> bool:
+    """The same inside of a call, whose operands are as they are."""
+    if equation.primitive.name in _OPENED:
+        return all(map(_maps, program_.body(equation)[0].eqns))
+    spread = equation.primitive.name == "broadcast_in_dim"
+    alone = spread and not equation.invars[0].aval.shape
+    return len(equation.outvars) == 1 and (alone or _is_elementwise(equation))
+
+
+def _spreads(operand: tuple, shape: tuple) -> bool:
+    """Whether an operand is of that shape, or of size one where it is not."""
+    sizes = zip(operand, shape, strict=True) if operand else ()
+    return len(operand) in (0, len(shape)) and all(a in (1, b) for a, b in sizes)
+
+
+def _is_steep(equation) -> bool:
+    """Whether a derivative of a step may be infinite, or not a number."""
+    if equation.primitive.name in CALLS:
+        jaxpr, _ = program_.body(equation)
+        return any(map(_is_steep, jaxpr.eqns))
+    first, last = map(program_.is_variable, (equation.invars[0], equation.invars[-1]))
+    scales = {"mul": first != last, "div": first and not last}  # by a written number
+    if scales.get(equation.primitive.name):
+        return False
+    return equation.primitive.name in _ELEMENTWISE - _BOUNDED

@@ -135,10 +135,16 @@ class _How(NamedTuple):
 
 def _evaluate(jaxpr, consts, inputs, labels, how: _How, state: dict):
     values, read = program_.reader(jaxpr, consts, inputs)
-    for equation, inside in labelled(jaxpr, labels):
-        wanted = how.names.intersection(inside)
+    equations = list(labelled(jaxpr, labels))
+    changed = frozenset(id(e) for e, inside in equations if how.names & {*inside})
+    for equation, inside in equations:
+        wanted = id(equation) in changed
         if equation.primitive.name == "name" and wanted:
-            value = _named_value(jaxpr, equation, read, how.removed.get(inside[0]))
+            mask = how.removed.get(inside[0])
+            steps = [] if mask is None else _guard.region(jaxpr, equation, changed)
+            value = read(equation.invars[0])
+            if steps:
+                value = _guard.safe(steps, equation, read, mask)
             with where_it_was(equation):
                 value, state = how.visit(inside[0], value, state)
             outs = bind(equation, [value])
@@ -149,14 +155,6 @@ def _evaluate(jaxpr, consts, inputs, labels, how: _How, state: dict):
             outs = bind(equation, [read(atom) for atom in equation.invars])
         values.update(zip(equation.outvars, outs, strict=True))
     return [read(atom) for atom in jaxpr.outvars], state
-
-
-def _named_value(jaxpr, equation, read, mask) -> Any:
-    """What an equation names, with no gradient where the mask takes it away."""
-    stretch = None if mask is None else _guard.stretch(jaxpr, equation)
-    if stretch is None:
-        return read(equation.invars[0])
-    return _guard.safe(stretch, equation, read, mask)
 
 
 def _call(equation, arguments, labels, how, state):
