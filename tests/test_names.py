@@ -19,6 +19,7 @@ from sparsejax.masks import Masks
 W = jnp.array([[0.5, 0.1], [0.2, 0.3]])
 X = jnp.array([1.0, 2.0])
 NONE = jnp.ones(())
+IMAGE = jnp.ones((3, 5, 6))
 
 
 def add(x, name="h"):
@@ -173,6 +174,33 @@ def test_a_last_axis_that_counts_no_units_is_refused(make, says):
         keep = Masks(jax.tree.map(lambda _: NONE, params), wrong)
         with pytest.raises(ValueError, match=says):
             sj.masked(fn)(params, keep, x)
+
+
+conv = eqx.nn.Conv2d(3, 8, 3, padding=1, key=jax.random.key(0))
+norm = eqx.nn.GroupNorm(2, 8)
+# What is made of channels that come first, with the axis that they are on.
+FOLLOWED = {
+    "a normalization of groups": (norm, 0),
+    "two side by side": (lambda h: jnp.concatenate([h, h]), 0),
+    "resized": (lambda h: jax.image.resize(h, (8, 9, 5), "linear"), 0),
+    "pooled over places": (lambda h: h.mean((1, 2)), 0),
+    "moved last": (lambda h: jnp.moveaxis(norm(h), 0, -1), 2),
+    "in a batch": (lambda h: jnp.stack([h, h]), None),
+    "mixed by a matrix": (
+        lambda h: jnp.einsum("chw,dc->dhw", h, jnp.ones((4, 8))),
+        None,
+    ),
+    "mixed over places": (lambda h: jnp.einsum("chw,wv->hcv", h, jnp.ones((6, 3))), 1),
+    "flattened": (jnp.ravel, None),
+}
+
+
+@pytest.mark.parametrize("case", FOLLOWED)
+def test_channels_are_followed_as_far_as_can_be(case):
+    step, axis = FOLLOWED[case]
+    program = sj.interpret.trace(lambda x: checkpoint_name(step(conv(x)), "h"), IMAGE)
+    (site,) = sj.interpret.sites(program)
+    assert site.features == axis
 
 
 def test_units_on_the_last_axis_pass():
