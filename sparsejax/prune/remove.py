@@ -222,7 +222,10 @@ def _as_jax(score) -> jax.Array:
 
 
 def _ranks(score, dtype) -> jax.Array:
+    """Ranks of scores, NaN above all: found by its bits, for XLA would convert them."""
     rank = order.integers(score, dtype)
-    if not jnp.issubdtype(score.dtype, np.inexact):
+    if dtype.kind != "f":
         return rank
-    return jnp.where(jnp.isnan(score), jnp.iinfo(rank.dtype).max, rank)
+    infinite = int(np.array(np.inf, dtype).view(rank.dtype))
+    nan = (rank > infinite) | (rank < -infinite)
+    return jnp.where(nan, jnp.iinfo(rank.dtype).max, rank)
