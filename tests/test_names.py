@@ -289,6 +289,9 @@ MESH = """
         if label not in ("automatic", "reshard"):
             each = jax.jit(jax.vmap(apply, (None, 0, None)))(w, stacked, x)
             check(np.asarray(each)[3])
+    scores = jax.device_put(np.arange(12.0).reshape(4, 3) % 7, data)
+    cut = lambda s: sj.prune.remove({"w": s}, {"w": jnp.ones((4, 3))}, 0.5)["w"]
+    np.testing.assert_array_equal(jax.jit(cut)(scores), cut(np.asarray(scores)))
     print("done")
 """
 
@@ -371,3 +374,23 @@ def test_positions_and_units_of_one_example_are_no_batch():
     assert {k: m.shape for k, m in nodes.items()} == {"pattern": (5,), "out": (2,)}
     inputs = sj.masks.ones(lambda p, x: add(x) @ p, W, X).nodes
     assert inputs["h"].shape == (2,)
+
+
+class Foreign:
+    """An array of a library that is not known here."""
+
+    shape, dtype, ndim = (2,), "float32", 1
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: sj.masks.ones(lambda p, x: add(x @ p), W, x),
+        lambda x: sj.masked(add)(X, Masks(NONE, {"h": jnp.ones(2)}), x),
+        lambda x: sj.activations(lambda p, x: add(x @ p))(W, x),
+        lambda x: sj.edit(add, {"h": lambda h: h})(x),
+    ],
+)
+def test_arrays_of_other_libraries_get_a_line(call):
+    with pytest.raises(ValueError, match="test_names.Foreign; expected arrays of Num"):
+        call(Foreign())

@@ -511,6 +511,8 @@ def test_an_optimizer_that_asks_for_what_nobody_has():
     odd = optax.GradientTransformationExtraArgs(lambda p: (), update)
     with pytest.raises(ValueError, match="asks for more than grad, value.*curvature"):
         fit(optimizer=odd)
+    with pytest.raises(ValueError, match="asks for parameters of its own form"):
+        fit(optimizer=optax.lookahead(optax.sgd(0.1), 3, 0.5))
 
 
 def test_complex_parameters_descend():

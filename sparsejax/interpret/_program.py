@@ -12,8 +12,11 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from jax.extend import core as jex
 from jax.extend import source_info_util
+
+from sparsejax import checks
 
 REMATS = frozenset({"remat", "remat2", "checkpoint"})
 CALLS = REMATS | {
@@ -44,8 +47,18 @@ def trace(fn: Callable, *args, **kwargs) -> Program:
     """Trace `fn(*args, **kwargs)` to a `Program` whose inputs are those arrays.
 
     What is no array (a flag, a name, a Python number) is passed on as it is.
+
+    Raises:
+        ValueError: for arrays of other libraries.
     """
     leaves, structure = jax.tree.flatten((args, kwargs))
+    for leaf in leaves:
+        ours = checks.is_array(leaf) or isinstance(leaf, np.ndarray)
+        if is_array(leaf) and not ours:
+            raise ValueError(
+                f"fn is given {checks.described(leaf)}; expected arrays of NumPy or "
+                "JAX: np.asarray(...)"
+            )
     arrays = [leaf for leaf in leaves if is_array(leaf)]
 
     def call(arrays):

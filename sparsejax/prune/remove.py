@@ -18,7 +18,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import PyTree
 
-from sparsejax import checks, masks, trees
+from sparsejax import checks, masks, meshes, trees
 from sparsejax.prune import order
 from sparsejax.prune.amounts import Amount, exact, portion, remaining
 
@@ -164,7 +164,8 @@ def _keep_on_host(names, scores, alive, fraction) -> list[np.ndarray]:
 
 
 def _keep_traced(names, scores, alive, fraction) -> list[jax.Array]:
-    scores = [_as_jax(score) for score in scores]
+    scores = [meshes.gathered(_as_jax(score)) for score in scores]
+    alive = [meshes.gathered(jnp.asarray(a)) for a in alive]
     dtype = order.common(names, scores)
     flat = lambda arrays: jnp.concatenate([jnp.ravel(a) for a in arrays])
     kept = flat([jnp.asarray(a).astype(bool) for a in alive])

@@ -129,6 +129,10 @@ def _update(optimizer, grads, state, params, more):
             raise ValueError(
                 f"the optimizer asks for more than grad, {', '.join(more)}: {error}"
             ) from error
+        except AttributeError as error:  # such as optax.lookahead's pairs of parameters
+            raise ValueError(
+                f"the optimizer asks for parameters of its own form: {error}"
+            ) from error
         moved = optax.apply_updates(params, updates)
     same = lambda new, old: jnp.asarray(new, jnp.result_type(old))
     return moved, jax.tree.map(same, new, state)
