@@ -72,7 +72,11 @@ def write(
         pages.section("Where weights stay", pages.columns(*drawn[1:])),
         pages.section(
             "Levels",
-            pages.table(rows[1:], rows[0], caption="Means over seeds."),
+            pages.table(
+                rows[1:],
+                rows[0],
+                caption=f"Means over {pages.counted(len(config['seeds']), 'seed')}.",
+            ),
         ),
         lead=finding(records),
         footer=f"Made by sparsejax from {counted(len(records), 'record')} of "
@@ -130,7 +134,8 @@ def _figures(config, records) -> dict[str, tuple[Any, str]]:
                 published=published,
                 logit=True,
             ),
-            "Test accuracy against weights left. Thin lines: seeds; thick: their mean.",
+            "Test accuracy against weights left."
+            + (" Thin lines: seeds; thick: their mean." * (len(config["seeds"]) > 1)),
         ),
         "layers": (
             plots.weights_per_layer(
