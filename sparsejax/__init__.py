@@ -12,9 +12,9 @@ from typing import Any
 __version__ = "0.1.0"
 
 _MODULES = (
-    "data", "dissect", "experiments", "features", "flowgraph", "hypercube", "interpret",
-    "lift", "masks", "models", "pages", "plots", "pretrained", "prune", "relevance",
-    "removal", "rl", "runs", "sweep", "train", "trees", "weights",
+    "checks", "data", "dissect", "experiments", "features", "flowgraph", "hypercube",
+    "interpret", "lift", "masks", "models", "pages", "plots", "pretrained", "prune",
+    "relevance", "removal", "rl", "runs", "sweep", "train", "trees", "weights",
 )  # fmt: skip
 _FUNCTIONS = dict.fromkeys(("masked", "bind", "activations", "edit"), "lift")
 
