@@ -35,7 +35,9 @@ def variants(convolve):
     modules._convolve = convolve
     model = modules.convnet()
     params = model.init(jax.random.key(0), x)
-    loss = lambda params, x: sj.train.cross_entropy(model.apply(params, x), y)
+
+    def loss(params, x):
+        return sj.train.cross_entropy(model.apply(params, x), y)
 
     def step(params, x):
         grads = jax.grad(loss)(params, x)
@@ -43,7 +45,9 @@ def variants(convolve):
 
     def loop(params, x):
         # the images change from step to step, as they do in training
-        body = lambda i, p: step(p, jnp.roll(x, i, axis=0))
+        def body(i, p):
+            return step(p, jnp.roll(x, i, axis=0))
+
         return jax.lax.fori_loop(0, STEPS, body, params)
 
     one, inside = jax.jit(step), jax.jit(loop)

@@ -30,7 +30,12 @@ from sparsejax.models.convolution import convolve  # noqa: E402
 torch.set_num_threads(1)
 REPEATS, ENOUGH = 7, 1e4  # no more of what has taken as many milliseconds
 rng = np.random.default_rng(0)
-draw = lambda *shape: (rng.normal(size=shape) / np.prod(shape[:-1]) ** 0.5).astype("f4")
+
+
+def draw(*shape):
+    return (rng.normal(size=shape) / np.prod(shape[:-1]) ** 0.5).astype("f4")
+
+
 first, second = draw(3, 3, 64, 96), draw(5, 5, 96, 128)
 KERNELS, SIZE = (first, second), (15, 15, 64)
 
@@ -46,7 +51,9 @@ def linear(params, x):
 
 
 def loop_of_jax(fn, params, size, units, position, compiled):
-    run = lambda params, x, unit: fn(params, x)[(*position, unit)]
+    def run(params, x, unit):
+        return fn(params, x)[(*position, unit)]
+
     gradient = jax.grad(run, argnums=1)
     gradient = jax.jit(gradient) if compiled else gradient
     x = jnp.zeros(size, jnp.float32)
@@ -119,7 +126,9 @@ def table(title, variants, size):
 
 
 def expanding(fn, params, source, target, size, **more):
-    run = lambda: weights.expand(fn, params, source, target, size=size, **more)
+    def run():
+        return weights.expand(fn, params, source, target, size=size, **more)
+
     return lambda: jax.block_until_ready(run())
 
 

@@ -37,7 +37,10 @@ def weights(run: Path | None = None):
 
         last = max(int(p.name.removeprefix("level_")) for p in run.glob("level_*"))
         saved = checkpoints.read_level(run, last)
-        leaf = lambda i, name: saved[f"params/dense_{i}/{name}"][0]
+
+        def leaf(i, name):
+            return saved[f"params/dense_{i}/{name}"][0]
+
         layers = range(sum(k.endswith("/kernel") for k in saved if "params/" in k))
         return [leaf(i, "kernel") for i in layers], [leaf(i, "bias") for i in layers]
     rng = np.random.default_rng(0)
@@ -119,7 +122,9 @@ def main():
             for _ in range(200):
                 library.predict(*at)
 
-        loop = lambda: library.predict_batch(*at, ctypes.c_long(ROWS))
+        def loop():
+            return library.predict_batch(*at, ctypes.c_long(ROWS))
+
         variants["C, a loop in C"] = (loop, ROWS)
         variants["C, one call from Python"] = (call, 200)
     print(f"Python {python_error:.1e}")

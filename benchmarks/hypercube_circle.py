@@ -141,9 +141,12 @@ def main():
     args = parser.parse_args()
     params, (x, y) = network(0)
     parts, labels = readout(params, x), np.asarray(y)
-    draw = lambda i: sj.masks.bernoulli(
-        jax.random.fold_in(jax.random.key(1), i), jnp.ones(N), 0.5
-    )
+
+    def draw(i):
+        return sj.masks.bernoulli(
+            jax.random.fold_in(jax.random.key(1), i), jnp.ones(N), 0.5
+        )
+
     drawn = list(np.asarray(jax.vmap(draw)(jnp.arange(args.loop))))
     rows = []  # name, with gradients, masks, wall, CPU
 
@@ -161,9 +164,15 @@ def main():
             loop("TensorFlow, eager loop", bool(gradients), one)
     loss = mask_loss(params, x, y)
     for gradients, fn in ((False, loss), (True, jax.value_and_grad(loss))):
-        call = lambda fn=fn: sj.sweep.evaluate(fn, draw, count=SWEPT, progress=False)
-        rows.append(("sweep.evaluate", gradients, SWEPT, *timed(call)[1:]))
-    memory = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+        def swept(fn=fn):
+            return sj.sweep.evaluate(fn, draw, count=SWEPT, progress=False)
+
+        rows.append(("sweep.evaluate", gradients, SWEPT, *timed(swept)[1:]))
+
+    def memory():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
     subsets = np.random.default_rng(0).integers(0, 1 << N, args.sample)
     checks = []
     for scale in (1.0, 50.0):
@@ -172,9 +181,10 @@ def main():
         for gradients in (False, True):
             before = memory()
             case = hidden, kernel, bias, labels
-            call = lambda c=case, g=gradients: hypercube.evaluate_readout(
-                *c, gradients=g
-            )
+
+            def call(c=case, g=gradients):
+                return hypercube.evaluate_readout(*c, gradients=g)
+
             found, *times = timed(call)
             name = "evaluate_readout" + (", weights x 50" if scale != 1 else "")
             rows.append((name, gradients, 1 << N, *times))
@@ -184,7 +194,10 @@ def main():
                 errors.append(off / np.abs(wanted[1]).max())
             finite = all(np.isfinite(a).all() for a in found if a is not None)
             checks.append((name, gradients, memory() - before, finite, errors))
-    rate = lambda row: row[2] / row[4]  # masks a CPU second
+
+    def rate(row):
+        return row[2] / row[4]  # masks a CPU second
+
     loops = {row[0]: rate(row) for row in rows if row[0].endswith(" loop") and row[1]}
     header = ["variant", "gradients", "masks", "wall s", "CPU s", "masks / CPU s"]
     header += [f"x {name}" for name in loops]

@@ -45,7 +45,10 @@ def exact_indices(values, sizes):
     print("|---|---|---|---|---|---|")
     for n in sizes:
         table = values[-(1 << n) :]  # the other nodes are all on
-        game = lambda coalitions, t=table, n=n: t[coalitions @ (1 << np.arange(n))]
+
+        def game(coalitions, t=table, n=n):
+            return t[coalitions @ (1 << np.arange(n))]
+
         pairs = list(it.combinations(range(n), 2))
         for name, order, keys, call in (
             ("SV", 1, [(i,) for i in range(n)], hypercube.shapley),
@@ -67,7 +70,10 @@ def coverage(values, repeats):
     """The network's values are read from the table: only the samples are random."""
     table = jnp.asarray(values, jnp.float32)
     places = jnp.asarray(1 << np.arange(N), jnp.int32)
-    fn = lambda mask: table[mask.astype(jnp.int32) @ places]
+
+    def fn(mask):
+        return table[mask.astype(jnp.int32) @ places]
+
     shared = {"confidence": CONFIDENCE, "progress": False, "batch_size": 1024}
 
     def shapley(method, permutations):

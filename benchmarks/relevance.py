@@ -46,9 +46,14 @@ targets = rng.integers(0, 10, BATCH).astype(np.int32)
 
 
 def weights():
-    normal = lambda *shape: rng.normal(size=shape).astype(np.float32)
+    def normal(*shape):
+        return rng.normal(size=shape).astype(np.float32)
+
     sizes = {"conv_0": (3, 3, 1, 16), "conv_1": (3, 3, 16, 32), "dense": (1568, 10)}
-    scale = lambda shape: np.sqrt(2 / np.prod(shape[:-1])).astype(np.float32)
+
+    def scale(shape):
+        return np.sqrt(2 / np.prod(shape[:-1])).astype(np.float32)
+
     return {
         name: {"kernel": normal(*s) * scale(s), "bias": normal(s[-1]) * np.float32(0.1)}
         for name, s in sizes.items()
@@ -117,15 +122,19 @@ def by_captum():
 
 
 def ours(rules, reference="zero"):
-    one = lambda x, target: relevance.explain(
-        network, params, x, target=target, reference=reference, rules=rules
-    )
+    def one(x, target):
+        return relevance.explain(
+            network, params, x, target=target, reference=reference, rules=rules
+        )
+
     run = jax.jit(jax.vmap(one))
     return lambda part: jax.block_until_ready(run(images[part], targets[part]))
 
 
 def gradient():
-    one = lambda x, target: network(params, x)[target]
+    def one(x, target):
+        return network(params, x)[target]
+
     run = jax.jit(jax.vmap(jax.grad(one)))
     return lambda part: jax.block_until_ready(run(images[part], targets[part]))
 
@@ -188,7 +197,10 @@ def over_masks() -> None:
             for i, name in enumerate(sorted(ones.nodes))
         }
         masks = ones._replace(nodes=nodes)
-        fn = lambda params, x: apply(params, masks, x)
+
+        def fn(params, x):
+            return apply(params, masks, x)
+
         return relevance.explain(fn, params, x, target=0, reference="zero")
 
     run = jax.jit(jax.vmap(jax.vmap(one, (None, 0)), (0, None)))

@@ -19,11 +19,15 @@ HIDDEN = ("dataset", "final_count", "controls", "barrier")
 def row(folder: Path) -> str:
     records = runs.read_metrics(folder)
     last = max(r["level"] for r in records)
-    at = lambda level, variant: [
-        r for r in records if r["level"] == level and r["variant"] == variant
-    ]
+
+    def at(level, variant):
+        return [r for r in records if r["level"] == level and r["variant"] == variant]
+
     dense, end = at(0, "ticket"), at(last, "ticket")
-    accuracy = lambda rows: [r["test_accuracy"] for r in rows]
+
+    def accuracy(rows):
+        return [r["test_accuracy"] for r in rows]
+
     kept = {
         k: np.mean([r["kept_per_layer"][k] for r in end])
         for k in end[0]["kept_per_layer"]
@@ -54,7 +58,10 @@ def options(folder: Path) -> str:
     """The options that make the run what it is, as flags."""
     config = runs.read_json(folder / "config.json")["config"]
     defaults = json.loads(json.dumps(dataclasses.asdict(Config())))
-    text = lambda v: ",".join(map(str, v)) if isinstance(v, list) else str(v)
+
+    def text(v):
+        return ",".join(map(str, v)) if isinstance(v, list) else str(v)
+
     shown = [
         f"--{key}={text(value)}"
         for key, value in config.items()

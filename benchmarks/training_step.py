@@ -98,7 +98,10 @@ def jax_step_by_step():
 
 def fit(seeds):
     one = start(jax.random.key(0))
-    stack = lambda leaf: jnp.broadcast_to(leaf, (seeds, *leaf.shape))
+
+    def stack(leaf):
+        return jnp.broadcast_to(leaf, (seeds, *leaf.shape))
+
     params, masks = jax.tree.map(stack, one) if seeds > 1 else one
     keys = jax.random.split(jax.random.key(1), seeds)
     key = keys if seeds > 1 else keys[0]

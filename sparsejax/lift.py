@@ -51,10 +51,13 @@ def masked(fn: Callable) -> Callable:
         found = check_names(interpret.sites(program), masks.nodes, changed=True)
         for site in found:
             masks_.check_units(site)
-        visit = lambda name, value, state: (
-            _mask_units(name, masks.nodes[name], value),
-            state,
-        )
+
+        def visit(name, value, state):
+            return (
+                _mask_units(name, masks.nodes[name], value),
+                state,
+            )
+
         names = frozenset(masks.nodes)
         return interpret.evaluate(program, names, visit, masks.nodes)[0]
 
@@ -99,7 +102,10 @@ def activations(
         for site in check_names(found, wanted):
             if units:
                 masks_.check_units(site)
-        keep = lambda name, value, state: (value, {**state, name: value})
+
+        def keep(name, value, state):
+            return (value, {**state, name: value})
+
         out, acts = interpret.evaluate(program, frozenset(wanted), keep)
         return out, {name: acts[name] for name in wanted}
 

@@ -257,7 +257,10 @@ def scale(value: Array, mask: Array) -> Array:
 
 def _scale_jvp(primals, tangents):
     (value, mask), (value_dot, mask_dot) = primals, tangents
-    known = lambda dot: not isinstance(dot, jax.custom_derivatives.SymbolicZero)
+
+    def known(dot):
+        return not isinstance(dot, jax.custom_derivatives.SymbolicZero)
+
     out = scale(value, mask)
     change = value_dot * mask if known(value_dot) else jnp.zeros_like(out)
     return out, change + value * mask_dot if known(mask_dot) else change

@@ -265,9 +265,12 @@ def _plain(value: Any) -> Any:
 def _commit() -> str | None:
     """The git commit of the code that runs, with a + if it was changed since."""
     here, tracked = Path(__file__).parent, Path(__file__).name
-    ask = lambda *words: subprocess.run(
-        ["git", "-C", str(here), *words], capture_output=True, text=True, timeout=10
-    ).stdout.strip()
+
+    def ask(*words):
+        return subprocess.run(
+            ["git", "-C", str(here), *words], capture_output=True, text=True, timeout=10
+        ).stdout.strip()
+
     try:
         if not ask("ls-files", tracked):  # installed in somebody else's checkout
             return None

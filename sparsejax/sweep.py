@@ -80,7 +80,9 @@ def evaluate(
     if batch_size is not None:
         batch_size = min(checks.integer(batch_size, "batch_size", 1), total)
 
-    one = lambda masks, index: fn(make(masks, index))
+    def one(masks, index):
+        return fn(make(masks, index))
+
     with _noted("the function that makes a mask from an index (int32)"):
         mask = jax.eval_shape(make, masks, jnp.int32(0))
     shapes = result_shapes(fn, mask)
@@ -103,8 +105,13 @@ def evaluate(
     span = batch_size * _per_call(total, batch_size)
     starts = range(0, total, span)
     files = {s: folder / f"masks_{s:010d}.npz" for s in starts} if folder else {}
-    part = lambda start: jax.tree.map(lambda leaf: leaf[start : start + span], results)
-    run = lambda start: jax.device_get(program(masks, jnp.int32(start)))
+
+    def part(start):
+        return jax.tree.map(lambda leaf: leaf[start : start + span], results)
+
+    def run(start):
+        return jax.device_get(program(masks, jnp.int32(start)))
+
     recorded = next((s for s in files if _read(files[s], part(s))), None)
     if recorded is not None:
         _compare(run(recorded), part(recorded), folder)
@@ -235,7 +242,10 @@ def _compile(one, masks, total, batch_size):
 def _automatic(one, masks, total) -> tuple[int, Callable]:
     """Masks in a batch, from what a first program says it needs; and the program."""
     most, budget = _BATCH.get(jax.default_backend(), _BATCH_ELSEWHERE)
-    even = lambda size: -(-total // -(-total // size))
+
+    def even(size):
+        return -(-total // -(-total // size))
+
     size = even(most)
     program = _compile(one, masks, total, size)
     used = program.memory_analysis()

@@ -41,7 +41,9 @@ def fit(x, y, params=PARAMS, masks=MASKS, key=None, size=8, **knobs):
 
 
 def stacked(x, y):
-    stack = lambda tree: jax.tree.map(lambda a: jnp.stack([a, a]), tree)
+    def stack(tree):
+        return jax.tree.map(lambda a: jnp.stack([a, a]), tree)
+
     keys = jax.vmap(jax.random.key)(jnp.arange(2))
     return fit(x, y, stack(PARAMS), stack(MASKS), keys)
 
@@ -51,15 +53,21 @@ def evaluate(x, y, **knobs):
 
 
 def tree(x, y):
-    apply = lambda params, masks, x: APPLY(params, masks, x["x"])
-    loss = lambda z, y: sj.train.cross_entropy(z, y[0])
+    def apply(params, masks, x):
+        return APPLY(params, masks, x["x"])
+
+    def loss(z, y):
+        return sj.train.cross_entropy(z, y[0])
+
     return sj.train.evaluate(
         apply, PARAMS, MASKS, ({"x": x}, (y,)), loss=loss, metrics={}
     )
 
 
 def swept(masks, x):
-    loss = lambda m: (jnp.asarray(x) * m["hidden"]).sum() ** 2
+    def loss(m):
+        return (jnp.asarray(x) * m["hidden"]).sum() ** 2
+
     both = jax.value_and_grad(loss)
     return sj.sweep.evaluate(both, {"hidden": masks}, progress=False)
 
@@ -84,7 +92,10 @@ def main():
         with jax.set_mesh(MESH) if inside else contextlib.nullcontext():
             try:
                 found = case(put(X, "batch"), put(Y, "batch"))
-                close = lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5)
+
+                def close(a, b):
+                    return np.testing.assert_allclose(a, b, atol=1e-5)
+
                 jax.tree.map(close, jax.device_get(found), jax.device_get(expected))
                 says = "ok"
             except Exception as error:

@@ -28,7 +28,10 @@ OWN = ("features", "flowgraph", "hypercube", "models", "removal", "rl", "weights
 P = {"a": np.arange(12, dtype="f4").reshape(3, 4) - 5, "b": np.ones((4, 2), "f4")}
 X = np.array([0.5, -1.0, 2.0], "f4")
 MAP = np.arange(18, dtype="f4").reshape(3, 3, 2)
-KEY = lambda: jax.random.key(0)
+
+
+def KEY():
+    return jax.random.key(0)
 
 
 def net(params, x):
@@ -45,7 +48,9 @@ def layers(x=X[None]):
 
 
 def tune(seen=None, groups=("a",), densities=(0.5,)):
-    score = lambda pruned, i: float(jnp.abs(net(pruned, X)).sum())
+    def score(pruned, i):
+        return float(jnp.abs(net(pruned, X)).sum())
+
     seen = [layers()] if seen is None else seen
     return prune.tune_density(
         P, seen, score, groups=groups, densities=densities, progress=False
@@ -61,16 +66,29 @@ def render(units=(0,), size=(3,), fn=net, params=P, node=None):
 
 
 GRAPH = flowgraph.trace(lambda x: net(P, x), X)
-trace = lambda **options: flowgraph.trace(
-    lambda x: jax.nn.silu(x), X, **options
-).to_json()
-total_of = lambda x: x.sum()
+
+
+def trace(**options):
+    return flowgraph.trace(lambda x: jax.nn.silu(x), X, **options).to_json()
+
+
+def total_of(x):
+    return x.sum()
+
+
 value, four = lambda acts, unit: acts["hidden"][:, unit], lambda acts: 4
-act = lambda seen: jnp.int32(seen[2] > 0)
+
+
+def act(seen):
+    return jnp.int32(seen[2] > 0)
+
+
 CART = rl.environments.load("CartPole-v0")
-shapes = lambda model, x: jax.tree.map(
-    jnp.shape, jax.eval_shape(model.init, KEY(), jnp.ones(x))
-)
+
+
+def shapes(model, x):
+    return jax.tree.map(jnp.shape, jax.eval_shape(model.init, KEY(), jnp.ones(x)))
+
 
 # What is asked, one value, and several; None where one value means something else.
 SEVERAL = {
@@ -209,16 +227,31 @@ def test_no_argument_is_forgotten():
 
 
 tokens = np.array([0, 2, 1])
-embed = lambda params, x: params["a"][x].sum(0) @ params["b"]
-pair = lambda params, x: net(params, x["a"]) + x["b"]
+
+
+def embed(params, x):
+    return params["a"][x].sum(0) @ params["b"]
+
+
+def pair(params, x):
+    return net(params, x["a"]) + x["b"]
+
+
 BOTH = {"a": X, "b": X}
-spade = lambda x=X, fn=net, params=P: prune.spade(
-    fn, params, x, key=KEY(), density=0.5, samples=2
-)
-expand = lambda fn=net, params=P, size=(3,): weights.expand(
-    fn, params, None, None, size=size
-)
-slope = lambda x=X[None], fn=net, params=P: weights.gradients(fn, params, x, None, None)
+
+
+def spade(x=X, fn=net, params=P):
+    return prune.spade(fn, params, x, key=KEY(), density=0.5, samples=2)
+
+
+def expand(fn=net, params=P, size=(3,)):
+    return weights.expand(fn, params, None, None, size=size)
+
+
+def slope(x=X[None], fn=net, params=P):
+    return weights.gradients(fn, params, x, None, None)
+
+
 odd = {**P, "activation": jax.nn.relu}
 torch = type("Tensor", (), {"__module__": "torch"})()
 

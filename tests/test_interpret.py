@@ -72,7 +72,9 @@ def test_sites_tell_name_shape_and_loop():
 
 
 def test_evaluate_without_names_is_the_function():
-    fn = lambda x, *, scale: {"y": jax.nn.softmax(x * scale), "n": 3}
+    def fn(x, *, scale):
+        return {"y": jax.nn.softmax(x * scale), "n": 3}
+
     program = interpret.trace(fn, x, scale=jnp.float32(2))
     out, state = interpret.evaluate(program, frozenset(), lambda n, v, s: (v, s))
     assert state == {}
@@ -90,7 +92,9 @@ def test_kernels_prepared_beside_data_and_states_of_loops():
     assert kernels(prepared, {"k": w}, x) == {"k"}
 
     def recurrent(p, x):
-        step = lambda h, row: (jnp.tanh(h @ p["k"] + row), None)
+        def step(h, row):
+            return (jnp.tanh(h @ p["k"] + row), None)
+
         return jax.lax.scan(step, p["start"], x)[0]
 
     assert kernels(recurrent, {"k": w, "start": w[0]}, x) == {"k"}

@@ -29,16 +29,31 @@ from sparsejax.rl import cartpole, dqn, rollout
 X, P, ONES = np.ones(3, "f4"), np.ones((3, 2), "f4"), jnp.ones(4)
 IMAGES = splits.Split(np.zeros((8, 28, 28, 1), "f4"), np.zeros(8, np.int32))
 DATA = np.ones((4, 3), "f4"), np.zeros(4, np.int32)
-linear = lambda params, x: x @ params
-masked = lambda params, masks, x: x @ params
-total = lambda m: m.sum()
+
+
+def linear(params, x):
+    return x @ params
+
+
+def masked(params, masks, x):
+    return x @ params
+
+
+def total(m):
+    return m.sum()
+
+
 CONFIG = dqn.Config(widths=(2,))
 CART = rl.environments.load("CartPole-v0")
 STATE = train.init(P, optax.sgd(0.1), jax.random.key(0))
-fit = lambda **keys: train.fit(
+
+
+def fit(**keys):
+    return train.fit(
     masked, P, masks.Masks(P, {}), DATA, optimizer=optax.sgd(0.1), batch_size=2,
     steps=0, **keys,
 )  # fmt: skip
+
 
 TABLE = {
     "data.augmentations.variations": lambda key: augmentations.variations(

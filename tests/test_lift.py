@@ -45,8 +45,12 @@ def net(params, x):
 
 
 def by_hand(params, x, masks=None, acts=None):
-    m = lambda name, h: h if masks is None else h * masks.get(name, 1.0)
-    keep = lambda name, h: acts.setdefault(name, h) if acts is not None else h
+    def m(name, h):
+        return h if masks is None else h * masks.get(name, 1.0)
+
+    def keep(name, h):
+        return acts.setdefault(name, h) if acts is not None else h
+
     h = keep("hidden", m("hidden", jax.nn.relu(x @ params["w"] + params["b"])))
     h = keep("doubled", m("doubled", 2 * h))
     h = keep("tripled", m("tripled", 3 * h))
@@ -70,9 +74,14 @@ def x(rng):
 @pytest.fixture
 def masks(params, rng):
     m = sj.masks.ones(net, params, jnp.zeros((5, 4)))
-    draw = lambda leaf: (
-        jnp.asarray(rng.integers(0, 2, leaf.shape), leaf.dtype) if leaf.ndim else leaf
-    )
+
+    def draw(leaf):
+        return (
+            jnp.asarray(rng.integers(0, 2, leaf.shape), leaf.dtype)
+            if leaf.ndim
+            else leaf
+        )
+
     return jax.tree.map(draw, m)
 
 
@@ -119,22 +128,31 @@ def test_gradients_with_respect_to_masks_and_params(params, x, masks):
         return by_hand(params, x, masks.nodes).sum()
 
     expected = jax.grad(direct, argnums=(0, 1))(params, masks)
-    close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+    def close(a, b):
+        return np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
     jax.tree.map(close, lifted[0], expected[0])
     close(lifted[1].weights["w"], expected[1].weights["w"])
     jax.tree.map(close, lifted[1].nodes, expected[1].nodes)
 
 
 def test_a_custom_rule_without_names_inside_is_kept(x):
-    fn = lambda scale, x: checkpoint_name(plain(x * scale), "h").sum()
+    def fn(scale, x):
+        return checkpoint_name(plain(x * scale), "h").sum()
+
     edited = sj.edit(fn, {"h": lambda h: 2 * h})
     scale = jnp.float32(1.0)
     np.testing.assert_allclose(jax.grad(edited)(scale, x), 14 * x.sum(), rtol=1e-5)
 
 
 def test_a_custom_rule_around_a_name_gives_way_only_when_asked_for(x):
-    fn = lambda scale, x: checkpoint_name(doubled(x * scale), "h").sum()
-    keep = lambda h: h
+    def fn(scale, x):
+        return checkpoint_name(doubled(x * scale), "h").sum()
+
+    def keep(h):
+        return h
+
     scale, total = jnp.float32(1.0), x.sum()
     outside = jax.grad(sj.edit(fn, {"h": keep}))(scale, x)
     np.testing.assert_allclose(outside, 100 * total, rtol=1e-5)
@@ -222,9 +240,15 @@ def test_libraries(make, rng):
 def test_inside_a_vmap_of_its_own_the_last_axis_can_be_the_batch(rng):
     # kernel @ x under vmap: the batch comes last, and the mask does not fit.
     w = jnp.asarray(rng.normal(size=(6, 4)), jnp.float32)
-    one = lambda w, x: checkpoint_name(w @ x, "hidden_0")
+
+    def one(w, x):
+        return checkpoint_name(w @ x, "hidden_0")
+
     x = jnp.asarray(rng.normal(size=(5, 4)), jnp.float32)
-    many = lambda w, x: jax.vmap(one, (None, 0), 1)(w, x)
+
+    def many(w, x):
+        return jax.vmap(one, (None, 0), 1)(w, x)
+
     masks = Masks(jnp.ones(()), {"hidden_0": jnp.ones(6)})
     with pytest.raises(ValueError, match="vmap outside"):
         sj.masked(many)(w, masks, x)

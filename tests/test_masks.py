@@ -24,7 +24,10 @@ def random_mask(seed):
     """Three leaves of zeros and ones and, not to be counted, one of no axes."""
     rng = np.random.default_rng(seed)
     chance = rng.random()
-    draw = lambda shape: jnp.asarray(rng.random(shape) < chance, jnp.float32)
+
+    def draw(shape):
+        return jnp.asarray(rng.random(shape) < chance, jnp.float32)
+
     return {"bias": jnp.ones(()), **{k: draw(s) for k, s in SHAPES.items()}}
 
 
@@ -161,7 +164,9 @@ def test_fixed_size_is_uniform_over_masks():
 
 
 def test_fixed_size_inside_jit():
-    draw = lambda key: sj.masks.fixed_size(key, ONES, 7, (3,))
+    def draw(key):
+        return sj.masks.fixed_size(key, ONES, 7, (3,))
+
     inside, outside = jax.jit(draw)(jax.random.key(5)), draw(jax.random.key(5))
     jax.tree.map(np.testing.assert_array_equal, inside, outside)
 
@@ -202,7 +207,9 @@ def test_flip_paths_start_and_go_anywhere():
 def test_stacked_masks_vmap():
     params = jax.tree.map(lambda m: m + 2, ONES)
     masks, others = ([random_mask(i) for i in range(k, k + 3)] for k in (0, 3))
-    stack = lambda trees: jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
+
+    def stack(trees):
+        return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
 
     def each(a, b):
         both = jax.tree.map(jnp.multiply, a, b)
@@ -225,7 +232,10 @@ def test_gradients_reach_the_masks(rng):
     params = {"w": jnp.asarray(rng.normal(size=(3, 4)), "f4"), "b": jnp.arange(4.0)}
     weights = {"w": jnp.zeros((3, 4)), "b": jnp.ones(())}
     slope = {"w": jnp.asarray(rng.normal(size=(3, 4)), "f4"), "b": jnp.full(4, 2.0)}
-    dot = lambda a, b: sum(jnp.vdot(a[k], b[k]) for k in a)
+
+    def dot(a, b):
+        return sum(jnp.vdot(a[k], b[k]) for k in a)
+
     grads = jax.grad(lambda w: dot(sj.masks.apply(params, w), slope))(weights)
     np.testing.assert_allclose(grads["w"], params["w"] * slope["w"], rtol=1e-6)
     np.testing.assert_allclose(grads["b"], 12)  # of all biases together: 2 (0+1+2+3)
@@ -274,7 +284,10 @@ def test_ones_with_a_choice_of_ones_own():
     assert sj.masks.sizes(large.weights) == {"w": 6}
     with pytest.raises(ValueError, match=r"chose none of 'b', 'scale', 'w'"):
         sj.masks.ones(fn, params, x, prunable=lambda path, leaf: False)
-    without = lambda params, x: x * params["scale"][:2]
+
+    def without(params, x):
+        return x * params["scale"][:2]
+
     with pytest.raises(ValueError, match=r"none of .* as a kernel; pass prunable="):
         sj.masks.ones(without, params, x)
 
@@ -307,7 +320,10 @@ def test_of_flax_collections_only_params_are_pruned():
     module = nn.SpectralNorm(nn.Dense(8))
     x = jnp.ones((2, 4))
     variables = module.init(jax.random.key(0), x, update_stats=False)
-    fn = lambda v, x: module.apply(v, x, update_stats=False)
+
+    def fn(v, x):
+        return module.apply(v, x, update_stats=False)
+
     sizes = sj.masks.sizes(sj.masks.ones(fn, variables, x).weights)
     assert list(sizes.values()) == [32] and next(iter(sizes)).startswith("params/")
 

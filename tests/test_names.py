@@ -85,7 +85,10 @@ def test_analyses_call_them_the_same():
     assert far.weights.shape == (2, 2)
 
 
-inner = lambda p, x: checkpoint_name(jnp.tanh(x @ p), "hidden").sum()
+def inner(p, x):
+    return checkpoint_name(jnp.tanh(x @ p), "hidden").sum()
+
+
 eye = jnp.eye(2)
 GRADIENTS = {
     "grad": lambda p, x: jax.grad(inner, 1)(p, x),
@@ -142,8 +145,13 @@ def channels_first(vmapped):
 
 def channels_last():
     fn, params, x = channels_first(True)
-    last = lambda p, x: checkpoint_name(jnp.moveaxis(fn(p, x), 1, -1), "moved")
-    hidden = lambda p, x: last(p, x)
+
+    def last(p, x):
+        return checkpoint_name(jnp.moveaxis(fn(p, x), 1, -1), "moved")
+
+    def hidden(p, x):
+        return last(p, x)
+
     return hidden, params, x
 
 
@@ -207,18 +215,26 @@ def test_units_on_the_last_axis_pass():
     fn, params, x = vmapped(bias=True)
     assert sj.masks.ones(fn, params, x).nodes["hidden"].shape == (3,)
     linen = nn.Conv(6, (3, 3))
-    fn = lambda v, x: checkpoint_name(linen.apply(v, x), "maps")
+
+    def fn(v, x):
+        return checkpoint_name(linen.apply(v, x), "maps")
+
     x = jnp.ones((4, 8, 8, 3))
     variables = linen.init(jax.random.key(0), x)
     assert sj.masks.ones(fn, variables, x).nodes["maps"].shape == (6,)
     conv, params, x = channels_first(True)
-    named = lambda p, x: checkpoint_name(jnp.moveaxis(conv(p, x), 1, -1), "last")
+
+    def named(p, x):
+        return checkpoint_name(jnp.moveaxis(conv(p, x), 1, -1), "last")
+
     sites = sj.interpret.sites(sj.interpret.trace(named, params, x))
     assert [(s.name, s.features) for s in sites] == [("maps", 1), ("last", 3)]
 
 
 def test_names_are_given_as_several_or_one():
-    fn = lambda p, x: add(add(p * x, "a"), "b")
+    def fn(p, x):
+        return add(add(p * x, "a"), "b")
+
     for names in ("a", ["a"], (n for n in "a"), {"a": 0}):
         read = sj.activations(fn, names)
         for _ in range(2):
@@ -307,9 +323,15 @@ def test_meshes_with_explicit_axes():
 
 def test_analyses_refuse_channels_that_come_first():
     conv, params, x = channels_first(False)
-    fn = lambda p, x: conv(p, jnp.moveaxis(x, -1, 0)).sum((1, 2))
+
+    def fn(p, x):
+        return conv(p, jnp.moveaxis(x, -1, 0)).sum((1, 2))
+
     last = jnp.moveaxis(x, 0, -1)  # as all of the library takes images
-    on = lambda i: (jnp.zeros((1, 8, 8), int)[:, None], jnp.zeros((1, 0), int))
+
+    def on(i):
+        return (jnp.zeros((1, 8, 8), int)[:, None], jnp.zeros((1, 0), int))
+
     labels = sj.data.Labels(("", "a"), ("color",), np.array([-1, 0]))
     calls = {
         "render": lambda: sj.features.render(
@@ -357,11 +379,15 @@ def test_what_stands_beside_a_name_does_not_matter():
     grads = jax.grad(sj.masked(whole))(W, Masks(NONE, off.nodes), X)
     np.testing.assert_array_equal(grads, np.ones((2, 2)))
 
-    fixed = lambda p, x: checkpoint_name(jnp.exp(jnp.full(2, 3.0)), "h") * p * x
+    def fixed(p, x):
+        return checkpoint_name(jnp.exp(jnp.full(2, 3.0)), "h") * p * x
+
     to_mask = jax.grad(lambda m: sj.masked(fixed)(NONE, Masks(NONE, {"h": m}), X).sum())
     np.testing.assert_allclose(to_mask(jnp.ones(2)), np.exp(3) * np.asarray(X), 1e-6)
 
-    each = lambda p, x: jnp.stack([add(row @ p) for row in x])
+    def each(p, x):
+        return jnp.stack([add(row @ p) for row in x])
+
     assert len(sj.masks.ones(each, W, jnp.ones((3, 2))).nodes) == 3
 
 

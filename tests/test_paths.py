@@ -273,10 +273,15 @@ def test_names_of_files_stay_apart():
 def test_checkpoints_of_sweeps_go_on(tmp_path):
     """They record names as they always have, so that old ones fit."""
     masks = {"mlp/linear": np.eye(2, dtype=np.float32), "b": np.ones((2, 3), bool)}
-    fn = lambda mask: {"a/b": mask["mlp/linear"].sum()}
-    run = lambda: sj.sweep.evaluate(
-        fn, masks, checkpoint=tmp_path / "sweep", progress=False, batch_size=2
-    )
+
+    def fn(mask):
+        return {"a/b": mask["mlp/linear"].sum()}
+
+    def run():
+        return sj.sweep.evaluate(
+            fn, masks, checkpoint=tmp_path / "sweep", progress=False, batch_size=2
+        )
+
     first = run()
     recorded = runs.read_json(tmp_path / "sweep" / "sweep.json")
     parts = (b"b bool (2, 3)", masks["b"], b"mlp/linear float32 (2, 2)")

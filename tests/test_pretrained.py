@@ -419,7 +419,10 @@ def test_damaged_legacy_files_are_refused_or_read(path):
 
 def test_other_files_are_refused(path, tmp_path):
     good = save(path, state(a=tensor(12, (12,), (1,))), {0: floats()}).read_bytes()
-    refused = lambda message: pytest.raises(ValueError, match=message)
+
+    def refused(message):
+        return pytest.raises(ValueError, match=message)
+
     for cut in (3, 40, len(good) // 2, len(good) - 10):
         path.write_bytes(good[:cut])
         with refused("no whole zip, truncated or not from torch.save"):
@@ -524,7 +527,10 @@ def named(model, layer):
     """Random parameters, and the same ones with PyTorch's names and layouts."""
     rng = np.random.default_rng(0)
     like = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((64, 64, 3)))
-    draw = lambda _, leaf: rng.normal(size=leaf.shape).astype("f4")
+
+    def draw(_, leaf):
+        return rng.normal(size=leaf.shape).astype("f4")
+
     params, theirs = trees.map_with_path(draw, like), {}
     norm = {"scale": "weight", "mean": "running_mean", "var": "running_var",
             "kernel": "weight", "bias": "bias"}  # fmt: skip

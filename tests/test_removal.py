@@ -106,7 +106,9 @@ def test_equal_values_fit_exactly():
 
 
 def test_log_gradients_are_gradients_of_the_log():
-    loss = lambda m: jnp.exp(-m.sum()) + m[0] ** 2 + 0.5
+    def loss(m):
+        return jnp.exp(-m.sum()) + m[0] ** 2 + 0.5
+
     masks = sj.masks.subsets(4)
     losses, gradients = jax.vmap(jax.value_and_grad(loss))(masks)
     expected = jax.vmap(jax.grad(lambda m: jnp.log(loss(m))))(masks)
@@ -145,7 +147,10 @@ def test_a_node_that_is_never_off_has_no_moments_there():
 
 def test_heat_maps_are_pointwise_with_the_largest_second_coordinate_first():
     weights = jnp.array([1.0, 2.0, -3.0])
-    loss = lambda mask, point: mask @ weights * point[0] + mask[0] ** 2 * point[1]
+
+    def loss(mask, point):
+        return mask @ weights * point[0] + mask[0] ** 2 * point[1]
+
     mask = np.array([1, 0, 1])  # of any type
     got = removal.heat_maps(loss, mask, extent=2, size=5)
     assert got.loss.shape == (5, 5) and got.gradients.shape == (3, 5, 5)

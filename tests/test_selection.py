@@ -44,12 +44,20 @@ def test_a_removed_unit_leaves_no_trace(case):
     masks = Masks(NONE, {"h": kept})
     good = np.array([1.5, 0.5])
     if slope is None:  # no closed form: by JAX, without the unit
-        slope = lambda x: np.asarray(jax.vmap(jax.grad(unit))(jnp.asarray(x, "f4")))
+
+        def slope(x):
+            return np.asarray(jax.vmap(jax.grad(unit))(jnp.asarray(x, "f4")))
+
     value = float(np.sum(np.asarray(unit(jnp.asarray(good, jnp.float32)))))
     gradient = np.zeros(3)
     gradient[[0, 2]] = slope(good)
-    run = lambda x: apply(NONE, masks, x)
-    close = lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-6, atol=1e-7)
+
+    def run(x):
+        return apply(NONE, masks, x)
+
+    def close(a, b):
+        return np.testing.assert_allclose(a, b, rtol=2e-6, atol=1e-7)
+
     close(run(x), value)
     close(jax.jit(run)(x), value)
     for derivative in (jax.grad, jax.jacfwd, jax.jacrev):
@@ -96,7 +104,10 @@ def test_a_removed_unit_leaves_no_trace_in_what_it_is_made_of(case):
     masks = Masks(jnp.ones(()), {"h": jnp.array([0.0, 1.0])})
     p, harmless = jnp.array([0.5, 2.0]), jnp.array([[1.0, 3.0], [2.0, 0.5], [1.5, 4.0]])
     x = harmless.at[0, 0].set(0)
-    run = lambda p, x: apply(p, masks, x)
+
+    def run(p, x):
+        return apply(p, masks, x)
+
     wanted = jax.grad(run, (0, 1))(p, harmless)
     assert all(jnp.isfinite(a).all() and a[..., 1].any() for a in wanted)
     assert not any(a[..., 0].any() for a in wanted)
@@ -114,7 +125,10 @@ def test_a_removed_weight_leaves_no_trace(bad):
     x = jnp.array([1.0, -2.0, 0.5])
     apply = sj.masked(lambda w, x: (x @ w).sum())
     right = np.where(mask == 1, kernel, 0)
-    run = lambda w, x: apply(w, Masks(mask, {}), x)
+
+    def run(w, x):
+        return apply(w, Masks(mask, {}), x)
+
     value, (to_w, to_x) = jax.value_and_grad(run, (0, 1))(kernel, x)
     np.testing.assert_allclose(value, (x @ right).sum())
     np.testing.assert_allclose(to_w, np.asarray(x)[:, None] * mask)
@@ -125,7 +139,10 @@ def test_all_derivatives_are_those_of_the_product():
     """To the value, to the mask and mixed, for masks of 0, of 1 and between."""
     value = jnp.array([[0.3, -1.2, 0.7, 2.0], [1.1, 0.4, -0.6, 0.2]])
     mask = jnp.array([0.0, 1.0, 0.25, 0.0])
-    of = lambda product: lambda v, m: jnp.sum(jnp.sin(product(v, m)) ** 2)
+
+    def of(product):
+        return lambda v, m: jnp.sum(jnp.sin(product(v, m)) ** 2)
+
     ours, plain = of(sj.masks.scale), of(jnp.multiply)
     for d in (jax.grad, lambda f, n: jax.jacfwd(f, n), lambda f, n: jax.hessian(f, n)):
         for a, b in zip(
@@ -151,9 +168,15 @@ def test_mixed_derivatives_through_units_that_are_guarded():
 
 def test_subsets_of_units_that_are_infinite():
     """All eight subsets of three units, two of which are not finite."""
-    fn = lambda w, x: checkpoint_name(jnp.log(x * w), "h").sum()
+
+    def fn(w, x):
+        return checkpoint_name(jnp.log(x * w), "h").sum()
+
     apply, x = sj.masked(fn), jnp.array([2.0, 0.0, -1.0])
-    loss = lambda kept: apply(NONE, Masks(NONE, {"h": kept}), x)
+
+    def loss(kept):
+        return apply(NONE, Masks(NONE, {"h": kept}), x)
+
     values = np.asarray(jax.vmap(loss)(sj.masks.subsets(3)))
     np.testing.assert_allclose(values[:2], [0, np.log(2)], rtol=1e-6)
     assert not np.isfinite(values[2:]).any()  # what is kept is what it is

@@ -27,7 +27,9 @@ def fn(params, x):
 
 @pytest.fixture
 def loss(rng):
-    draw = lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)
+    def draw(*shape):
+        return jnp.asarray(rng.normal(size=shape), jnp.float32)
+
     params, x, y = {"a": draw(3, 6), "b": draw(6, 2)}, draw(8, 3), draw(8, 2)
     weights = sj.masks.ones(fn, params, x).weights
     apply = sj.masked(fn)
@@ -49,13 +51,20 @@ def test_all_subsets_equal_a_loop_whatever_the_batch(loss, batch_size):
 
 def test_generated_masks_are_the_same_whatever_the_batch(loss):
     key = jax.random.key(3)
-    make = lambda index: {
-        "hidden_0": sj.masks.bernoulli(jax.random.fold_in(key, index), jnp.ones(6), 0.5)
-    }
-    both = lambda nodes: {"mask": nodes["hidden_0"], "loss": loss(nodes)}
-    run = lambda n: sj.sweep.evaluate(
-        both, make, count=50, batch_size=n, progress=False
-    )
+
+    def make(index):
+        return {
+            "hidden_0": sj.masks.bernoulli(
+                jax.random.fold_in(key, index), jnp.ones(6), 0.5
+            )
+        }
+
+    def both(nodes):
+        return {"mask": nodes["hidden_0"], "loss": loss(nodes)}
+
+    def run(n):
+        return sj.sweep.evaluate(both, make, count=50, batch_size=n, progress=False)
+
     few, many = run(3), run(50)
     np.testing.assert_array_equal(few["mask"], many["mask"])
     np.testing.assert_allclose(few["loss"], many["loss"], rtol=1e-6)
@@ -76,7 +85,10 @@ def test_values_and_gradients_with_respect_to_masks(loss):
 
 def test_values_gradients_and_more_at_once(loss):
     masks = {"hidden_0": sj.masks.subsets(6)}
-    both = lambda nodes: (loss(nodes), {"kept": nodes["hidden_0"].sum()})
+
+    def both(nodes):
+        return (loss(nodes), {"kept": nodes["hidden_0"].sum()})
+
     (values, aux), grads = sj.sweep.evaluate(
         jax.value_and_grad(both, has_aux=True), masks, progress=False
     )
@@ -85,7 +97,9 @@ def test_values_gradients_and_more_at_once(loss):
 
 
 def test_the_batch_is_chosen_from_what_the_compiled_program_needs(monkeypatch):
-    small = lambda m: (m[:, None] * jnp.ones((1, 512))).cumsum(0).max()
+    def small(m):
+        return (m[:, None] * jnp.ones((1, 512))).cumsum(0).max()
+
     masks, sizes = jnp.ones((200, 50)), []
 
     def spy(one, masks, total):
@@ -123,7 +137,10 @@ def test_memory_is_that_of_a_batch_not_of_all_masks():
 
 def sweep_in(folder, masks=None, fn=None, **more):
     masks = sj.masks.subsets(6) if masks is None else masks
-    both = lambda m: {"a": jnp.sin(m).sum(), "b": (m * 2).astype(jnp.bfloat16)}
+
+    def both(m):
+        return {"a": jnp.sin(m).sum(), "b": (m * 2).astype(jnp.bfloat16)}
+
     options = {"batch_size": 3, "progress": False, **more}
     return sj.sweep.evaluate(fn or both, masks, checkpoint=folder, **options)
 
@@ -155,7 +172,9 @@ def test_a_damaged_or_missing_part_is_made_again(tmp_path, damage):
 
 
 def test_parts_are_a_bounded_number(tmp_path):
-    masks = lambda i: jnp.full(2, i, jnp.float32)
+    def masks(i):
+        return jnp.full(2, i, jnp.float32)
+
     values = sweep_in(tmp_path, masks, lambda m: m.sum(), count=1000, batch_size=1)
     np.testing.assert_array_equal(values, 2 * np.arange(1000))
     assert 64 < len(list(tmp_path.glob("*.npz"))) <= 128
@@ -194,14 +213,20 @@ def test_a_result_that_cancels_does_not_refuse_its_own_checkpoint(tmp_path, rng)
 @pytest.mark.parametrize("row", [0, 17, 31, 63])
 def test_one_generated_mask_that_changed_is_noticed(tmp_path, row):
     sweep_in(tmp_path, lambda i: jnp.ones(6), count=64)
-    other = lambda i: jnp.where(i == row, 0.0, jnp.ones(6))
+
+    def other(i):
+        return jnp.where(i == row, 0.0, jnp.ones(6))
+
     with pytest.raises(ValueError, match="masks differ"):
         sweep_in(tmp_path, other, count=64)
 
 
 def test_one_result_that_changed_in_the_first_part_is_noticed(tmp_path):
     sweep_in(tmp_path, fn=lambda m: m.sum() + 3)
-    other = lambda m: jnp.where(m[0] > 0, 1.1, 1.0) * (m.sum() + 3)
+
+    def other(m):
+        return jnp.where(m[0] > 0, 1.1, 1.0) * (m.sum() + 3)
+
     with pytest.raises(ValueError, match="checkpoint of another function"):
         sweep_in(tmp_path, fn=other)
 
@@ -254,9 +279,11 @@ np.savez(sys.argv[2], a=a, b=b)
 
 
 def test_killed_and_started_again_is_the_same_bit_for_bit(tmp_path):
-    command = lambda folder, out, wait: [
-        sys.executable, "-c", SCRIPT, str(folder), str(tmp_path / out), wait
-    ]  # fmt: skip
+    def command(folder, out, wait):
+        return [
+            sys.executable, "-c", SCRIPT, str(folder), str(tmp_path / out), wait
+        ]  # fmt: skip
+
     process = subprocess.Popen(command(tmp_path / "cut", "no.npz", "0.05"))
     deadline = time.monotonic() + 60
     while len(list((tmp_path / "cut").glob("masks_*.npz"))) < 5:
@@ -274,7 +301,9 @@ def test_killed_and_started_again_is_the_same_bit_for_bit(tmp_path):
 
 
 def test_nan_is_counted_and_shown():
-    fn = lambda m: {"a": jnp.where(m["h"][:2].sum() == 2, jnp.nan, 1.0), "b": m["h"]}
+    def fn(m):
+        return {"a": jnp.where(m["h"][:2].sum() == 2, jnp.nan, 1.0), "b": m["h"]}
+
     masks = {"h": sj.masks.subsets(5)}
     expected = (
         "results of 8 of 32 masks are NaN; the first is mask 3, which keeps "

@@ -23,10 +23,16 @@ ORDER = jax.random.key(42)
 def network(seed):
     rng = np.random.default_rng(seed)
     shapes = jax.eval_shape(MODEL.init, jax.random.key(0), jnp.asarray(X))
-    normal = lambda s: jnp.asarray(rng.normal(size=s.shape), "float32")
+
+    def normal(s):
+        return jnp.asarray(rng.normal(size=s.shape), "float32")
+
     params = jax.tree.map(normal, shapes)
     ones = sj.masks.ones(MODEL.apply, params, X)
-    draw = lambda m: jnp.asarray(rng.integers(0, 2, m.shape), m.dtype) if m.ndim else m
+
+    def draw(m):
+        return jnp.asarray(rng.integers(0, 2, m.shape), m.dtype) if m.ndim else m
+
     return params, ones._replace(weights=jax.tree.map(draw, ones.weights))
 
 
@@ -144,7 +150,10 @@ def by_hand(update, steps, moving=1.0):
     flat, unflatten = jax.flatten_util.ravel_pytree(PARAMS)
     full = jax.tree.map(np.broadcast_to, MASKS.weights, jax.tree.map(np.shape, PARAMS))
     kept = np.concatenate([m.reshape(-1) for m in jax.tree.leaves(full)])
-    tree = lambda w: jax.tree.map(np.asarray, unflatten(jnp.asarray(w, jnp.float32)))
+
+    def tree(w):
+        return jax.tree.map(np.asarray, unflatten(jnp.asarray(w, jnp.float32)))
+
     w, memory, losses = np.asarray(flat, np.float64) * kept, {}, []
     for t in range(steps):
         epoch, at = divmod(t, PER_EPOCH)
@@ -194,10 +203,16 @@ def test_global_norms_are_those_of_the_thin_network():
     weights = jax.tree.map(jnp.ones_like, MASKS.weights)
     weights["dense_0"]["kernel"] = of_inputs
     wide, _ = fit(CLIPPED, masks=MASKS._replace(weights=weights), epochs=2)
-    cut = lambda params: {
-        **params,
-        "dense_0": {**params["dense_0"], "kernel": params["dense_0"]["kernel"][kept]},
-    }
+
+    def cut(params):
+        return {
+            **params,
+            "dense_0": {
+                **params["dense_0"],
+                "kernel": params["dense_0"]["kernel"][kept],
+            },
+        }
+
     ones = MASKS._replace(weights=jax.tree.map(jnp.ones_like, cut(MASKS.weights)))
     thin, _ = train.fit(
         APPLY, cut(PARAMS), ones, (X[:, kept], Y), optimizer=CLIPPED, epochs=2,
@@ -357,7 +372,9 @@ def test_a_learning_rate_of_nan_stops():
 
 
 def test_a_loss_of_ones_own():
-    square = lambda y, target: jnp.mean(jnp.square(y[:, 0] - target))
+    def square(y, target):
+        return jnp.mean(jnp.square(y[:, 0] - target))
+
     knobs = dict(
         optimizer=optax.sgd(0.1), batch_size=50, key=jax.random.key(0), steps=1
     )
@@ -426,11 +443,14 @@ def noting(params, masks, x, *, key):
 def test_every_step_has_its_own_randomness():
     params = {"seen": jnp.zeros(9), "w": jnp.ones((6, 3))}
     masks = sj.masks.Masks({"seen": jnp.ones(()), "w": jnp.ones(())}, {})
-    go = lambda seed, steps, **knobs: train.fit(
-        noting, params, masks, (X, Y), key=jax.random.key(seed), steps=steps,
-        optimizer=MOMENTUM, batch_size=BATCH, data_key=ORDER, stateful=True,
-        trainable=lambda path, leaf: path == "w", **knobs,
-    )[0]  # fmt: skip
+
+    def go(seed, steps, **knobs):
+        return train.fit(
+            noting, params, masks, (X, Y), key=jax.random.key(seed), steps=steps,
+            optimizer=MOMENTUM, batch_size=BATCH, data_key=ORDER, stateful=True,
+            trainable=lambda path, leaf: path == "w", **knobs,
+        )[0]  # fmt: skip
+
     one, other = go(0, 9), go(1, 9)
     drawn = np.concatenate([one.params["seen"], other.params["seen"]])
     assert len(set(drawn.tolist())) == 18
@@ -494,7 +514,10 @@ def test_float64_and_factored_states():
             jnp.asarray(rng.integers(0, 3, 40)),
         )
         params = {"w": jnp.asarray(rng.normal(size=(5, 3)))}
-        fn = lambda params, x: x @ params["w"]
+
+        def fn(params, x):
+            return x @ params["w"]
+
         weights = {"w": jnp.asarray(rng.integers(0, 2, (5, 3)), jnp.float64)}
         masks = sj.masks.Masks(weights, {})
         apply = sj.masked(fn)

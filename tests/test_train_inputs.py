@@ -191,8 +191,11 @@ LABELS = {
 def test_labels_that_number_no_classes(call, y, message):
     with pytest.raises(ValueError, match=message):
         call(data=(X, y))
+
     # A loss of one's own knows what its labels are.
-    own = lambda z, y: jnp.mean(z)
+    def own(z, y):
+        return jnp.mean(z)
+
     assert "accuracy" not in evaluate(data=(X, y), loss=own)
     fit(data=(X, y), loss=own, steps=1, epochs=None)
 
@@ -211,12 +214,17 @@ def test_sequences_of_labels_are_trained():
 
 
 def test_stacked_networks_and_traced_data_are_checked_as_far_as_known():
-    stack = lambda tree: jax.tree.map(lambda a: jnp.stack([a, a]), tree)
+    def stack(tree):
+        return jax.tree.map(lambda a: jnp.stack([a, a]), tree)
+
     seeds = jax.random.split(jax.random.key(0), 2)
-    call = lambda y: train.fit(
-        APPLY[linear], stack(PARAMS), stack(MASKS), (X, y), optimizer=SGD,
-        batch_size=10, epochs=1, key=seeds,
-    )  # fmt: skip
+
+    def call(y):
+        return train.fit(
+            APPLY[linear], stack(PARAMS), stack(MASKS), (X, y), optimizer=SGD,
+            batch_size=10, epochs=1, key=seeds,
+        )  # fmt: skip
+
     with pytest.raises(ValueError, match="run from 1 to 3"):
         call(Y + 1)
     inside = jax.jit(lambda y: evaluate(data=(X, y))["accuracy"])
@@ -234,7 +242,9 @@ def hot_at(step):
 
 
 def stacked(count=3):
-    stack = lambda tree: jax.tree.map(lambda a: jnp.stack([a] * count), tree)
+    def stack(tree):
+        return jax.tree.map(lambda a: jnp.stack([a] * count), tree)
+
     return stack(PARAMS), stack(MASKS), jax.random.split(jax.random.key(0), count)
 
 
@@ -272,7 +282,10 @@ def test_training_stops_at_the_first_step_that_is_not_finite(step, read, monkeyp
 def test_of_stacked_networks_it_says_which():
     params, masks, keys = stacked()
     params["w"] = params["w"].at[1, 0].set(1e30)
-    out = lambda p, m, x: x @ (p["w"] * m.weights["w"]) ** 2
+
+    def out(p, m, x):
+        return x @ (p["w"] * m.weights["w"]) ** 2
+
     with pytest.raises(train.NotFinite, match="of network 1 at step 1: ") as error:
         fit(out, params, masks, key=keys)
     assert (error.value.step, error.value.networks) == (1, (1,))
@@ -296,7 +309,10 @@ def test_data_that_are_not_finite_are_named(where, message):
 
 def test_missing_values_that_a_loss_leaves_out_are_no_fault():
     y = np.where(np.arange(N) % 3, X[:, 0], np.nan).astype(np.float32)
-    known = lambda z, y: jnp.where(jnp.isnan(y), 0, z - jnp.nan_to_num(y)).mean() ** 2
+
+    def known(z, y):
+        return jnp.where(jnp.isnan(y), 0, z - jnp.nan_to_num(y)).mean() ** 2
+
     state, metrics = fit(APPLY[one_number], data=(X, y), loss=known)
     assert np.isfinite(metrics["loss"]).all()
 
@@ -312,9 +328,15 @@ def test_leaves_that_are_not_of_floats_are_frozen():
         "flag": jnp.array(True),
         "key": jax.random.key(3),
     }
-    fn = lambda p, x: x[:, p["table"]] @ p["w"]
+
+    def fn(p, x):
+        return x[:, p["table"]] @ p["w"]
+
     weights = {k: jnp.ones(()) for k in params} | {"w": jnp.asarray(MASK)}
-    apply = lambda p, m, x: fn({**p, "w": p["w"] * m.weights["w"]}, x)
+
+    def apply(p, m, x):
+        return fn({**p, "w": p["w"] * m.weights["w"]}, x)
+
     for trainable in (None, lambda path, leaf: path == "w"):
         state, _ = fit(
             apply, params, Masks(weights, {}), optimizer=optax.adam(0.1),
@@ -331,7 +353,10 @@ def test_leaves_that_are_not_of_floats_are_frozen():
 def test_equinox_trees_with_holes():
     model = eqx.nn.MLP(4, CLASSES, 5, 1, key=jax.random.key(0))
     params, static = eqx.partition(model, eqx.is_array)
-    fn = lambda params, x: jax.vmap(eqx.combine(params, static))(x)
+
+    def fn(params, x):
+        return jax.vmap(eqx.combine(params, static))(x)
+
     masks = sj.masks.ones(fn, params, X)
     kernel = masks.weights.layers[0].weight.at[1].set(0)
     masks = eqx.tree_at(lambda m: m.weights.layers[0].weight, masks, kernel)
@@ -369,7 +394,10 @@ def test_nnx_states_with_counters_of_randomness(stateful):
     masks.weights["dense"]["kernel"] = masks.weights["dense"]["kernel"].replace(
         jnp.asarray(MASK)
     )
-    trainable = lambda path, leaf: path.startswith("dense")
+
+    def trainable(path, leaf):
+        return path.startswith("dense")
+
     knobs = {"trainable": trainable, "stateful": True} if stateful else {}
     state, _ = fit(sj.masked(fn), params, masks, **knobs)
     before, after = (sj.trees.by_path(p) for p in (params, state.params))
@@ -517,8 +545,13 @@ def test_an_optimizer_that_asks_for_what_nobody_has():
 
 def test_complex_parameters_descend():
     params = {"w": jnp.array([1 + 2j, -1j, 3.0], jnp.complex64)}
-    size = lambda params, masks, x: params["w"] * jnp.ones((len(x), 1), "complex64")
-    loss = lambda z, y: jnp.square(jnp.abs(z)).sum(axis=1).mean()
+
+    def size(params, masks, x):
+        return params["w"] * jnp.ones((len(x), 1), "complex64")
+
+    def loss(z, y):
+        return jnp.square(jnp.abs(z)).sum(axis=1).mean()
+
     masks = Masks({"w": jnp.array([1, 1, 0], jnp.complex64)}, {})
     state, _ = fit(size, params, masks, loss=loss, epochs=1)
     expected = np.array([1 + 2j, -1j, 0]) * 0.8**3  # |z|^2 falls by 2 z a step
@@ -539,9 +572,15 @@ SPLIT = examples.NamedTuple("Split", [("a", jax.Array), ("b", jax.Array)])
 @pytest.mark.parametrize("parts", PARTS.values(), ids=PARTS)
 @pytest.mark.parametrize("read", [False, True])
 def test_trees_of_inputs_and_labels_are_as_one_array(parts, read):
-    whole = lambda x: jnp.concatenate(jax.tree.leaves(x), axis=1)
-    apply = lambda params, masks, x: APPLY[linear](params, masks, whole(x))
-    loss = lambda z, y: train.cross_entropy(z, y["class"]) + 0 * y["weight"][0].mean()
+    def whole(x):
+        return jnp.concatenate(jax.tree.leaves(x), axis=1)
+
+    def apply(params, masks, x):
+        return APPLY[linear](params, masks, whole(x))
+
+    def loss(z, y):
+        return train.cross_entropy(z, y["class"]) + 0 * y["weight"][0].mean()
+
     x = parts(X)
     y = {"class": Y, "weight": (X[:, 0],)}
     expected, losses = fit()
@@ -549,7 +588,10 @@ def test_trees_of_inputs_and_labels_are_as_one_array(parts, read):
     state, metrics = fit(apply, data=(held, y), loss=loss)
     np.testing.assert_array_equal(state.params["w"], expected.params["w"])
     np.testing.assert_array_equal(metrics["loss"], losses["loss"])
-    first = lambda z, y: train.accuracy(z, y["class"])
+
+    def first(z, y):
+        return train.accuracy(z, y["class"])
+
     found = evaluate(apply, (x, y), loss=loss, metrics={"right": first}, batch_size=7)
     assert found["right"] == evaluate()["accuracy"]
     np.testing.assert_allclose(found["loss"], evaluate()["loss"], rtol=1e-6)

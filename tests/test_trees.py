@@ -50,7 +50,10 @@ def test_a_state_survives_a_file(impl):
     for old, new in zip(jax.tree.leaves(state), jax.tree.leaves(back), strict=True):
         assert isinstance(new, jax.Array)
         assert new.dtype == old.dtype and (new == old).all()
-    draw = lambda key: jax.random.uniform(key, 3)
+
+    def draw(key):
+        return jax.random.uniform(key, 3)
+
     np.testing.assert_array_equal(draw(back[1]["keys"][1]), draw(keys[1]))
 
 

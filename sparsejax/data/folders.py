@@ -44,15 +44,17 @@ def classes(path: Path) -> Classes:
             has, or whether a folder is one.
     """
     ends = suffixes()
-    is_image = lambda name: _suffix(name) in ends
+
+    def is_image(name):
+        return _suffix(name) in ends
+
     try:
         if path.is_dir():
             names = {name: name for name in _walk(path)}
-            read = lambda name: (path / name).read_bytes()
+            archive = None
         else:
             archive = zipfile.ZipFile(path)
             names = _named(path, archive.namelist(), is_image)
-            read = lambda name: archive.read(names[name])
     except (zipfile.BadZipFile, OSError) as error:
         raise ValueError(
             f"{path} is no folder of images and no zip of one: {error}"
@@ -66,6 +68,12 @@ def classes(path: Path) -> Classes:
     others = [n for n in within if "/" in n and n[-1] != "/" and not is_image(n)]
     loose = sum(map(is_image, seen)) - sum(map(len, found.values()))
     images = {kind: [top + name for name in some] for kind, some in found.items()}
+
+    def read(name: str) -> bytes:
+        return (
+            (path / name).read_bytes() if archive is None else archive.read(names[name])
+        )
+
     return Classes(images, read, _left(len(hidden), loose, others))
 
 

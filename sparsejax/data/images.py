@@ -36,7 +36,10 @@ class Images:
 
     def __getitem__(self, rows) -> np.ndarray:
         names = self._names[rows]
-        one = lambda name: _decode(self._path, name, self._read, self.shape[1])
+
+        def one(name):
+            return _decode(self._path, name, self._read, self.shape[1])
+
         if names.ndim == 0:
             found = one(names.item())
         else:

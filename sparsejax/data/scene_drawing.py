@@ -53,7 +53,9 @@ def _stripes(x: Grid, y: Grid, period: Column) -> Grid:
 
 
 def _dots(x: Grid, y: Grid, period: Column) -> Grid:
-    near = lambda t: (t / period) % 1 - 0.5
+    def near(t):
+        return (t / period) % 1 - 0.5
+
     return cover((np.hypot(near(x), near(y)) - 0.3) * period)
 
 
@@ -78,7 +80,10 @@ def _metal(colour, behind, x: Grid, y: Grid, outside: Grid):
     """A bright band across a dark body that has lost half of its colour."""
     along = (x + y)[..., None] * 0.7
     body = 0.5 * (colour + colour.mean(-1, keepdims=True))
-    band = lambda at, width: np.exp(-(((along - at) / width) ** 2))
+
+    def band(at, width):
+        return np.exp(-(((along - at) / width) ** 2))
+
     return body * (0.35 + 0.3 * band(0.7, 0.2)) + 0.85 * band(-0.15, 0.22)
 
 

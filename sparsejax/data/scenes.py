@@ -185,7 +185,10 @@ def _backgrounds(columns: Iterator[np.ndarray], size: int):
 
 def _objects(drawn: np.ndarray) -> _Objects:
     columns = iter(drawn.T)
-    take = lambda: next(columns)
+
+    def take():
+        return next(columns)
+
     colour = _pick(take(), _HUES, _HUE)
     colour = np.where(colour > 0, colour, _NUMBERS["grey"])
     return _Objects(
@@ -221,9 +224,15 @@ def _put(objects: _Objects, at, images: np.ndarray, pixels: np.ndarray) -> None:
     """
     size = images.shape[1]
     half = size // 2
-    column = lambda values: values[:, None, None]
+
+    def column(values):
+        return values[:, None, None]
+
     radius = column(size * objects.radius)
-    middle = lambda t: half / 2 + (half / 2 - radius - 0.5) * column(t)
+
+    def middle(t):
+        return half / 2 + (half / 2 - radius - 0.5) * column(t)
+
     y, x = (half * t for t in _places(half))
     x, y = x - middle(objects.across), y - middle(objects.down)
     x, y = (t / radius for t in _turned(x, y, column(objects.tilt)))

@@ -82,10 +82,16 @@ def textures(key: Any, *, jitter: int = 0, contrast: float = 1.0) -> Textures:
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     patterns = stripes(contrast)
     train, test = digits()
-    corners = lambda n: most + rng.integers(-jitter, jitter + 1, (n, 2))
+
+    def corners(n):
+        return most + rng.integers(-jitter, jitter + 1, (n, 2))
+
     here, there = corners(len(train.y)), corners(len(test.y))
     other = (test.y + rng.integers(1, 10, len(test.y))) % 10
-    draw = lambda split, corner, texture: _draw(split, corner, texture, patterns)
+
+    def draw(split, corner, texture):
+        return _draw(split, corner, texture, patterns)
+
     return Textures(
         draw(train, here, train.y),
         draw(train, here, rng.permutation(train.y)),

@@ -64,7 +64,10 @@ def consistency(
         )
     before = dense.detectors(threshold, strict)
     after = pruned.detectors(threshold, strict)
-    names = lambda table: list(zip(table.category, table.label))
+
+    def names(table):
+        return list(zip(table.category, table.label))
+
     old, new = names(dense), names(pruned)
     both = np.flatnonzero(before & after)
     olds = Counter(old[k] for k in np.flatnonzero(before))

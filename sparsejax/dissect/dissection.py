@@ -184,7 +184,10 @@ def dissect(
 @partial(jax.jit, static_argnames=("fn", "node"))
 def _read(fn, node: str, params, x, rotation):
     """Activations of a chunk, in float32 or more."""
-    read = lambda x: lift.activations(fn, node, units=True)(params, x)[1][node]
+
+    def read(x):
+        return lift.activations(fn, node, units=True)(params, x)[1][node]
+
     acts = jax.vmap(read)(x)
     acts = acts.astype("float64" if acts.dtype == "float64" else "float32")
     if rotation is None:

@@ -78,7 +78,10 @@ def tally(
     Visual Representations", 2017 (arXiv 1704.05796), section 2.3.
     """
     limits, category = np.asarray(thresholds), check_table(labels)
-    empty = lambda *shape: np.zeros(shape, np.int64)
+
+    def empty(*shape):
+        return np.zeros(shape, np.int64)
+
     units, kinds = len(limits), len(labels.categories)
     found = Tally(
         labelled=empty(len(category)),

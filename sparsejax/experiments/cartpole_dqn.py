@@ -70,7 +70,10 @@ def run(
         report(f"{folder} is complete; --force runs it again")
         return runs.read_metrics(folder)
     began = time.perf_counter()
-    say = lambda line: report(f"{time.perf_counter() - began:5.0f} s  {line}")
+
+    def say(line):
+        return report(f"{time.perf_counter() - began:5.0f} s  {line}")
+
     make = {
         "dense": lambda: _dense(config),
         "pruned": lambda: _pruned(config, stages["dense"], 0, say),
@@ -124,7 +127,10 @@ def summary(folder: str | Path) -> str:
 
 def _keys(config: Config, use: int):
     """A key of every agent."""
-    own = lambda seed: jax.random.fold_in(jax.random.key(seed), use)
+
+    def own(seed):
+        return jax.random.fold_in(jax.random.key(seed), use)
+
     return jax.vmap(own)(jnp.asarray(config.seeds))
 
 
@@ -139,7 +145,10 @@ def _training(config: Config, again: bool) -> Callable[[int], Callable[[Any], An
     settings = config_.training(config, again)
     train = jax.jit(jax.vmap(dqn.make_train(settings)))
     params = _init(config)
-    keys = lambda number: _keys(config, number + 2)
+
+    def keys(number):
+        return _keys(config, number + 2)
+
     return lambda number: lambda mask: train(keys(number), params, mask)
 
 
@@ -158,7 +167,10 @@ def _dense(config: Config) -> Stage:
 def _ticket(config: Config, dense: Stage, folder: Path, report) -> Stage:
     """Lottery rounds, each of which leaves a file."""
     settings, target = config_.training(config), config_.target(config)
-    score = lambda params: prune.evaluate(settings, params, config.episodes).mean(1)
+
+    def score(params):
+        return prune.evaluate(settings, params, config.episodes).mean(1)
+
     state = prune.start(_agents(dense), config.fraction)
     state = state._replace(over=dense["played"].mean(axis=1) < target)
     train, tried = _training(config, again=True), []
@@ -168,7 +180,10 @@ def _ticket(config: Config, dense: Stage, folder: Path, report) -> Stage:
         path = folder / f"round_{number:02d}.npz"
         saved = _saved_round(path, state, report)
         if saved is None:
-            best = lambda mask, number=number: train(number)(mask).params
+
+            def best(mask, number=number):
+                return train(number)(mask).params
+
             saved = prune.lottery_round(
                 state, best, score, target, config.fraction, config.patience
             )
@@ -203,9 +218,12 @@ def _pruned(config: Config, before: Stage, number: int, report) -> Stage:
     cost = np.where(good, weights.reshape(good.shape), np.iinfo(int).max)
     chosen = each * config.walkers + cost.argmin(axis=1)
     none = ~good.any(axis=1)
-    take = lambda new, old: np.where(
-        none.reshape(-1, *[1] * (old.ndim - 1)), old, np.asarray(new)[chosen]
-    )
+
+    def take(new, old):
+        return np.where(
+            none.reshape(-1, *[1] * (old.ndim - 1)), old, np.asarray(new)[chosen]
+        )
+
     agents = Agents(*jax.tree.map(take, tuple(walked), tuple(start)))
     part = [array[:, chosen] for array in steps]
     return {**_stage(config, agents), **_tried(part)}

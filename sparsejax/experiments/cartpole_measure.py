@@ -56,7 +56,10 @@ def agent_record(
 def episode(config: dqn.Config, params: PyTree, seed: int = 1) -> gym.Episode:
     """One episode of one agent in gymnasium."""
     q = jax.jit(partial(dqn.values(config), params))
-    act = lambda seen: np.asarray(q(seen)).argmax(axis=-1)
+
+    def act(seen):
+        return np.asarray(q(seen)).argmax(axis=-1)
+
     return gym.record(dqn.environment(config), act, seed=seed)
 
 
@@ -75,7 +78,9 @@ def without_inputs(
     @partial(jax.vmap, in_axes=(0, None))
     @partial(jax.vmap, in_axes=(None, 0))
     def play(params, left):
-        act = lambda seen: jnp.argmax(q(params, seen * left)).astype(jnp.int32)
+        def act(seen):
+            return jnp.argmax(q(params, seen * left)).astype(jnp.int32)
+
         return rollout.returns(env, act, key, _PLAYED).sum() / _PLAYED
 
     left = jnp.asarray(subsets, jnp.float32)
@@ -98,7 +103,10 @@ def without_units(
     @partial(jax.vmap, in_axes=(None, 0, None, None))
     def play(params, kept, seen, key):
         new = prune.compensated(params, kept, seen)
-        act = lambda seen: jnp.argmax(q(new, seen)).astype(jnp.int32)
+
+        def act(seen):
+            return jnp.argmax(q(new, seen)).astype(jnp.int32)
+
         return rollout.returns(env, act, key, _PLAYED).sum() / _PLAYED
 
     rows = []
@@ -131,7 +139,10 @@ def best(records: Sequence[dict[str, Any]], target: float) -> dict[str, Any]:
     reached = [record for record in agents if record["return"] >= target]
     if not reached:
         return max(agents, key=lambda record: record["return"])
-    least = lambda r: (r["weights"], -r["bent_units"], len(r["inputs"]))
+
+    def least(r):
+        return (r["weights"], -r["bent_units"], len(r["inputs"]))
+
     return min(reached, key=least)
 
 
@@ -148,7 +159,10 @@ def _hidden(params, seen) -> list[tuple[np.ndarray, np.ndarray]]:
 
 def _signs(params, seen) -> list[np.ndarray]:
     """Which units' sums had both signs."""
-    both = lambda total: np.logical_and((total > 0).any(0), (total < 0).any(0))
+
+    def both(total):
+        return np.logical_and((total > 0).any(0), (total < 0).any(0))
+
     return [both(total) for total, _ in _hidden(params, seen)]
 
 

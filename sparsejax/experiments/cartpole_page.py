@@ -33,7 +33,10 @@ def save(
         options: as of `Graph.save_html`.
     """
     here = resources.files("sparsejax.experiments")
-    read = lambda name: here.joinpath(name).read_text("utf-8")
+
+    def read(name):
+        return here.joinpath(name).read_text("utf-8")
+
     constants = {
         "gravity": cartpole.GRAVITY,
         "cart": cartpole.CART,

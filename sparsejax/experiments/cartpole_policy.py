@@ -122,7 +122,10 @@ def difference(piece: Piece) -> Float[np.ndarray, " inputs_and_one"]:
 
 def rounded(form: ClosedForm, digits: int = 3) -> ClosedForm:
     """With coefficients of as many significant digits, as `text` shows them."""
-    cut = lambda rows: np.stack([_cut(_unit(row), digits) for row in rows])
+
+    def cut(rows):
+        return np.stack([_cut(_unit(row), digits) for row in rows])
+
     pieces = []
     for piece in form.pieces:
         sides = cut(piece.sides) if len(piece.sides) else piece.sides
@@ -187,7 +190,10 @@ def _range(row, sides, low, high) -> tuple[float, float]:
 
 def _agree(rule, piece: Piece, own, form: ClosedForm) -> bool:
     """Whether a rule decides in a piece as the piece's own does."""
-    within = lambda side: np.vstack([piece.sides, side])
+
+    def within(side):
+        return np.vstack([piece.sides, side])
+
     _, most = _range(rule, within(-own), form.low, form.high)
     least, _ = _range(rule, within(own), form.low, form.high)
     return most <= 0 <= least

@@ -62,7 +62,10 @@ class Steps(NamedTuple):
 def everything(params: PyTree) -> Agents:
     """Agents of which nothing is removed."""
     params = jax.tree.map(np.asarray, params)
-    ones = lambda name: np.ones(params[name]["kernel"].shape, bool)
+
+    def ones(name):
+        return np.ones(params[name]["kernel"].shape, bool)
+
     return Agents(params, {name: ones(name) for name in layers(params)})
 
 
@@ -90,8 +93,11 @@ def live(kept: Kernels) -> Kernels:
 
 def as_mask(params: PyTree, kept: Kernels) -> PyTree:
     """A tree like `Masks.weights`, stacked; biases stay."""
-    one = lambda name: {"kernel": jnp.asarray(kept[name], jnp.float32),
-                        "bias": jnp.ones(len(kept[name]))}  # fmt: skip
+
+    def one(name):
+        return {"kernel": jnp.asarray(kept[name], jnp.float32),
+                            "bias": jnp.ones(len(kept[name]))}  # fmt: skip
+
     return {name: one(name) for name in layers(params)}
 
 
@@ -104,7 +110,10 @@ def evaluate(
     found = []
     for at in range(number):
         one = jax.tree.map(lambda leaf, at=at: jnp.asarray(leaf[at]), params)
-        act = lambda seen, one=one: np.asarray(q(one, seen)).argmax(axis=-1)
+
+        def act(seen, one=one):
+            return np.asarray(q(one, seen)).argmax(axis=-1)
+
         found.append(gym.evaluate(env, act, episodes=episodes, seed=seed))
     return np.stack(found)
 
@@ -269,7 +278,10 @@ def compensated(
 def _compiled(config: dqn.Config) -> tuple[Callable, Callable]:
     """`cut(params, kept, states, key) -> (params, returns)`, and visited states."""
     env, q = dqn.environment(config), dqn.values(config)
-    act = lambda params: lambda seen: jnp.argmax(q(params, seen)).astype(jnp.int32)
+
+    def act(params):
+        return lambda seen: jnp.argmax(q(params, seen)).astype(jnp.int32)
+
     scale = jnp.asarray(env.scale)
 
     @jax.jit
@@ -292,7 +304,10 @@ def _compiled(config: dqn.Config) -> tuple[Callable, Callable]:
             def move(state, _):
                 seen = env.observe(state)
                 after, _, ended = env.step(state, act(params)(seen))
-                stay = lambda new, old: jnp.where(ended, old, new)
+
+                def stay(new, old):
+                    return jnp.where(ended, old, new)
+
                 return jax.tree.map(stay, after, state), seen
 
             _, seen = jax.lax.scan(move, env.reset(key), None, env.limit)
@@ -324,9 +339,12 @@ def _part(agents: Agents, fraction: float) -> np.ndarray:
 
 def _pick(good: np.ndarray, new: Agents, old: Agents) -> Agents:
     """The new agents where they are good."""
-    choose = lambda a, b: np.where(
-        good.reshape(-1, *[1] * (np.ndim(b) - 1)), np.asarray(a), np.asarray(b)
-    )
+
+    def choose(a, b):
+        return np.where(
+            good.reshape(-1, *[1] * (np.ndim(b) - 1)), np.asarray(a), np.asarray(b)
+        )
+
     return Agents(*jax.tree.map(choose, tuple(new), tuple(old)))
 
 

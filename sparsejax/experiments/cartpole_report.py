@@ -35,7 +35,10 @@ def write(folder: Path, config: Config, records: Records, stages: Stages) -> Non
     target = config_.target(config)
     shown = measure.best(list(map(dict, records)), target)
     params = _params(config, stages, shown)
-    fn = lambda x: dqn.values(config_.training(config))(params, x)
+
+    def fn(x):
+        return dqn.values(config_.training(config))(params, x)
+
     graph = agent_graph(config, fn)
     episode = measure.episode(config_.training(config), params)
     who = f"{METHODS[shown['method']]}, seed {shown['seed']}"
@@ -163,11 +166,16 @@ def table(config: Config, records: Records) -> list[list[str]]:
     for method in dict.fromkeys(r["method"] for r in records if r["kind"] == "agent"):
         group = [r for r in records if r["kind"] == "agent" and r["method"] == method]
         good = [r for r in group if r["return"] >= target]
-        span = lambda name, good=good: (
-            " / ".join(f"{f([r[name] for r in good]):g}" for f in (min, np.median, max))
-            if good
-            else "–"
-        )
+
+        def span(name, good=good):
+            return (
+                " / ".join(
+                    f"{f([r[name] for r in good]):g}" for f in (min, np.median, max)
+                )
+                if good
+                else "–"
+            )
+
         ignored = [
             f"{name} {sum(name not in r['inputs'] for r in good)}"
             for name in env.inputs
@@ -182,7 +190,10 @@ def table(config: Config, records: Records) -> list[list[str]]:
 
 def _params(config: Config, stages: Stages, shown) -> Any:
     at = list(config.seeds).index(shown["seed"])
-    part = lambda leaf: jnp.asarray(leaf[at])
+
+    def part(leaf):
+        return jnp.asarray(leaf[at])
+
     return jax.tree.map(part, stages[shown["method"]]["params"])
 
 
@@ -249,7 +260,10 @@ def _decisions(config, episode, fn, shown):
         points[..., i], points[..., j] = np.meshgrid(x, y)
         values = np.asarray(fn(jnp.asarray(points)))
         margins.append(values[..., 1] - values[..., 0])
-        label = lambda k: f"{env.inputs[k]} ({env.units[k]})"
+
+        def label(k):
+            return f"{env.inputs[k]} ({env.units[k]})"
+
         planes.append((label(i), label(j), (x[0], x[-1], y[0], y[-1])))
         visited.append((episode.observations[:, i], episode.observations[:, j]))
     title = f"Decisions of {counted(shown['weights'], 'weight')}"

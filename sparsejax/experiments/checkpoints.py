@@ -63,7 +63,10 @@ def resume(
 
     def read(path):
         saved = trees.from_arrays(runs.read_arrays(path), like)
-        cast = lambda saved, leaf: saved.astype(leaf.dtype)
+
+        def cast(saved, leaf):
+            return saved.astype(leaf.dtype)
+
         kept = jax.tree.map(cast, saved.pop("mask"), mask)
         return train.State(**saved), kept
 
@@ -87,5 +90,8 @@ def _path(folder: Path, level: int) -> Path:
 
 def _arrays(state: train.State, mask: PyTree) -> dict[str, np.ndarray]:
     saved = trees.to_arrays({"mask": mask, **state._asdict()})
-    small = lambda key, array: array.astype(bool) if key.startswith("mask/") else array
+
+    def small(key, array):
+        return array.astype(bool) if key.startswith("mask/") else array
+
     return {key: small(key, array) for key, array in saved.items()}

@@ -70,9 +70,10 @@ def _by_state(gradients, weights, width) -> dict[str, np.ndarray]:
         on = (subsets >> i & 1).astype(bool)
         places.append(np.linspace(*_span(values, width), 100))
         sides = [(values[side], weights[side]) for side in (on, ~on)]
-        draw = lambda at, sides=sides: np.array(
-            [removal.density(v, width, at, w) for v, w in sides]
-        )
+
+        def draw(at, sides=sides):
+            return np.array([removal.density(v, width, at, w) for v, w in sides])
+
         by_node.append(draw(places[-1]))
         pooled += draw(at) / gradients.shape[1]
     return {

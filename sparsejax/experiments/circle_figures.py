@@ -28,7 +28,10 @@ def figures(
         arrays: of the first network.
     """
     first = records[0]
-    density = lambda name, **how: _density(config, first, arrays, name, **how)
+
+    def density(name, **how):
+        return _density(config, first, arrays, name, **how)
+
     drawn = {
         "by_size": _by_size(records),
         "pairs": _pairs(first, arrays),
@@ -84,7 +87,10 @@ def finding(records: Sequence[Mapping[str, Any]]) -> str:
 
 def _by_size(records) -> Drawn:
     first = records[0]
-    sizes = lambda kind: np.array([record["by_size"][kind] for record in records]).T
+
+    def sizes(kind):
+        return np.array([record["by_size"][kind] for record in records]).T
+
     figure = plots.by_size(
         {
             "exact best subset": sizes("best"),

@@ -196,7 +196,10 @@ def by_size(losses) -> dict[str, np.ndarray]:
     top = np.concatenate([[0], np.cumsum(1 << ranked)])
     order = np.lexsort((losses, sizes))
     starts = np.searchsorted(sizes[order], np.arange(n + 2))
-    at = lambda q: (starts[:-1] + q * (np.diff(starts) - 1)).round().astype(int)
+
+    def at(q):
+        return (starts[:-1] + q * (np.diff(starts) - 1)).round().astype(int)
+
     return {
         "best": hypercube.best(losses).values,
         "shapley": losses[top],

@@ -88,9 +88,10 @@ def write(
     runs.write_text(folder / "table.md", _markdown(rows))
     runs.write_text(folder / "nodes.html", _nodes(config, records[0], arrays))
     link = pages.tag("a", "Take the first network apart by hand", href="nodes.html")
-    pair = lambda *names: pages.columns(
-        *(drawn[name] for name in names if name in drawn)
-    )
+
+    def pair(*names):
+        return pages.columns(*(drawn[name] for name in names if name in drawn))
+
     html = pages.page(
         f"A circle classifier under all {1 << config['nodes']:,} of its node masks",
         pages.facts(_facts(config, records)),
@@ -129,11 +130,17 @@ def table(config, records) -> list[list[str]]:
             about = known if middle == "0.5" else {}
             rows.append(_row(label, middle, about, records, state, name))
     n, low, high = config["nodes"], min(keep_probs), max(keep_probs)
-    apart = lambda part: part[high]["mean_loss"] - part[low]["mean_loss"]
+
+    def apart(part):
+        return part[high]["mean_loss"] - part[low]["mean_loss"]
+
     rows.append(_derived(f"mean loss at {high} less that at {low}", records, apart))
     if middle == "0.5":
         nodes = n * (float(high) - float(low))
-        near = lambda part: nodes * part[middle]["mean_loss_gradient"]
+
+        def near(part):
+            return nodes * part[middle]["mean_loss_gradient"]
+
         rows.append(_derived(f"{nodes:g} x mean loss gradient at 0.5", records, near))
         slopes = [r["derivative"][middle] * nodes / n for r in records]
         label = f"{nodes / n:g} x derivative of the mean loss at 0.5"
@@ -171,7 +178,10 @@ def _row(label, p, known, records, *path) -> list[str]:
     if len(path) == 1:
         cells = _cells([], [record[path[0]] for record in records])
     else:
-        pick = lambda kind: [r[kind][path[0]][path[1]] for r in records]
+
+        def pick(kind):
+            return [r[kind][path[0]][path[1]] for r in records]
+
         cells = _cells(pick("sampled"), pick("exact"))
     return [label, p, "" if source is None else f"{source:.4f}", *cells]
 
@@ -197,15 +207,24 @@ def _cells(sampled, exact) -> list[str]:
 
 def _facts(config, records):
     several = len(records) > 1
-    spread = lambda values, show: (
-        f"{show.format(min(values))} to {show.format(max(values))}" if several else ""
-    )
-    of = lambda name: [record[name] for record in records]
-    fact = lambda label, name, show, note="": (
-        label,
-        show.format(_mean(of(name))),
-        "; ".join(filter(None, (note, spread(of(name), show)))),
-    )
+
+    def spread(values, show):
+        return (
+            f"{show.format(min(values))} to {show.format(max(values))}"
+            if several
+            else ""
+        )
+
+    def of(name):
+        return [record[name] for record in records]
+
+    def fact(label, name, show, note=""):
+        return (
+            label,
+            show.format(_mean(of(name))),
+            "; ".join(filter(None, (note, spread(of(name), show)))),
+        )
+
     varying = [r["path"]["exact"] for r in records if r["path"] is not None]
     below = np.flatnonzero(np.mean(varying, axis=0) < 0.2) if varying else []
     return [

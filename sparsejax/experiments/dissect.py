@@ -105,7 +105,10 @@ def run(
     for number, trained in enumerate(subject.networks):
         seed, arm, level = (trained[name] for name in ("seed", "arm", "level"))
         file = folder / f"seed_{seed}" / f"{arm}_{level:02d}.npz"
-        make = lambda trained=trained: subject.scores(trained)
+
+        def make(trained=trained):
+            return subject.scores(trained)
+
         found = runs.kept(file, make, report)
         table = subject.table(found["scores/unit"])
         tables[seed, arm, level] = table
@@ -216,7 +219,10 @@ class _Subject:
         both = dissect.consistency(dense, table, threshold=config.threshold)
         record = {k: network[k] for k in ("seed", "arm", "level", "density")}
         record["test_accuracy"] = network["test_accuracy"]
-        count = lambda scores, at: _counts(self.table(scores), at)
+
+        def count(scores, at):
+            return _counts(self.table(scores), at)
+
         turned = range(1, 1 + config.rotations)
         for kind, at in (
             ("unit", config.threshold), ("normalised", config.normalised_threshold),

@@ -44,8 +44,13 @@ def finding(records: Records) -> str:
 def write(folder: Path, config, records: Records, shown, labels) -> None:
     """Write `fig_*.svg`, `table.md` and `index.html`."""
     arms = [arm for arm in NAMES if any(r["arm"] == arm for r in records)]
-    curves = lambda key: {NAMES[arm]: _curve(records, arm, key) for arm in arms}
-    whole = lambda key: float(np.mean([r[key] for r in _arm(records, "untrained")]))
+
+    def curves(key):
+        return {NAMES[arm]: _curve(records, arm, key) for arm in arms}
+
+    def whole(key):
+        return float(np.mean([r[key] for r in _arm(records, "untrained")]))
+
     kinds = {"": "detectors", "_normalised": "detectors, whatever the concept's size"}
     panels, levels = {}, {}
     for end, what in kinds.items():
@@ -58,7 +63,10 @@ def write(folder: Path, config, records: Records, shown, labels) -> None:
     panels[concepts] = curves("concepts")
     levels[concepts] = whole("concepts"), "untrained"
     draw = figures_.counts_against_density
-    rate = lambda key: _curve(records, "rewind", key)
+
+    def rate(key):
+        return _curve(records, "rewind", key)
+
     figures = {
         "accuracy": plots.against_density(
             curves("test_accuracy"), title="Accuracy", ylabel="test accuracy"
@@ -135,7 +143,10 @@ def table(records: Records) -> list[list[str]]:
         some = _arm(records, arm)
         for level in dict.fromkeys(r["level"] for r in some):
             here = [r for r in some if r["level"] == level]
-            share = lambda key, here=here: _percent([r[key] for r in here])
+
+            def share(key, here=here):
+                return _percent([r[key] for r in here])
+
             cells = [
                 share(key) if key.startswith(("still", "same"))
                 else _number([r[key] for r in here])

@@ -127,7 +127,10 @@ def subject(config: Config, *, data_dir: str | Path | None = None) -> Subject:
     if network.image is None:
         raise ValueError(f"{network.title}: its inputs are no images")
     shape, size = network.x.shape[1:], network.image
-    fn = lambda params, x: network.fn(x.reshape(shape))
+
+    def fn(params, x):
+        return network.fn(x.reshape(shape))
+
     return Subject(network.title, fn, {}, size, network.domain)
 
 
@@ -163,7 +166,10 @@ def run(
         for i in range(0, len(units), _BLOCK):
             block = units[i : i + _BLOCK]
             file = folder / f"{runs.file_name(node)}_{block[0]}.npz"
-            make = lambda node=node, block=block: _draw(config, network, node, block)
+
+            def make(node=node, block=block):
+                return _draw(config, network, node, block)
+
             report(f"{node}: units {block[0]} to {block[-1]} of {len(units)}")
             parts.append(runs.kept(file, make, report))
         found = {k: np.concatenate([part[k] for part in parts]) for k in parts[0]}

@@ -243,7 +243,10 @@ def _exact(config, graph: Graph, records) -> Bounds | None:
     if not 0 < len(hidden) <= _HIDDEN:
         return outputs
     found = graph.bounds("exact", nodes=hidden, time_limit=min(config.time_limit, 1.0))
-    join = lambda name: np.concatenate([getattr(outputs, name), getattr(found, name)])
+
+    def join(name):
+        return np.concatenate([getattr(outputs, name), getattr(found, name)])
+
     return Bounds(join("nodes"), join("low"), join("high"), join("gap"))
 
 

@@ -130,7 +130,9 @@ def _link(folder: Path, name: str, text: str) -> pages.Html:
 
 
 def _rows(folder: Path, records) -> list[list[Any]]:
-    ends = lambda pair: f"{pair[0]:.2f} to {pair[1]:.2f}".replace("-", "−")
+    def ends(pair):
+        return f"{pair[0]:.2f} to {pair[1]:.2f}".replace("-", "−")
+
     rows = []
     for record in records:
         name, exact = record["output"], None

@@ -150,7 +150,10 @@ def plan(config: Config) -> Plan:
         own = _layer_fractions(config, sizes)
         longest = max((n for _, n in own.values() if n is not None), default=usual)
         rounds = longest if config.rounds is None else config.rounds
-        rate = lambda f, n, level: f if n is None or level < n else 0.0
+
+        def rate(f, n, level):
+            return f if n is None or level < n else 0.0
+
         scopes = [
             {path: rate(f, n, level) for path, (f, n) in own.items()}
             for level in range(rounds)
@@ -222,7 +225,10 @@ def prunable(config: Config) -> Any:
     out = {_find(name, names) for name in config.exclude}
     if out >= set(names):
         raise ValueError(f"exclude leaves nothing to prune: {trees.listed(names)}")
-    drop = lambda path, leaf: jnp.ones((), leaf.dtype) if path in out else leaf
+
+    def drop(path, leaf):
+        return jnp.ones((), leaf.dtype) if path in out else leaf
+
     return trees.map_with_path(drop, weights)
 
 

@@ -175,7 +175,10 @@ def _layers_finding(tickets, sizes) -> str:
         for name, size in sizes.items()
     }
     most, least = max(left, key=left.__getitem__), min(left, key=left.__getitem__)
-    short = lambda name: name.removesuffix("/kernel")
+
+    def short(name):
+        return name.removesuffix("/kernel")
+
     return (
         f"{short(most)} keeps {left[most]:.1%} of its weights, "
         f"{short(least)} {left[least]:.1%}"
@@ -212,7 +215,9 @@ def _series(records, field) -> dict[str, tuple[list, list]]:
 
 
 def _idle(tickets) -> dict[str, tuple[list, list, int]]:
-    mean = lambda row, name, kind: np.mean([r["idle"][name][kind] for r in row])
+    def mean(row, name, kind):
+        return np.mean([r["idle"][name][kind] for r in row])
+
     return {
         name: (
             [mean(row, name, "constant") for row in tickets],
@@ -246,12 +251,15 @@ def _facts(config, records):
     dense, last = tickets[0], tickets[-1]
     good = _mean(dense, "test_accuracy")
     winning = [row for row in tickets[1:] if _mean(row, "test_accuracy") >= good]
-    spread = lambda row: (
-        f"{min(r['test_accuracy'] for r in row):.2%} to "
-        f"{max(r['test_accuracy'] for r in row):.2%} over {len(row)} seeds"
-        if len(row) > 1
-        else "of one seed"
-    )
+
+    def spread(row):
+        return (
+            f"{min(r['test_accuracy'] for r in row):.2%} to "
+            f"{max(r['test_accuracy'] for r in row):.2%} over {len(row)} seeds"
+            if len(row) > 1
+            else "of one seed"
+        )
+
     return [
         ("dense accuracy", f"{good:.2%}", spread(dense)),
         (

@@ -147,8 +147,13 @@ class _Lab:
         self.config = config
         self.model = lottery_config.model(config)
         self.apply = lift.masked(self.model.apply)
-        flat = lambda x: x.reshape(len(x), -1) if config.model == "mlp" else x
-        put = lambda split: (jnp.asarray(flat(split.x)), jnp.asarray(split.y))
+
+        def flat(x):
+            return x.reshape(len(x), -1) if config.model == "mlp" else x
+
+        def put(split):
+            return (jnp.asarray(flat(split.x)), jnp.asarray(split.y))
+
         self.images = dataset.train.x
         self.training, self.test = put(dataset.train), put(dataset.test)
         self.doing = "the start"  # for messages
@@ -172,7 +177,10 @@ class _Lab:
         base = shared if config.share_data_order else self.keys
         example = self.training[0][0]
         self.init = jax.jit(jax.vmap(lambda key: self.model.init(key, example)))
-        anywhere = lambda key, mask: masks.fixed_size(key, mask, masks.count(mask))
+
+        def anywhere(key, mask):
+            return masks.fixed_size(key, mask, masks.count(mask))
+
         self.draw = {
             "random": jax.jit(jax.vmap(anywhere)),
             "shuffled": jax.jit(jax.vmap(prune.shuffle)),
@@ -182,7 +190,10 @@ class _Lab:
     def start(self) -> tuple[train.State, Any]:
         """The states before training and the masks that keep everything, stacked."""
         mask = lottery_config.prunable(self.config)
-        stack = lambda leaf: jnp.broadcast_to(leaf, (len(self.keys), *leaf.shape))
+
+        def stack(leaf):
+            return jnp.broadcast_to(leaf, (len(self.keys), *leaf.shape))
+
         return self.fresh(0), jax.tree.map(stack, mask)
 
     def fresh(self, draw: int) -> train.State:
@@ -221,7 +232,10 @@ class _Lab:
         if self.config.score == "random":
             return prune.random(_fold(state.key, 2), state.params)
         x, y = (array[:1000] for array in self.training)
-        loss = lambda p: train.cross_entropy(self.model.apply(p, x), y)
+
+        def loss(p):
+            return train.cross_entropy(self.model.apply(p, x), y)
+
         return prune.snip(state.params, jax.grad(loss)(state.params))
 
     def measure(self, ticket: Ticket) -> list[dict[str, Any]]:
@@ -248,7 +262,10 @@ class _Lab:
     def _records(self, variant, ticket, mask, start):
         self.doing = f"level {ticket.level}, {variant}"
         stop = int(ticket.trained.step[0])
-        again = lambda order: self.train(start, mask, stop, order).params
+
+        def again(order):
+            return self.train(start, mask, stop, order).params
+
         params = ticket.trained.params if variant == "ticket" else again(0)
         results = self._evaluate(params, mask)
         heights = [None] * len(self.keys)
@@ -284,7 +301,9 @@ def _barriers(apply, a, b, keep, test):
     """Height of the test-error barrier between stacked networks."""
 
     def one(a, b, keep):
-        error = lambda p: 1 - train.evaluate(apply, p, keep, test)["accuracy"]
+        def error(p):
+            return 1 - train.evaluate(apply, p, keep, test)["accuracy"]
+
         return prune.barrier(error, a, b).height
 
     return jax.vmap(one)(a, b, keep)
@@ -292,7 +311,10 @@ def _barriers(apply, a, b, keep, test):
 
 def _fold(keys, number):
     """A new key for each of one or several."""
-    fold = lambda key: jax.random.fold_in(key, number)
+
+    def fold(key):
+        return jax.random.fold_in(key, number)
+
     return jax.vmap(fold)(keys) if keys.ndim else fold(keys)
 
 
@@ -314,10 +336,12 @@ def _measured(folder, config, report) -> list[dict[str, Any]]:
     except (runs.DamagedFile, KeyError, TypeError) as error:
         report(f"damaged: metrics.jsonl: {error}; making its levels again")
         return []
-    whole = lambda level, rows: (
-        len(rows) == len(config.seeds) * (1 + (level > 0) * len(config.controls))
-        and all(row["level"] == level for row in rows)
-    )
+
+    def whole(level, rows):
+        return len(rows) == len(config.seeds) * (
+            1 + (level > 0) * len(config.controls)
+        ) and all(row["level"] == level for row in rows)
+
     good = it.takewhile(lambda pair: whole(*pair), enumerate(levels))
     return [row for _, rows in good for row in rows]
 
@@ -342,9 +366,10 @@ def _idle(params) -> dict[str, dict[str, int]]:
 def _line(records, levels) -> str:
     """One line of progress for a level."""
     first = records[0]
-    mean = lambda variant: np.mean(
-        [r["test_accuracy"] for r in records if r["variant"] == variant]
-    )
+
+    def mean(variant):
+        return np.mean([r["test_accuracy"] for r in records if r["variant"] == variant])
+
     variants = dict.fromkeys(r["variant"] for r in records)
     scores = "  ".join(f"{v} {mean(v):.2%}" for v in variants)
     return (

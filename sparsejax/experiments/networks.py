@@ -127,7 +127,10 @@ def residual(
     file = Path(checkpoint or root / "resnet_cifar10" / f"{model}_cifar10.safetensors")
     if not file.exists():
         raise ValueError(f"{file} is missing; give the file of {model} as checkpoint")
-    fn = lambda params, x: made.apply(params, normalised(x))
+
+    def fn(params, x):
+        return made.apply(params, normalised(x))
+
     return fn, pretrained.load(file, made)
 
 
@@ -218,7 +221,10 @@ def splits(
     if dataset not in CIRCLES:
         return data.load(dataset, data_dir)
     keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), 1))
-    draw = lambda key, n: data.circle(key, n, variant=CIRCLES[dataset])
+
+    def draw(key, n):
+        return data.circle(key, n, variant=CIRCLES[dataset])
+
     return data.Dataset(draw(keys[0], 1000), draw(keys[1], 10_000))
 
 
@@ -244,7 +250,10 @@ def trained(
         file: where its parameters are read from or, if it is missing, written to.
     """
     network, shape = blank(dataset, model, widths)
-    put = lambda part: (jnp.reshape(part.x, (-1, *shape)), jnp.asarray(part.y))
+
+    def put(part):
+        return (jnp.reshape(part.x, (-1, *shape)), jnp.asarray(part.y))
+
     training, (x, y) = put(sets.train), put(sets.test)
     key, init_key = jax.random.split(jax.random.key(seed))
     params = jax.jit(network.init)(init_key, x[:1])

@@ -149,9 +149,14 @@ def generator(config: Config, which: Sweep, n: int) -> Callable[[Any], Array]:
     """
     key, ones = jax.random.key(config.mask_seed), jnp.ones(n)
     if config.distribution == "bernoulli":
-        draw = lambda key: masks.bernoulli(key, ones, which.value)
+
+        def draw(key):
+            return masks.bernoulli(key, ones, which.value)
     else:
-        draw = lambda key: masks.fixed_size(key, ones, int(which.value))
+
+        def draw(key):
+            return masks.fixed_size(key, ones, int(which.value))
+
     return lambda index: draw(jax.random.fold_in(key, index))
 
 
@@ -296,7 +301,10 @@ def _flat(found: Mapping[str, Score | Kept]) -> dict[str, np.ndarray]:
 def _nested(arrays: dict[str, np.ndarray], kind: Any) -> dict[str, Any]:
     """The inverse of `_flat`, for results of one type."""
     names = dict.fromkeys(path.rsplit("/", 1)[0] for path in arrays)
-    fields = lambda name: {k: arrays.get(f"{name}/{k}") for k in kind._fields}
+
+    def fields(name):
+        return {k: arrays.get(f"{name}/{k}") for k in kind._fields}
+
     return {name: kind(**fields(name)) for name in names}
 
 

@@ -120,7 +120,10 @@ def subject(
         rows = np.sort(order[:examples])
         x, y = x[rows], y[rows]
     x, y = jnp.asarray(x), jnp.asarray(y)
-    fn = lambda params, x: network.fn(x)
+
+    def fn(params, x):
+        return network.fn(x)
+
     std = prune.activation_std(fn, {}, x, names=nodes)
     spread = np.concatenate([np.asarray(std[name]) for name in nodes])
     names = [f"{name}/{i}" for name, n in nodes.items() for i in range(n)]
@@ -240,7 +243,10 @@ def effect(sample: Sample) -> Score:
     if sample.weights is not None:
         return Score(values, None)
     on = sample.masks.sum(axis=0)
-    error = lambda sd, count: sd**2 / np.where(count > 1, count - 1, np.nan)
+
+    def error(sd, count):
+        return sd**2 / np.where(count > 1, count - 1, np.nan)
+
     squares = error(states.on_nodes.sd, on) + error(
         states.off_nodes.sd, len(losses) - on
     )
@@ -266,7 +272,10 @@ def kept(
         found["best of all"] = Kept(best.values, accuracies)
     orders = {}
     if n <= GREEDY:
-        loss = lambda mask: subject.measure(mask)[0]
+
+        def loss(mask):
+            return subject.measure(mask)[0]
+
         orders["greedy elimination"] = np.asarray(eliminate(loss, n))
     for name, score in scores.items():
         orders[name] = np.argsort(-score.values, kind="stable")
@@ -284,7 +293,10 @@ def eliminate(loss: Callable[[Array], Array], n: int) -> Int[Array, " n"]:
 
     def step(i, carry):
         mask, order = carry
-        without = lambda unit: loss(mask.at[unit].set(0.0))
+
+        def without(unit):
+            return loss(mask.at[unit].set(0.0))
+
         losses = jax.lax.map(without, jnp.arange(n))
         unit = jnp.argmin(jnp.where(mask > 0, losses, jnp.inf))
         return mask.at[unit].set(0.0), order.at[n - 1 - i].set(unit)

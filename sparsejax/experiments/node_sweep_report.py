@@ -169,7 +169,10 @@ def _width(sd: float, sample: Sample) -> float:
 
 def _losses_finding(subject, records) -> str:
     most, least = (pick(records, key=lambda r: r["kept"]) for pick in (max, min))
-    text = lambda r: f"{r['loss']['quantiles']['0.5']:.3g} at {r['distribution']}"
+
+    def text(r):
+        return f"{r['loss']['quantiles']['0.5']:.3g} at {r['distribution']}"
+
     parts = text(most) if most is least else f"{text(most)}, {text(least)}"
     return f"Median loss {parts};\nwhole network {subject.every[0]:.3g}"
 
@@ -233,7 +236,10 @@ def _units(scores: Mapping[str, Score], names: Sequence[str]):
     layers: dict[str, list[int]] = {}
     for i, unit in enumerate(names):
         layers.setdefault(unit.rsplit("/", 1)[0], []).append(i)
-    pick = lambda array, rows: None if array is None else array[rows]
+
+    def pick(array, rows):
+        return None if array is None else array[rows]
+
     return plots.unit_scores(
         {
             layer: (
@@ -305,8 +311,13 @@ def _distributions(records):
     rows = []
     for r in records:
         loss, accuracy = r["loss"], r["accuracy"]
-        half = lambda m: (m["interval"][1] - m["interval"][0]) / 2
-        error = lambda text: "" if r["exact"] else f" ± {text}"  # noqa: B023
+
+        def half(m):
+            return (m["interval"][1] - m["interval"][0]) / 2
+
+        def error(text):
+            return "" if r["exact"] else f" ± {text}"  # noqa: B023
+
         row = [
             r["distribution"],
             f"{r['kept']:.1f}",

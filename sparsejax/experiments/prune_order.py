@@ -219,6 +219,9 @@ def _frames(config) -> int:
 
 def _line(records) -> str:
     first = records[0]
-    mean = lambda order: np.mean([record["accuracy"][order] for record in records])
+
+    def mean(order):
+        return np.mean([record["accuracy"][order] for record in records])
+
     scores = "  ".join(f"{order} {mean(order):.1%}" for order in training.ORDERS)
     return f"learning rate {first['learning_rate']}, {first['selection']}: {scores}"

@@ -98,7 +98,10 @@ def surface(task: Task, params: Any) -> np.ndarray:
     """Probability of label 1 over the square, for stacked parameters."""
     at = jnp.linspace(-_EXTENT, _EXTENT, 201)
     points = jnp.stack(jnp.meshgrid(at, at[::-1]), axis=-1)
-    chance = lambda p: jax.nn.softmax(task.fn(p, points))[..., 1]
+
+    def chance(p):
+        return jax.nn.softmax(task.fn(p, points))[..., 1]
+
     return np.asarray(jax.jit(partial(jax.lax.map, chance))(params))
 
 
@@ -111,7 +114,10 @@ def _accuracy(groups) -> Drawn:
         for (rate, selection), group in groups.items()
     ]
     labels = ["trained", "train,\nprune", "prune,\ntrain", "train,\nprune,\ntune"]
-    span = lambda order: _span([mean(g, "accuracy", order) for g in groups.values()])
+
+    def span(order):
+        return _span([mean(g, "accuracy", order) for g in groups.values()])
+
     figure = plots.accuracies(
         panels,
         labels,
@@ -194,10 +200,16 @@ def _moves(groups: Groups, arrays: Arrays) -> Drawn:
     for rate in rates(groups):
         whole, found = arrays[rate, None], arrays[rate, selection]
         start, first, second = _entries(whole, found)
-        far = lambda to, start=start, rate=rate: np.abs(np.float64(to) - start) / rate
+
+        def far(to, start=start, rate=rate):
+            return np.abs(np.float64(to) - start) / rate
+
         series = {LABELS["trained"]: far(first), LABELS["prune_train"]: far(second)}
         panels.append((f"learning rate {rate}", series))
-    share = lambda rate: mean(groups[rate, selection], "coasting", "prune_train")
+
+    def share(rate):
+        return mean(groups[rate, selection], "coasting", "prune_train")
+
     parts = [f"{share(rate):.0%} at {rate}" for rate in rates(groups)]
     coast, (low, high) = measure.coast(), measure.COASTING
     figure = plots.moves(
@@ -223,7 +235,10 @@ def _shares(config: Config, groups: Groups) -> Drawn:
         "coasting, trained": ("coasting", "trained"),
         "coasting, prune, train": ("coasting", "prune_train"),
     }
-    label = lambda stage: f"learning rate {stage[0]:g}, {SHORT[stage[1]]}"
+
+    def label(stage):
+        return f"learning rate {stage[0]:g}, {SHORT[stage[1]]}"
+
     rows = [
         plots.Share(
             name, {label(k): values(group, *path) for k, group in groups.items()}
@@ -251,7 +266,10 @@ def _units(groups: Groups) -> Drawn:
     """Hidden units that died in training."""
     selection = next(iter(groups))[1]
     layers = groups[next(iter(groups))][0]["constant_units"]
-    share = lambda rate, name: values(groups[rate, selection], "constant_units", name)
+
+    def share(rate, name):
+        return values(groups[rate, selection], "constant_units", name)
+
     rows = [
         plots.Share(
             f"hidden layer {i + 1}",
@@ -315,7 +333,10 @@ def _surface(task, found, order) -> np.ndarray:
 
 def _tree(found, prefix, task) -> Any:
     """Parameters out of a file's arrays."""
-    leaf = lambda path, _: jnp.asarray(found[f"{prefix}/{path}"])
+
+    def leaf(path, _):
+        return jnp.asarray(found[f"{prefix}/{path}"])
+
     return trees.map_with_path(leaf, task.params)
 
 

@@ -47,7 +47,10 @@ def records(
     """
     scores = {order: _test(task, networks[order], kept, order) for order in ORDERS}
     idle = _constant(task, networks["trained"])
-    kernel = lambda params: np.asarray(params[KERNEL]["kernel"])
+
+    def kernel(params):
+        return np.asarray(params[KERNEL]["kernel"])
+
     mask = kernel(kept[1]) != 0
     start, trained = kernel(task.params), kernel(networks["trained"])
     after = kernel(networks["prune_train"])
@@ -186,6 +189,9 @@ def _test(task, params, kept, order):
 
 def _constant(task, params) -> dict[str, np.ndarray]:
     """Share of units that never vary over the training data, `(seeds,)` a layer."""
-    spread = lambda x, p: prune.activation_std(task.fn, p, x)
+
+    def spread(x, p):
+        return prune.activation_std(task.fn, p, x)
+
     found = each(spread, task.training[0], params)
     return {name: (np.asarray(sd) == 0).mean(axis=1) for name, sd in found.items()}

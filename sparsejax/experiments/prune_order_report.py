@@ -40,7 +40,10 @@ def write(
     runs.write_text(
         folder / "table.md", _markdown(header, rows) + "\n" + _markdown(more, shares)
     )
-    pick = lambda prefix: [v for k, v in drawn.items() if k.startswith(prefix)]
+
+    def pick(prefix):
+        return [v for k, v in drawn.items() if k.startswith(prefix)]
+
     surfaces = [*pick("surfaces"), *moving]
     html = pages.page(
         f"Train first or prune first: {config.dataset}, {config.remove}",
@@ -67,7 +70,10 @@ def finding(records: Records) -> str:
     """One sentence: accuracies of both orders, at the first learning rate."""
     groups = measure.grouped(records)
     rate, _ = next(iter(groups))
-    mean = lambda group, order: f"{measure.mean(group, 'accuracy', order):.1%}"
+
+    def mean(group, order):
+        return f"{measure.mean(group, 'accuracy', order):.1%}"
+
     parts = [
         f"{SHORT[selection]} {mean(group, 'train_prune')} and "
         f"{mean(group, 'prune_train')}"
@@ -95,9 +101,12 @@ def share_table(records: Records) -> list[list[str]]:
              "coasting: trained / prune, train",
              "constant units by layer"]]  # fmt: skip
     for (rate, selection), group in measure.grouped(records).items():
-        several = lambda name, group=group: " / ".join(
-            f"{values(group, name, key).mean():.1%}" for key in group[0][name]
-        )
+
+        def several(name, group=group):
+            return " / ".join(
+                f"{values(group, name, key).mean():.1%}" for key in group[0][name]
+            )
+
         rows.append(
             [
                 f"{rate}",
@@ -131,7 +140,10 @@ def _spread(found) -> str:
 def _facts(records) -> list[tuple[str, str, str]]:
     groups = measure.grouped(records)
     (rate, first_selection), first = next(iter(groups.items()))
-    mean = lambda *path, group=first: f"{values(group, *path).mean():.1%}"
+
+    def mean(*path, group=first):
+        return f"{values(group, *path).mean():.1%}"
+
     who = f"mean of {len(first)}" if len(first) > 1 else "one network"
     low = f"{who}, learning rate {rate}"
     facts = [("trained", mean("accuracy", "trained"), low)]

@@ -198,7 +198,10 @@ def everything(task: Task) -> Any:
     """Masks of weights that keep all of them, stacked."""
     one = jax.tree.map(lambda leaf: leaf[0], task.params)
     weights = masks.ones(task.fn, one, task.training[0][:1]).weights
-    stack = lambda leaf: jnp.broadcast_to(leaf, (len(task.keys), *leaf.shape))
+
+    def stack(leaf):
+        return jnp.broadcast_to(leaf, (len(task.keys), *leaf.shape))
+
     return jax.tree.map(stack, weights)
 
 
@@ -224,7 +227,10 @@ def _all_at_once(x, y):
     Copies keep many steps in one compiled call; each sees the same sum.
     """
     copies = max(1, min(100, _TILED // x.size))
-    tile = lambda a: jnp.broadcast_to(a, (copies, *a.shape))
+
+    def tile(a):
+        return jnp.broadcast_to(a, (copies, *a.shape))
+
     return tile(x), tile(y)
 
 
@@ -244,9 +250,10 @@ def _initial(shapes, key):
     glorot = jax.nn.initializers.glorot_uniform()
     leaves, structure = jax.tree.flatten(shapes)
     keys = jax.random.split(jax.random.fold_in(key, 0), len(leaves))
-    draw = lambda key, leaf: (
-        glorot(key, leaf.shape) if len(leaf.shape) > 1 else jnp.zeros(leaf.shape)
-    )
+
+    def draw(key, leaf):
+        return glorot(key, leaf.shape) if len(leaf.shape) > 1 else jnp.zeros(leaf.shape)
+
     return jax.tree.unflatten(structure, map(draw, keys, leaves))
 
 

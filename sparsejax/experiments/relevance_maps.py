@@ -76,11 +76,17 @@ def run(
            f"{counted(subject.shown, 'sample')}, "
            f"{counted(config.count, 'test image')}")  # fmt: skip
     curve, began, found = measure.curves(subject), time.perf_counter(), {}
-    make = lambda: measure.control(config, subject, curve)
-    control = runs.kept(folder / f"{measure.CONTROL}.npz", make, report)
+
+    def chance():
+        return measure.control(config, subject, curve)
+
+    control = runs.kept(folder / f"{measure.CONTROL}.npz", chance, report)
     records = [records_.record(measure.CONTROL, control, subject)]
     for i, name in enumerate(names):
-        make = lambda name=name: measure.method(config, name, subject, curve)
+
+        def make(name=name):
+            return measure.method(config, name, subject, curve)
+
         found[name] = runs.kept(folder / f"{name}.npz", make, report)
         records.append(records_.record(name, found[name], subject))
         runs.write_metrics(folder, records)

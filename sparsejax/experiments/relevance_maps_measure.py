@@ -81,7 +81,10 @@ def subject(
             )
         others[level] = other.params, masks.count(other.mask)
     train = networks.splits(made.dataset, 0, data_dir).train.x
-    flat = lambda images: jnp.asarray(images.reshape(-1, *network.x.shape[1:]))
+
+    def flat(images):
+        return jnp.asarray(images.reshape(-1, *network.x.shape[1:]))
+
     key = jax.random.key(config.draw_seed)
     for_images, for_backgrounds = jax.random.split(key)
     draw = functools.partial(jax.random.choice, replace=False)
@@ -151,7 +154,9 @@ def curves(subject: Subject) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
     @jax.jit
     @functools.partial(jax.vmap, in_axes=(None, 0, 0, 0))
     def both(params, x, target, found):
-        watch = lambda out: jax.nn.softmax(out)[target]
+        def watch(out):
+            return jax.nn.softmax(out)[target]
+
         options = {"target": watch, "baseline": setting.baseline}
         measures = relevance.deletion, relevance.insertion
         return [
@@ -197,7 +202,10 @@ def _runner(config: Config, name: str, subject: Subject) -> Callable[..., Found]
 
     def run(params, positions, targets):
         x = subject.network.x[positions]
-        one = lambda *chunk: many(params, *chunk)
+
+        def one(*chunk):
+            return many(params, *chunk)
+
         return chunked(one, x, positions.astype(np.int32), targets)
 
     return run
@@ -212,7 +220,10 @@ def _randomised(
         shape = len(subject.layers), len(maps[part])
         return np.full(shape, np.nan, maps.dtype)
     chosen, targets = subject.chosen[part], subject.targets[part]
-    sizes = lambda params: jnp.abs(runner(params, chosen, targets).map)
+
+    def sizes(params):
+        return jnp.abs(runner(params, chosen, targets).map)
+
     key = jax.random.fold_in(jax.random.key(config.draw_seed), (1 << 30) + 1)
     check = relevance.randomisation_check(
         sizes, subject.network.params, key, layers=subject.layers

@@ -101,7 +101,9 @@ def window(setting: Setting) -> tuple[int, int]:
 
 
 def _whole(result: Relevance) -> Found:
-    total = lambda parts: sum(map(jnp.sum, parts.values()), jnp.zeros(()))
+    def total(parts):
+        return sum(map(jnp.sum, parts.values()), jnp.zeros(()))
+
     account = Account(
         result.output,
         result.input.sum(),
@@ -172,7 +174,10 @@ def _grad_cam(s, params, x, target, key):
 
 def _occlusion(s, params, x, target, key):
     side, step = window(s)
-    fn = lambda params, image: s.fn(params, image.reshape(x.shape))
+
+    def fn(params, image):
+        return s.fn(params, image.reshape(x.shape))
+
     found = relevance.occlusion(
         fn, params, x.reshape(s.image), target=target, window=side, stride=step,
         value=s.baseline.reshape(s.image),

@@ -225,10 +225,13 @@ def _precision(config: Config):
 
 def _finding(records) -> str:
     """How far the first arm can be pruned without losing a point."""
-    mean = lambda level: np.mean(
-        [r["test_accuracy"] for r in records
-         if r["arm"] == "rewind" and r["level"] == level]
-    )  # fmt: skip
+
+    def mean(level):
+        return np.mean(
+            [r["test_accuracy"] for r in records
+             if r["arm"] == "rewind" and r["level"] == level]
+        )  # fmt: skip
+
     density = {r["level"]: r["density"] for r in records if r["arm"] == "rewind"}
     good = max(level for level in density if mean(level) >= mean(0) - 0.01)
     return (
@@ -243,7 +246,10 @@ def _write(folder: Path, config: Config, records) -> None:
     for arm in sorted(config.arms, key=ARMS.index):
         rows = [r for r in records if r["arm"] == arm]
         levels = sorted({r["level"] for r in rows})
-        pick = lambda level, rows=rows: [r for r in rows if r["level"] == level]
+
+        def pick(level, rows=rows):
+            return [r for r in rows if r["level"] == level]
+
         series[NAMES[arm]] = (
             [pick(level)[0]["density"] for level in levels],
             [[r["test_accuracy"] for r in pick(level)] for level in levels],

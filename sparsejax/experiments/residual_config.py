@@ -151,10 +151,16 @@ def task(config: Config, data_dir: str | Path | None) -> Task:
     else:
         found = _folders(Path(config.dataset), config.size or None)
     draw = np.random.default_rng(0)  # files lie class after class
-    some = lambda y, count: draw.permutation(len(y))[: count or None]
+
+    def some(y, count):
+        return draw.permutation(len(y))[: count or None]
+
     train_ = some(found.train.y, config.train_images)
     test = some(found.test.y, config.test_images)
-    pick = lambda x, rows: x.only(rows) if isinstance(x, data.Images) else x[rows]
+
+    def pick(x, rows):
+        return x.only(rows) if isinstance(x, data.Images) else x[rows]
+
     return Task(
         (pick(found.train.x, train_), found.train.y[train_]),
         (pick(found.test.x, test), found.test.y[test]),
@@ -187,7 +193,9 @@ def model(config: Config, outputs: int) -> models.Model:
             x = jax.vmap(vary)(keys, x)
         return made.train_apply(params, networks.normalised(x), key=key)
 
-    apply = lambda params, x: made.apply(params, networks.normalised(x))
+    def apply(params, x):
+        return made.apply(params, networks.normalised(x))
+
     return models.Model(made.init, apply, train_apply)
 
 
@@ -202,8 +210,15 @@ def optimizer(config: Config, steps: int) -> optax.GradientTransformation:
         falls = {steps // 3: 0.1, 2 * steps // 3: 0.1, 8 * steps // 9: 0.1}
         after = optax.piecewise_constant_schedule(peak, falls)
         rise = optax.linear_schedule(0.0, peak, warm)
-        rate = lambda step: jnp.minimum(rise(step), after(step))
-    kernels = lambda params: jax.tree.map(lambda leaf: jnp.ndim(leaf) > 1, params)
+
+        def falling(step):
+            return jnp.minimum(rise(step), after(step))
+
+        rate = falling
+
+    def kernels(params):
+        return jax.tree.map(lambda leaf: jnp.ndim(leaf) > 1, params)
+
     rule = (
         optax.scale_by_adam() if config.optimizer == "adam" else optax.trace(decay=0.9)
     )
@@ -219,7 +234,10 @@ def _scenes(config: Config) -> Task:
     test = data.scenes(key, config.test_images or 1000, size=32)
     first = len(test.targets) + DISSECTED
     seen = data.scenes(key, count, size=32, first=first)
-    loss = lambda logits, y: optax.sigmoid_binary_cross_entropy(logits, y).mean()
+
+    def loss(logits, y):
+        return optax.sigmoid_binary_cross_entropy(logits, y).mean()
+
     return Task(
         (seen.labelled.images, seen.targets),
         (test.labelled.images, test.targets),
@@ -233,21 +251,27 @@ def _balanced(logits, targets) -> float:
     """Balanced accuracy, mean over labels that some images have and some have not."""
     found, there = logits > 0, targets > 0.5
     some = there.any(0) & ~there.all(0)
-    share = lambda where: (found == there)[:, some].mean(0, where=where[:, some])
+
+    def share(where):
+        return (found == there)[:, some].mean(0, where=where[:, some])
+
     return float((share(there) + share(~there)).mean() / 2)
 
 
 def _folders(root: Path, size: int | None) -> data.Dataset:
     """`train` and `test` (or `val`), folders or zips."""
-    find = lambda *names: next(
-        (
-            p
-            for name in names
-            for p in (root / name, root / f"{name}.zip")
-            if p.exists()
-        ),
-        root / names[0],
-    )
+
+    def find(*names):
+        return next(
+            (
+                p
+                for name in names
+                for p in (root / name, root / f"{name}.zip")
+                if p.exists()
+            ),
+            root / names[0],
+        )
+
     seen, names = data.image_folder(find("train"), size=size)
     test, others = data.image_folder(find("test", "val"), size=size)
     if names != others:

@@ -149,7 +149,9 @@ def _cost(stage: Stage) -> int:
 
 
 def _line(stage, group) -> str:
-    mean = lambda field, key: np.mean([record[field][key] for record in group])
+    def mean(field, key):
+        return np.mean([record[field][key] for record in group])
+
     return (
         f"{config_.label(stage)}: accuracy {mean('accuracy', 'same'):.1%}, swapped "
         f"{mean('accuracy', 'swapped'):.1%}, {mean('outside', 'same'):.1%} of |R| "

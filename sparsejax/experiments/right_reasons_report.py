@@ -39,7 +39,10 @@ def write(
         drawn[name] = pages.figure_svg(path.read_bytes(), caption, caption)
     header, *rows = table(records)
     lines = [header, ["---"] * len(header), *rows]
-    bars = lambda cell: cell.replace("|", "\\|")  # of |R|
+
+    def bars(cell):
+        return cell.replace("|", "\\|")  # of |R|
+
     text = "".join(f"| {' | '.join(map(bars, line))} |\n" for line in lines)
     runs.write_text(folder / "table.md", text)
     maps = [figure for name, figure in drawn.items() if name.startswith("maps")]
@@ -90,9 +93,10 @@ def finding(records: Records) -> str:
     said = []
     for loss in dict.fromkeys(loss for loss, _ in groups):
         found = [group for (name, _), group in groups.items() if name == loss]
-        join = lambda *path, found=found: " / ".join(
-            _mean(group, *path) for group in found
-        )
+
+        def join(*path, found=found):
+            return " / ".join(_mean(group, *path) for group in found)
+
         text = f"{SHORT[loss]} {join('accuracy', 'swapped')}"
         if loss == "share":
             text += f" with {join('outside', 'same')} of |R| outside"
@@ -168,9 +172,12 @@ def _contrast(groups) -> list[str]:
 
 def _strengths(config, groups, penalised) -> tuple[Any, str]:
     strengths = sorted(config.strengths)
-    take = lambda loss, *path: np.stack(
-        [values(groups[loss, strength], *path) for strength in strengths]
-    )
+
+    def take(loss, *path):
+        return np.stack(
+            [values(groups[loss, strength], *path) for strength in strengths]
+        )
+
     panels = [
         figures_.Strengths(
             LABELS[loss],
@@ -202,7 +209,10 @@ def _maps(config, task, networks, stages) -> tuple[Any, str]:
     split = task.sets.swapped
     which = np.array([np.flatnonzero(split.y == digit)[0] for digit in _SHOWN])
     x = jnp.asarray(training.flat(split.x[which]))
-    square = lambda images: np.asarray(images).reshape(-1, *split.x.shape[1:3])
+
+    def square(images):
+        return np.asarray(images).reshape(-1, *split.x.shape[1:3])
+
     columns = []
     for stage in stages:
         first = jax.tree.map(lambda leaf: leaf[0], networks[stage])
@@ -227,9 +237,9 @@ def _maps(config, task, networks, stages) -> tuple[Any, str]:
 
 
 def _data(task) -> tuple[Any, str]:
-    first = lambda split: np.array(
-        [np.flatnonzero(split.y == digit)[0] for digit in range(10)]
-    )
+    def first(split):
+        return np.array([np.flatnonzero(split.y == digit)[0] for digit in range(10)])
+
     rows = []
     for name, split in (("train", task.sets.train), ("swapped", task.sets.swapped)):
         at = first(split)

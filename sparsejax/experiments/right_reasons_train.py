@@ -44,7 +44,10 @@ def task(config: Config) -> Task:
     sets = data.textures(places, jitter=config.jitter, contrast=config.contrast)
     model = models.mlp((*config.widths, 10))
     keys = jax.vmap(jax.random.key)(jnp.array(config.seeds, jnp.uint32))
-    start = lambda key: model.init(jax.random.fold_in(key, 0), jnp.zeros(256))
+
+    def start(key):
+        return model.init(jax.random.fold_in(key, 0), jnp.zeros(256))
+
     # `map`: XLA takes longer to compile the draws of many keys than to draw them.
     params = jax.jit(lambda keys: jax.lax.map(start, keys))(keys)
     # One object for each, so that `fit` compiles once for all strengths, and once for
@@ -110,7 +113,10 @@ def records(
         answers, shares = _ask(task.fn, params, *map(jnp.asarray, arrays))
         found[name] = np.asarray(answers), np.asarray(shares), split
     loss, strength = stage
-    mean = lambda values: float(np.mean(values, dtype=np.float64))
+
+    def mean(values):
+        return float(np.mean(values, dtype=np.float64))
+
     swapped, _, split = found["swapped"]
     return [
         {

@@ -126,16 +126,21 @@ def run(
     if done and (folder / "index.html").exists():
         report(f"{folder} is complete; --force runs it again")
         return runs.read_metrics(folder)
-    kept = lambda name, make: runs.kept(folder / f"{name}.npz", make, report)
+
+    def kept(name, make):
+        return runs.kept(folder / f"{name}.npz", make, report)
+
     records, found, tuned = [], {}, {}
     for seed in config.seeds:
-        make = lambda seed=seed: _tune(
-            config, subject, seed, images.train, start, report
-        )
-        params = trees.from_arrays(kept(f"network_{seed}", make), start)
-        make = lambda seed=seed, params=params: measure.seed(
-            config, subject.fn, seed, params, images.test, report
-        )
+
+        def tune(seed=seed):
+            return _tune(config, subject, seed, images.train, start, report)
+
+        params = trees.from_arrays(kept(f"network_{seed}", tune), start)
+
+        def make(seed=seed, params=params):
+            return measure.seed(config, subject.fn, seed, params, images.test, report)
+
         found[seed], tuned[seed] = kept(f"seed_{seed}", make), params
         records += report_.records(seed, found[seed])
         runs.write_metrics(folder, records)

@@ -45,7 +45,9 @@ def subject(model: models.Model, normalised: Callable) -> Subject:
     def train_apply(params, x, *, key):
         return model.train_apply(params, normalised(x), key=key)
 
-    fn = lambda params, x: model.apply(params, normalised(x))
+    def fn(params, x):
+        return model.apply(params, normalised(x))
+
     return Subject(fn, lift.masked(train_apply))
 
 
@@ -58,13 +60,22 @@ def seed(config, fn, number: int, params, test, report) -> dict[str, np.ndarray]
     found, order = _deceived(config, fn, number, params, test, images)
     tuning = order[: config.calibration]
     chosen = order[config.calibration : config.calibration + config.count]
-    views = lambda i: layers(
-        fn, params, images.x[i], jax.random.fold_in(for_views, int(i)), config.samples
-    )
-    image = lambda i: (images.x[i], images.y[i], images.region[i])
-    score = lambda pruned, i: _SCORES[config.tune](
-        fn, params, pruned, *image(tuning[i])
-    )
+
+    def views(i):
+        return layers(
+            fn,
+            params,
+            images.x[i],
+            jax.random.fold_in(for_views, int(i)),
+            config.samples,
+        )
+
+    def image(i):
+        return (images.x[i], images.y[i], images.region[i])
+
+    def score(pruned, i):
+        return _SCORES[config.tune](fn, params, pruned, *image(tuning[i]))
+
     tuned = prune.tune_density(
         params, [views(i) for i in tuning], score, groups=STAGES,
         densities=config.densities, progress=False,
@@ -150,8 +161,13 @@ def _maps(fn, params, x, target):
 
 def _areas(curve, fn, params, x, target, maps):
     """Areas under the curves of maps, asking for the probability of the target."""
-    watch = lambda out: jax.nn.softmax(out)[target]
-    area = lambda m: curve(fn, params, x, m, target=watch, baseline=0.5).area()
+
+    def watch(out):
+        return jax.nn.softmax(out)[target]
+
+    def area(m):
+        return curve(fn, params, x, m, target=watch, baseline=0.5).area()
+
     return jax.lax.map(area, maps).mean()  # all at once leave the cache
 
 

@@ -52,9 +52,12 @@ def draw(config, fn, params, test, report) -> dict[str, np.ndarray]:
         report(f"pictures of class {label}: {2 * count + 1}")
         has = planted.patch == patch
         start, along = means[0][has].mean(0), (means[1] - means[0])[has].mean(0)
-        amount = lambda image, start=start, along=along: (
-            (_means(fn, params, image[None])[0] - start) @ along / (along @ along)
-        )
+
+        def amount(image, start=start, along=along):
+            return (
+                (_means(fn, params, image[None])[0] - start) @ along / (along @ along)
+            )
+
         whole = _picture(fn, params, label, test.x.shape[1:])
         row = {"drawn/dense": [whole], "amount/dense": [amount(whole)]}
         for name, images, where in (

@@ -27,7 +27,10 @@ def records(seed: int, found: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
     """A record for each arm: means over images, and the paired gain over dense."""
     made = []
     for arm in ARMS:
-        of = lambda name, arm=arm: found[f"measures/{arm}/{name}"]
+
+        def of(name, arm=arm):
+            return found[f"measures/{arm}/{name}"]
+
         gain = of("auc") - found["measures/dense/auc"]
         made.append({
             "seed": seed, "arm": arm, "images": len(gain),
@@ -46,10 +49,16 @@ def gains(
 
     Images are paired; seeds are drawn with replacement, then images within each.
     """
-    of = lambda arm: [100 * np.asarray(r["gain"]) for r in records if r["arm"] == arm]
+
+    def of(arm):
+        return [100 * np.asarray(r["gain"]) for r in records if r["arm"] == arm]
+
     groups = [a - b for a, b in zip(of(arm), of(over), strict=True)]
     rng = np.random.default_rng(0)
-    draw = lambda n, shape: rng.integers(0, n, (_DRAWS, *shape))
+
+    def draw(n, shape):
+        return rng.integers(0, n, (_DRAWS, *shape))
+
     # (draws, slots, seeds): what every slot would be, were it of that seed
     each = [g[draw(len(g), (len(groups), len(g)))].mean(-1) for g in groups]
     chosen = draw(len(groups), (len(groups),))[..., None]
@@ -144,7 +153,10 @@ def write(
 
 def _causes(drawn: Arrays) -> tuple[Any, str]:
     """Pictures of classes, and how much of the patch is in them."""
-    first = lambda name: drawn[name][:, 0]
+
+    def first(name):
+        return drawn[name][:, 0]
+
     amount = {
         arm: drawn[f"amount/{arm}"].mean() for arm in ("dense", "clean", "patched")
     }
@@ -181,11 +193,16 @@ def _toy(plane: Arrays) -> tuple[Any, str]:
     """Decision regions of the first seed, and shares over all."""
     names = {"dense": "dense", "dataset": "pruned for the data set"}
     names |= {disc: f"pruned for the {disc} disc" for disc in DISCS}
-    share = lambda arm, disc: inside(plane[f"points/{arm}"], disc).mean(1)
-    label = lambda arm, name: (
-        f"{name}\n{100 * share(arm, 'large')[0]:.0f}% large, "
-        f"{100 * share(arm, 'small')[0]:.0f}% small"
-    )
+
+    def share(arm, disc):
+        return inside(plane[f"points/{arm}"], disc).mean(1)
+
+    def label(arm, name):
+        return (
+            f"{name}\n{100 * share(arm, 'large')[0]:.0f}% large, "
+            f"{100 * share(arm, 'small')[0]:.0f}% small"
+        )
+
     figure = figures_.planes(
         {
             label(arm, name): (plane[f"surface/{arm}"], plane[f"points/{arm}"][0])
@@ -194,7 +211,10 @@ def _toy(plane: Arrays) -> tuple[Any, str]:
         list(DISCS.values()),
         title="What drives a unit with two positive regions (green), first seed",
     )
-    listed = lambda values: ", ".join(f"{100 * v:.0f}" for v in values)
+
+    def listed(values):
+        return ", ".join(f"{100 * v:.0f}" for v in values)
+
     told = "; ".join(
         f"{name}: {listed(share(arm, 'large'))}% in the large disc and "
         f"{listed(share(arm, 'small'))}% in the small one"

@@ -82,7 +82,10 @@ def _networks(seed: int) -> dict[str, Any]:
 
 
 _apply = lift.masked(_MODEL.apply)
-_fn = lambda params, x: _MODEL.apply(params, x.reshape(-1))
+
+
+def _fn(params, x):
+    return _MODEL.apply(params, x.reshape(-1))
 
 
 def _driving(params) -> np.ndarray:

@@ -161,7 +161,10 @@ def _shown(config: Config, of: Subject) -> list[dict[str, Any]]:
         raise ValueError(
             f"there is no level {wrong[0]}; there are {trees.listed(sorted(levels))}"
         )
-    off = lambda density: lambda n: abs(np.log(n["density"] / density))
+
+    def off(density):
+        return lambda n: abs(np.log(n["density"] / density))
+
     nearest = [min(levels.values(), key=off(density))["level"] for density in _SHOWN]
     return [levels[level] for level in config.levels or dict.fromkeys(nearest)]
 
@@ -181,7 +184,10 @@ def _readability(of: Subject, network, nodes: list[str]) -> list[dict[str, Any]]
             )
             each = jax.tree.map(np.asarray, weights.statistics(found))
             alive = each.norm > 0
-            mean = lambda a, alive=alive: float(a[alive].mean()) if alive.any() else 0.0
+
+            def mean(a, alive=alive):
+                return float(a[alive].mean()) if alive.any() else 0.0
+
             records.append(
                 {
                     **network,

@@ -81,7 +81,10 @@ class _Book:
 
     def unit_page(self, layer: Layer, unit: int, units: list[int]) -> str:
         n, node = self.config.strongest, layer.node
-        one = lambda a: np.asarray(a[..., unit])
+
+        def one(a):
+            return np.asarray(a[..., unit])
+
         w = one(layer.near.weights)
         if not w.any():
             bodies = [pages.section("No weights", "All of its weights are gone.")]
@@ -164,7 +167,10 @@ class _Book:
             self.inputs(layer.two, w, n) if w.any() else "No path is left.",
             note="Expanded weights: products over all paths, ReLUs read as identity.",
         )]  # fmt: skip
-        over = lambda a: a.reshape(-1, a.shape[-1]).sum(0)
+
+        def over(a):
+            return a.reshape(-1, a.shape[-1]).sum(0)
+
         lost = over(np.minimum(plus, minus))
         channel = int(lost.argmax())
         if not lost[channel]:
@@ -270,10 +276,13 @@ class _Book:
         read = np.argsort(-flat[:, units].sum(1), kind="stable")[:_FAMILY].tolist()
         scale = np.abs(w[..., units]).max()
         cells = [Html("<span></span>")]
-        face = lambda node, unit: (
-            tag("span", str(unit)) if node == INPUT
-            else _image(self.view.icon(node, unit), f"{node} {unit}")
-        )  # fmt: skip
+
+        def face(node, unit):
+            return (
+                    tag("span", str(unit)) if node == INPUT
+                    else _image(self.view.icon(node, unit), f"{node} {unit}")
+                )  # fmt: skip
+
         cells += [face(layer.before, channel) for channel in read]
         for unit in units:
             cells.append(face(layer.node, unit))

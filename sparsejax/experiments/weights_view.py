@@ -90,7 +90,9 @@ class View:
         )  # fmt: skip
 
     def expand(self, source: str, target: str, **how) -> weights.Expanded:
-        name = lambda node, end: None if node == end else node
+        def name(node, end):
+            return None if node == end else node
+
         return weights.expand(
             self.of.fn, self.params, name(source, INPUT),
             name(target, networks.LOGITS), size=self.of.size, **how,

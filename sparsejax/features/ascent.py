@@ -68,7 +68,9 @@ def step(how: How, look, params, units, state, key, index):
         theta, opt_state = state
 
         def total(theta):
-            seen = lambda image: how.transform(moves, image)
+            def seen(image):
+                return how.transform(moves, image)
+
             values = _values(how, look, read, params, unit, theta, seen)
             return values.sum(), values
 

@@ -53,7 +53,10 @@ class Objective:
             return min((n for n in counts if n is not None), default=None)
 
         nodes = tuple(dict.fromkeys((*self.nodes, *other.nodes)))
-        add = lambda acts, unit: self.value(acts, unit) + other.value(acts, unit)
+
+        def add(acts, unit):
+            return self.value(acts, unit) + other.value(acts, unit)
+
         return Objective(nodes, add, units)
 
     __radd__ = __add__
@@ -61,7 +64,10 @@ class Objective:
     def __mul__(self, factor: float | int) -> "Objective":
         if isinstance(factor, Objective):
             return NotImplemented
-        times = lambda acts, unit: factor * self.value(acts, unit)
+
+        def times(acts, unit):
+            return factor * self.value(acts, unit)
+
         return dataclasses.replace(self, value=times)
 
     __rmul__ = __mul__

@@ -82,9 +82,11 @@ def _what(old, new) -> str:
 
 
 def _outputs(a: Graph, b: Graph) -> list[tuple[str, str]]:
-    named = lambda g: dict(
-        zip(g.output_names, (g.keys[i] for i in g.outputs.tolist()), strict=True)
-    )
+    def named(g):
+        return dict(
+            zip(g.output_names, (g.keys[i] for i in g.outputs.tolist()), strict=True)
+        )
+
     old, new = named(a), named(b)
     missing = "no output"
     pairs = [(k, old.get(k, missing), new.get(k, missing)) for k in {**old, **new}]

@@ -57,7 +57,10 @@ def in_numpy(graph: Graph, x: ArrayLike) -> Float[np.ndarray, "*batch nodes"]:
     x = np.asarray(x, np.float64)
     flat = x.reshape(*x.shape[: x.ndim - len(graph.shape)], len(graph.low))
     values = np.zeros((len(graph), *flat.shape[:-1]))
-    spread = lambda weights: weights.reshape(-1, *(1 for _ in flat.shape[:-1]))
+
+    def spread(weights):
+        return weights.reshape(-1, *(1 for _ in flat.shape[:-1]))
+
     for i, op in enumerate(graph.ops):
         args, coefs = graph.operands(i)
         if op == "input":
@@ -145,7 +148,10 @@ def _operation(graph: Graph, op: str, members, args, coefs) -> Callable:
     if op == "input":
         return lambda flat, rows: flat[:, graph.inputs[members]].T
     if op == "const":
-        constant = lambda flat: jnp.asarray(consts, flat.dtype)[:, None]
+
+        def constant(flat):
+            return jnp.asarray(consts, flat.dtype)[:, None]
+
         return lambda flat, rows: jnp.broadcast_to(
             constant(flat), (len(members), len(flat))
         )

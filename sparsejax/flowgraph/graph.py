@@ -341,9 +341,10 @@ def build(nodes: Sequence[tuple], like: Graph | None = None, **fields: Any) -> G
         fields: those that differ from it, or all of them.
     """
     lengths = [len(args) for _, args, *_ in nodes]
-    join = lambda parts, dtype: np.array(
-        [value for part in parts for value in part], dtype
-    )
+
+    def join(parts, dtype):
+        return np.array([value for part in parts for value in part], dtype)
+
     fields |= {
         "ops": tuple(node[0] for node in nodes),
         "starts": np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),

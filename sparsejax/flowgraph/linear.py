@@ -210,7 +210,10 @@ def _sums(tracer, step, x: Forms, groups: np.ndarray) -> Forms:
 def _matrices(index: np.ndarray, batch, contracted) -> np.ndarray:
     """An operand of a product as `(batch, free, contracted)`."""
     free = [a for a in range(index.ndim) if a not in (*batch, *contracted)]
-    size = lambda axes: math.prod(index.shape[a] for a in axes)
+
+    def size(axes):
+        return math.prod(index.shape[a] for a in axes)
+
     moved = np.transpose(index, (*batch, *free, *contracted))
     return moved.reshape(size(batch), size(free), size(contracted))
 

@@ -191,7 +191,9 @@ def _unary(jax_fn, numpy_fn, python, c, bounds) -> Op:
 
 
 def _compare(symbol, numpy_fn, never, always) -> Op:
-    to_float = lambda a, b: numpy_fn(a, b).astype(a.dtype)
+    def to_float(a, b):
+        return numpy_fn(a, b).astype(a.dtype)
+
     return Op(
         2,
         to_float,
@@ -203,7 +205,9 @@ def _compare(symbol, numpy_fn, never, always) -> Op:
 
 
 def _logic(symbol, fn, bounds=None) -> Op:
-    ends = lambda x, y: [fn(x[k] > 0, y[k] > 0).astype(float) for k in (0, 1)]
+    def ends(x, y):
+        return [fn(x[k] > 0, y[k] > 0).astype(float) for k in (0, 1)]
+
     return Op(
         2,
         lambda a, b: fn(a > 0, b > 0).astype(a.dtype),
@@ -227,7 +231,9 @@ def _same(name: str, python: str | None = None, **limits) -> Op:
     )
 
 
-_point = lambda y: y[0] == y[1]
+def _point(y):
+    return y[0] == y[1]
+
 
 OPS: dict[str, Op] = {
     "relu": _unary(

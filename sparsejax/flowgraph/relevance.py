@@ -78,7 +78,10 @@ def relevance(
     _check_finite(graph, values[target], nodes)
     whole = np.zeros((len(graph.low), values.shape[1]))
     whole[graph.inputs] = nodes[: len(graph.inputs)]
-    restore = lambda part: part.T.reshape(*batch, len(part))
+
+    def restore(part):
+        return part.T.reshape(*batch, len(part))
+
     return Relevance(
         values[target].reshape(batch),
         whole.T.reshape(*batch, *graph.shape),
@@ -165,7 +168,10 @@ def _through(graph: Graph, i: int, values: Values, depends, q: Values) -> tuple:
     elif not several:
         k = int(depends.argmax())
         f = numpy_function(graph, op)
-        one = lambda a: f(*operands[:k], a, *operands[k + 1 :])
+
+        def one(a):
+            return f(*operands[:k], a, *operands[k + 1 :])
+
         back[k], constant = _through_function(one, operands[k], b, q)
         return back, constant
     else:

@@ -99,7 +99,9 @@ def _matrix(path: str, kernel: np.ndarray, kept: np.ndarray) -> sparse.csr_array
 
 
 def _read(parts: Mapping[str, np.ndarray], name: str) -> sparse.csr_array:
-    get = lambda part: parts[f"{name}/{part}"]
+    def get(part):
+        return parts[f"{name}/{part}"]
+
     shape = tuple(get("shape").tolist())
     matrix = sparse.csr_array((get("data"), get("indices"), get("indptr")), shape)
     matrix.check_format(full_check=True)

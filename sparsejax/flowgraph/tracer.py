@@ -220,7 +220,10 @@ class Tracer:
             return self.apply(step, body.ops[1], [arguments[at]])
         name = self.function(step.label, body)
         layer = self.layer(name)
-        single = lambda x: evaluate.in_numpy(body, x[:, None])[:, body.outputs[0]]
+
+        def single(x):
+            return evaluate.in_numpy(body, x[:, None])[:, body.outputs[0]]
+
         return self._at(step, self.nodes.apply, name, single, [arguments[at]], layer)
 
     def scalar_rule(self, step, arguments) -> list:
@@ -233,7 +236,10 @@ class Tracer:
 
     def function(self, label: str, body: Graph) -> str:
         """The name of an operation: the same for the same body."""
-        same = lambda a, b: graph.nodes(a) == graph.nodes(b)
+
+        def same(a, b):
+            return graph.nodes(a) == graph.nodes(b)
+
         for number in range(1, len(self.functions) + 2):
             name = label if number == 1 else f"{label}_{number}"
             if name in OPS or name in graph.PLAIN:

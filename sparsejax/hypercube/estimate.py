@@ -95,7 +95,10 @@ def estimate_shapley(
     _check(fn, n, confidence)
     size = {"antithetic": 2, "permutation": 1, "stratified": n}[method]
     groups = max(10, -(-permutations // size))
-    draw = lambda group: jax.random.permutation(jax.random.fold_in(key, group), n)
+
+    def draw(group):
+        return jax.random.permutation(jax.random.fold_in(key, group), n)
+
     first = np.asarray(jax.vmap(draw)(jnp.arange(groups, dtype=jnp.int32)))
     if method == "stratified":
         steps = np.arange(n)

@@ -143,7 +143,10 @@ def banzhaf(values: ArrayLike, keep_prob: float = 0.5) -> Float[np.ndarray, " n"
     """
     table, n = _table(values)
     chance = weights(n - 1, keep_prob)
-    effect = lambda i: (_with(table, i) - _without(table, i)).reshape(-1)
+
+    def effect(i):
+        return (_with(table, i) - _without(table, i)).reshape(-1)
+
     return np.array([effect(i) @ chance for i in range(n)])
 
 

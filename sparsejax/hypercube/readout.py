@@ -210,7 +210,10 @@ def _leads(hidden, kernel, bias, labels) -> _Points:
             f"logits may differ by {reach / len(labels):.1e}, too much for "
             f"{hidden.dtype}; scale hidden or kernel"
         )
-    narrow = lambda array: array.astype(hidden.dtype)
+
+    def narrow(array):
+        return array.astype(hidden.dtype)
+
     return _Points(narrow(slopes), narrow(offsets), others < labels)
 
 
@@ -243,11 +246,14 @@ def _split(points: _Points) -> tuple[list[_Points], tuple[int, ...]]:
 
 def _take(points: _Points, which, padding: int) -> _Points:
     """Some of the points, and others that add nothing to any sum."""
-    pad = lambda array, value: np.pad(
-        array[..., which],
-        [(0, 0)] * (array.ndim - 1) + [(0, padding)],
-        constant_values=value,
-    )
+
+    def pad(array, value):
+        return np.pad(
+            array[..., which],
+            [(0, 0)] * (array.ndim - 1) + [(0, padding)],
+            constant_values=value,
+        )
+
     return _Points(pad(points[0], 0), pad(points[1], -np.inf), pad(points[2], False))
 
 

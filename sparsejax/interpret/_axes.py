@@ -41,7 +41,10 @@ def of_names(jaxpr) -> list[int | None]:
 def _follow(jaxpr, inputs: Sequence[_Channels | None]) -> tuple[list, list]:
     """Channels of the names, and of the results."""
     found: dict[Any, _Channels | None] = dict(zip(jaxpr.invars, inputs, strict=True))
-    read = lambda atom: found.get(atom) if program_.is_variable(atom) else None
+
+    def read(atom):
+        return found.get(atom) if program_.is_variable(atom) else None
+
     named: list[_Channels | None] = []
     for equation in jaxpr.eqns:
         kind, given = equation.primitive.name, [*map(read, equation.invars)]

@@ -143,7 +143,9 @@ def _within(step, mark, values: dict) -> tuple[dict, dict]:
 def _cut(step, mark, arguments: Sequence) -> jax.Array:
     """An elementwise step, its derivative 0 where the mark is and it is not finite."""
     places = [i for i, atom in enumerate(step.invars) if program_.is_variable(atom)]
-    spread = lambda a: jnp.broadcast_to(a, mark.shape) if _is_real(a) else a
+
+    def spread(a):
+        return jnp.broadcast_to(a, mark.shape) if _is_real(a) else a
 
     def apply(*operands):
         full = list(arguments)

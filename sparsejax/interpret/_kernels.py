@@ -24,7 +24,10 @@ def kernels(program: Program, params: Sequence[Any]) -> list[bool]:
     count = sum(map(is_array, params))
     origins = [frozenset([i]) if i < count else None for i in range(len(shapes))]
     groups, _ = _products(jaxpr, origins)
-    whole = lambda group, i: len(group) == 1 or len(shapes[i]) >= 2
+
+    def whole(group, i):
+        return len(group) == 1 or len(shapes[i]) >= 2
+
     found = {i for group in groups for i in group if shapes[i] and whole(group, i)}
     index = it.count()
     return [is_array(leaf) and next(index) in found for leaf in params]
@@ -44,7 +47,10 @@ def _products(
     groups: list[frozenset[int]] = []
     made_of: dict[Any, _Origin] = dict.fromkeys(jaxpr.constvars, frozenset())
     made_of.update(zip(jaxpr.invars, origins, strict=True))
-    read = lambda atom: frozenset() if isinstance(atom, jex.Literal) else made_of[atom]
+
+    def read(atom):
+        return frozenset() if isinstance(atom, jex.Literal) else made_of[atom]
+
     for equation in jaxpr.eqns:
         kind = equation.primitive.name
         parts = [read(atom) for atom in equation.invars]

@@ -160,7 +160,10 @@ def _evaluate(jaxpr, consts, inputs, labels, how: _How, state: dict):
 def _call(equation, arguments, labels, how, state):
     params = equation.params
     jaxpr, consts = program_.body(equation)
-    run = lambda state, *values: _evaluate(jaxpr, consts, values, labels, how, state)
+
+    def run(state, *values):
+        return _evaluate(jaxpr, consts, values, labels, how, state)
+
     if equation.primitive.name in REMATS:
         run = jax.checkpoint(
             run, prevent_cse=params["prevent_cse"], policy=params["policy"]

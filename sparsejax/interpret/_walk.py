@@ -100,7 +100,12 @@ def _step(equation, around: _Around, uses: Counter) -> Step:
         within = _uses(jaxpr)
         inside = [within[var] > 1 for var in jaxpr.invars]
         within_this = _Around(place, scope, around.labels)
-        enter = lambda values, rule: _walk(jaxpr, consts, values, rule, within_this)
+
+        def walk(values, rule):
+            return _walk(jaxpr, consts, values, rule, within_this)
+
+        enter = walk
+
     if kind == "name":
         params = {**params, "name": around.labels[0]}
     out = equation.outvars[0].aval if equation.outvars else None

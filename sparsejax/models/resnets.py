@@ -36,7 +36,10 @@ def init(
     checks.key(key)
     keys = iter(jax.random.split(key, 4 * depth))
     he = jax.nn.initializers.he_normal()
-    conv = lambda size, into, out: {"kernel": he(next(keys), (size, size, into, out))}
+
+    def conv(size, into, out):
+        return {"kernel": he(next(keys), (size, size, into, out))}
+
     small, bottleneck = depth in _CIFAR, depth >= 50 and depth not in _CIFAR
     params: dict[str, Any] = {
         "conv1": conv(3 if small else 7, channels, widths[0]),
@@ -122,7 +125,10 @@ def _normalise(norm, h, train: bool):
     axes, count = tuple(range(h.ndim - 1)), h.size // h.shape[-1]
     mean, var = h.mean(axes), h.var(axes)
     scale = norm["scale"] * jax.lax.rsqrt(var + _EPSILON)
-    moved = lambda old, new: _MOMENTUM * old + (1 - _MOMENTUM) * new
+
+    def moved(old, new):
+        return _MOMENTUM * old + (1 - _MOMENTUM) * new
+
     unbiased = var * (count / max(count - 1, 1))
     stats = {"mean": moved(norm["mean"], mean), "var": moved(norm["var"], unbiased)}
     return (h - mean) * scale + norm["bias"], {**norm, **stats}

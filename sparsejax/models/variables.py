@@ -178,22 +178,32 @@ def _written(variables) -> list[str]:
 
 def _kept(train: Callable, params, state, x) -> dict[str, PyTree]:
     """The collections that a call returns as they were, but for their values."""
-    is_grown = lambda keys: any(isinstance(k, jax.tree_util.SequenceKey) for k in keys)
+
+    def is_grown(keys):
+        return any(isinstance(k, jax.tree_util.SequenceKey) for k in keys)
+
     paths = {k: jax.tree_util.tree_leaves_with_path(v) for k, v in state.items()}
     if not any(is_grown(keys) for leaves in paths.values() for keys, _ in leaves):
         return state  # nothing that `sow` made
-    run = lambda variables, x, key: _trained(train, variables, x, key)[1]
+
+    def run(variables, x, key):
+        return _trained(train, variables, x, key)[1]
+
     after = jax.eval_shape(run, {"params": params, **state}, x, jax.random.key(0))
-    same = lambda name: (
-        jax.tree.structure(after[name]) == jax.tree.structure(state[name])
-    )
+
+    def same(name):
+        return jax.tree.structure(after[name]) == jax.tree.structure(state[name])
+
     return {name: part for name, part in state.items() if same(name)}
 
 
 def _joined(params: PyTree, state: dict[str, PyTree]) -> PyTree:
     """One tree, in which `is_trainable` tells parameters from the rest."""
     flat, statistics = traverse_util.flatten_dict, state.get("batch_stats", {})
-    told = lambda tree: {_is_learnt(names) for names in flat(tree)}
+
+    def told(tree):
+        return {_is_learnt(names) for names in flat(tree)}
+
     plain = set(state) <= {"batch_stats"} and set(params) != _WRAPPED
     if not plain or False in told(params) or True in told(statistics):
         return {"params": params, "state": state}

@@ -139,7 +139,10 @@ def removal_curves(
     fraction, panels = np.asarray(fraction), figure.subplots(1, 2, sharey=True)
     words = ("deleted, the most relevant first", "shown, the most relevant first")
     for j, (axes, word) in enumerate(zip(panels, words, strict=True)):
-        area = lambda pair, j=j: np.trapezoid(np.asarray(pair[j]), fraction)
+
+        def area(pair, j=j):
+            return np.trapezoid(np.asarray(pair[j]), fraction)
+
         style = {name: (COLORS[i % len(COLORS)], _DASHES[i // len(COLORS) % 3])
                  for i, name in enumerate(curves)}  # fmt: skip
         for name in sorted(curves, key=lambda n: area(curves[n]), reverse=bool(j)):
@@ -172,7 +175,10 @@ def randomised_layers(
     figure = Figure(figsize=(9.6, 4.8), layout="constrained")
     figure.suptitle(title, x=0.01, ha="left", weight="bold", size=13)
     axes, at = figure.subplots(), np.arange(len(layers) + 1)
-    last = lambda name: np.nan_to_num(np.asarray(series[name], float))[-1]
+
+    def last(name):
+        return np.nan_to_num(np.asarray(series[name], float))[-1]
+
     style = {name: (COLORS[i % len(COLORS)], _DASHES[i // len(COLORS) % 3])
              for i, name in enumerate(series)}  # fmt: skip
     for name in sorted(series, key=last, reverse=True):

@@ -230,7 +230,10 @@ def cube() -> Figure:
     axes.set_title("A path flips every node once", size=13)
     axes.axis("off")
     directions = np.array([[1.0, 0.0], [0.42, 0.36], [0.0, 1.0]])
-    place = lambda corner: tuple((np.asarray(corner) @ directions).tolist())
+
+    def place(corner):
+        return tuple((np.asarray(corner) @ directions).tolist())
+
     corners = [np.array([i >> k & 1 for k in range(3)]) for i in range(8)]
     for corner in corners:
         for k in np.flatnonzero(corner == 0):

@@ -78,7 +78,10 @@ def load(path: str | os.PathLike[str], model: Any) -> PyTree:
                 f"{path}: {name} has shape {arrays[name].shape}, and {leaf.shape} in "
                 "the model"
             )
-    make = lambda name, leaf: jnp.asarray(arrays[name].astype(leaf.dtype))
+
+    def make(name, leaf):
+        return jnp.asarray(arrays[name].astype(leaf.dtype))
+
     return trees.map_with_path(make, like)
 
 

@@ -32,7 +32,10 @@ def safetensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """
     with open(path, "rb") as file:
         raw = file.read()
-    wrong = lambda what: ValueError(f"{path} is no whole safetensors file: {what}")
+
+    def wrong(what):
+        return ValueError(f"{path} is no whole safetensors file: {what}")
+
     start = 8 + int.from_bytes(raw[:8], "little")
     if not 8 < start <= len(raw):
         raise wrong(f"its header would end at byte {start:,} of {len(raw):,}")

@@ -126,7 +126,10 @@ def _layers(params) -> list[tuple[str, np.ndarray, np.ndarray]]:
             f"each; {problem}. In other networks prune.remove_nodes lets biases take "
             "over what constant units add, in the shapes that they have"
         )
-    value = lambda name, leaf: np.asarray(params[name][leaf], np.float64)
+
+    def value(name, leaf):
+        return np.asarray(params[name][leaf], np.float64)
+
     return [
         (name, value(name, "kernel"), value(name, "bias")) for name in _order(params)
     ]
@@ -134,7 +137,10 @@ def _layers(params) -> list[tuple[str, np.ndarray, np.ndarray]]:
 
 def _order(params) -> list[str]:
     """Names of layers as they are applied, if all are those of the shipped networks."""
-    count = lambda kind: sum(str(name).startswith(f"{kind}_") for name in params)
+
+    def count(kind):
+        return sum(str(name).startswith(f"{kind}_") for name in params)
+
     return [f"{kind}_{i}" for kind in ("conv", "dense") for i in range(count(kind))]
 
 

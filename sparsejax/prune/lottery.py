@@ -135,11 +135,14 @@ def shuffle(key: Key[Array, ""] | Any, mask: PyTree) -> PyTree:
     checks.one_key(key)
     leaves, structure = jax.tree.flatten(mask)
     keys = jax.random.split(key, len(leaves))
-    move = lambda key, leaf: (
-        jax.random.permutation(key, leaf.reshape(-1)).reshape(leaf.shape)
-        if leaf.ndim
-        else leaf
-    )
+
+    def move(key, leaf):
+        return (
+            jax.random.permutation(key, leaf.reshape(-1)).reshape(leaf.shape)
+            if leaf.ndim
+            else leaf
+        )
+
     return jax.tree.unflatten(structure, [*map(move, keys, leaves)])
 
 
@@ -173,7 +176,10 @@ def barrier(
         Ticket Hypothesis", 2019, arXiv:1912.05671.
     """
     t = jnp.linspace(0.0, 1.0, checks.integer(points, "points", 2))
-    mix = lambda t: jax.tree.map(lambda p, q: p + t.astype(p.dtype) * (q - p), a, b)
+
+    def mix(t):
+        return jax.tree.map(lambda p, q: p + t.astype(p.dtype) * (q - p), a, b)
+
     curve = jax.lax.map(lambda t: error(mix(t)), t)
     line = curve[0] + t.astype(curve.dtype) * (curve[-1] - curve[0])
     return Barrier(jnp.max(curve - line), curve)
@@ -215,14 +221,20 @@ def _pruner(score, many, allow_empty) -> Callable[..., PyTree]:
     @partial(jax.jit, static_argnums=(2, 3))
     def together(state, mask, fraction, scope):
         scope = scope if isinstance(scope, str) else dict(scope)
-        one = lambda state, mask: remove(score(state), mask, fraction, scope=scope)
+
+        def one(state, mask):
+            return remove(score(state), mask, fraction, scope=scope)
+
         return jax.vmap(one)(state, mask)
 
     def prune(state, mask, fraction, scope):
         static = scope if isinstance(scope, str) else tuple(sorted(scope.items()))
         new = together(state, mask, fraction, static)
         for seed in range(0 if allow_empty else len(state.key)):
-            of_seed = lambda tree, seed=seed: jax.tree.map(lambda a: a[seed], tree)
+
+            def of_seed(tree, seed=seed):
+                return jax.tree.map(lambda a: a[seed], tree)
+
             try:
                 check_not_emptied(of_seed(mask), of_seed(new))
             except ValueError as error:

@@ -172,7 +172,10 @@ class _Remover:
         self.first = dict(zip(nodes, it.accumulate(widths, initial=0), strict=False))
         self.leaves, self.paths = jax.tree.leaves(params), [*trees.by_path(params)]
         arrays = {i: p for i, p in enumerate(self.leaves) if hasattr(p, "shape")}
-        flat = lambda fill: {i: np.full(p.size, fill) for i, p in arrays.items()}
+
+        def flat(fill):
+            return {i: np.full(p.size, fill) for i, p in arrays.items()}
+
         self.uses, self.places = flat(0), {i: [] for i in arrays}
         self.rows = flat(OTHER)  # the unit that each entry multiplies
         self.biases = flat(False)  # the entries that are biases to adjust

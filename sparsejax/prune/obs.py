@@ -125,7 +125,10 @@ def obs(
             choosers = choice.by_block(alive, keep, pattern, block)
             each = zip(forms, weights, choosers, strict=True)
             new, kept = zip(*[surgeon.sweep(*of, block) for of in each], strict=True)
-    whole = lambda groups: np.stack([*groups], axis=1).reshape(raw.shape)
+
+    def whole(groups):
+        return np.stack([*groups], axis=1).reshape(raw.shape)
+
     new = whole(new) * scale
     return Pruned(jnp.asarray(new, dtype), jnp.asarray(whole(kept), dtype))
 

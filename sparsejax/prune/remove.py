@@ -67,7 +67,10 @@ def remove(
     groups = [chosen] if fractions is None else [[i] for i in chosen]
     new = list(leaves)
     for group, part in zip(groups, fractions or [exact(fraction)], strict=True):
-        pick = lambda of, group=group: [of[i] for i in group]
+
+        def pick(of, group=group):
+            return [of[i] for i in group]
+
         kept = keep(pick(names), pick(ranked), pick(leaves), part)
         for i, leaf in zip(group, kept, strict=True):
             dtype = jax.dtypes.canonicalize_dtype(leaves[i].dtype)
@@ -145,7 +148,10 @@ def _keep_on_host(names, scores, alive, fraction) -> list[np.ndarray]:
     scores = [np.asarray(score) for score in scores]
     dtype = order.common(names, scores)
     _check_nan(names, scores, alive)
-    join = lambda arrays: arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+    def join(arrays):
+        return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
     rank = join([order.integers(score, dtype).reshape(-1) for score in scores])
     kept = join([np.asarray(a).reshape(-1) != 0 for a in alive])
     count = int(np.count_nonzero(kept))
@@ -167,21 +173,30 @@ def _keep_traced(names, scores, alive, fraction) -> list[jax.Array]:
     scores = [meshes.gathered(_as_jax(score)) for score in scores]
     alive = [meshes.gathered(jnp.asarray(a)) for a in alive]
     dtype = order.common(names, scores)
-    flat = lambda arrays: jnp.concatenate([jnp.ravel(a) for a in arrays])
+
+    def flat(arrays):
+        return jnp.concatenate([jnp.ravel(a) for a in arrays])
+
     kept = flat([jnp.asarray(a).astype(bool) for a in alive])
     count = jnp.sum(kept, dtype=jnp.int32)
     removed = portion(count, fraction)
     rank = flat([_ranks(score, dtype) for score in scores])
     everything = jnp.iinfo(rank.dtype)
     rank = jnp.where(kept, rank, jnp.asarray(everything.max, rank.dtype))
-    below = lambda t: jnp.sum(rank < t, dtype=jnp.int32)
+
+    def below(t):
+        return jnp.sum(rank < t, dtype=jnp.int32)
+
     # The largest t with at most `removed` scores below it is the first to be kept,
     # or one of those that tie with it.
     threshold = _last(lambda t: below(t) <= removed, everything, rank.dtype)
     index = jnp.arange(rank.size, dtype=jnp.int32)
     tied = kept & (rank == threshold)
     ties = removed - below(threshold)
-    within = lambda i: jnp.sum(tied & (index < i), dtype=jnp.int32) <= ties
+
+    def within(i):
+        return jnp.sum(tied & (index < i), dtype=jnp.int32) <= ties
+
     end = _last(within, _Range(0, rank.size), jnp.int32)
     kept &= ~((rank < threshold) | (tied & (index < end)))
     ends = np.cumsum([np.size(a) for a in alive])[:-1].tolist()

@@ -39,7 +39,10 @@ def random(key: Any, params: PyTree) -> PyTree:
     checks.arrays(params)
     leaves, structure = jax.tree.flatten(params)
     keys = jax.random.split(key, max(len(leaves), 1))[: len(leaves)]
-    draw = lambda key, leaf: jax.random.uniform(key, jnp.shape(leaf))
+
+    def draw(key, leaf):
+        return jax.random.uniform(key, jnp.shape(leaf))
+
     return jax.tree.unflatten(structure, [*map(draw, keys, leaves)])
 
 
@@ -90,7 +93,10 @@ def activation_std(
         Hobson, "Neural Networks, More than you wanted to Show".
     """
     _, acts = lift.activations(fn, names, units=True)(params, *args)
-    spread = lambda h: jnp.std(_wide(h), axis=tuple(range(h.ndim - 1)))
+
+    def spread(h):
+        return jnp.std(_wide(h), axis=tuple(range(h.ndim - 1)))
+
     return {name: spread(h) for name, h in acts.items()}
 
 

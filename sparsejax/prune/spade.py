@@ -169,9 +169,15 @@ def prune_layers(
             pruned = solve(as_used, state, shares[kernel.path], block)
         except ValueError as error:
             raise ValueError(f"{kernel.path!r}: {error}") from error
-        put = lambda values, leaf=leaf, at=kernel.places: (
-            jnp.zeros(leaf.size, values.dtype).at[at].set(values).reshape(leaf.shape)
-        )
+
+        def put(values, leaf=leaf, at=kernel.places):
+            return (
+                jnp.zeros(leaf.size, values.dtype)
+                .at[at]
+                .set(values)
+                .reshape(leaf.shape)
+            )
+
         new[kernel.path], masks[kernel.path] = put(pruned.kernel), put(pruned.mask)
     build = partial(jax.tree.unflatten, jax.tree.structure(params))
     return Trace(build(list(new.values())), build(list(masks.values())))

@@ -82,7 +82,10 @@ def integrated_gradients(
     start = jnp.zeros_like(x) if baseline is None else targets.baseline(x, baseline)
     times, weights = (jnp.asarray(v, x.dtype) for v in _PLACES[method](steps))
     run = targets.number(fn, target)
-    slope = lambda t: jax.grad(run, 1)(params, start + t * (x - start))
+
+    def slope(t):
+        return jax.grad(run, 1)(params, start + t * (x - start))
+
     slopes = batches.over(slope, times, size=x.size, batch_size=batch_size)
     shares = (x - start) * jnp.tensordot(weights, slopes, 1)
     result = Attribution(shares, run(params, x) - run(params, start))

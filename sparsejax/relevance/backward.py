@@ -118,7 +118,10 @@ def _through(ledger: Ledger, mode: Mode, rules: Rules, entry: Entry) -> None:
         return
     _settle_direct(ledger, entry)
     none = [None] * len(entry.inputs)
-    zeros = lambda node: jnp.zeros_like(node.value)
+
+    def zeros(node):
+        return jnp.zeros_like(node.value)
+
     qs = [ledger.multipliers.get(node) for node in entry.outputs]
     if all(q is None for q in qs):
         return
@@ -282,7 +285,10 @@ def _add_edges(ledger: Ledger, layer: Layer) -> None:
     q = ledger.multipliers.get(layer.entry.outputs[0])
     if q is None:
         return
-    run = lambda kernel: layer.bare_product(layer.input.delta, kernel)
+
+    def run(kernel):
+        return layer.bare_product(layer.input.delta, kernel)
+
     ledger.edges[layer.name] = layers.through_weights(run, layer.kernel, q)
 
 

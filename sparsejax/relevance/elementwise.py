@@ -58,7 +58,10 @@ def pass_back(
     a, b = source.delta, entry.outputs[0].delta
     at = _derivative(entry, f)
     derivative, middle = lambda: at(source.value), lambda: at(source.value - a / 2)
-    whole = lambda: _ratio(b, a, jnp.abs(b), middle())  # b / a
+
+    def whole():
+        return _ratio(b, a, jnp.abs(b), middle())  # b / a
+
     slope, constant, rule = whole, None, mode.nonlinear
     if mode.compared:
         slope = whole = lambda: entry.slope
@@ -68,7 +71,10 @@ def pass_back(
         zero = f(jnp.zeros_like(a))
         zero = jnp.where(jnp.isfinite(zero), zero, 0)  # log, 1 / a: all of it is a's
         constant = zero * q
-        slope = lambda: _ratio(b - zero, a, jnp.abs(b) + jnp.abs(zero), middle())
+
+        def slope():
+            return _ratio(b - zero, a, jnp.abs(b) + jnp.abs(zero), middle())
+
     if rule == "guided":
         rule = "guided" if _is_rectifier(entry) else "gradient"
     if mode.matrix == "gradient":

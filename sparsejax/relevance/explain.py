@@ -58,7 +58,10 @@ class Relevance(NamedTuple):
     def _total(self, of: Callable) -> Any:
         parts = jax.tree.leaves((self.input, self.bias, self.constants, self.absorbed))
         batch = self.output.ndim  # axes of a vmap
-        total = lambda part: jnp.sum(of(part), range(batch, part.ndim))
+
+        def total(part):
+            return jnp.sum(of(part), range(batch, part.ndim))
+
         return sum(total(part).astype(self.output.dtype) for part in parts)
 
 
@@ -168,13 +171,21 @@ def _results(
     steps: nodes.Tape, ledger: backward.Ledger, explained, x: PyTree
 ) -> Relevance:
     dtype = explained.dtype
-    number = lambda parts: {k: jnp.asarray(v, dtype) for k, v in parts.items()}
+
+    def number(parts):
+        return {k: jnp.asarray(v, dtype) for k, v in parts.items()}
+
     leaves, structure = jax.tree.flatten(x)
     pairs = list(zip(leaves, steps.inputs, strict=True))
-    nothing = lambda leaf: jnp.zeros(jnp.shape(leaf), dtype)
-    whole = lambda of: jax.tree.unflatten(
-        structure, [nothing(x) if node is None else of(node) for x, node in pairs]
-    )
+
+    def nothing(leaf):
+        return jnp.zeros(jnp.shape(leaf), dtype)
+
+    def whole(of):
+        return jax.tree.unflatten(
+            structure, [nothing(x) if node is None else of(node) for x, node in pairs]
+        )
+
     return Relevance(
         explained,
         whole(lambda node: backward.relevance(ledger, node)),

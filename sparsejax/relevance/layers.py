@@ -221,7 +221,10 @@ def choose(layers: list[Layer], rules: Rules) -> dict[Layer, LayerRule]:
 def _named(layers: list[Layer], name: str | int) -> list[Layer]:
     if isinstance(name, int):
         return layers[name:][:1] if -len(layers) <= name < len(layers) else []
-    known = lambda layer: any(fnmatchcase(one, name) for one in layer.known_as)
+
+    def known(layer):
+        return any(fnmatchcase(one, name) for one in layer.known_as)
+
     return [layer for layer in layers if known(layer)]
 
 

@@ -113,7 +113,10 @@ def pass_back(entry: Entry, rule: str, q: Float[Array, "..."]) -> list:
         return [_to_tiles(entry, q)]
     multipliers = shares(rule, *_compared(entry)) * q
     shapes = [jax.ShapeDtypeStruct(jnp.shape(value(x)), q.dtype) for x in entry.inputs]
-    place = lambda *x: _arguments(entry, 0.0)(*x)
+
+    def place(*x):
+        return _arguments(entry, 0.0)(*x)
+
     return list(jax.linear_transpose(place, *shapes)(_sign(entry) * multipliers))
 
 
@@ -125,7 +128,10 @@ def difference(entry: Entry) -> Float[Array, "..."]:
 def _compared(entry: Entry) -> tuple:
     """What competes: values, and for a baseline its values and how far they are."""
     lowest = float(jnp.finfo(entry.outputs[0].value.dtype).min) / 4
-    at = lambda of, edge: _arguments(entry, edge)(*map(of, entry.inputs))
+
+    def at(of, edge):
+        return _arguments(entry, edge)(*map(of, entry.inputs))
+
     if all(getattr(x, "baseline", None) is None for x in entry.inputs):
         return at(value, lowest), None, None
     return at(value, lowest), at(baseline, lowest), at(change, 0.0)
@@ -142,15 +148,23 @@ def _arguments(entry: Entry, edge: float) -> Callable:
     """
     name, params, sign = entry.step.name, entry.step.params, _sign(entry)
     if name in ("max", "min"):
-        stack = lambda *pair: jnp.stack(jnp.broadcast_arrays(*pair))
+
+        def stack(x):
+            return jnp.stack(jnp.broadcast_arrays(*x))
     elif name.startswith("reduce_window"):
-        stack = lambda x: jnp.stack(_windows(x, sign * edge, params))
+
+        def stack(x):
+            (x,) = x
+            return jnp.stack(_windows(x, sign * edge, params))
     else:
         axes = params["axes"]
-        rest = lambda x: [n for i, n in enumerate(x.shape) if i not in axes]
-        front = lambda x: jnp.moveaxis(x, axes, range(len(axes)))
-        stack = lambda x: front(x).reshape(-1, *rest(x))
-    return lambda *x: sign * stack(*x)
+
+        def stack(x):
+            (x,) = x
+            rest = [n for i, n in enumerate(x.shape) if i not in axes]
+            return jnp.moveaxis(x, axes, range(len(axes))).reshape(-1, *rest)
+
+    return lambda *x: sign * stack(x)
 
 
 def _windows(x, edge, params) -> list:
@@ -199,7 +213,10 @@ def _to_tiles(entry: Entry, q):
         largest = jnp.maximum(largest, row)
     tiled = [n for pair in zip(q.shape, sizes, strict=True) for n in pair]
     rows = tuple(range(0, 2 * q.ndim, 2))
-    spread = lambda x: jax.lax.broadcast_in_dim(x, tiled, rows)
+
+    def spread(x):
+        return jax.lax.broadcast_in_dim(x, tiled, rows)
+
     place = jnp.arange(math.prod(sizes), dtype=jnp.int32).reshape(sizes)
     place = jax.lax.broadcast_in_dim(place, tiled, tuple(i + 1 for i in rows))
     return jnp.where(spread(first) == place, spread(q), 0).reshape(x.shape)

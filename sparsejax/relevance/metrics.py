@@ -213,7 +213,10 @@ def _curve(fn, params, ends, relevance, target, steps, batch_size) -> Curve:
     rank = rank.reshape(scores.shape + (1,) * (before.ndim - scores.ndim))
     counts = np.rint(np.linspace(0, order.size, steps + 1)).astype(int)
     run = targets.number(fn, target)
-    at = lambda count: run(params, jnp.where(rank < count, after, before))
+
+    def at(count):
+        return run(params, jnp.where(rank < count, after, before))
+
     outputs = batches.over(
         at, jnp.asarray(counts, rank.dtype), size=before.size, batch_size=batch_size
     )
@@ -237,7 +240,10 @@ def _scores(relevance, region) -> tuple[Array, Array]:
 def _below(values: Array) -> tuple[Array, Array]:
     """How many values are less than each, and how many are not more."""
     in_order = jnp.sort(values)
-    find = lambda side: jnp.searchsorted(in_order, values, side, method="sort")
+
+    def find(side):
+        return jnp.searchsorted(in_order, values, side, method="sort")
+
     return find("left"), find("right")
 
 

@@ -14,8 +14,6 @@ Transformers", 2024 (arXiv 2402.05602; uniform); Ali et al., "XAI for Transforme
 Better Explanations through Conservative Propagation", 2022 (arXiv 2202.07304; detach).
 """
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 
@@ -57,7 +55,10 @@ def difference(entry: Entry):
     if step.name == "div":
         parts = _halfway(u, v)
         return sum(x.delta * part / 2 for x, part in zip((u, v), parts, strict=True))
-    both = lambda x: value(x) + baseline(x)
+
+    def both(x):
+        return value(x) + baseline(x)
+
     return (step.run(u.delta, both(v))[0] + step.run(both(u), v.delta)[0]) / 2
 
 
@@ -93,7 +94,10 @@ def _transposed(entry: Entry, i: int, operands: list, q):
     shape = jnp.shape(value(entry.inputs[i]))
     if step.name in ("mul", "div"):
         return fold(q * other if step.name == "mul" else q / other, shape)
-    given: Callable = lambda x: step.run(*([x, other] if i == 0 else [other, x]))[0]
+
+    def given(x):
+        return step.run(*([x, other] if i == 0 else [other, x]))[0]
+
     like = jax.ShapeDtypeStruct(shape, jnp.result_type(operands[i]))
     return jax.linear_transpose(given, like)(q)[0]
 

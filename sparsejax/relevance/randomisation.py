@@ -68,7 +68,10 @@ def randomisation_check(
     checks.one_key(key)
     order = _order(explain_fn, params) if layers is None else [*checks.several(layers)]
     _check_layers(order, params)
-    found = lambda params: targets.score(explain_fn(params), "explain_fn(params)")
+
+    def found(params):
+        return targets.score(explain_fn(params), "explain_fn(params)")
+
     maps = [found(params)]
     if bool(jnp.all(maps[0] == maps[0].ravel()[0])):
         raise ValueError("the map is the same everywhere; ranks say nothing of it")

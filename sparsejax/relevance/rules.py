@@ -89,7 +89,9 @@ def gamma(gamma: float = 0.25, eps: float = 1e-6) -> LayerRule:
         raise ValueError(f"gamma must be 0 or more, got {gamma}")
     more = 1.0 + gamma
     for_positive, for_negative = Kernel(more, 1.0), Kernel(1.0, more)
-    favoured = lambda sign: lambda c: 1 + gamma * _is(sign * c)
+
+    def favoured(sign):
+        return lambda c: 1 + gamma * _is(sign * c)
 
     def group(sign, same, other):
         parts = Part("positive", same, favoured(sign)), Part("negative", other)
@@ -109,7 +111,9 @@ def alpha_beta(alpha: float = 2.0, beta: float = 1.0, eps: float = 1e-6) -> Laye
     only_positive, only_negative = Kernel(1.0, 0.0), Kernel(0.0, 1.0)
 
     def group(weight, sign, same, other):
-        gate = lambda c: _is(sign * c)
+        def gate(c):
+            return _is(sign * c)
+
         parts = Part("positive", same, gate), Part("negative", other)
         return Group(lambda z: jnp.full_like(z, weight), parts)
 
@@ -145,9 +149,10 @@ def z_box(low, high, eps: float = 1e-6) -> LayerRule:
     Terms are a w - low max(w, 0) - high min(w, 0), all positive.
     """
     _check_epsilon(eps)
-    level = lambda bound: (
-        lambda a: -jnp.broadcast_to(jnp.asarray(bound, a.dtype), a.shape)
-    )
+
+    def level(bound):
+        return lambda a: -jnp.broadcast_to(jnp.asarray(bound, a.dtype), a.shape)
+
     parts = (
         Part("all", Kernel()),
         Part(level(low), Kernel(1.0, 0.0)),

@@ -50,7 +50,10 @@ def is_rectifier(step, arguments) -> bool:
         return False
     probe = np.array([-1, 0, 2], jnp.result_type(value(arguments[0])))
     given = [probe if isinstance(x, Node) else x for x in arguments]
-    enter = lambda s, x: s.enter(x, enter) if s.enter else s.run(*x)
+
+    def enter(s, x):
+        return s.enter(x, enter) if s.enter else s.run(*x)
+
     with jax.ensure_compile_time_eval():
         outs = enter(step, given)
     return len(outs) == 1 and np.array_equal(outs[0], np.maximum(probe, 0))

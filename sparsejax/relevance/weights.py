@@ -126,8 +126,13 @@ class _Sums:
     def edges(self, inputs, kernel: Kernel, q):
         """sum over places of p(a_i) g(w_ij) q_j, of the kernel's shape."""
         level, w, s = self.level(inputs), self.layer.kernel, self.scale
-        run = lambda kernel: self.layer.product(level, kernel)
-        through = lambda k, q: through_weights(run, _transform(k, w), q)
+
+        def run(kernel):
+            return self.layer.product(level, kernel)
+
+        def through(k, q):
+            return through_weights(run, _transform(k, w), q)
+
         if s is None or kernel.degree == 0:
             return through(kernel, q)
         if kernel.degree == 2 or kernel.positive == kernel.negative:

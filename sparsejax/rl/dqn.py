@@ -199,7 +199,10 @@ def make_train(config: Config) -> Callable[..., Trained]:
             time = actor.time + 1
             over = terminated | (time >= env.limit)
             made = _Batch(seen, action, reward, env.observe(after), terminated)
-            pick = lambda new, old: jnp.where(over, new, old)
+
+            def pick(new, old):
+                return jnp.where(over, new, old)
+
             state = jax.tree.map(pick, fresh, after)
             return _Actor(state, jnp.where(over, 0, time)), made
 
@@ -250,9 +253,12 @@ def make_train(config: Config) -> Callable[..., Trained]:
             key = jax.random.fold_in(block_key, at)
             play_key, learn_key = jax.random.split(key)
             actor, made = play(agent.params, actor, play_key, at * config.block)
-            write = lambda whole, part: jax.lax.dynamic_update_slice_in_dim(
-                whole, part, at * config.block, axis=0
-            )
+
+            def write(whole, part):
+                return jax.lax.dynamic_update_slice_in_dim(
+                    whole, part, at * config.block, axis=0
+                )
+
             replay = _Batch(*map(write, replay, made))
             filled = (at + 1) * config.block
             agent, value = jax.lax.cond(
@@ -267,14 +273,20 @@ def make_train(config: Config) -> Callable[..., Trained]:
             training, best = carry
             training, found = jax.lax.scan(block, training, at)
             params = training[0].params
-            act = lambda seen: jnp.argmax(q(params, seen)).astype(jnp.int32)
+
+            def act(seen):
+                return jnp.argmax(q(params, seen)).astype(jnp.int32)
+
             step = (at[-1] + 1) * config.block
             limits = env.limit, 2 * env.limit
             score, longer = rollout.returns_within(
                 env, act, jax.random.fold_in(test_key, step), config.episodes, limits
             ).sum(axis=1)  # sums of whole rewards are exact
             same = (score == best[1]) & (longer >= best[2])
-            keep = lambda new, old: jnp.where((score > best[1]) | same, new, old)
+
+            def keep(new, old):
+                return jnp.where((score > best[1]) | same, new, old)
+
             best = jax.tree.map(keep, (params, score, longer, step), best)
             return (training, best), (step, score, found)
 

@@ -89,7 +89,10 @@ def check(environment: Environment) -> None:
             raise ValueError(f"{name}: {field} must have {inputs} entries, as inputs")
     if environment.limit < 1 or len(environment.actions) < 2 or not inputs:
         raise ValueError(f"{name} needs a positive limit, an input and two actions")
-    ask = lambda what, fn, *args: _shapes(name, what, fn, *args)
+
+    def ask(what, fn, *args):
+        return _shapes(name, what, fn, *args)
+
     state = ask("reset", environment.reset, jax.random.key(0))
     seen = ask("observe", environment.observe, state)
     if getattr(seen, "shape", None) != (inputs,) or seen.dtype != jnp.float32:

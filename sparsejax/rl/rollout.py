@@ -42,7 +42,10 @@ def returns_within(
 
     def move(state, alive):
         after, reward, ended = environment.step(state, act(environment.observe(state)))
-        keep = lambda new, old: jnp.where(alive, new, old)
+
+        def keep(new, old):
+            return jnp.where(alive, new, old)
+
         after = jax.tree.map(keep, after, state)
         return after, alive & ~ended, jnp.where(alive, reward, 0)
 

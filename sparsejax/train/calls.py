@@ -54,10 +54,15 @@ def outputs(
         many: whether they are stacked.
         key: one like those for `apply(params, masks, x, key=key) -> (y, params)`.
     """
-    shape = lambda leaf: jax.ShapeDtypeStruct(
-        jax.numpy.shape(leaf)[int(many) :], jax.numpy.result_type(leaf)
-    )
-    one = lambda tree: jax.tree.map(shape, tree)
+
+    def shape(leaf):
+        return jax.ShapeDtypeStruct(
+            jax.numpy.shape(leaf)[int(many) :], jax.numpy.result_type(leaf)
+        )
+
+    def one(tree):
+        return jax.tree.map(shape, tree)
+
     key = None if key is None else jax.ShapeDtypeStruct((), key.dtype)
     try:
         return _outputs.eval_shape(apply, one(params), one(masks), x, key)

@@ -117,7 +117,10 @@ def _evaluate(how, params, masks, x, y):
             return jax.vmap(of_one)(apply(params, masks, x_), y_)
 
         found = jax.lax.map(chunk, starts)
-        mean = lambda a: meshes.gathered(a).reshape(-1)[:count].mean()
+
+        def mean(a):
+            return meshes.gathered(a).reshape(-1)[:count].mean()
+
         return jax.tree.map(mean, found)
 
     return (jax.vmap(one) if stacked else one)(params, masks)

@@ -115,7 +115,10 @@ def blocks(found: Examples, order, size, first, start, stop) -> Iterator:
     """An epoch in blocks of batches, each read while the one before is used."""
     if order.ndim > 1:
         raise ValueError("stacked networks read x in one order only: give one data_key")
-    pick = lambda tree, rows: jax.tree.map(lambda leaf: np.asarray(leaf[rows]), tree)
+
+    def pick(tree, rows):
+        return jax.tree.map(lambda leaf: np.asarray(leaf[rows]), tree)
+
     one = jax.tree.leaves(pick(found.x, order[:1]))
     many = max(1, _BLOCK_BYTES // (sum(leaf.nbytes for leaf in one) * size))
     y = jax.tree.map(np.asarray, found.y)
@@ -142,7 +145,10 @@ def order(key: Key[Array, "..."], epoch: int, count: int) -> Int[np.ndarray, "..
     Drawn by NumPy from the key's bits: XLA's permutation is a sort, slow on a CPU.
     """
     bits = np.asarray(jax.random.key_data(key))
-    draw = lambda seed: np.random.default_rng([*seed, epoch]).permutation(count)
+
+    def draw(seed):
+        return np.random.default_rng([*seed, epoch]).permutation(count)
+
     orders = [draw(seed) for seed in bits.reshape(-1, bits.shape[-1])]
     return np.asarray(orders, np.int32).reshape(*key.shape, count)
 
@@ -162,7 +168,9 @@ def not_finite(found: Examples) -> str:
 
 
 def _leaves(x, y) -> dict[str, Any]:
-    join = lambda name, path: f"{name}/{path}" if path else name
+    def join(name, path):
+        return f"{name}/{path}" if path else name
+
     parts = {"x": trees.by_path(x), "y": trees.by_path(y)}
     return {join(n, path): a for n, part in parts.items() for path, a in part.items()}
 

@@ -165,7 +165,10 @@ def _train(how, now, masks, found, data_key, stop, callback):
     if found.whole:
         x, y = jax.tree.map(jnp.asarray, (found.x, found.y))
         found = found._replace(x=x, y=y)
-    mesh = lambda: meshes.context((found.x, found.y, now, masks))
+
+    def mesh():
+        return meshes.context((found.x, found.y, now, masks))
+
     read = examples.whole if found.whole else examples.blocks
     with mesh():
         now = compiled.begin(how, stacked[0], now, masks)
@@ -204,5 +207,8 @@ def _mean(parts):
     if len(parts) == 1:
         return parts[0][1]
     steps = sum(count for count, _ in parts)
-    add = lambda *m: sum(count / steps * a for (count, _), a in zip(parts, m))
+
+    def add(*m):
+        return sum(count / steps * a for (count, _), a in zip(parts, m))
+
     return jax.tree.map(add, *(metrics for _, metrics in parts))

@@ -46,7 +46,10 @@ def init(
     checks.key(key)
     check_params(params, key.shape)
     check_optimizer(optimizer)
-    start = lambda p: optimizer_of(optimizer, trainable, p).init(p)
+
+    def start(p):
+        return optimizer_of(optimizer, trainable, p).init(p)
+
     opt_state = (jax.vmap(start) if key.ndim else start)(params)
     return State(jnp.zeros(key.shape, jnp.int32), params, opt_state, key)
 
@@ -148,16 +151,26 @@ def _zero_state(optimizer, params, opt_state, weights) -> PyTree:
     try:
         marks = jax.eval_shape(optimizer.init, _Like(params))
     except Exception:  # as where a part of the optimizer is for paths of `params`
-        frozen = lambda leaf: isinstance(leaf, optax.MaskedNode)
-        zero = lambda leaf, mask: leaf if frozen(leaf) else _zero_leaf(mask, leaf)
+
+        def frozen(leaf):
+            return isinstance(leaf, optax.MaskedNode)
+
+        def zero(leaf, mask):
+            return leaf if frozen(leaf) else _zero_leaf(mask, leaf)
+
         return optax.tree_utils.tree_map_params(
             optimizer, zero, opt_state, weights, is_leaf=frozen
         )
-    of_mask = lambda mask, part: jax.tree.map(partial(_zero_leaf, mask), part)
-    pick = lambda mark, part: (
-        jax.tree.map(of_mask, weights, part) if isinstance(mark, _Like) else part
-    )
-    is_mark = lambda mark: isinstance(mark, _Like)
+
+    def of_mask(mask, part):
+        return jax.tree.map(partial(_zero_leaf, mask), part)
+
+    def pick(mark, part):
+        return jax.tree.map(of_mask, weights, part) if isinstance(mark, _Like) else part
+
+    def is_mark(mark):
+        return isinstance(mark, _Like)
+
     return jax.tree.map(pick, marks, opt_state, is_leaf=is_mark)
 
 

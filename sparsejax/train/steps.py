@@ -63,10 +63,18 @@ def _steps(how, state, masks, block, stop):
         params, opt_state, total, bad = carry
         where = (i - first) * how.batch_size
         rows = jax.lax.dynamic_slice(order, (where,), (how.batch_size,))
-        take = lambda leaf: meshes.take(leaf, rows)
+
+        def take(leaf):
+            return meshes.take(leaf, rows)
+
         batch = jax.tree.map(take, (x, y)), jax.random.fold_in(state.key, i + 1)
-        whole = lambda part: states.join(moves, part, params)
-        objective = lambda part: _objective(how, masks, whole(part), *batch)
+
+        def whole(part):
+            return states.join(moves, part, params)
+
+        def objective(part):
+            return _objective(how, masks, whole(part), *batch)
+
         part, kept = (states.cut(moves, tree) for tree in (params, masks.weights))
         (value, updated), grads = jax.value_and_grad(objective, has_aux=True)(part)
         more = _more(objective, value, kept)
@@ -107,7 +115,9 @@ def _more(objective, value, weights):
         del obj_fn, grad_fn
         return objective(masks_.zero(part, weights))[0]
 
-    gradient = lambda part, call: jax.grad(value_fn)(part)
+    def gradient(part, call):
+        return jax.grad(value_fn)(part)
+
     return {
         "value": value,
         "value_fn": value_fn,
@@ -134,5 +144,8 @@ def _update(optimizer, grads, state, params, more):
                 f"the optimizer asks for parameters of its own form: {error}"
             ) from error
         moved = optax.apply_updates(params, updates)
-    same = lambda new, old: jnp.asarray(new, jnp.result_type(old))
+
+    def same(new, old):
+        return jnp.asarray(new, jnp.result_type(old))
+
     return moved, jax.tree.map(same, new, state)

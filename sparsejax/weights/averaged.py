@@ -116,7 +116,10 @@ def _batch(ends: Ends, total: bool, params, x, units):
 
         start = jnp.zeros(ends.source.shape, ends.source.dtype)
         values, back = jax.vjp(value, start)
-        one = lambda unit: back(jnp.zeros_like(values).at[unit].set(1))[0]
+
+        def one(unit):
+            return back(jnp.zeros_like(values).at[unit].set(1))[0]
+
         return jax.vmap(one)(units)
 
     found = jax.vmap(gradient)(x)

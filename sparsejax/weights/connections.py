@@ -69,7 +69,10 @@ def banding(kernel: Kernel) -> Float[Array, " units"]:
     w = _checked(kernel, 4)
     norms = jnp.linalg.norm(w, axis=-2)
     apart = norms - norms.mean((0, 1))
-    between = lambda axis: jnp.square(apart.mean(axis, keepdims=True)).mean((0, 1))
+
+    def between(axis):
+        return jnp.square(apart.mean(axis, keepdims=True)).mean((0, 1))
+
     whole = jnp.square(apart).mean((0, 1))
     flat = whole <= jnp.square(jnp.finfo(w.dtype).eps * norms.max((0, 1)))
     share = (between(1) - between(0)) / jnp.where(flat, 1, whole)

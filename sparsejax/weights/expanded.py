@@ -157,13 +157,22 @@ def _through(ends: Ends, first: Ends, last: Ends, params, unit):
     want[middle] = (*want[middle][:-1], (0, middle.shape[-1]))
     follow = partial(linear.follow, SIGNED.product, want)
     seed = (_seed(ends, unit),)
-    after = lambda part: follow(middle, (part,), end)
+
+    def after(part):
+        return follow(middle, (part,), end)
+
     (inner,) = _transposed(after, middle, want[middle], 1)(seed)
-    before = lambda part: follow(source, (part,), middle)
+
+    def before(part):
+        return follow(source, (part,), middle)
+
     back = _transposed(before, source, want[source], 1)
     keep = jnp.eye(inner.shape[-1], dtype=inner.dtype)
     (parts,) = jax.vmap(lambda row: back((inner * row,)))(keep)
-    beside = lambda part: follow(source, (part,), end, middle)
+
+    def beside(part):
+        return follow(source, (part,), end, middle)
+
     like = jnp.zeros(linear.sizes(want[source]), source.dtype)
     if jax.eval_shape(beside, like) is None:
         return jnp.moveaxis(parts, 0, -1), like

@@ -173,10 +173,15 @@ def _start(x, n: int, level):
     (up, vp), (un, vn) = norms
     first = up * vp >= un * vn
     weight = jnp.where(first, up * vp, un * vn)
-    pick = lambda i: (
-        jnp.where(first, halves[0][i], halves[1][i])
-        / jnp.maximum(jnp.where(first, norms[0][i], norms[1][i]), _TINY)
-    )
+
+    def pick(i):
+        return jnp.where(first, halves[0][i], halves[1][i]) / jnp.maximum(
+            jnp.where(first, norms[0][i], norms[1][i]), _TINY
+        )
+
     scale = jnp.sqrt(sizes * weight)
-    fill = lambda part: jnp.where(part < _TINY, level, part)
+
+    def fill(part):
+        return jnp.where(part < _TINY, level, part)
+
     return fill(scale * pick(0)), fill(scale * pick(1)).T

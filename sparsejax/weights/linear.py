@@ -139,22 +139,32 @@ def add(shape: tuple[int, ...], inputs: Sequence[Node]) -> Node:
         terms = zip(*(x for x in values if x is not None), strict=True)
         return tuple(jnp.broadcast_to(sum(term), sizes(box)) for term in terms)
 
-    need = lambda box: [part(x.shape, box) for x in inputs]
+    def need(box):
+        return [part(x.shape, box) for x in inputs]
+
     return Node(shape, inputs[0].dtype, inputs, need, run)
 
 
 def scale(shape: tuple[int, ...], x: Node, weight) -> Node:
     """The product with an array, broadcast to a shape."""
     weight = jnp.asarray(weight, x.dtype)
-    times = lambda w, x: x * w
-    run = lambda product, box, values: product(times, crop(weight, box), values[0])
+
+    def times(w, x):
+        return x * w
+
+    def run(product, box, values):
+        return product(times, crop(weight, box), values[0])
+
     return Node(shape, x.dtype, [x], lambda box: [part(x.shape, box)], run)
 
 
 def dot(step, x: Node, side: int, weights) -> Node:
     """A dot product with an array, x being operand number `side`."""
     contracted, batch = step.params["dimension_numbers"]
-    apply = lambda w, x: step.run(*((w, x) if side else (x, w)))[0]
+
+    def apply(w, x):
+        return step.run(*((w, x) if side else (x, w)))[0]
+
     if batch[0]:
         return _whole(step, x, apply, weights)
     free = [a for a in range(len(x.shape)) if a not in contracted[side]]
@@ -179,7 +189,10 @@ def dot(step, x: Node, side: int, weights) -> Node:
 def conv(step, x: Node, side: int, weights) -> Node:
     """A convolution with an array, x being operand number `side`."""
     p = step.params
-    apply = lambda w, x, **more: step.run(*((w, x) if side else (x, w)), **more)[0]
+
+    def apply(w, x, **more):
+        return step.run(*((w, x) if side else (x, w)), **more)[0]
+
     if side or p["batch_group_count"] > 1 or {*p["lhs_dilation"]} - {1}:
         return _whole(step, x, apply, weights)
     spec = p["dimension_numbers"]
@@ -226,7 +239,10 @@ def pool(step, x: Node, mean: bool) -> Node:
         )  # fmt: skip
 
     if {*p["base_dilation"]} - {1}:
-        apply = lambda w, x: w * total(x, p["padding"], p["base_dilation"])
+
+        def apply(w, x):
+            return w * total(x, p["padding"], p["base_dilation"])
+
         return _whole(step, x, apply, weight)
     windows = [
         _Windows(n, size, stride, low, spread)
@@ -235,13 +251,17 @@ def pool(step, x: Node, mean: bool) -> Node:
             p["window_dilation"], strict=True,
         )
     ]  # fmt: skip
-    parts = lambda box: [w.part(*side) for w, side in zip(windows, box, strict=True)]
+
+    def parts(box):
+        return [w.part(*side) for w, side in zip(windows, box, strict=True)]
 
     def run(product, box, values):
         around = tuple(edges for _, edges in parts(box))
         return product(lambda w, x: w * total(x, around), weight, values[0])
 
-    need = lambda box: unless_empty([side for side, _ in parts(box)])
+    def need(box):
+        return unless_empty([side for side, _ in parts(box)])
+
     return Node(step.shape, step.dtype, [x], need, run)
 
 
@@ -258,9 +278,9 @@ def reduce(step, x: Node, mean: bool) -> Node:
             inside[a] = side
         return [tuple(inside)]
 
-    run = lambda product, box, values: product(
-        lambda w, x: w * x.sum(axes), weight, values[0]
-    )
+    def run(product, box, values):
+        return product(lambda w, x: w * x.sum(axes), weight, values[0])
+
     return Node(step.shape, step.dtype, [x], need, run)
 
 
@@ -281,7 +301,9 @@ class _Windows:
 
 def _whole(step, x: Node, apply: Callable, weights) -> Node:
     """A step that is not taken apart."""
-    need = lambda box: [full(x.shape)]
+
+    def need(box):
+        return [full(x.shape)]
 
     def run(product, box, values):
         return tuple(crop(y, box) for y in product(apply, weights, values[0]))

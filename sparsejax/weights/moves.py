@@ -59,7 +59,9 @@ def _still(x):
 
 
 def _alike(step, arguments):
-    run = lambda box, x: step.run(x)[0]
+    def run(box, x):
+        return step.run(x)[0]
+
     return (lambda box: [box]), each(run)
 
 
@@ -74,7 +76,9 @@ def _slice(step, arguments):
             for s, stride, (a, b) in zip(starts, strides, box, strict=True)
         )]  # fmt: skip
 
-    run = lambda box, x: x[tuple(slice(None, None, stride) for stride in strides)]
+    def run(box, x):
+        return x[tuple(slice(None, None, stride) for stride in strides)]
+
     return need, each(run)
 
 
@@ -167,7 +171,10 @@ def _broadcast(step, arguments):
 def _reshape(step, arguments):
     """Where axes of length 1 come or go; anything else is not taken apart."""
     (x, *_) = arguments
-    long = lambda shape: [a for a, n in enumerate(shape) if n != 1]
+
+    def long(shape):
+        return [a for a, n in enumerate(shape) if n != 1]
+
     old, new = long(x.shape), long(step.shape)
     if [x.shape[a] for a in old] != [step.shape[a] for a in new]:
         return None

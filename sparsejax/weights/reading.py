@@ -219,7 +219,9 @@ def _curve(step, arguments) -> tuple[Signal | None, np.ndarray]:
     if not alike or tops[0].node is None:
         return None, _POINTS
     points = _POINTS.astype(tops[0].node.dtype)
-    spread = lambda x: np.broadcast_to(np.ravel(x)[0], points.shape)
+
+    def spread(x):
+        return np.broadcast_to(np.ravel(x)[0], points.shape)
 
     def given(x):
         if isinstance(x, Signal):

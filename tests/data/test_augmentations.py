@@ -69,8 +69,13 @@ def test_hue_turns_colours_about_grey(getkey, rng):
     found = augment.variations(augment.hue(0.5), getkey(), x, 200)
     np.testing.assert_allclose(found.mean(-1), np.broadcast_to(x.mean(-1), (200, 5, 4)),
                                rtol=1e-5)  # fmt: skip
-    spread = lambda x: np.asarray(x - x.mean(-1, keepdims=True))
-    lengths = lambda x: (spread(x) ** 2).sum(-1)
+
+    def spread(x):
+        return np.asarray(x - x.mean(-1, keepdims=True))
+
+    def lengths(x):
+        return (spread(x) ** 2).sum(-1)
+
     wanted = np.broadcast_to(lengths(x), (200, 5, 4))
     np.testing.assert_allclose(lengths(found), wanted, atol=1e-5)
     # angles to the first colour: as many on every side, and all the same in an image

@@ -258,9 +258,10 @@ def random_labelled(seed, n=5):
     kinds = ("object", "part-of", "scene")
     category = np.array([-1, *rng.integers(0, 3, 299)])
     labels = data.Labels(("", *(f"l {i}, {i}" for i in range(299))), kinds, category)
-    pick = lambda kind, shape: rng.choice(
-        [0, *np.flatnonzero(category == kind)[[0, -1]]], shape
-    )
+
+    def pick(kind, shape):
+        return rng.choice([0, *np.flatnonzero(category == kind)[[0, -1]]], shape)
+
     layers = [pick(kind, (n, 1, 4, 3)) for kind in (0, 1, 1)]
     pixels = np.concatenate(layers, 1)
     pixels[0, 1, 0, 0] = pixels[0, 2, 0, 1] = np.flatnonzero(category == 1)[0]
@@ -354,7 +355,10 @@ def test_nothing_is_left_of_what_cannot_be_written(tmp_path, part, value, messag
 
 def test_bad_tables_shapes_and_folders(tmp_path):
     given, labels = random_labelled(3)
-    write = lambda given, labels: data.write_broden(tmp_path / "new", given, labels)
+
+    def write(given, labels):
+        return data.write_broden(tmp_path / "new", given, labels)
+
     with pytest.raises(ValueError, match="have shapes"):
         write(given._replace(whole=given.whole[:2]), labels)
     with pytest.raises(ValueError, match="no images"):

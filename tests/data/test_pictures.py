@@ -23,9 +23,12 @@ def save(kind, mode, value, size=(2, 1), **options):
 
 def png(depth, colour, row, width, transparent=None, palette=None):
     number = struct.Struct(">I").pack
-    chunk = lambda name, data: b"".join(
-        (number(len(data)), name, data, number(zlib.crc32(name + data)))
-    )
+
+    def chunk(name, data):
+        return b"".join(
+            (number(len(data)), name, data, number(zlib.crc32(name + data)))
+        )
+
     head = struct.pack(">IIBBBBB", width, 1, depth, colour, 0, 0, 0)
     parts = [chunk(b"IHDR", head)]
     parts += [chunk(b"PLTE", palette)] if palette else []
@@ -39,7 +42,10 @@ def tiff(bits, row, white=1, form=1, order="<", width=2):
     tags = {256: width, 257: 1, 258: bits, 259: 1, 262: white, 273: 134, 277: 1,
             278: 1, 279: len(row), 339: form}  # fmt: skip
     head = {"<": b"II", ">": b"MM"}[order] + struct.pack(f"{order}HI", 42, 8)
-    pad = lambda value: struct.pack(f"{order}H", value).ljust(4, b"\0")
+
+    def pad(value):
+        return struct.pack(f"{order}H", value).ljust(4, b"\0")
+
     entries = [
         struct.pack(f"{order}HHI", tag, 3, 1) + pad(v) for tag, v in tags.items()
     ]
@@ -68,7 +74,10 @@ def hsv(turn, saturation, value):
 def lab(light, a, b):
     """CIE's formulas, white of D50 brought to sRGB's D65."""
     f = (light + 16) / 116
-    back = lambda t: t**3 if t > 6 / 29 else 3 * (6 / 29) ** 2 * (t - 4 / 29)
+
+    def back(t):
+        return t**3 if t > 6 / 29 else 3 * (6 / 29) ** 2 * (t - 4 / 29)
+
     xyz = [back(f + a / 500) * 0.9642, back(f), back(f - b / 200) * 0.8249]
     to_rgb = [[3.1338561, -1.6168667, -0.4906146], [-0.9787684, 1.9161415, 0.033454],
               [0.0719453, -0.2289914, 1.4052427]]  # fmt: skip
@@ -94,9 +103,18 @@ def first_of(kind):
     )
 
 
-big = lambda *numbers: struct.pack(f">{len(numbers)}H", *numbers)
-little = lambda *numbers: struct.pack(f"<{len(numbers)}H", *numbers)
-floats = lambda *numbers: struct.pack(f"<{len(numbers)}f", *numbers)
+def big(*numbers):
+    return struct.pack(f">{len(numbers)}H", *numbers)
+
+
+def little(*numbers):
+    return struct.pack(f"<{len(numbers)}H", *numbers)
+
+
+def floats(*numbers):
+    return struct.pack(f"<{len(numbers)}f", *numbers)
+
+
 wide = Image.fromarray(np.array([[0, 40000]], np.uint16))
 WIDE = [0, 40000 / 65535]
 P = palette(Image.new("P", (2, 1), 1))

@@ -110,7 +110,10 @@ def test_greys_are_grey_and_hues_vary(many):
     same = [np.roll(pixels[:, 4], shift, axis) == pixels[:, 4]
             for shift in (-1, 1) for axis in (1, 2)]  # fmt: skip
     inner = plain & np.all(same, 0)
-    spread = lambda number: np.ptp(centres[inner & (pixels[:, 4] == number)], axis=-1)
+
+    def spread(number):
+        return np.ptp(centres[inner & (pixels[:, 4] == number)], axis=-1)
+
     by_name = {many.labels.names[n]: spread(n) for n in numbers(many, "color")}
     assert np.quantile(by_name.pop("grey"), 0.95) < 0.15
     for name, spreads in by_name.items():

@@ -77,7 +77,9 @@ def test_boxes_move_as_far_as_asked_and_both_backgrounds_have_them_alike(jitter)
 
 
 def test_same_key_same_images_and_other_key_other_textures():
-    make = lambda seed: data.textures(jax.random.key(seed), jitter=1)
+    def make(seed):
+        return data.textures(jax.random.key(seed), jitter=1)
+
     for a, b in zip(jax.tree.leaves(make(3)), jax.tree.leaves(make(3)), strict=True):
         np.testing.assert_array_equal(a, b)
     assert (make(3).swapped.texture != make(4).swapped.texture).any()

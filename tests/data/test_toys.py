@@ -38,7 +38,9 @@ def test_same_key_same_points_and_other_key_other_points(toy):
 
 @pytest.mark.parametrize("toy", TOYS)
 def test_jit_and_vmap_draw_the_same_points(toy):
-    make_keys = lambda: jax.random.split(jax.random.key(0), 3)  # a key serves once
+    def make_keys():
+        return jax.random.split(jax.random.key(0), 3)  # a key serves once
+
     jitted = jax.jit(toy, static_argnames="n")
     batch = jax.vmap(lambda key: toy(key, 20))(make_keys())
     for i in range(3):

@@ -38,7 +38,10 @@ def test_chance_levels_are_means_over_permutations():
         dissect.consistency(dense, table("".join(t))) for t in it.permutations(text)
     ]
     first = ways[0]
-    mean = lambda values: math.fsum(values) / len(ways)
+
+    def mean(values):
+        return math.fsum(values) / len(ways)
+
     assert mean(w.still for w in ways) == pytest.approx(first.still_by_chance)
     both = [w.still * w.dense for w in ways]
     agree = [0 if math.isnan(w.same) else w.same * b for w, b in zip(ways, both)]
@@ -83,7 +86,10 @@ def test_published_tables_of_two_networks():
     folder = Path(os.environ.get("SPARSEJAX_DATA_DIR", "missing")) / "netdissect"
     if not folder.is_dir():
         pytest.skip("needs SPARSEJAX_DATA_DIR with netdissect/*.csv")
-    read = lambda name: dissect.read_table(folder / f"netdissect_ResNet-152_{name}.csv")
+
+    def read(name):
+        return dissect.read_table(folder / f"netdissect_ResNet-152_{name}.csv")
+
     imagenet, places = read("imagenet"), read("places365")
     for found, units, concepts in ((imagenet, 990, 169), (places, 1092, 236)):
         assert found.detectors().sum() == units and len(found.score) == 2048

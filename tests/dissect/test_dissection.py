@@ -19,10 +19,13 @@ QUANTILE = 0.1
 def net(params, x):
     """Two convolutions of one image, (8, 8, 3) to (4, 4, 5), and a dense layer."""
     kernels, last = params
-    conv = lambda h, kernel, stride: jax.lax.conv_general_dilated(
-        h[None], kernel, (stride, stride), "SAME",
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )[0]  # fmt: skip
+
+    def conv(h, kernel, stride):
+        return jax.lax.conv_general_dilated(
+            h[None], kernel, (stride, stride), "SAME",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )[0]  # fmt: skip
+
     h = checkpoint_name(jax.nn.relu(conv(x, kernels[0], 1)), "first")
     h = checkpoint_name(jax.nn.relu(conv(h, kernels[1], 2)), "second")
     checkpoint_name(h[0], "row")
@@ -31,7 +34,9 @@ def net(params, x):
 
 @pytest.fixture
 def params(rng):
-    draw = lambda *shape: jnp.asarray(rng.normal(size=shape), "float32")
+    def draw(*shape):
+        return jnp.asarray(rng.normal(size=shape), "float32")
+
     return (draw(3, 3, 3, 4), draw(3, 3, 4, 5)), draw(5, 6)
 
 
@@ -60,7 +65,9 @@ def assert_equal(a, b):
 
 
 def by_parts(params, data, node="second", rotation=None):
-    read = lambda x: sj.activations(net)(params, x)[1][node]
+    def read(x):
+        return sj.activations(net)(params, x)[1][node]
+
     acts = np.stack([read(x) for x in data[0]])
     acts = acts if rotation is None else acts @ rotation.astype(np.float32)
     limits = dissect.thresholds(acts, QUANTILE)
@@ -192,11 +199,18 @@ def test_a_node_is_one_name(params, rng, node):
 def test_tokens_and_what_is_labelled_at_once(rng):
     """Integers are looked up by the function; a `Labelled` is one batch."""
     table = jnp.asarray(rng.normal(size=(7, 4)), "float32")
-    fn = lambda params, x: checkpoint_name(params[x], "embedded").sum()
+
+    def fn(params, x):
+        return checkpoint_name(params[x], "embedded").sum()
+
     _, pixels, whole = examples(rng)
     x = rng.integers(0, 7, (11, 4, 4))
-    run = lambda data: dissect.dissect(fn, table, "embedded", data, LABELS,
-                                       quantile=QUANTILE, progress=False)  # fmt: skip
+
+    def run(data):
+        return dissect.dissect(
+            fn, table, "embedded", data, LABELS, quantile=QUANTILE, progress=False
+        )
+
     limits = dissect.thresholds(np.asarray(table)[x], QUANTILE)
     np.testing.assert_array_equal(run([(x, pixels, whole)]).thresholds, limits)
     assert_equal(run(Labelled(x, pixels, whole)), run([(x, pixels, whole)]))
@@ -204,7 +218,10 @@ def test_tokens_and_what_is_labelled_at_once(rng):
 
 def test_bad_input(params, rng):
     data = x, pixels, whole = examples(rng)
-    fails = lambda message: pytest.raises(ValueError, match=message)
+
+    def fails(message):
+        return pytest.raises(ValueError, match=message)
+
     with fails("no activation 'third'; it names 'first', 'second'"):
         run(params, data, "third")
     with fails(r"'row' of one example has shape \(4, 5\)"):

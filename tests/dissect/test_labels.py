@@ -15,7 +15,9 @@ IMAGES = np.zeros((2, 4, 4, 3), np.float32)
 
 
 def run(pixels, whole, labels):
-    fn = lambda params, x: checkpoint_name(params * x, "maps").sum()
+    def fn(params, x):
+        return checkpoint_name(params * x, "maps").sum()
+
     dissect.dissect(fn, jnp.ones(()), "maps", [(IMAGES, pixels, whole)], labels,
                     quantile=0.1, progress=False)  # fmt: skip
 

@@ -13,12 +13,17 @@ from sparsejax import dissect
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 9), st.integers(0, 1000), st.floats(-1, 1), st.floats(-1, 1))
 def test_a_path_of_rotations(units, seed, a, b):
-    key = lambda: jax.random.key(seed)
+    def key():
+        return jax.random.key(seed)
+
     path = dissect.rotation(key(), units, [a, b, a + b, 0, 0.5, 1])
     for q in path:
         np.testing.assert_allclose(q @ q.T, np.eye(units), atol=1e-12)
         assert np.linalg.det(q) == pytest.approx(1)
-    close = lambda x, y: np.testing.assert_allclose(x, y, atol=1e-10)
+
+    def close(x, y):
+        return np.testing.assert_allclose(x, y, atol=1e-10)
+
     close(path[0] @ path[1], path[2])
     close(path[3], np.eye(units))
     close(path[4] @ path[4], path[5])
@@ -51,7 +56,9 @@ def test_no_rotation(units, power, getkey):
 
 @pytest.mark.parametrize("kind", [tuple, list, iter, np.array])
 def test_powers_may_come_from_anywhere(kind):
-    turn = lambda power: dissect.rotation(jax.random.key(0), 3, power)
+    def turn(power):
+        return dissect.rotation(jax.random.key(0), 3, power)
+
     powers = 0.0, 0.5, 1.0
     for one, power in zip(turn(kind(powers)), powers, strict=True):
         np.testing.assert_allclose(one, turn(power), atol=1e-12)

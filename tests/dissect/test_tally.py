@@ -29,9 +29,10 @@ def value(cells, row, column, shape):
         divmod(min(max((i + 0.5) * n / s - 0.5, 0), n - 1), 1)
         for i, n, s in zip((row, column), cells.shape, shape)
     )
-    at = lambda i, j: cells[
-        min(int(i), cells.shape[0] - 1), min(int(j), cells.shape[1] - 1)
-    ]
+
+    def at(i, j):
+        return cells[min(int(i), cells.shape[0] - 1), min(int(j), cells.shape[1] - 1)]
+
     top = (1 - u) * at(y, x) + u * at(y, x + 1)
     return (1 - v) * top + v * ((1 - u) * at(y + 1, x) + u * at(y + 1, x + 1))
 
@@ -173,7 +174,10 @@ def test_a_noisy_unit(rng):
     maps = gap * inside[:, 0, ..., None] + rng.normal(size=(8, 250, 250, 1))
     chunk = maps, inside.astype(np.int32), np.zeros((8, 0), np.int32)
     found = dissect.tally([chunk], np.array([limit]), ONE)
-    tail = lambda t: 0.5 * math.erfc(t / math.sqrt(2))
+
+    def tail(t):
+        return 0.5 * math.erfc(t / math.sqrt(2))
+
     wanted = p * tail(limit - gap) / (p + (1 - p) * tail(limit))
     assert wanted == pytest.approx(0.276, abs=1e-3)
     assert dissect.iou(found, "none")[0, 1] == pytest.approx(wanted, abs=0.005)
@@ -225,7 +229,10 @@ def test_a_unit_with_threshold_zero_is_active_around_its_cells():
 def test_scale_and_rank(rng):
     maps = rng.normal(size=(3, 4, 4, 5)).astype(np.float32)
     pixels = rng.integers(0, 8, size=(3, 2, 16, 16)).astype(np.int32)
-    scores = lambda maps, pixels: dissect.iou(planted(maps, pixels, 0.1, MANY))
+
+    def scores(maps, pixels):
+        return dissect.iou(planted(maps, pixels, 0.1, MANY))
+
     np.testing.assert_array_equal(scores(maps, pixels), scores(4 * maps, pixels))
     small = pixels[..., ::4, ::4]  # a pixel a cell: only the order matters
     np.testing.assert_array_equal(scores(maps, small), scores(np.exp(maps), small))

@@ -83,7 +83,9 @@ def test_one_rule_is_found_and_said():
 
 
 def test_one_rule_is_not_found_where_there_are_two():
-    fn = lambda x: jnp.stack([jax.nn.relu(x[0]), jax.nn.relu(x[1])])
+    def fn(x):
+        return jnp.stack([jax.nn.relu(x[0]), jax.nn.relu(x[1])])
+
     form = policy.closed_form(_graph(fn))
     assert policy.one_rule(form) is None
     lines = policy.text(form, ("x", "v", "angle", "spin"), ("left", "right"))

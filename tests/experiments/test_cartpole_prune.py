@@ -19,7 +19,10 @@ CONFIG = dqn.Config(
 def _blank(*sizes):
     """One agent of zeros, stacked."""
     shapes = list(zip(sizes, sizes[1:], strict=False))
-    zeros = lambda *shape: np.zeros((1, *shape), np.float32)
+
+    def zeros(*shape):
+        return np.zeros((1, *shape), np.float32)
+
     return {f"dense_{i}": {"kernel": zeros(a, b), "bias": zeros(b)}
             for i, (a, b) in enumerate(shapes)}  # fmt: skip
 
@@ -90,10 +93,12 @@ def test_nothing_removed_changes_nothing(getkey, rng):
 
 
 def _round(state, score, target=10.0):
-    train = lambda mask: jax.tree.map(
-        lambda leaf, kept: leaf * np.reshape(kept, (-1, *[1] * (leaf.ndim - 1)))
-        if kept.ndim < leaf.ndim else leaf * kept, state.agents.params, mask,
-    )  # fmt: skip
+    def train(mask):
+        return jax.tree.map(
+            lambda leaf, kept: leaf * np.reshape(kept, (-1, *[1] * (leaf.ndim - 1)))
+            if kept.ndim < leaf.ndim else leaf * kept, state.agents.params, mask,
+        )  # fmt: skip
+
     return prune.lottery_round(state, train, score, target, 0.5, 2)
 
 
@@ -117,7 +122,10 @@ def test_a_round_removes_the_smallest_weights_and_steps_back(getkey):
 
 def test_single_weights_are_tried_until_patience_ends(getkey):
     state = prune.start(_agents(getkey, 1), 0.1)
-    never = lambda params: np.zeros(1)
+
+    def never(params):
+        return np.zeros(1)
+
     seen = []
     while not state.over.all():
         state, steps = _round(state, never)
@@ -198,10 +206,12 @@ def test_units_are_removed_in_order(getkey):
 
 
 def test_the_best_has_fewest_weights_at_the_target():
-    record = lambda weights, found, bent=0: {
-        "kind": "agent", "weights": weights, "return": found, "bent_units": bent,
-        "inputs": [],
-    }  # fmt: skip
+    def record(weights, found, bent=0):
+        return {
+            "kind": "agent", "weights": weights, "return": found, "bent_units": bent,
+            "inputs": [],
+        }  # fmt: skip
+
     some = [record(3, 400.0), record(9, 500.0), record(5, 500.0), record(5, 500.0, 2)]
     assert measure.best(some, 500.0) == some[3]
     assert measure.best(some, 600.0) == some[1]

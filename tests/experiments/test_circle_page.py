@@ -61,7 +61,10 @@ class Net:
 
     def __init__(self, n, points=60, seed=0):
         rng = np.random.default_rng(seed)
-        draw = lambda *shape: rng.normal(size=shape).astype(np.float32)
+
+        def draw(*shape):
+            return rng.normal(size=shape).astype(np.float32)
+
         self.n = n
         self.w0, self.b0, self.w1, self.b1 = draw(2, n), draw(n), draw(n, 2), draw(2)
         self.x = rng.uniform(-1, 1, (points, 2)).astype(np.float32)

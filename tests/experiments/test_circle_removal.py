@@ -85,9 +85,10 @@ def finished(tmp_path_factory):
 
 def slow_tables(net, subsets):
     """Loss, its gradient and that of its logarithm, mask by mask in float64."""
-    layer = lambda name: [
-        np.asarray(net.params[name][k], np.float64) for k in ("kernel", "bias")
-    ]
+
+    def layer(name):
+        return [np.asarray(net.params[name][k], np.float64) for k in ("kernel", "bias")]
+
     (k0, b0), (k1, b1) = layer("dense_0"), layer("dense_1")
     x, y = np.asarray(net.x, np.float64), np.asarray(net.y)
     hidden = np.maximum(x @ k0 + b0, 0)
@@ -300,7 +301,10 @@ def test_odd_configs_have_no_nan_and_lose_no_curve(tmp_path, name):
 
 def test_titles_are_what_the_records_say(finished):
     folder, records = finished
-    mean = lambda p: records[0]["exact"][p]["mean_loss"]
+
+    def mean(p):
+        return records[0]["exact"][p]["mean_loss"]
+
     title = f"Mean {mean('0.25'):.3g} at 0.25 and {mean('0.75'):.3g} at 0.75"
     assert title in (folder / "fig_loss.svg").read_text()
     half = [np.mean([r["by_size"][k][3] for r in records]) for k in ("best", "shapley")]
@@ -314,7 +318,10 @@ def test_titles_are_what_the_records_say(finished):
 def test_ten_networks_lie_within_the_spread_of_a_hundred(variant):
     config = Config(variant=variant)
     records = [circle_measure.measure(config, seed)[0] for seed in config.seeds]
-    mean = lambda values: float(np.mean(list(values)))
+
+    def mean(values):
+        return float(np.mean(list(values)))
+
     where = {("full_loss", ""): FULL[variant], **SPREAD[variant]}
     outside = {}
     for (name, p), (center, sd) in where.items():

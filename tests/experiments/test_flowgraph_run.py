@@ -123,7 +123,10 @@ def test_a_run_that_was_stopped_goes_on(finished, network, tmp_path):
         f"output_{i}" for i in (7, 8, 9)
     ]
     assert again == records
-    page = lambda folder: (folder / "graph.html").read_text()
+
+    def page(folder):
+        return (folder / "graph.html").read_text()
+
     assert page(tmp_path / "run") == page(folder)
     lines.clear()
     flowgraph.run(Config(samples=3), tmp_path / "run", network, report=lines.append)

@@ -115,7 +115,10 @@ def test_masks_are_those_of_the_generator_whatever_the_batch(finished, network):
     for which in node_sweep.plan(SMALL).sweeps:
         arrays = runs.read_arrays(finished[0] / f"{which.name}.npz")
         make = node_sweep.generator(SMALL, which, 10)
-        both = lambda mask: (mask, subject.measure(mask)[0])
+
+        def both(mask):
+            return (mask, subject.measure(mask)[0])
+
         masks, losses = sweep.evaluate(
             lambda index: both(make(index)),  # noqa: B023
             jnp.arange(40),
@@ -248,7 +251,10 @@ def test_all_subsets_are_exact(exact, plain):
     folder, records = exact
     network = [*np.ones(10)]
     subsets = np.array(list(it.product((0.0, 1.0), repeat=6)))[:, ::-1]
-    whole = lambda mask: plain(np.concatenate([mask, network[6:]]))
+
+    def whole(mask):
+        return plain(np.concatenate([mask, network[6:]]))
+
     losses = np.array([whole(mask)[0] for mask in subsets])
     arrays = runs.read_arrays(folder / "subsets.npz")
     np.testing.assert_allclose(arrays["loss"], losses, rtol=1e-4)
@@ -333,7 +339,10 @@ def test_channels_of_a_convolutional_network(tmp_path):
     )  # fmt: skip
     rows = np.sort(np.random.default_rng(0).permutation(len(network.x))[:50])
     mask = masks_of(arrays, 5)[3]
-    cut = lambda name, units: lambda h: h * jnp.asarray(units, jnp.float32)
+
+    def cut(name, units):
+        return lambda h: h * jnp.asarray(units, jnp.float32)
+
     edits = {"hidden_0": cut(0, mask[:2]), "hidden_1": cut(1, mask[2:])}
     logits = lift.edit(network.fn, edits)(network.x[rows])
     loss = train.cross_entropy(logits, jnp.asarray(network.y[rows]))

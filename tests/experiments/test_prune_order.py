@@ -48,7 +48,10 @@ def finished(tmp_path_factory):
 
 def params_of(arrays, prefix, seed):
     """Kernels and biases of one network, in float64."""
-    get = lambda i, leaf: np.float64(arrays[f"{prefix}/dense_{i}/{leaf}"][seed])
+
+    def get(i, leaf):
+        return np.float64(arrays[f"{prefix}/dense_{i}/{leaf}"][seed])
+
     return [(get(i, "kernel"), get(i, "bias")) for i in range(3)]
 
 
@@ -122,7 +125,10 @@ def test_pruned_first_equals_training_the_smaller_network(task):
     for seed in range(3):
         units = [np.flatnonzero(kept[0][f"hidden_{i}"][seed]) for i in range(2)]
         assert [len(u) for u in units] == [3, 3]  # of 6 and 5: 2.5 rounds to 2
-        cut = lambda tree, seed=seed, units=units: smaller(tree, seed, units)
+
+        def cut(tree, seed=seed, units=units):
+            return smaller(tree, seed, units)
+
         params = cut(start)
         state = adam.init(params)
         for _ in range(25):
@@ -145,11 +151,14 @@ def test_removal_is_the_formula(task, means):
     kept = training.select(config, task, "std", trained)
     found = training.remove(config, task, trained, kept)
     x = np.float64(task.training[0])
-    flat = lambda tree: {
-        f"p/{layer}/{k}": np.asarray(v)
-        for layer, p in tree.items()
-        for k, v in p.items()
-    }
+
+    def flat(tree):
+        return {
+            f"p/{layer}/{k}": np.asarray(v)
+            for layer, p in tree.items()
+            for k, v in p.items()
+        }
+
     for seed in range(3):
         (k0, b0), (k1, b1), (k2, b2) = params_of(flat(trained), "p", seed)
         first, second = hidden([(k0, b0), (k1, b1)], x)
@@ -338,7 +347,10 @@ def test_a_film_lasts_as_long_as_the_longest_training(monkeypatch, tmp_path, tas
         (0.1, "random"): label("prune_train", 0, 2) | label("tuned", 0, 2, 5),
     }
     shown = []
-    record = lambda path, panels, steps, *a, **k: shown.append((panels, steps))
+
+    def record(path, panels, steps, *a, **k):
+        return shown.append((panels, steps))
+
     monkeypatch.setattr(prune_order_figures.plots, "film", record)
     prune_order_figures.film(tmp_path / "a.gif", SMALL, task, arrays)
     ((panels, steps),) = shown
@@ -420,8 +432,13 @@ def test_ten_networks_lie_in_the_bands(tmp_path):
     found = {stage: [] for stage in prune_order.stages(config)}
     for record in records:
         found[record["learning_rate"], record["selection"]].append(record)
-    get = lambda stage, *path: prune_order_measure.values(found[stage], *path)
-    score = lambda stage, order: get(stage, "accuracy", order).mean()
+
+    def get(stage, *path):
+        return prune_order_measure.values(found[stage], *path)
+
+    def score(stage, order):
+        return get(stage, "accuracy", order).mean()
+
     random, std = (0.1, "random"), (0.1, "std")
     assert score(random, "trained") >= 0.97
     assert score(random, "train_prune") <= 0.75

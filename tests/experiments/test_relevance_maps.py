@@ -82,7 +82,10 @@ def test_maps_and_biases_are_those_of_the_networks(finished, lottery, level):
     rows = np.arange(len(x))
     wanted = slopes[rows, :, targets]
     key = "map" if level else "level_0"
-    read = lambda name: runs.read_arrays(folder / f"{name}.npz")
+
+    def read(name):
+        return runs.read_arrays(folder / f"{name}.npz")
+
     np.testing.assert_allclose(read("gradient")[key], wanted, atol=1e-4)
     for name in ("blame_the_bias", "gradient_x_input"):
         np.testing.assert_allclose(read(name)[key], x * wanted, atol=1e-4)
@@ -220,15 +223,18 @@ def test_every_method_explains_a_convnet(convnet, tmp_path):
     x, target = jnp.asarray(network.x[0]), int(network.y[0])
     mean = jnp.asarray(networks.splits("digits").train.x.mean(0))
     args = fn, network.params, x
-    explain = lambda rule: (
-        relevance.explain(
+
+    def explain(rule):
+        return relevance.explain(
             *args,
             target=target,
             reference="zero",
             rules=rule and relevance.Rules(**rule),
         ).input
-    )
-    layer = lambda rule: explain({"layer": rule})
+
+    def layer(rule):
+        return explain({"layer": rule})
+
     cam = relevance.grad_cam(*args, "hidden_1", target=target)
     wanted = {
         "gradient": relevance.gradient(*args, target=target),

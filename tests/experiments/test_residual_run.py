@@ -161,7 +161,9 @@ def test_bad_configs_leave_no_folder(change, message, tmp_path):
 
 
 def test_what_cannot_be_dissected_is_named(tmp_path):
-    run = lambda **change: dissect.run(dissect.Config(**change), tmp_path / "d")
+    def run(**change):
+        return dissect.run(dissect.Config(**change), tmp_path / "d")
+
     with pytest.raises(ValueError, match="run is missing"):
         run()
     with pytest.raises(ValueError, match="is no run folder of launch/train.py"):

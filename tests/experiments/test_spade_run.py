@@ -38,7 +38,10 @@ def arrays(rng, gain):
 @pytest.fixture
 def drawn(rng):
     """What pictures leave."""
-    image = lambda *shape: rng.uniform(size=(*shape, 8, 8, 3))
+
+    def image(*shape):
+        return rng.uniform(size=(*shape, 8, 8, 3))
+
     found = {"patches": rng.uniform(size=(4, 6, 6, 3)), "drawn/dense": image(4, 1)}
     for name in ("samples/clean", "samples/patched", "drawn/clean", "drawn/patched"):
         found[name] = image(4, 2)
@@ -124,7 +127,10 @@ def test_missing_data_is_named(tmp_path):
 
 def test_faithfulness_needs_no_place(getkey):
     """Tuned without ground truth: the region changes the AUC, and nothing else."""
-    fn = lambda params, x: params @ x.reshape(-1)
+
+    def fn(params, x):
+        return params @ x.reshape(-1)
+
     params = jax.random.normal(getkey(), (3, 75))
     x = jax.random.uniform(getkey(), (5, 5, 3))
     here = jnp.zeros((5, 5), bool).at[0, 0].set(True)
@@ -156,7 +162,9 @@ def test_pictures_are_of_images_of_each_cause(rng, monkeypatch):
         x = checkpoint_name(x, "layer3_2")
         return x.mean((-3, -2)) @ params["linear"]["k"]
 
-    draw = lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)
+    def draw(*shape):
+        return jnp.asarray(rng.normal(size=shape), jnp.float32)
+
     params = {"layer2": {"k": draw(3, 3, 3, 5)}, "layer3": {"k": draw(3, 3, 5, 6)}}
     params |= {"linear": {"k": draw(6, 10)}}
     test = data.Split(rng.uniform(size=(80, 8, 8, 3)).astype("f4"),
@@ -165,7 +173,10 @@ def test_pictures_are_of_images_of_each_cause(rng, monkeypatch):
     key = jax.random.split(jax.random.key(7))[0]
     planted = data.plant(key, data.Split(test.x[some], test.y[some]), share=1.0)
     answers = iter((test.y[some], planted.y))  # all are told right
-    truth = lambda fn, params, x: np.eye(10)[next(answers)]
+
+    def truth(fn, params, x):
+        return np.eye(10)[next(answers)]
+
     monkeypatch.setattr(spade_measure, "logits", truth)
     monkeypatch.setattr(spade_pictures, "_STEPS", 2)
     config = spade.Config(pictures=2, samples=4)
@@ -185,19 +196,25 @@ def test_pictures_are_of_images_of_each_cause(rng, monkeypatch):
 @pytest.mark.slow
 def test_a_killed_run_goes_on_where_it_was(rng, tmp_path, monkeypatch):
     """A small network learns what patches mean, and is pruned for images of them."""
-    split = lambda n: data.Split(
-        rng.uniform(0.3, 0.6, (n, 12, 12, 3)).astype("f4"),
-        rng.integers(0, 10, n).astype("i4"),
-    )
+
+    def split(n):
+        return data.Split(
+            rng.uniform(0.3, 0.6, (n, 12, 12, 3)).astype("f4"),
+            rng.integers(0, 10, n).astype("i4"),
+        )
+
     images = SimpleNamespace(train=split(512), test=split(64))
     model = models.resnet(8, widths=(6, 6, 8))
     start = model.init(jax.random.key(1), images.train.x[0])
     subject = spade_measure.subject(model, lambda x: x)
     monkeypatch.setattr(spade, "_prepared", lambda *_: (images, subject, start))
-    toy = lambda report: {
-        **{f"points/{arm}": np.zeros((1, 3, 2)) for arm in TOY_ARMS},
-        **{f"surface/{arm}": np.zeros((2, 2)) for arm in TOY_ARMS},
-    }
+
+    def toy(report):
+        return {
+            **{f"points/{arm}": np.zeros((1, 3, 2)) for arm in TOY_ARMS},
+            **{f"surface/{arm}": np.zeros((2, 2)) for arm in TOY_ARMS},
+        }
+
     monkeypatch.setattr(spade_toy, "draw", toy)
     config = spade.Config(
         seeds=(0, 1), train_images=512, epochs=6, share=1.0, learning_rate=0.1,
@@ -217,5 +234,8 @@ def test_a_killed_run_goes_on_where_it_was(rng, tmp_path, monkeypatch):
     again = spade.run(config, tmp_path / "killed", report=lines.append)
     assert not any(line.startswith("seed 0: step") for line in lines)
     assert again == whole
-    names = lambda run: sorted(path.name for path in (tmp_path / run).iterdir())
+
+    def names(run):
+        return sorted(path.name for path in (tmp_path / run).iterdir())
+
     assert names("killed") == names("whole") and "index.html" in names("whole")

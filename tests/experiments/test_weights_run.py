@@ -33,9 +33,10 @@ def fn(params, x):
 @pytest.fixture(scope="module", autouse=True)
 def drawn():
     """Pictures without gradient ascent, by which features are tested."""
-    noise = lambda book, objective, units: np.random.default_rng(0).uniform(
-        size=(len(units), *book.picture)
-    )
+
+    def noise(book, objective, units):
+        return np.random.default_rng(0).uniform(size=(len(units), *book.picture))
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(weights_view.View, "render", noise)
         yield
@@ -44,10 +45,16 @@ def drawn():
 @pytest.fixture(scope="module")
 def of():
     rng = np.random.default_rng(0)
-    draw = lambda *shape: rng.normal(size=shape).astype("f4")
+
+    def draw(*shape):
+        return rng.normal(size=shape).astype("f4")
+
     kernels = [draw(3, 3, 1, 2), draw(2, 2, 2, 3), draw(2, 2, 3, 2)]
     dense = {"kernels": kernels, "out": draw(2 * 2 * 2, 3)}
-    kept = lambda w: w * (np.abs(w) > 1)
+
+    def kept(w):
+        return w * (np.abs(w) > 1)
+
     sparse = jax.tree.map(kept, dense)
     sparse["kernels"][2][..., 1] = 0  # a dead unit
     trees = {("rewind", 0): dense, ("rewind", 1): sparse}
@@ -56,7 +63,10 @@ def of():
         {"seed": 0, "arm": arm, "level": level, "density": 0.3**level}
         for arm, level in trees
     ]
-    params = lambda n: jax.tree.map(jnp.asarray, trees[n["arm"], n["level"]])
+
+    def params(n):
+        return jax.tree.map(jnp.asarray, trees[n["arm"], n["level"]])
+
     return weights_subject.Subject("a toy", fn, (6, 6, 1), networks, params)
 
 
@@ -123,7 +133,10 @@ def test_pages_link_to_what_is_there_and_work_offline(finished):
 def test_a_killed_run_goes_on(of, finished, tmp_path):
     folder, records = finished
     read = []
-    once = lambda line: read.append(line)
+
+    def once(line):
+        return read.append(line)
+
     (folder / "DONE").unlink()
     drawn = folder / "level_00" / "conv_1.npz"
     before = drawn.stat().st_mtime_ns

@@ -84,7 +84,10 @@ def test_values(name, acts):
 @pytest.mark.parametrize("name", CASES)
 def test_gradients(name, acts, rng):
     objective, wanted = CASES[name]
-    total = lambda acts: objective.value(acts, 1).sum()
+
+    def total(acts):
+        return objective.value(acts, 1).sum()
+
     slopes = jax.grad(total)(jax.tree.map(jax.numpy.asarray, acts))
     for node, a in acts.items():
         for index in rng.integers(a.size, size=6):

@@ -25,11 +25,17 @@ FORMS = {
 @pytest.mark.parametrize("form", FORMS)
 def test_a_dead_layer_passes_what_pushes_up(form, rng):
     weights = rng.normal(size=4)
-    fn = lambda x: weights @ FORMS[form](x)
+
+    def fn(x):
+        return weights @ FORMS[form](x)
+
     dead, alive = -rng.uniform(1, 2, 4), np.array([-1.0, 2.0, -3.0, 4.0])
     for x in (dead, alive):
         assert features.redirected(fn, 1.0)(x) == fn(x)
-    slope = lambda on, x: jax.grad(features.redirected(fn, on))(x)
+
+    def slope(on, x):
+        return jax.grad(features.redirected(fn, on))(x)
+
     np.testing.assert_array_equal(slope(1.0, dead), np.maximum(weights, 0))
     np.testing.assert_array_equal(slope(0.0, dead), np.zeros(4))
     for on in (0.0, 1.0):
@@ -37,14 +43,18 @@ def test_a_dead_layer_passes_what_pushes_up(form, rng):
 
 
 def test_other_maxima_keep_their_rules(rng):
-    fn = lambda x: (jnp.maximum(x[:2], x[2:]) * jax.nn.softmax(x[:2])).sum()
+    def fn(x):
+        return (jnp.maximum(x[:2], x[2:]) * jax.nn.softmax(x[:2])).sum()
+
     x = rng.normal(size=4)
     found = jax.grad(features.redirected(fn, 1.0))(x)
     np.testing.assert_allclose(found, jax.grad(fn)(x), rtol=1e-12)
 
 
 def test_each_example_of_a_vmap_is_its_own():
-    fn = lambda x: jax.nn.relu(x).sum()
+    def fn(x):
+        return jax.nn.relu(x).sum()
+
     x = np.array([[-1.0, -2.0], [1.0, -1.0]])
     found = jax.vmap(jax.grad(features.redirected(fn, 1.0)))(x)
     assert found.tolist() == [[1.0, 1.0], [1.0, 0.0]]

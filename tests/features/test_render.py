@@ -12,7 +12,11 @@ from sparsejax import features
 
 pytestmark = [pytest.mark.usefixtures("float64"), pytest.mark.slow]
 
-KEY = lambda: jax.random.key(2)
+
+def KEY():
+    return jax.random.key(2)
+
+
 STILL = features.compose()
 SIZE = (6, 5, 2)
 
@@ -73,7 +77,10 @@ def test_first_steps_go_along_the_filter(rng):
 @pytest.mark.parametrize("size", [(4,), (4, 1), (2, 2, 1)], ids=str)
 def test_a_quadratic_is_shown_at_its_top(size, rng):
     top = rng.uniform(-0.7, 0.7, size=(4, 2))
-    fn = lambda params, x: -((x.reshape(-1, 1) - params) ** 2).sum(0)
+
+    def fn(params, x):
+        return -((x.reshape(-1, 1) - params) ** 2).sum(0)
+
     found = draw(
         top, features.logit(), None, fn, size=size, steps=400, transform=STILL,
         bounds=(-1.0, 1.0),
@@ -91,7 +98,10 @@ def test_channels_may_have_bounds_of_their_own(params):
 
 def test_history_and_values_are_the_objectives(params):
     found = draw(params, "hidden", [2, 5], transform=STILL, steps=30)
-    run = lambda x: np.maximum(np.asarray(convolve(x, params[0])), 0)
+
+    def run(x):
+        return np.maximum(np.asarray(convolve(x, params[0])), 0)
+
     wanted = [run(x)[..., u].mean() for x, u in zip(found.images, (2, 5))]
     np.testing.assert_allclose(found.values, wanted, rtol=1e-10)
     assert found.history.shape == (2, 30)
@@ -126,7 +136,10 @@ def test_a_picture_does_not_depend_on_the_others(units, batch_size, params):
 def test_chunks_are_as_large_as_memory_lets_them(budget, chunks, params, monkeypatch):
     module, sizes = sys.modules["sparsejax.features.render"], []
     finish = module.ascent.finish
-    watched = lambda *args: sizes.append(len(args[3])) or finish(*args)
+
+    def watched(*args):
+        return sizes.append(len(args[3])) or finish(*args)
+
     monkeypatch.setattr(module.ascent, "finish", watched)
     monkeypatch.setitem(module._CHUNK, "cpu", (8, budget))
     found = draw(params, "hidden", None, steps=2)
@@ -148,7 +161,9 @@ def test_diversity_makes_pictures_differ(params):
     found = draw(params, varied, [4], count=3, steps=60)
 
     def alike(images):
-        run = lambda x: np.maximum(convolve(x, params[0]), 0)
+        def run(x):
+            return np.maximum(convolve(x, params[0]), 0)
+
         acts = jnp.stack([run(x) for x in images[0]])
         return -apart.value({"hidden": acts}, 0).sum()
 
@@ -157,7 +172,10 @@ def test_diversity_makes_pictures_differ(params):
 
 def test_dead_units_are_woken():
     """A unit that grey does not reach, 60 / 2 < 35: 0, and no gradient."""
-    fn = lambda params, x: jax.nn.relu(x.reshape(-1) @ params - 35)
+
+    def fn(params, x):
+        return jax.nn.relu(x.reshape(-1) @ params - 35)
+
     args = np.ones((60, 1)), features.logit(), [0], fn
     knobs = {"steps": 60, "transform": STILL, "parametrisation": features.pixels()}
     still = draw(*args, redirect=0, **knobs)
@@ -214,7 +232,9 @@ def test_what_does_not_fit(changes, message, params):
 
 
 def test_an_output_without_units():
-    fn = lambda params, x: (x * params).sum()
+    def fn(params, x):
+        return (x * params).sum()
+
     with pytest.raises(ValueError, match="the output.*has no unit axis"):
         draw(np.ones(()), features.logit(), [0], fn)
 

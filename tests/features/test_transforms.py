@@ -19,9 +19,12 @@ def scipys(image, matrix, fill):
     middle = (np.array(places) - 1) / 2
     options = {"mode": "nearest"} if fill is None else {"cval": fill}
     options = {"mode": "grid-constant", "order": 1, **options}
-    one = lambda channel: ndimage.affine_transform(
-        channel, inner, shift + middle - inner @ middle, **options
-    )
+
+    def one(channel):
+        return ndimage.affine_transform(
+            channel, inner, shift + middle - inner @ middle, **options
+        )
+
     return np.stack([one(image[..., c]) for c in range(image.shape[-1])], -1)
 
 

@@ -66,12 +66,14 @@ def test_intervals_of_one_operand_are_no_wider_than_the_values(op, box):
 
 
 def test_intervals_of_two_operands_by_hand():
-    of = lambda op, *boxes: [
-        float(end[0])
-        for end in OPS[op].bounds(
-            *[tuple(np.array([float(x)]) for x in b) for b in boxes]
-        )
-    ]
+    def of(op, *boxes):
+        return [
+            float(end[0])
+            for end in OPS[op].bounds(
+                *[tuple(np.array([float(x)]) for x in b) for b in boxes]
+            )
+        ]
+
     assert of("mul", (-2, 3), (-5, 1)) == [-15, 10]
     assert of("mul", (0, 2), (1, math.inf)) == [0, math.inf]
     assert of("div", (1, 2), (2, 4)) == [0.25, 1]
@@ -113,7 +115,10 @@ def mixed(seed, size=5, domain=(-1.0, 1.0)) -> Graph:
 def activated(name) -> Graph:
     rng = np.random.default_rng(3)
     a, b = weights(rng, 4, 5), weights(rng, 5, 2)
-    fn = lambda x: getattr(jax.nn, name)(x @ a + 0.2) @ b
+
+    def fn(x):
+        return getattr(jax.nn, name)(x @ a + 0.2) @ b
+
     return trace(fn, jnp.zeros(4), domain=(-2.0, 2.0))
 
 
@@ -166,7 +171,10 @@ def test_intervals_go_through_infinite_domains(name):
 
 def test_intervals_by_hand():
     a = jnp.array([[1.0, -2.0], [3.0, 1.0]])
-    fn = lambda x: jax.nn.relu(x @ a + jnp.array([-1.0, 0.5]))
+
+    def fn(x):
+        return jax.nn.relu(x @ a + jnp.array([-1.0, 0.5]))
+
     graph = trace(fn, jnp.zeros(2), domain=(0.0, 1.0))
     found = bounds(graph, nodes="outputs")
     assert found.low.tolist() == [0, 0] and found.high.tolist() == [3, 1.5]
@@ -180,7 +188,9 @@ def test_intervals_by_hand():
 
 
 def test_infinity_minus_infinity_could_be_anything():
-    fn = lambda x: jnp.exp(x + 1000) - jnp.exp(2 * x + 900)
+    def fn(x):
+        return jnp.exp(x + 1000) - jnp.exp(2 * x + 900)
+
     graph = trace(fn, jnp.zeros(()), domain=(0.0, 1.0))
     found = bounds(graph, nodes="outputs")
     assert (found.low[0], found.high[0]) == (-np.inf, np.inf)
@@ -322,7 +332,9 @@ def test_exact_knows_every_piecewise_linear_operation(name):
 
 
 def test_equality_is_exact_too():
-    fn = lambda x: jnp.where(jnp.floor(0 * x[0]) + x[0] == 0, x[1] + 3, x[1])
+    def fn(x):
+        return jnp.where(jnp.floor(0 * x[0]) + x[0] == 0, x[1] + 3, x[1])
+
     graph = trace(fn, jnp.zeros(2), domain=(-1.0, 1.0))
     found = bounds(graph, "exact")
     np.testing.assert_allclose([found.low[0], found.high[0]], [-1, 4], atol=1e-5)
@@ -345,7 +357,10 @@ def test_exact_in_a_local_box_and_unread_inputs():
 def test_exact_is_sound_when_it_is_stopped(rng):
     rng = np.random.default_rng(0)
     a, b, c = weights(rng, 20, 30), weights(rng, 30, 30), weights(rng, 30, 1)
-    fn = lambda x: jax.nn.relu(jax.nn.relu(x @ a) @ b) @ c
+
+    def fn(x):
+        return jax.nn.relu(jax.nn.relu(x @ a) @ b) @ c
+
     graph = trace(fn, jnp.zeros(20), domain=(-1.0, 1.0))
     found, wide = (
         bounds(graph, "exact", time_limit=0.05),

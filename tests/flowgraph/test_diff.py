@@ -10,7 +10,9 @@ from sparsejax.flowgraph.diff import Diff, diff
 
 
 def net(first, second, activation=jax.nn.relu, bias=0.5, names=None):
-    fn = lambda x: activation(x @ first + bias) @ second
+    def fn(x):
+        return activation(x @ first + bias) @ second
+
     return trace(fn, jnp.zeros(len(first)), output_names=names)
 
 
@@ -54,7 +56,9 @@ def test_numbers_and_operations_are_named(kernels):
 
 
 def test_order_matters_only_where_it_does():
-    of = lambda fn: trace(fn, jnp.zeros(2))
+    def of(fn):
+        return trace(fn, jnp.zeros(2))
+
     a, b = of(lambda x: jnp.maximum(x[0], x[1])), of(lambda x: jnp.maximum(x[1], x[0]))
     assert diff(a, b).changed == []
     a, b = of(lambda x: jnp.arctan2(x[0], x[1])), of(lambda x: jnp.arctan2(x[1], x[0]))
@@ -89,7 +93,9 @@ def test_levels_must_agree(kernels):
 
 
 def test_simplifying_shows_what_was_folded():
-    fn = lambda x: jax.nn.relu(-x[0]) + jax.nn.relu(x[1] - 0.5)
+    def fn(x):
+        return jax.nn.relu(-x[0]) + jax.nn.relu(x[1] - 0.5)
+
     graph = trace(fn, jnp.zeros(2))
     found = diff(graph, graph.simplify())
     assert "x[0]" in found.only_a and not found.only_b

@@ -53,7 +53,10 @@ def picture(seed=0, image=(4, 5)):
     first = (rng.normal(size=(size, 3)) * (rng.random((size, 3)) < 0.4)).astype("f")
     first[0, 0] = 1.0
     last = rng.normal(size=(3, 2)).astype(np.float32)
-    fn = lambda x: jax.nn.relu(x.reshape(-1) @ first + 0.25) @ last
+
+    def fn(x):
+        return jax.nn.relu(x.reshape(-1) @ first + 0.25) @ last
+
     return trace(fn, jnp.zeros(image), image=image), first
 
 
@@ -182,7 +185,10 @@ def test_svg_has_a_box_for_every_node_and_a_line_for_every_edge(graph, x):
     if x is not None:
         values = np.asarray(graph.evaluate(x))
         shown = [t for t in texts if re.fullmatch(r"\[.*\]", t)]
-        number = lambda t: float(t[1:-1].replace("\u2212", "-"))
+
+        def number(t):
+            return float(t[1:-1].replace("\u2212", "-"))
+
         np.testing.assert_allclose(
             sorted(map(number, shown)), sorted(values), atol=0.006
         )
@@ -192,7 +198,10 @@ def test_svg_shows_ranges_weights_and_colours():
     text = tiny().to_svg()
     _, texts = drawn(text)
     bounds = tiny().bounds("interval")
-    write = lambda v: f"{v:.2f}".replace("-0.00", "0.00").replace("-", "\u2212")
+
+    def write(v):
+        return f"{v:.2f}".replace("-0.00", "0.00").replace("-", "\u2212")
+
     for low, high in zip(bounds.low, bounds.high, strict=True):
         assert f"<{write(low)}, {write(high)}>" in texts
     for weight in KERNEL[KERNEL != 0]:
@@ -202,7 +211,9 @@ def test_svg_shows_ranges_weights_and_colours():
 
 
 def test_svg_draws_lines_by_the_value_they_carry():
-    fn = lambda x: (x[0] + 2 * x[1] + 3 * x[2])[None]
+    def fn(x):
+        return (x[0] + 2 * x[1] + 3 * x[2])[None]
+
     graph = trace(fn, jnp.zeros(3), domain=(-9.0, 9.0))
     root, _ = drawn(graph.to_svg(np.array([4.0, -2.0, 0.0], np.float32)))
     lines = [
@@ -247,7 +258,10 @@ def _signs(pixels):
 
 def test_pixels_that_something_else_reads_stay():
     kernel = jnp.ones((4, 1))
-    fn = lambda x: jax.nn.relu(x.reshape(-1) @ kernel) * x[0, 1]
+
+    def fn(x):
+        return jax.nn.relu(x.reshape(-1) @ kernel) * x[0, 1]
+
     graph = trace(fn, jnp.zeros((2, 2)), image=(2, 2))
     shown, _ = svg.pictures(graph)
     assert shown.ops.count("input") == 1 and shown.inputs.tolist() == [1]

@@ -41,7 +41,9 @@ def test_every_kind_by_hand():
 
 
 def test_structure_is_the_strongest_proof():
-    fn = lambda x: jnp.stack([x[0] * 0 + 3, x[1]])
+    def fn(x):
+        return jnp.stack([x[0] * 0 + 3, x[1]])
+
     graph = trace(fn, jnp.zeros(3))
     x = np.zeros((4, 3), np.float32)
     flagged = flags(graph, x)
@@ -64,7 +66,9 @@ def test_observations_are_added_where_nothing_is_proved(rng):
 
 
 def test_units_equal_on_the_data(rng):
-    fn = lambda x: jnp.tanh(jax.nn.relu(x[0] - x[1])) + jnp.exp(jnp.abs(x[0] - x[1]))
+    def fn(x):
+        return jnp.tanh(jax.nn.relu(x[0] - x[1])) + jnp.exp(jnp.abs(x[0] - x[1]))
+
     graph = trace(fn, jnp.zeros(2))
     x = rng.uniform(size=(50, 2)).astype(np.float32)
     assert not [f for f in flags(graph, x) if f.kind == "duplicate unit"]

@@ -95,7 +95,9 @@ def test_every_level_computes_the_same(level):
 
 
 def test_levels_with_operations_of_several_operands():
-    fn = lambda x: jnp.tanh(jnp.maximum(2 * x + 1, x[::-1]) * x.sum()) - x
+    def fn(x):
+        return jnp.tanh(jnp.maximum(2 * x + 1, x[::-1]) * x.sum()) - x
+
     graph = flowgraph.trace(fn, jnp.zeros(3))
     x = np.random.default_rng(1).normal(size=(6, 3)).astype("f4")
     for level in LEVELS:
@@ -124,7 +126,9 @@ def test_deep_graphs_compile_in_reasonable_time():
 
 
 def test_an_output_that_a_unit_reads_stays_at_neuron_level():
-    fn = lambda x: (lambda h: jnp.append(jnp.tanh(h), h))(x @ np.ones((2, 1), "f4"))
+    def fn(x):
+        return (lambda h: jnp.append(jnp.tanh(h), h))(x @ np.ones((2, 1), "f4"))
+
     graph = flowgraph.trace(fn, jnp.zeros(2)).at("neuron")
     assert graph.ops.count("affine") == 1
 
@@ -176,7 +180,10 @@ def test_check_finds_the_largest_difference():
     graph = graph_of(layers)
     x = np.random.default_rng(0).normal(size=(50, 9)).astype("f4")
     assert graph.check(lambda x: apply(layers, x), x) < 1e-5
-    other = lambda x: apply(layers, x) + jnp.where(x[0] > 2, 0.25, 0.0)
+
+    def other(x):
+        return apply(layers, x) + jnp.where(x[0] > 2, 0.25, 0.0)
+
     x[7] = 3
     assert graph.check(other, x) == pytest.approx(0.25, abs=1e-5)
     with pytest.raises(ValueError, match="3 outputs, the function returns"):
@@ -188,7 +195,9 @@ def test_check_finds_the_largest_difference():
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_json_keeps_everything(level):
-    fn = lambda x: jax.nn.silu(x.reshape(-1) @ network(0)[0][0])
+    def fn(x):
+        return jax.nn.silu(x.reshape(-1) @ network(0)[0][0])
+
     graph = flowgraph.trace(
         fn, jnp.zeros((3, 3)), image=(3, 3), domain=(-1.0, np.arange(9.0).reshape(3, 3))
     ).at(level)

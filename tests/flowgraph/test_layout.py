@@ -38,13 +38,18 @@ def edges(graph):
 
 def cross(p, q, r, s):
     """Whether two segments cross, by the signs of areas."""
-    area = lambda a, b, c: (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+
+    def area(a, b, c):
+        return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+
     sides = [area(p, q, r), area(p, q, s), area(r, s, p), area(r, s, q)]
     return sides[0] * sides[1] < -1e-9 and sides[2] * sides[3] < -1e-9
 
 
 def brute_crossings(graph, at):
-    point = lambda node: (at.x[node], at.y[node])
+    def point(node):
+        return (at.x[node], at.y[node])
+
     lines = [(point(a), point(b)) for a, b in edges(graph)]
     return sum(cross(*e, *f) for e, f in it.combinations(lines, 2))
 
@@ -104,7 +109,9 @@ def test_layouts_repeat():
 
 
 def test_a_tree_is_drawn_without_crossings():
-    tree = lambda x: jax.nn.relu(jax.nn.relu(x.reshape(3, 3, 3).sum(0)).sum(0))
+    def tree(x):
+        return jax.nn.relu(jax.nn.relu(x.reshape(3, 3, 3).sum(0)).sum(0))
+
     for level in LEVELS:
         graph = trace(tree, jnp.zeros(27)).at(level)
         assert crossings(graph, layout(graph)) == 0

@@ -90,7 +90,9 @@ def network(seed=0):
 
 
 def traced(params):
-    fn = lambda x: forward(params, x)
+    def fn(x):
+        return forward(params, x)
+
     return flowgraph.trace(fn, jnp.zeros(784), image=(28, 28))
 
 
@@ -327,10 +329,12 @@ def test_choosing_editing_and_searching(browse, net, samples, text):
     """
     found = browse(text, script, state="out=output_3&smp=2&theme=dark")
     unit_key, clamped_key, source_key = names_in(graph, params, keys)
-    value = lambda params, change=lambda layer, h: h: float(
-        forward(params, jnp.asarray(samples[2]), change)[3]
-    )
-    close = lambda number: pytest.approx(number, abs=1e-4)
+
+    def value(params, change=lambda layer, h: h):
+        return float(forward(params, jnp.asarray(samples[2]), change)[3])
+
+    def close(number):
+        return pytest.approx(number, abs=1e-4)
 
     assert found["title"] == "Six <b>samples</b>"
     assert found["samples"][0].startswith("<script>document.title = 'run'</script> → ")
@@ -354,11 +358,16 @@ def test_choosing_editing_and_searching(browse, net, samples, text):
         assert word in found["panel"]
     assert found["selected"] == unit_key
 
-    at = lambda unit, to: lambda layer, h: h.at[unit].set(to) if layer == 1 else h
+    def at(unit, to):
+        return lambda layer, h: h.at[unit].set(to) if layer == 1 else h
+
     without = value(params, at(unit, 0.0))
     assert found["removed"] == close(without) != close(value(params))
     assert "output_3: " in found["before"] and unit_key in found["before"]
-    both = lambda layer, h: at(clamped, 2.5)(layer, at(unit, 0.0)(layer, h))
+
+    def both(layer, h):
+        return at(clamped, 2.5)(layer, at(unit, 0.0)(layer, h))
+
     assert found["clamped"] == close(value(params, both))
     (k1, b1), second, last = params
     edited = second[0].at[source, unit].set(-1.25)
@@ -510,7 +519,10 @@ def test_notes_leave_the_drawing_alone(browse, text, width):
 
 def test_sliders_and_named_operations(browse):
     kernel = jnp.asarray(np.random.default_rng(0).normal(size=(4, 3)), jnp.float32)
-    fn = lambda x: jax.nn.gelu(jnp.tanh(x @ kernel)) @ kernel.T[:, :2]
+
+    def fn(x):
+        return jax.nn.gelu(jnp.tanh(x @ kernel)) @ kernel.T[:, :2]
+
     names = ["<img src=x onerror=alert(1)>", "b", "c", "d"]
     graph = flowgraph.trace(fn, jnp.zeros(4), domain=(-2.0, 2.0), names=names)
     text = page(graph, data=np.random.default_rng(0).uniform(-2, 2, (9, 4)))
@@ -528,7 +540,10 @@ def test_sliders_and_named_operations(browse):
         """,
         f"x={json.dumps(x)}",
     )
-    close = lambda number: pytest.approx(float(number), abs=1e-4)
+
+    def close(number):
+        return pytest.approx(float(number), abs=1e-4)
+
     assert found["images"] == 0 and found["knobs"] == names
     assert found["start"] == [close(fn(jnp.asarray(x))[0])]
     moved = [0.5, 1.5, 2.0, 0.25]
@@ -638,7 +653,10 @@ def test_claims_follow_the_edits(browse, small):
 
 def test_domains_without_ends(browse):
     kernel = jnp.asarray(np.random.default_rng(0).normal(size=(64, 2)), jnp.float32)
-    fn = lambda x: jnp.exp(x @ kernel)
+
+    def fn(x):
+        return jnp.exp(x @ kernel)
+
     graph = flowgraph.trace(fn, jnp.zeros(64), domain=(-np.inf, np.inf), image=(8, 8))
     text = page(graph, fn=fn)
     assert "256 inputs drawn at random" in text and 'class="alarm"' not in text
@@ -692,7 +710,10 @@ def test_large_drawings_start_with_a_part(browse):
     rng = np.random.default_rng(0)
     first = jnp.asarray(rng.normal(size=(16, 500)), jnp.float32)
     last = jnp.asarray(rng.normal(size=500), jnp.float32)
-    fn = lambda x: jax.nn.relu(x @ first) @ last
+
+    def fn(x):
+        return jax.nn.relu(x @ first) @ last
+
     graph = flowgraph.trace(fn, jnp.zeros(16), image=(4, 4))
     found = browse(
         page(graph, samples=rng.random((1, 16)), fn=fn),

@@ -118,7 +118,10 @@ def forward(params, x, keep=None):
 @pytest.fixture(scope="module")
 def net():
     params = network()
-    fn = lambda x: forward(params, x)
+
+    def fn(x):
+        return forward(params, x)
+
     samples = np.random.default_rng(4).random((2, 16)).astype(np.float32)
     graph = flowgraph.trace(fn, jnp.zeros(16), image=(4, 4))
     return params, graph, samples, page(graph, samples=samples, fn=fn)

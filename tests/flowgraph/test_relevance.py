@@ -153,7 +153,10 @@ def test_products_quotients_and_clips(rng):
         close(found.output, fn(kernel, x))
         assert abs(found.residual()) < 1e-10
         check_sums(graph, found)
-    product = lambda params, x: (x @ params)[0] * jnp.tanh((x @ params)[1])
+
+    def product(params, x):
+        return (x @ params)[0] * jnp.tanh((x @ params)[1])
+
     compare(
         lambda p, x: product(p, x)[None], kernel, jnp.asarray(rng.normal(size=4)), 1
     )
@@ -164,7 +167,10 @@ def test_products_quotients_and_clips(rng):
 
 def test_one_neuron_by_hand():
     kernel = jnp.asarray([2.0, 1.0])
-    fn = lambda x: jax.nn.sigmoid(x @ kernel + 0.5)
+
+    def fn(x):
+        return jax.nn.sigmoid(x @ kernel + 0.5)
+
     graph = flowgraph.trace(fn, jnp.zeros(2), domain=(-2.0, 2.0))
     found = graph.relevance(jnp.asarray([1.0, -2.0]))
     b = 1 / (1 + np.exp(-0.5))
@@ -176,7 +182,9 @@ def test_one_neuron_by_hand():
 
 
 def test_ties_go_to_the_first_and_flat_steps_are_constants():
-    fn = lambda x: jnp.max(x) + jnp.floor(x[0]) + jnp.where(x[1] > 0, x[1], 0.1 * x[1])
+    def fn(x):
+        return jnp.max(x) + jnp.floor(x[0]) + jnp.where(x[1] > 0, x[1], 0.1 * x[1])
+
     graph = flowgraph.trace(fn, jnp.zeros(3), domain=(-2.0, 2.0))
     found = graph.relevance(jnp.asarray([1.5, 1.5, -1.0]))
     np.testing.assert_allclose(found.input, [1.5, 1.5, 0.0])
@@ -185,7 +193,9 @@ def test_ties_go_to_the_first_and_flat_steps_are_constants():
 
 
 def test_where_a_sum_is_zero_the_derivative_counts():
-    fn = lambda x: jnp.tanh(x[0] - x[1]) + jax.nn.sigmoid(x[0] - x[1])
+    def fn(x):
+        return jnp.tanh(x[0] - x[1]) + jax.nn.sigmoid(x[0] - x[1])
+
     graph = flowgraph.trace(fn, jnp.zeros(2), domain=(-2.0, 2.0))
     found = graph.relevance(jnp.asarray([1.0, 1.0]))
     np.testing.assert_allclose(found.input, [1.25, -1.25], rtol=1e-9)
@@ -200,7 +210,10 @@ def test_where_a_sum_is_zero_the_derivative_counts():
 def test_all_levels_and_batches_agree(seed, name):
     rng = np.random.default_rng(seed)
     params = dense(rng, (4, 3, 3, 2), 0.7)
-    fn = lambda x: mlp(ACTIVATIONS[name])(params, x)
+
+    def fn(x):
+        return mlp(ACTIVATIONS[name])(params, x)
+
     graph = flowgraph.trace(fn, jnp.zeros(4), domain=(-3.0, 3.0))
     x = rng.normal(size=(2, 3, 4))
     whole = graph.relevance(x, "output[1]" if "output[1]" in graph.output_names else 1)
@@ -218,8 +231,13 @@ def test_all_levels_and_batches_agree(seed, name):
 def test_outputs_are_independent(rng):
     """Of f + g it is the sum of both, where both are linear in what they share."""
     params = dense(rng, (5, 4, 2), 0.8)
-    fn = lambda x: mlp(jnp.tanh)(params, x)
-    both = lambda x: jnp.concatenate([fn(x), fn(x).sum(keepdims=True)])
+
+    def fn(x):
+        return mlp(jnp.tanh)(params, x)
+
+    def both(x):
+        return jnp.concatenate([fn(x), fn(x).sum(keepdims=True)])
+
     graph = flowgraph.trace(both, jnp.zeros(5), domain=(-3.0, 3.0))
     x = rng.normal(size=5)
     parts = [graph.relevance(x, k).input for k in range(3)]

@@ -13,10 +13,15 @@ from sparsejax.flowgraph.simplify import POLICIES
 def net(seed, shift=0.6, domain=(0.0, 1.0)) -> Graph:
     """A sparse net of many stable units, with max, min, where, abs and products."""
     rng = np.random.default_rng(seed)
-    kernel = lambda *shape: jnp.asarray(
-        rng.normal(size=shape) * (rng.uniform(size=shape) < 0.4), "f"
-    )
-    bias = lambda n: jnp.asarray(shift * rng.normal(size=n), "f")
+
+    def kernel(*shape):
+        return jnp.asarray(
+            rng.normal(size=shape) * (rng.uniform(size=shape) < 0.4), "f"
+        )
+
+    def bias(n):
+        return jnp.asarray(shift * rng.normal(size=n), "f")
+
     a, b, c, d = kernel(6, 9), kernel(9, 8), kernel(9, 8), kernel(8, 5)
     u, v, w, z = bias(9), bias(8), bias(8), bias(5)
 
@@ -53,7 +58,10 @@ def test_keys_stay_and_outputs_keep_theirs(seed):
     for policy in POLICIES:
         small = graph.simplify(policy)
         assert len(set(small.keys)) == len(small) and set(small.keys) <= set(graph.keys)
-        keys = lambda g: [g.keys[i] for i in g.outputs]
+
+        def keys(g):
+            return [g.keys[i] for i in g.outputs]
+
         assert keys(small) == keys(graph)
         assert small.simplify(policy).keys == small.keys
 
@@ -102,7 +110,9 @@ def test_dominated_operands_and_known_branches_go():
 
 
 def test_an_output_that_is_constant_becomes_a_constant():
-    fn = lambda x: jnp.stack([jax.nn.relu(-x[0]) + 3, x[1] * 2])
+    def fn(x):
+        return jnp.stack([jax.nn.relu(-x[0]) + 3, x[1] * 2])
+
     small = traced(fn, 2).simplify()
     assert small.ops[small.outputs[0]] == "const" and small.inputs.tolist() == [1]
     assert small.consts[small.outputs[0]] == 3
@@ -136,12 +146,14 @@ def hand(rows, inputs, outputs):
 
 def test_merging_counts_edges():
     # 3 inputs -> one sum -> 3 sums: 3 + 3 edges merge into 9; with 2 readers, 5 into 6
-    fan = lambda n: hand(
-        [("affine", [0, 1, 2], [1.0, 2.0, 3.0], 0.5)]
-        + [("affine", [3], [float(k + 2)], 0.0) for k in range(n)],
-        3,
-        [4 + k for k in range(n)],
-    )
+    def fan(n):
+        return hand(
+            [("affine", [0, 1, 2], [1.0, 2.0, 3.0], 0.5)]
+            + [("affine", [3], [float(k + 2)], 0.0) for k in range(n)],
+            3,
+            [4 + k for k in range(n)],
+        )
+
     for n in (2, 3):
         assert fan(n).simplify("merge-if-smaller").num_edges == 3 + n
         assert fan(n).simplify("merge-all").num_edges == 3 * n

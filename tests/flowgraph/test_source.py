@@ -61,7 +61,10 @@ def run_c(source, rows, outputs, folder):
     subprocess.run([CC, *flags, code, "-o", library, "-lm"], check=True)
     x = np.ascontiguousarray(rows, np.float32)
     out = np.zeros((len(x), outputs), np.float32)
-    address = lambda a: ctypes.c_void_p(a.ctypes.data)
+
+    def address(a):
+        return ctypes.c_void_p(a.ctypes.data)
+
     function = ctypes.CDLL(str(library)).predict_batch
     function(address(x), address(out), ctypes.c_long(len(x)))
     return out
@@ -269,7 +272,9 @@ def test_long_sums_compile_and_lines_are_short(rng, tmp_path):
 
 
 def test_inputs_with_names_of_their_own_keep_them():
-    fn = lambda x: jnp.tanh(x[:2] - 0.5 * x[2:])
+    def fn(x):
+        return jnp.tanh(x[:2] - 0.5 * x[2:])
+
     names = ["position", "velocity", "angle", "rate"]
     graph = trace(fn, jnp.zeros(4), names=names)
     source = graph.to_python()

@@ -79,8 +79,13 @@ class Normalised(nn.Module):
 def test_linen_modules(module, shape):
     with jax.numpy_dtype_promotion("standard"):
         params = jax.jit(module.init)(KEY, np.zeros((1, *shape), "f4"))
-    wave = lambda leaf: 0.1 * np.cos(np.arange(leaf.size, dtype="f4"))
-    scale = lambda leaf: np.asarray(leaf) + wave(leaf).reshape(leaf.shape)
+
+    def wave(leaf):
+        return 0.1 * np.cos(np.arange(leaf.size, dtype="f4"))
+
+    def scale(leaf):
+        return np.asarray(leaf) + wave(leaf).reshape(leaf.shape)
+
     params = jax.tree.map(scale, params)  # statistics that are not 0 and 1
     with jax.numpy_dtype_promotion("standard"):  # Flax divides floats by integers
         assert_same(lambda x: module.apply(params, x[None])[0], shape)
@@ -177,7 +182,10 @@ def test_a_vmap_inside_and_shapes_of_any_rank():
 def test_float64_to_the_last_digit():
     with jax.enable_x64(True):
         kernel = np.random.default_rng(0).normal(size=(5, 3))
-        fn = lambda x: jnp.tanh(x @ kernel) @ kernel.T
+
+        def fn(x):
+            return jnp.tanh(x @ kernel) @ kernel.T
+
         graph = flowgraph.trace(fn, np.zeros(5))
         x = np.random.default_rng(1).uniform(size=(9, 5))
         np.testing.assert_allclose(graph(x), jax.vmap(fn)(x), atol=1e-14)
@@ -214,7 +222,10 @@ def test_zeros_are_gone_constants_folded_dead_nodes_removed_equal_ones_shared():
     first = jnp.array([[1.0, 2.0, 0.0, 1.0], [0.0, 3.0, 0.0, 0.0], [5.0, 0, 0, 5.0]])
     bias = jnp.array([0.5, 1.0, 2.0, 0.5])  # unit 2 is constant, 3 equals 0
     second = jnp.array([[1.0], [0.0], [2.0], [4.0]])  # unit 1 is dead
-    fn = lambda x: jax.nn.relu(x @ first + bias) @ second
+
+    def fn(x):
+        return jax.nn.relu(x @ first + bias) @ second
+
     graph = assert_same(fn, (3,))
     assert graph.ops == ("input", "input", "affine", "relu", "affine")
     assert graph.inputs.tolist() == [0, 2]
@@ -237,7 +248,10 @@ def test_a_linear_bottleneck_is_not_multiplied_out():
 
 def test_a_sum_that_two_read_is_computed_once():
     for relu in (jax.nn.relu, lambda h: jnp.sin(h) - jnp.cos(h)):
-        fn = lambda x, relu=relu: (lambda h: relu(h) + h)(x @ SQUARE)
+
+        def fn(x, relu=relu):
+            return (lambda h: relu(h) + h)(x @ SQUARE)
+
         graph = assert_same(fn, (4,))
         assert (np.diff(graph.starts) == 4).sum() == 4
 
@@ -256,7 +270,9 @@ def test_fully_pruned_outputs_are_constants():
 
 def test_keys_do_not_depend_on_the_weights():
     def keys(kernel):
-        fn = lambda x: jnp.tanh(jax.nn.relu(x @ kernel) @ SQUARE)
+        def fn(x):
+            return jnp.tanh(jax.nn.relu(x @ kernel) @ SQUARE)
+
         return set(flowgraph.trace(fn, jnp.zeros(4)).keys)
 
     dense = keys(SQUARE)
@@ -276,9 +292,11 @@ def test_named_activations_name_their_nodes():
 
 
 def test_names_of_inputs_and_outputs():
-    names = lambda shape, **options: (
-        flowgraph.trace(lambda x: x.sum(), jnp.zeros(shape), **options).input_names
-    )
+    def names(shape, **options):
+        return flowgraph.trace(
+            lambda x: x.sum(), jnp.zeros(shape), **options
+        ).input_names
+
     assert names((4,)) == ("x[0]", "x[1]", "x[2]", "x[3]")
     assert names((4,), image=(2, 2))[3] == "x[1,1]"
     assert names((4,), image=(2, 2), names="px{i}: {r}/{c}")[3] == "px3: 1/1"
@@ -289,8 +307,12 @@ def test_names_of_inputs_and_outputs():
 
 
 def test_the_same_box_is_one_function():
-    slope = lambda s: lambda x: jax.nn.leaky_relu(x, s)
-    fn = lambda x: slope(0.1)(slope(0.2)(slope(0.1)(x) @ SQUARE) @ SQUARE)
+    def slope(s):
+        return lambda x: jax.nn.leaky_relu(x, s)
+
+    def fn(x):
+        return slope(0.1)(slope(0.2)(slope(0.1)(x) @ SQUARE) @ SQUARE)
+
     graph = assert_same(fn, (4,), low=-1.0)
     assert list(graph.functions) == ["leaky_relu", "leaky_relu_2"]
     assert graph.ops.count("leaky_relu") == 8
@@ -298,7 +320,9 @@ def test_the_same_box_is_one_function():
 
 @pytest.mark.parametrize("approximate", [True, False])
 def test_gelu_is_recognised_though_jax_writes_it_out(approximate):
-    fn = lambda x: jax.nn.gelu(x @ SQUARE, approximate=approximate)
+    def fn(x):
+        return jax.nn.gelu(x @ SQUARE, approximate=approximate)
+
     graph = assert_same(fn, (4,), low=-2.0)
     assert len(graph) == 12 and len(graph.functions) == 1
     assert graph.keys[-1] == f"{graph.ops[-1]}_0[3]"
@@ -307,9 +331,14 @@ def test_gelu_is_recognised_though_jax_writes_it_out(approximate):
 
 
 def test_what_only_looks_like_gelu_is_left_alone():
-    fn = lambda x: 0.5 * x * (1 + jnp.tanh(0.8 * (x + 0.05 * x**3)))
+    def fn(x):
+        return 0.5 * x * (1 + jnp.tanh(0.8 * (x + 0.05 * x**3)))
+
     assert not assert_same(fn, (4,)).functions
-    two = lambda x: x * jax.scipy.special.erf(x[::-1])
+
+    def two(x):
+        return x * jax.scipy.special.erf(x[::-1])
+
     assert not assert_same(two, (4,)).functions
 
 
@@ -318,7 +347,9 @@ def test_calls_can_be_made_boxes():
     def wiggle(x):
         return x * jnp.sin(x)
 
-    fn = lambda x: wiggle(x @ SQUARE)
+    def fn(x):
+        return wiggle(x @ SQUARE)
+
     assert assert_same(fn, (4,)).ops.count("mul") == 4
     named = flowgraph.BOXES | {"wiggle"}
     graph = assert_same(fn, (4,), boxes=named)
@@ -360,7 +391,9 @@ def test_keys_stay_when_a_factor_becomes_constant():
 
 
 def test_keys_stay_when_a_shared_sum_keeps_one_weight():
-    fn = lambda kernel: lambda x: (lambda h: jnp.sin(h) * jnp.cos(h))(x @ kernel)
+    def fn(kernel):
+        return lambda x: (lambda h: jnp.sin(h) * jnp.cos(h))(x @ kernel)
+
     one = flowgraph.trace(fn(jnp.eye(4) * SQUARE), jnp.zeros(4))
     assert set(one.keys) == set(flowgraph.trace(fn(SQUARE), jnp.zeros(4)).keys)
 
@@ -442,7 +475,9 @@ def test_what_reals_cannot_do_is_refused(case):
 
 
 def test_half_precision_inputs_are_evaluated_in_single():
-    fn = lambda x: x.astype(jnp.float32) * 1000.7
+    def fn(x):
+        return x.astype(jnp.float32) * 1000.7
+
     graph = flowgraph.trace(fn, jnp.zeros(3, jnp.float16))
     x = jnp.full(3, 100.0, jnp.float16)
     assert graph(x).tolist() == pytest.approx([100070.0] * 3)

@@ -55,7 +55,10 @@ def test_groups_of_orders_are_what_they_are_called(method, monkeypatch):
 
     monkeypatch.setattr(estimate_module, "_evaluate_", estimate_module._evaluate, False)
     monkeypatch.setattr(estimate_module, "_evaluate", spy)
-    number = lambda m: m @ (2.0 ** jnp.arange(N, dtype=jnp.float32))
+
+    def number(m):
+        return m @ (2.0 ** jnp.arange(N, dtype=jnp.float32))
+
     found = shapley(jax.random.key(5), number, permutations=1, method=method)
     groups = 10  # at least
     np.testing.assert_allclose(found.values, 2.0 ** np.arange(N))
@@ -79,7 +82,9 @@ def test_groups_of_orders_are_what_they_are_called(method, monkeypatch):
 
 
 def test_pairs_cancel_in_an_order_and_its_reverse():
-    pairs = lambda m: m @ WEIGHTS[0] @ m
+    def pairs(m):
+        return m @ WEIGHTS[0] @ m
+
     found = shapley(jax.random.key(0), fn=pairs, permutations=4)
     exact = hypercube.shapley(hypercube.evaluate(pairs, N, progress=False))
     np.testing.assert_allclose(found.values, exact, atol=1e-5)
@@ -111,7 +116,10 @@ def test_sizes_with_few_subsets_are_evaluated_as_a_whole(exact):
     assert found.evaluations == 64 and (found.errors == 0).all()
     true = hypercube.mean(exact, np.array([0.3, 0.5]))
     np.testing.assert_allclose(found.values, true, rtol=1e-6)
-    rare = lambda m: (m[0] * m.sum() == 1).astype(jnp.float32)  # one subset alone
+
+    def rare(m):
+        return (m[0] * m.sum() == 1).astype(jnp.float32)  # one subset alone
+
     for seed in range(5):  # two samples of six would miss it, and agree
         found = mean(jax.random.key(seed), 0.1, samples=20, fn=rare)
         assert found.low <= 0.1 * 0.9**5 + 1e-6 and found.values > 0
@@ -131,7 +139,10 @@ def test_intervals_are_students(exact):
     found = shapley(jax.random.key(1), permutations=12, method="permutation")
     expected = stats.t.interval(0.95, 11, found.values, found.errors)
     np.testing.assert_allclose((found.low, found.high), expected, rtol=1e-6)
-    one = lambda m: jnp.where(m.sum() == 3, m @ jnp.arange(6.0), 0.0)
+
+    def one(m):
+        return jnp.where(m.sum() == 3, m @ jnp.arange(6.0), 0.0)
+
     found = mean(jax.random.key(1), 0.5, samples=2 * N, fn=one, confidence=0.8)
     expected = stats.t.interval(0.8, 1, found.values, found.errors)  # two of size 3
     assert found.errors > 0
@@ -150,7 +161,9 @@ def test_many_nodes():
 
 
 def test_one_node():
-    fn = lambda m: 2 + 3 * m[0]
+    def fn(m):
+        return 2 + 3 * m[0]
+
     for method in METHODS:
         found = shapley(jax.random.key(0), fn=fn, n=1, method=method)
         assert found.values.tolist() == [3] and found.errors.tolist() == [0]
@@ -172,7 +185,10 @@ def cached(exact, n=N):
 def test_intervals_cover_roughly_as_often_as_they_say(exact):
     """Loose, as it is quick; benchmarks/hypercube_indices.py measures it."""
     options = {"permutations": 40, "confidence": 0.6, "batch_size": 64}
-    run = lambda key: shapley(key, cached(exact), **options)
+
+    def run(key):
+        return shapley(key, cached(exact), **options)
+
     assert 0.35 < coverage(run, hypercube.shapley(exact), 10) < 0.85
 
 
@@ -184,12 +200,16 @@ def test_intervals_cover_as_often_as_they_say(exact, method):
     options = {"confidence": 0.9, "batch_size": 64}
     if method == "mean":
         many = np.random.default_rng(0).normal(size=1 << 10).astype(np.float32)
-        run = lambda key: mean(key, p, 200, cached(many, 10), 10, **options)
+
+        def run(key):
+            return mean(key, p, 200, cached(many, 10), 10, **options)
+
         found = coverage(run, hypercube.mean(many, p), 100)
     else:
-        run = lambda key: shapley(
-            key, table, permutations=120, method=method, **options
-        )
+
+        def run(key):
+            return shapley(key, table, permutations=120, method=method, **options)
+
         found = coverage(run, hypercube.shapley(exact), 100)
     assert abs(found - 0.9) < 0.06
 
@@ -218,7 +238,9 @@ def test_bad_input(call, message):
 
 
 def test_nan_is_reported_once_and_left_in_the_estimate():
-    fn = lambda m: jnp.where(m.sum() == 3, jnp.nan, m.sum())
+    def fn(m):
+        return jnp.where(m.sum() == 3, jnp.nan, m.sum())
+
     with pytest.warns(UserWarning, match="masks are NaN; .* keeps 3 of 6 entries"):
         found = shapley(jax.random.key(0), fn=fn, permutations=4)
     assert np.isnan(found.values).any()

@@ -168,7 +168,10 @@ def test_interactions_by_their_definitions(order):
 
 def test_interactions_of_order_one_are_the_values_of_nodes():
     values = table(6, 6)
-    one = lambda index: hypercube.interactions(values, index, 1)
+
+    def one(index):
+        return hypercube.interactions(values, index, 1)
+
     np.testing.assert_allclose(one("sii"), hypercube.shapley(values), atol=1e-13)
     np.testing.assert_allclose(one("banzhaf"), hypercube.banzhaf(values), atol=1e-13)
 
@@ -180,7 +183,10 @@ def test_best_and_local_minima_by_search():
         ours = [m for m in range(64) if m.bit_count() == k]
         assert found.subsets[k] == min(ours, key=lambda m: (values[m], m))
         assert found.values[k] == values[found.subsets[k]]
-    flips = lambda m: [values[m ^ 1 << i] for i in range(n)]
+
+    def flips(m):
+        return [values[m ^ 1 << i] for i in range(n)]
+
     minima = [m for m in range(64) if all(values[m] <= v for v in flips(m))]
     assert hypercube.local_minima(values).tolist() == minima
     dead = np.array([3.0, 1, 2, 4])[np.arange(8) % 4]  # the third node does nothing
@@ -202,7 +208,9 @@ def test_a_sum_of_nodes_has_no_interactions(n, seed):
 
 
 def test_values_come_from_a_sweep():
-    score = lambda m: (m * np.arange(1.0, 5.0, dtype="f4")).sum()
+    def score(m):
+        return (m * np.arange(1.0, 5.0, dtype="f4")).sum()
+
     values = sj.sweep.evaluate(score, sj.masks.subsets(4), progress=False)
     np.testing.assert_allclose(hypercube.shapley(values), [1, 2, 3, 4], atol=1e-6)
     assert hypercube.best(-values).subsets.tolist() == [0, 8, 12, 14, 15]

@@ -138,7 +138,10 @@ def test_halves_and_calls_do_not_show(monkeypatch):
 
 def test_networks_of_one_shape_compile_once(monkeypatch):
     product, traced = readout._product, []
-    spy = lambda *args: traced.append(0) or product(*args)
+
+    def spy(*args):
+        return traced.append(0) or product(*args)
+
     monkeypatch.setattr(readout, "_product", spy)
     for seed in range(4):
         hypercube.evaluate_readout(*network(7, 19, 2, 0.1, seed))

@@ -19,7 +19,10 @@ def test_every_subset_in_its_order(n):
 
 def test_a_tree_with_gradients_equals_a_loop(tmp_path):
     a = jnp.asarray(np.random.default_rng(0).normal(size=(5, 5)), jnp.float32)
-    fn = lambda m: jnp.tanh(m @ a @ m)
+
+    def fn(m):
+        return jnp.tanh(m @ a @ m)
+
     values, grads = hypercube.evaluate(
         jax.value_and_grad(fn), 5, batch_size=7, checkpoint=tmp_path, progress=False
     )

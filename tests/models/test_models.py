@@ -49,7 +49,10 @@ def forward(params, x):
 def test_equal_to_loops_in_float64(model, shape, rng):
     x = rng.normal(size=(2, 2, *shape)).astype(np.float32)
     params = noisy(model, x, rng)
-    run = lambda p, x: (sj.activations(model.apply)(p, x), model.apply(p, x[1, 0]))
+
+    def run(p, x):
+        return (sj.activations(model.apply)(p, x), model.apply(p, x[1, 0]))
+
     (out, acts), alone = jax.device_get(jax.jit(run)(params, x))
     assert list(acts) == ["hidden_0", "hidden_1"]
     for i in np.ndindex(2, 2):
@@ -158,13 +161,19 @@ def test_statistics_are_parameters_and_apply_evaluates(rng):
 def test_train_apply_updates_statistics_and_drops_out(rng):
     x = rng.normal(size=(400, 3)).astype(np.float32)
     model, params = normalised(x)
-    run = lambda seed: model.train_apply(params, x, key=jax.random.key(seed))
+
+    def run(seed):
+        return model.train_apply(params, x, key=jax.random.key(seed))
+
     (out, new), (again, _), (other, _) = run(0), run(0), run(1)
     for name, batch in (("mean", x.mean(axis=0)), ("var", x.var(axis=0))):
         expected = 0.9 * params["norm"][name] + 0.1 * batch
         np.testing.assert_allclose(new["norm"][name], expected, rtol=1e-5)
     assert jax.tree.structure(new) == jax.tree.structure(params)
-    moved = lambda name, old, new: (old != new).any() == (name[-4:] in ("mean", "/var"))
+
+    def moved(name, old, new):
+        return (old != new).any() == (name[-4:] in ("mean", "/var"))
+
     assert all(jax.tree.leaves(sj.trees.map_with_path(moved, params, new)))
     np.testing.assert_array_equal(out, again)
     assert (out != other).mean() > 0.8

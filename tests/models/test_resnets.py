@@ -52,7 +52,10 @@ def test_statistics_of_training_are_those_of_evaluation_in_the_limit(small):
 def test_strides_of_the_first_convolution(small):
     model, params, x = small
     coarse = models.resnet(20, widths=(4, 4, 8), stride=2)
-    stem = lambda model: jax.jit(lift.activations(model.apply))(params, x)[1]["stem"]
+
+    def stem(model):
+        return jax.jit(lift.activations(model.apply))(params, x)[1]["stem"]
+
     np.testing.assert_allclose(stem(coarse), stem(model)[:, ::2, ::2], atol=1e-6)
 
 

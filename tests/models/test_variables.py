@@ -75,7 +75,9 @@ class Constant(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        draw = lambda: jax.random.normal(self.make_rng("params"), (3, 5))
+        def draw():
+            return jax.random.normal(self.make_rng("params"), (3, 5))
+
         x = jnp.sin(x @ self.variable("constants", "kernel", draw).value)
         return nn.Dense(2)(x) if self.learns else x
 
@@ -99,7 +101,10 @@ class Noisy(nn.Module):
     def __call__(self, x, is_training: bool = True):
         x = nn.Dropout(0.5)(nn.Dense(8)(x), deterministic=not is_training)
         if is_training:
-            draw = lambda name: jax.random.normal(self.make_rng(name), x.shape)
+
+            def draw(name):
+                return jax.random.normal(self.make_rng(name), x.shape)
+
             x = x + draw("noise") * draw("other")
         return x
 
@@ -120,7 +125,10 @@ class Several(nn.Module):
         return nn.Dense(2)(x["left"]) * scale + nn.Dense(2)(x["right"])
 
 
-mode = lambda name, value: ({name: not value}, {name: value})
+def mode(name, value):
+    return ({name: not value}, {name: value})
+
+
 TRAIN, NONE = mode("train", True), ({}, {})
 UPDATE = mode("update_stats", True)
 TABLE = {

@@ -67,7 +67,10 @@ def test_checkpoints_of_training(tmp_path, as_zip):
     net(torch.randn(2, 3, 5, 5)).sum().backward()
     adam.step()
     path = tmp_path / "net.pth.tar"
-    save = lambda what: torch.save(what, path, _use_new_zipfile_serialization=as_zip)
+
+    def save(what):
+        return torch.save(what, path, _use_new_zipfile_serialization=as_zip)
+
     save(net.state_dict())
     assert_read(path, torch.load(path, weights_only=True))
     whole = {"epoch": 3, "arch": "net", "best": torch.tensor(0.5),

@@ -16,7 +16,10 @@ N = 12
 @pytest.fixture(scope="module")
 def table():
     weights = np.random.default_rng(0).normal(size=(N, 3)).astype(np.float32)
-    fn = lambda m: jnp.tanh(m @ weights).sum() + jnp.cos(m @ weights[:, 0])
+
+    def fn(m):
+        return jnp.tanh(m @ weights).sum() + jnp.cos(m @ weights[:, 0])
+
     values = hypercube.evaluate(fn, N, progress=False)
     return values.astype(np.float64), jax.jit(jax.vmap(fn))
 
@@ -24,8 +27,11 @@ def table():
 @pytest.fixture(scope="module")
 def computer(table):
     shapiq = pytest.importorskip("shapiq", reason="needs the extra 'peers'")
+
     # a game is any function of a 0/1 matrix, one coalition a row: our table is one
-    game = lambda coalitions: table[0][np.asarray(coalitions) @ (1 << np.arange(N))]
+    def game(coalitions):
+        return table[0][np.asarray(coalitions) @ (1 << np.arange(N))]
+
     return shapiq.ExactComputer(game, N)
 
 
@@ -59,7 +65,10 @@ def test_moebius(table, computer):
 @with_warnings
 def test_our_functions_are_games_too(table):
     shapiq = pytest.importorskip("shapiq", reason="needs the extra 'peers'")
-    fn = lambda coalitions: np.asarray(table[1](np.asarray(coalitions, np.float32)))
+
+    def fn(coalitions):
+        return np.asarray(table[1](np.asarray(coalitions, np.float32)))
+
     theirs = shapiq.ExactComputer(fn, N)("SV", 1)
     ours = hypercube.shapley(table[0])
     np.testing.assert_allclose(ours, [theirs[(i,)] for i in range(N)], atol=1e-6)

@@ -118,7 +118,10 @@ class Net(torch.nn.Module):
 
 def as_torch(net, dtype, apart=False):
     """The same network as modules; `apart` keeps ReLUs and pools from touching."""
-    tensor = lambda x: torch.nn.Parameter(torch.from_numpy(np.array(x)))
+
+    def tensor(x):
+        return torch.nn.Parameter(torch.from_numpy(np.array(x)))
+
     params, body = weights(net, dtype), []
     for i, shape in enumerate(KERNELS[net]):
         kernel = params[f"layer_{i}"]["kernel"]
@@ -312,13 +315,18 @@ def test_captums_deep_lift_loses_what_pools_compare_after_a_relu():
 
 def by_deep_lift(model, x, reference, target):
     """captum's multipliers."""
-    keep = lambda multipliers, inputs, baselines: multipliers
+
+    def keep(multipliers, inputs, baselines):
+        return multipliers
+
     attribute = captum.DeepLift(model).attribute
     return attribute(x, reference, target, custom_attribution_func=keep).detach()
 
 
 def our_multipliers(fn, x, reference, target):
-    explain = lambda x, x0: relevance.explain(fn, (), x, target=target, reference=x0)
+    def explain(x, x0):
+        return relevance.explain(fn, (), x, target=target, reference=x0)
+
     with jax.enable_x64(True):
         found = quick(jax.vmap(explain))(x.numpy(), reference.numpy())
         rest = jax.vmap(relevance.Relevance.residual)(found)
@@ -335,8 +343,11 @@ def test_captums_pool_takes_the_first_examples_gradient_where_inputs_agree():
     batch = by_deep_lift(model, x, reference, 1)
     alone = [by_deep_lift(model, x[i : i + 1], reference[i : i + 1], 1) for i in (1, 3)]
     assert (batch[1::2] - torch.cat(alone)).abs().max() > 0.1
+
     # elsewhere they are right, and so is what multipliers give to the input
-    fn = lambda params, x: x.reshape(4, 2).max(1) @ head
+    def fn(params, x):
+        return x.reshape(4, 2).max(1) @ head
+
     multipliers, rest = our_multipliers(fn, x, reference, 1)
     gap = (multipliers - batch.numpy()) * (x != reference).numpy()
     assert np.abs(gap).max() < 1e-12 and np.abs(rest).max() < 1e-12
@@ -350,7 +361,10 @@ def test_captums_softmax_depends_on_the_rest_of_the_batch():
     batch = by_deep_lift(model, x, reference, 0)
     alone = by_deep_lift(model, x[:1], reference[:1], 0)
     assert (batch[:1] - alone).abs().max() > 0.01
-    fn = lambda params, x: jax.nn.softmax(x @ kernel)
+
+    def fn(params, x):
+        return jax.nn.softmax(x @ kernel)
+
     multipliers, rest = our_multipliers(fn, x, reference, 0)
     single, _ = our_multipliers(fn, x[:1], reference[:1], 0)
     np.testing.assert_allclose(multipliers[:1], single, atol=1e-14)
@@ -388,7 +402,10 @@ def test_zennit_doubles_the_relevance_of_a_plain_residual_and_captum_inflates_it
     np.testing.assert_allclose(share, 2, atol=1e-6)
     share = captum.LRP(model).attribute(torch.from_numpy(x)).sum(1) / output[:, 0]
     assert (share - 1).abs().min() > 0.3
-    fn = lambda params, x: ((x + jax.nn.relu(x @ params["inner"])) @ params["head"])[0]
+
+    def fn(params, x):
+        return ((x + jax.nn.relu(x @ params["inner"])) @ params["head"])[0]
+
     params = {"inner": inner, "head": head}
     with jax.enable_x64(True):
         for one in x:
@@ -406,7 +423,10 @@ def test_captums_trapezoid_explains_49_of_50_parts_of_a_linear_function():
     found = explainer.attribute(given, n_steps=50, method="riemann_trapezoid")
     share = (found.sum() / model(given)).item()
     assert share == pytest.approx(0.98, abs=1e-6)
-    fn = lambda kernel, x: (x @ kernel)[0]
+
+    def fn(kernel, x):
+        return (x @ kernel)[0]
+
     with jax.enable_x64(True):
         r = relevance.integrated_gradients(fn, kernel, jnp.asarray(x), steps=50)
         assert float(r.input.sum() / r.output) == pytest.approx(1, abs=1e-12)

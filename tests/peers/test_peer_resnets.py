@@ -62,7 +62,10 @@ def test_blocks_and_logits_are_pytorchs(depth, rng):
         return (size * rng.normal(size=leaf.shape)).astype("f4")
 
     params = trees.map_with_path(draw, like)
-    outer = lambda leaf: leaf.transpose(3, 2, 0, 1).copy() if leaf.ndim == 4 else leaf
+
+    def outer(leaf):
+        return leaf.transpose(3, 2, 0, 1).copy() if leaf.ndim == 4 else leaf
+
     flat = trees.by_path(params)
     theirs = {path: torch.from_numpy(outer(leaf)) for path, leaf in flat.items()}
     logits, blocks = forward(theirs, torch.from_numpy(x).permute(0, 3, 1, 2), depth)

@@ -17,9 +17,10 @@ def sparse(model, x, density, seed):
     masks = sj.masks.ones(model.apply, params, x)
     drawn = sj.masks.bernoulli(jax.random.key(seed + 100), masks.weights, density)
     noise = np.random.default_rng(seed)
-    shift = lambda p, m: (
-        p * m if m.ndim else p + jnp.asarray(noise.normal(size=p.shape), p.dtype)
-    )
+
+    def shift(p, m):
+        return p * m if m.ndim else p + jnp.asarray(noise.normal(size=p.shape), p.dtype)
+
     return jax.tree.map(shift, params, drawn)
 
 
@@ -76,10 +77,12 @@ def test_constant_units_are_constant_and_unread_ones_unread(rng):
 
 def test_chains_of_idle_units_by_hand():
     # 1 -> a, b; a -> c (b has no input); c -> nothing, d constant through b.
-    layer = lambda kernel, bias: {
-        "kernel": jnp.array(kernel, jnp.float32),
-        "bias": jnp.array(bias, jnp.float32),
-    }
+    def layer(kernel, bias):
+        return {
+            "kernel": jnp.array(kernel, jnp.float32),
+            "bias": jnp.array(bias, jnp.float32),
+        }
+
     params = {
         "dense_0": layer([[1, 0]], [0, 3]),
         "dense_1": layer([[1, 0], [0, 2]], [0, -1]),

@@ -76,7 +76,10 @@ def test_every_round_removes_the_lowest_in_exact_numbers(fraction, scope):
     tickets = run(fraction=fraction, scope=scope)
     assert [ticket.level for ticket in tickets] == [0, 1, 2, 3]
     assert tickets[0].mask is MASK
-    each = lambda value: value if isinstance(value, list) else [value] * 3
+
+    def each(value):
+        return value if isinstance(value, list) else [value] * 3
+
     for (old, new), part, where in zip(
         it.pairwise(tickets), each(fraction), each(scope), strict=True
     ):
@@ -143,11 +146,17 @@ def test_what_a_mask_removes_at_first_is_zero_from_the_start():
 
 def test_any_score():
     random = jax.jit(lambda key, params: prune.random(jax.random.clone(key), params))
-    score = lambda state: random(state.key, state.params)
+
+    def score(state):
+        return random(state.key, state.params)
+
     tickets = run(score=score, rounds=2)
     for old, new in it.pairwise(tickets):
         assert_equal(new.mask, prune.remove(score(old.trained), old.mask, 0.3))
-    kernel = lambda tickets: tickets[1].mask["dense_1"]["kernel"]
+
+    def kernel(tickets):
+        return tickets[1].mask["dense_1"]["kernel"]
+
     assert (kernel(tickets) != kernel(run(rounds=1))).any()
 
 
@@ -159,7 +168,10 @@ def test_an_interrupted_run_goes_on_bit_for_bit(done):
     assert [call.level for call in calls] == [0, 1, 2, 3]
     assert all(call is ticket for call, ticket in zip(calls, whole, strict=True))
     calls.clear()
-    file = lambda part: sj.trees.from_arrays(sj.trees.to_arrays(part), part)
+
+    def file(part):
+        return sj.trees.from_arrays(sj.trees.to_arrays(part), part)
+
     read = [prune.Ticket(ticket.level, *file(ticket[1:])) for ticket in whole[:done]]
     rest = run(tickets=read, on_round=calls.append, **knobs)
     assert [call.level for call in calls] == [*range(done, 4)]
@@ -171,10 +183,16 @@ def test_stacked_networks_are_pruned_each_by_itself():
     many = run(stack(begin(0), begin(1)), stack(MASK, MASK), **knobs)
     for seed in range(2):
         for one, both in zip(run(begin(seed), **knobs), many, strict=True):
-            row = lambda tree, seed=seed: jax.tree.map(lambda leaf: leaf[seed], tree)
+
+            def row(tree, seed=seed):
+                return jax.tree.map(lambda leaf: leaf[seed], tree)
+
             assert_equal(row(both.mask), one.mask)
             assert both.trained.step.tolist() == [END, END]
-            close = lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5)
+
+            def close(a, b):
+                return np.testing.assert_allclose(a, b, atol=1e-5)
+
             jax.tree.map(close, row(both.start.params), one.start.params)
             jax.tree.map(close, row(both.trained.params), one.trained.params)
     masks = [ticket.mask["dense_1"]["kernel"] for ticket in many]
@@ -212,7 +230,9 @@ def test_statistics_of_normalisation_rewind_with_the_weights():
             stateful=True, **knobs,
         )[0]  # fmt: skip
 
-    statistics = lambda state: {k: state.params["norm"][k] for k in ("mean", "var")}
+    def statistics(state):
+        return {k: state.params["norm"][k] for k in ("mean", "var")}
+
     for weights_from in ("rewind", "trained"):
         dense, ticket = run(
             state,
@@ -258,14 +278,16 @@ def test_the_barrier_of_a_quadratic_error(rng):
         }
         for _ in range(2)
     )
-    flat = lambda tree: np.concatenate(
-        [np.ravel(leaf) for leaf in jax.tree.leaves(tree)]
-    )
+
+    def flat(tree):
+        return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)])
+
     p, q = flat(a).astype(np.float64), flat(b).astype(np.float64)
     for sign in (1, -1):
-        error = lambda tree, sign=sign: (
-            sign * (jnp.sum(tree["w"] ** 2) + tree["v"] ** 2)
-        )
+
+        def error(tree, sign=sign):
+            return sign * (jnp.sum(tree["w"] ** 2) + tree["v"] ** 2)
+
         found = prune.barrier(error, a, b, points=5)
         t = np.linspace(0, 1, 5)[:, None]
         curve = sign * np.sum((p + t * (q - p)) ** 2, axis=1)

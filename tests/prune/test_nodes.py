@@ -21,7 +21,10 @@ def named(h, name="h"):
 def randomised(init, x, rng, dtype=np.float64):
     """Parameters of random numbers, biases too."""
     shapes = jax.eval_shape(init, jax.random.key(0), jnp.asarray(x, np.float32))
-    draw = lambda p: jnp.asarray(rng.normal(size=p.shape), dtype)
+
+    def draw(p):
+        return jnp.asarray(rng.normal(size=p.shape), dtype)
+
     return jax.tree.map(draw, shapes)
 
 
@@ -33,7 +36,10 @@ def mlp(rng, features=(9, 8, 4), inputs=5, dtype=np.float64):
 
 def removed(fn, params, nodes, x, **how):
     """All of `remove_nodes` in one compiled call."""
-    run = lambda params, x: prune.remove_nodes(fn, params, nodes, x, **how)
+
+    def run(params, x):
+        return prune.remove_nodes(fn, params, nodes, x, **how)
+
     return jax.jit(run)(params, x)
 
 
@@ -71,7 +77,10 @@ def test_mlp_is_the_formula(names, sequential, rng):
         nodes = {name: nodes[name] for name in names}
         got = prune.remove_nodes(fn, params, nodes, x, sequential=sequential)
         expected = by_formula(params, nodes, x, sequential)
-        close = lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-12)
+
+        def close(a, b):
+            return np.testing.assert_allclose(a, b, rtol=0, atol=1e-12)
+
         jax.tree.map(close, got, expected)
         kernel = got["dense_1"]["kernel"]
         if "hidden_0" in names:
@@ -130,12 +139,18 @@ def test_vmap_and_jit_over_seeds_and_masks(rng):
     several = [mlp(rng, dtype=np.float32)[1] for _ in range(3)]
     stacked = jax.tree.map(lambda *p: jnp.stack(p), *several)
     nodes = jnp.asarray(rng.random((3, 9)) < 0.5, jnp.float32)
-    scores = lambda p, m: prune.remove_nodes(fn, p, {"hidden_0": m}, x)
+
+    def scores(p, m):
+        return prune.remove_nodes(fn, p, {"hidden_0": m}, x)
+
     expected = [scores(*pair) for pair in zip(several, nodes, strict=True)]
     for run in (jax.vmap(scores), jax.jit(jax.vmap(scores))):
         got = run(stacked, nodes)
         for i, one in enumerate(expected):
-            close = lambda a, b, i=i: np.testing.assert_allclose(a[i], b, atol=2e-5)
+
+            def close(a, b, i=i):
+                return np.testing.assert_allclose(a[i], b, atol=2e-5)
+
             jax.tree.map(close, got, one)
     both = jax.vmap(lambda p, x: prune.remove_nodes(fn, p, {"hidden_1": ones8}, x))
     ones8 = jnp.zeros(8)
@@ -241,7 +256,10 @@ def check_affine_reader(fn, params, got, mask, x, name="h"):
     """
     gone = jax.jit(sj.edit(fn, {name: lambda h: h * jnp.asarray(mask, h.dtype)}))
     fn = jax.jit(fn)
-    places = lambda y: np.asarray(y).reshape(-1, np.shape(y)[-1])
+
+    def places(y):
+        return np.asarray(y).reshape(-1, np.shape(y)[-1])
+
     np.testing.assert_allclose(
         places(fn(got, x)).mean(axis=0), places(fn(params, x)).mean(axis=0), atol=1e-12
     )
@@ -265,7 +283,10 @@ def test_equinox_one_example_at_a_time(rng):
             eqx.nn.Linear(4, 6, key=keys[0]), eqx.nn.Linear(6, 2, key=keys[1])
         )
         params, static = eqx.partition(model, eqx.is_array)
-        one = lambda p, x: eqx.combine(p, static)(x)
+
+        def one(p, x):
+            return eqx.combine(p, static)(x)
+
         x = jnp.asarray(rng.normal(size=(30, 4)))
         mask = np.array([1, 0, 1, 0, 0, 1])
         got = removed(one, params, {"h": mask}, x, per_example=True)
@@ -308,7 +329,10 @@ def test_bare_functions(read, rng):
             "wide": layer(rng, 8, 4),
             "flat": layer(rng, 24),
         }
-        fn = lambda p, x: read(p, named(jnp.tanh(x @ p["first"])))
+
+        def fn(p, x):
+            return read(p, named(jnp.tanh(x @ p["first"])))
+
         x, mask = layer(rng, 40, 3), np.array([0, 1, 0, 1, 1])
         got = removed(fn, params, {"h": mask}, x)
         check_affine_reader(fn, params, got, mask, x)
@@ -320,18 +344,28 @@ def test_sequential_means_one_example_at_a_time(rng):
     with jax.enable_x64(True):
         fn, params, x = mlp(rng)
         nodes = masks(rng, hidden_0=9, hidden_1=8)
-        run = lambda **how: prune.remove_nodes(
-            fn, params, nodes, x, sequential=True, **how
-        )
-        close = lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-12)
+
+        def run(**how):
+            return prune.remove_nodes(fn, params, nodes, x, sequential=True, **how)
+
+        def close(a, b):
+            return np.testing.assert_allclose(a, b, rtol=0, atol=1e-12)
+
         jax.tree.map(close, run(per_example=True), run())
 
 
 def test_half_precision_biases_take_means_in_their_own(rng):
-    draw = lambda *shape: jnp.asarray(rng.integers(1, 8, shape), jnp.float32)
+    def draw(*shape):
+        return jnp.asarray(rng.integers(1, 8, shape), jnp.float32)
+
     params = {"k": draw(5, 4), "b": draw(4)}  # their products fit into half precision
-    half = lambda a: a.astype(jnp.bfloat16)
-    fn = lambda p, x: half(named(x)) @ half(p["k"]) + half(p["b"])
+
+    def half(a):
+        return a.astype(jnp.bfloat16)
+
+    def fn(p, x):
+        return half(named(x)) @ half(p["k"]) + half(p["b"])
+
     x = draw(511, 5)  # their means do not
     got = prune.remove_nodes(fn, params, {"h": np.zeros(5)}, x)
     assert got["b"].dtype == got["k"].dtype == jnp.float32 and not got["k"].any()
@@ -344,7 +378,10 @@ def test_examples_that_are_not_finite_are_named(per_example, rng):
     fn, params, x = mlp(rng, dtype=np.float32)
     x = x.at[3, 1].set(jnp.nan).at[7].set(jnp.inf)
     nodes = {"hidden_0": np.eye(9)[0]}
-    run = lambda x: prune.remove_nodes(fn, params, nodes, x, per_example=per_example)
+
+    def run(x):
+        return prune.remove_nodes(fn, params, nodes, x, per_example=per_example)
+
     expected = "parameter 'dense_1/bias' .*'hidden_0'; .* finite: 2 of 60"
     with pytest.raises(ValueError, match=expected):
         run(x)
@@ -354,7 +391,10 @@ def test_examples_that_are_not_finite_are_named(per_example, rng):
 def test_broadcast_origins_are_not_copied(monkeypatch):
     origin = np.broadcast_to(np.arange(3), (1000, 50, 50, 3))
     seen, move = [], np.moveaxis
-    spy = lambda a, *rest: seen.append(a.size) or move(a, *rest)
+
+    def spy(a, *rest):
+        return seen.append(a.size) or move(a, *rest)
+
     monkeypatch.setattr(np, "moveaxis", spy)
     assert origins._along(origin, [3]).tolist() == [0, 1, 2]
     assert seen == [3]
@@ -431,7 +471,10 @@ READERS = {
 @pytest.mark.parametrize("read, message", READERS.values(), ids=READERS)
 def test_other_readers_are_refused_by_name_and_place(read, message, rng):
     params = {"k": jnp.ones((5, 5)), "b": jnp.ones(5)}
-    fn = lambda p, x: read(p, named(jnp.tanh(x), "hidden"))
+
+    def fn(p, x):
+        return read(p, named(jnp.tanh(x), "hidden"))
+
     nodes = {"hidden": np.ones(5), **({"g": np.ones(5)} if "'g'" in message else {})}
     with pytest.raises(ValueError, match=message) as error:
         prune.remove_nodes(fn, params, nodes, jnp.ones((3, 5)))
@@ -458,7 +501,10 @@ def test_masks_that_do_not_fit(nodes, message, rng):
 
 def test_no_examples_and_a_vmap_inside(rng):
     params = {"k": jnp.ones((5, 2)), "b": jnp.ones(2)}
-    one = lambda p, x: named(x) @ p["k"] + p["b"]
+
+    def one(p, x):
+        return named(x) @ p["k"] + p["b"]
+
     mask = {"h": np.ones(5)}
     with pytest.raises(ValueError, match="x is empty"):
         prune.remove_nodes(one, params, mask, jnp.ones((0, 5)))
@@ -481,6 +527,8 @@ def test_no_examples_and_a_vmap_inside(rng):
     ],
 )
 def test_nodes_that_are_none(nodes, message):
-    fn = lambda params, x: x @ params
+    def fn(params, x):
+        return x @ params
+
     with pytest.raises(ValueError, match=message):
         prune.remove_nodes(fn, jnp.ones((2, 1)), nodes, jnp.ones((3, 2)))

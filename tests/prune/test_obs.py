@@ -174,7 +174,10 @@ def test_blocks_are_chosen_and_made_up_for_from_left_to_right(rng, block, densit
 def test_block_sizes_do_not_matter_for_a_given_support(rng):
     kernel, x = data(rng, width=300, outputs=5, rows=400)
     mask = (rng.random(kernel.shape) < 0.4).astype(float)
-    solve = lambda block: prune.obs(kernel, x, None, mask=mask, block_size=block)
+
+    def solve(block):
+        return prune.obs(kernel, x, None, mask=mask, block_size=block)
+
     first = solve(1)
     np.testing.assert_array_equal(first.mask, mask)
     for block in (7, 8, 100, 128, 129, 300, 1000):
@@ -205,7 +208,10 @@ def test_nothing_on_the_support_is_better(rng, block, density):
     assert not np.asarray(new)[np.asarray(mask) == 0].any()
     assert mask.sum() == prune.remaining(kernel.size, 1 - Fraction(str(density)))
     for g, inputs in enumerate(x):
-        part = lambda k, g=g: np.asarray(k)[0, :, 2 * g : 2 * g + 2]
+
+        def part(k, g=g):
+            return np.asarray(k)[0, :, 2 * g : 2 * g + 2]
+
         h = squares(inputs, 0.01)
         other = part(best) + 1e-3 * rng.normal(size=(7, 2)) * part(mask)
         least = cost(h, part(kernel), part(best))
@@ -240,7 +246,10 @@ def test_groups_share_one_count_and_are_solved_apart(rng):
     assert mask.sum() == 17
     assert mask[..., 2:4].sum() > 12
     for g in range(3):
-        part = lambda k, g=g: np.asarray(k)[0, :, 2 * g : 2 * g + 2]
+
+        def part(k, g=g):
+            return np.asarray(k)[0, :, 2 * g : 2 * g + 2]
+
         expected = least_squares(x[g], part(kernel), part(mask), 0.01)
         np.testing.assert_allclose(part(new), expected, atol=1e-9)
     swept = np.asarray(prune.obs(kernel, x, 0.4, block_size=7).mask)
@@ -252,7 +261,10 @@ def test_groups_share_one_count_and_are_solved_apart(rng):
 def test_patterns(rng, n, m):
     kernel, x = data(rng, width=12)
     sets = np.arange(12) // m
-    counts = lambda mask: np.asarray(mask).reshape(12 // m, m, -1).sum(axis=1)
+
+    def counts(mask):
+        return np.asarray(mask).reshape(12 // m, m, -1).sum(axis=1)
+
     ones = np.ones_like(kernel)
     removed = kernel.size // m * (m - n)
     expected = one_by_one(x, kernel, ones, removed, 0.01, sets, n)
@@ -354,7 +366,10 @@ def test_equal_costs_go_in_the_order_of_the_kernel():
 @pytest.mark.parametrize("block", [None, 16])
 def test_float32_is_as_good_as_float64(rng, block):
     kernel, x = data(rng, width=64, outputs=16, rows=500)
-    half = lambda array: array.astype(np.float32)
+
+    def half(array):
+        return array.astype(np.float32)
+
     x = np.float64(half(x))
     exact = prune.obs(np.float64(half(kernel)), x, 0.3, block_size=block)
     state = jax.jit(prune.hessian)(half(x))
@@ -425,7 +440,9 @@ def test_hessian_inside_scan_and_vmap(rng):
     x = rng.normal(size=(3, 5, 20, 6)).astype(np.float32)  # networks, batches
 
     def total(batches):
-        add = lambda state, batch: (prune.accumulate(state, batch), None)
+        def add(state, batch):
+            return (prune.accumulate(state, batch), None)
+
         return jax.lax.scan(add, prune.hessian(batches[0]), batches[1:])[0]
 
     products, rows = jax.jit(jax.vmap(total))(x)
@@ -455,7 +472,10 @@ CONVOLUTIONS = [
 def test_patches_are_what_a_convolution_multiplies(rng, shape, kernel_shape, knobs):
     x, kernel = rng.normal(size=shape), rng.normal(size=kernel_shape)
     axes = len(shape) - 2
-    every = lambda n: (n,) * axes if isinstance(n, int) else n
+
+    def every(n):
+        return (n,) * axes if isinstance(n, int) else n
+
     numbers = "NDHWC"[0] + "DHW"[3 - axes :] + "C", "DHW"[3 - axes :] + "IO"
     expected = jax.lax.conv_general_dilated(
         x,
@@ -476,8 +496,13 @@ def test_a_convolution_keeps_its_outputs(rng):
     x = rng.normal(size=(8, 9, 9, 4)) @ rng.normal(size=(4, 4))
     kernel = rng.normal(size=(3, 3, 2, 6))
     rows = np.asarray(prune.patches(x, kernel.shape))
-    outputs = lambda k: rows @ np.asarray(k).reshape(18, 2, 3).swapaxes(0, 1)
-    error = lambda k: np.mean((outputs(k) - outputs(kernel)) ** 2)
+
+    def outputs(k):
+        return rows @ np.asarray(k).reshape(18, 2, 3).swapaxes(0, 1)
+
+    def error(k):
+        return np.mean((outputs(k) - outputs(kernel)) ** 2)
+
     state = prune.accumulate(prune.hessian(rows[:, :100]), rows[:, 100:])
     errors = []
     for block in (None, 18):

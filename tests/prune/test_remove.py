@@ -32,7 +32,9 @@ def oracle(scores, mask, fraction, scope):
 
 
 def traced(scores, mask, fraction, scope):
-    cut = lambda s, m: prune.remove(s, m, fraction, scope=scope)
+    def cut(s, m):
+        return prune.remove(s, m, fraction, scope=scope)
+
     return jax.jit(cut)(scores, mask)
 
 
@@ -47,7 +49,9 @@ trees = st.integers(0, 2**31).map(np.random.default_rng)
     st.sampled_from([1, 3, 1000]),
 )
 def test_equals_a_sort(rng, fraction, scope, values):
-    draw = lambda *shape: rng.integers(-values, values, shape).astype(np.float32)
+    def draw(*shape):
+        return rng.integers(-values, values, shape).astype(np.float32)
+
     scores = {"a": draw(5, 7), "b": draw(40) / 3}
     mask = {
         k: rng.integers(0, 2, s.shape).astype(np.float32) for k, s in scores.items()
@@ -62,10 +66,16 @@ def test_equals_a_sort(rng, fraction, scope, values):
 def test_vmap_equals_one_by_one(rng):
     scores = {"a": rng.normal(size=(4, 30)).astype(np.float32)}
     mask = {"a": rng.integers(0, 2, (4, 30)).astype(np.float32)}
-    cut = lambda s, m: prune.remove(s, m, 0.3, scope="global")
+
+    def cut(s, m):
+        return prune.remove(s, m, 0.3, scope="global")
+
     together = jax.vmap(cut)(scores, mask)
     for i in range(4):
-        row = lambda tree, i=i: {"a": tree["a"][i]}
+
+        def row(tree, i=i):
+            return {"a": tree["a"][i]}
+
         np.testing.assert_array_equal(
             together["a"][i], cut(row(scores), row(mask))["a"]
         )
@@ -106,7 +116,10 @@ def test_integers_sort_as_the_numbers_do(types):
     with jax.enable_x64("64" in types):
         scores = [specials(dtype) for dtype in types.split()]
         dtype = order.common(types.split(), scores)
-        ranks = lambda scores: [order.integers(score, dtype) for score in scores]
+
+        def ranks(scores):
+            return [order.integers(score, dtype) for score in scores]
+
         found = np.concatenate(ranks(scores))
         inside = np.concatenate([np.asarray(r) for r in jax.jit(ranks)(scores)])
         closed = jax.jit(lambda: ranks([jnp.asarray(score) for score in scores]))()
@@ -156,7 +169,10 @@ def test_host_jit_and_a_sort_agree(types):
     for k, score in scores.items():
         if jnp.issubdtype(score.dtype, jnp.floating):
             score[~mask[k]] = np.nan
-    cut = lambda s, m: prune.remove(s, m, 0.35, scope="global")
+
+    def cut(s, m):
+        return prune.remove(s, m, 0.35, scope="global")
+
     expected = oracle(scores, mask, 0.35, "global")
     with jax.enable_x64("64" in types):
         for got in (cut(scores, mask), jax.jit(cut)(scores, mask)):
@@ -184,7 +200,10 @@ def test_smallest_numbers_by_hand():
 def test_what_cannot_be_ranked_together_is_refused_everywhere(types, message):
     scores = {f"{i}": jnp.ones(3, t) for i, t in enumerate(types.split())}
     mask = {k: jnp.ones(3) for k in scores}
-    cut = lambda s, m: prune.remove(s, m, 0.5, scope="global")
+
+    def cut(s, m):
+        return prune.remove(s, m, 0.5, scope="global")
+
     for run in (cut, jax.jit(cut)):
         with pytest.raises(ValueError, match=message):
             run(scores, mask)
@@ -200,7 +219,10 @@ def test_wide_integers_do_not_wrap_inside_jit():
 def test_nan_ranks_highest_where_it_cannot_be_refused():
     bits = np.array([0x7FC00000, 0xFFC00000, 0x3F800000, 0xFF800000], np.uint32)
     scores, mask = {"w": bits.view(np.float32)}, {"w": jnp.ones(4)}
-    cut = lambda s, m: prune.remove(s, m, 0.5)
+
+    def cut(s, m):
+        return prune.remove(s, m, 0.5)
+
     assert jax.jit(cut)(scores, mask)["w"].tolist() == [1, 1, 0, 0]
     with pytest.raises(ValueError, match=r"'w' are at 2 of 4 entries that the mask"):
         cut(scores, mask)

@@ -87,12 +87,17 @@ def mixed():
 
 def weights_of(tree):
     """Masks of what may be pruned: floating kernels."""
-    mask = lambda path, leaf: np.ones(np.shape(leaf) if path == "kernel" else ())
+
+    def mask(path, leaf):
+        return np.ones(np.shape(leaf) if path == "kernel" else ())
+
     return sj.trees.map_with_path(mask, tree)
 
 
 def gradients(tree):
-    real = lambda leaf: jnp.issubdtype(jnp.asarray(leaf).dtype, jnp.inexact)
+    def real(leaf):
+        return jnp.issubdtype(jnp.asarray(leaf).dtype, jnp.inexact)
+
     return jax.tree.map(lambda leaf: leaf if real(leaf) else np.zeros(3), tree)
 
 

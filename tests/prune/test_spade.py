@@ -16,7 +16,9 @@ def dense(params, x):
 
 @pytest.fixture
 def network(rng):
-    draw = lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)
+    def draw(*shape):
+        return jnp.asarray(rng.normal(size=shape), jnp.float32)
+
     return {"a": draw(4, 6), "b": draw(6), "c": draw(3, 6)}
 
 
@@ -77,7 +79,9 @@ def test_the_shipped_convnet_and_its_dense_layer(getkey):
 
 
 def test_a_kernel_used_twice_is_pruned_for_both_uses(getkey):
-    fn = lambda w, x: (x @ w) @ w
+    def fn(w, x):
+        return (x @ w) @ w
+
     w, x = jnp.array([[1.0, 2.0], [0.0, 1.0]]), jnp.array([[1.0, 2.0]])
     (layer,) = prune.layers(fn, w, x)
     rows = jnp.concatenate([x, x @ w])
@@ -87,11 +91,15 @@ def test_a_kernel_used_twice_is_pruned_for_both_uses(getkey):
 
 def test_kernels_with_more_axes_are_matrices(rng):
     """As in attention: into heads, and out of them."""
-    draw = lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)
+
+    def draw(*shape):
+        return jnp.asarray(rng.normal(size=shape), jnp.float32)
+
     params, x = {"in": draw(4, 2, 3), "out": draw(2, 3, 5)}, draw(6, 4)
-    fn = lambda p, x: jnp.einsum(
-        "hk,hko->o", jnp.einsum("d,dhk->hk", x, p["in"]), p["out"]
-    )
+
+    def fn(p, x):
+        return jnp.einsum("hk,hko->o", jnp.einsum("d,dhk->hk", x, p["in"]), p["out"])
+
     found = prune.layers(fn, params, x)
     shapes = {layer.kernel.path: layer.kernel.places.shape for layer in found}
     assert shapes == {"in": (4, 6), "out": (6, 5)}
@@ -114,7 +122,9 @@ def _repeat(kernel, x):
     ],
 )
 def test_kernels_in_other_uses_are_left_whole(use, getkey):
-    fn = lambda p, x: use(p["a"], x) @ p["d"]
+    def fn(p, x):
+        return use(p["a"], x) @ p["d"]
+
     params = {"a": jax.random.normal(getkey(), (4, 4)), "d": jnp.ones((4, 2))}
     with pytest.warns(UserWarning, match="^left whole: 'a', used in a loop"):
         found = prune.spade(
@@ -131,7 +141,10 @@ def test_the_same_variations_are_compiled_once():
 
 def test_several_samples_are_as_one_by_one(network):
     x = jnp.array([[1.0, -1.0, 0.5, 2.0], [0.0, 1.0, 2.0, 3.0]])
-    keys = lambda: jax.random.split(jax.random.key(7), 2)
+
+    def keys():
+        return jax.random.split(jax.random.key(7), 2)
+
     how = {"density": {"a": 0.3, "c": 0.7}, "samples": 16}
     many = prune.spade(dense, network, x, key=keys(), **how)
     for i in range(2):
@@ -153,7 +166,10 @@ def test_outputs_on_the_sample_move_less_than_by_magnitude(getkey):
     weights = jax.tree.map(lambda p: jnp.ones_like(p) if p.ndim > 1 else jnp.ones(()),
                            params)  # fmt: skip
     by_size = prune.remove(prune.magnitude(params), weights, 0.7)
-    error = lambda p: jnp.abs(model.apply(p, x) - model.apply(params, x)).max()
+
+    def error(p):
+        return jnp.abs(model.apply(p, x) - model.apply(params, x)).max()
+
     assert error(found.params) < 0.6 * error(masks.apply(params, by_size))
     jax.tree.map(np.testing.assert_array_equal, before, params)
 
@@ -170,7 +186,10 @@ def test_nothing_and_everything(network, getkey, density):
 
 def test_a_unit_with_two_regions_is_left_with_that_of_the_sample(getkey):
     """The source's two-dimensional example, by hand: relu(x - 1) + relu(-x - 1)."""
-    fn = lambda p, x: jax.nn.relu(x @ p["in"] - 1) @ p["out"]
+
+    def fn(p, x):
+        return jax.nn.relu(x @ p["in"] - 1) @ p["out"]
+
     params = {"in": jnp.array([[1.0, -1.0]]), "out": jnp.ones((2, 1))}
     for side in (3.0, -3.0):
         found = prune.spade(fn, params, jnp.array([side]), key=getkey(), block_size=2,
@@ -210,7 +229,9 @@ def test_keys_and_samples_must_agree(network, getkey):
 
 
 def test_not_inside_jit(network, getkey):
-    run = lambda x, key: prune.spade(dense, network, x, key=key, density=0.5, samples=4)
+    def run(x, key):
+        return prune.spade(dense, network, x, key=key, density=0.5, samples=4)
+
     with pytest.raises(ValueError, match="outside jit"):
         jax.jit(run)(jnp.ones(4), getkey())
     with pytest.raises(ValueError, match="outside jit"):
@@ -219,6 +240,9 @@ def test_not_inside_jit(network, getkey):
 
 def test_parameters_that_are_no_arrays_are_named():
     params = {"w": jnp.ones((2, 2)), "activation": jax.nn.relu}
-    fn = lambda params, x: params["activation"](x @ params["w"])
+
+    def fn(params, x):
+        return params["activation"](x @ params["w"])
+
     with pytest.raises(ValueError, match=r"no arrays \('activation'\); params, static"):
         prune.layers(fn, params, jnp.ones((3, 2)))

@@ -19,7 +19,9 @@ def fn(params, x):
 
 @pytest.fixture
 def network(rng):
-    draw = lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)
+    def draw(*shape):
+        return jnp.asarray(rng.normal(size=shape), jnp.float32)
+
     return {"a": draw(4, 8), "b": {"kernel": draw(8, 2), "bias": draw(2)}}
 
 
@@ -41,7 +43,9 @@ def moved(a, b) -> float:
 
 
 def test_scores_are_means_over_networks_pruned_in_one_go(network, seen):
-    score = lambda pruned, i: (i + 1) * moved(pruned, network)
+    def score(pruned, i):
+        return (i + 1) * moved(pruned, network)
+
     found = tune(network, seen, score)
     for choice, value in found.trials.items():
         density = dict(zip(GROUPS, choice, strict=True))
@@ -78,7 +82,9 @@ def test_layers_are_pruned_once_for_each_density(network, seen):
         calls.append((kernel.shape, density))
         return prune.obs(kernel, state, density, block_size=block)
 
-    score = lambda pruned, i: -moved(pruned, network)
+    def score(pruned, i):
+        return -moved(pruned, network)
+
     found = tune(network, seen, score, solve=solve, sweeps=5)
     assert found.density == {"a": 1.0, "b/*": 1.0}
     assert len(calls) == len(set(calls)) * len(seen) == 4 * len(seen)

@@ -12,14 +12,19 @@ from sparsejax import relevance
 pytestmark = pytest.mark.usefixtures("float64")
 
 METHODS = ["gauss-legendre", "midpoint"]
-KEY = lambda: jax.random.key(3)
+
+
+def KEY():
+    return jax.random.key(3)
 
 
 def compiled(method):
     """The same in one compiled call."""
 
     def run(fn, params, x, *given, **options):
-        one = lambda params, x, *given: method(fn, params, x, *given, **options)
+        def one(params, x, *given):
+            return method(fn, params, x, *given, **options)
+
         return jax.jit(one)(params, x, *given)
 
     return run
@@ -46,7 +51,9 @@ def relu_net(params, x):
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("steps", [1, 2, 7])
 def test_linear_functions_are_explained_exactly(method, steps, rng):
-    fn = lambda params, x: params @ x + 3
+    def fn(params, x):
+        return params @ x + 3
+
     weights, x, start = rng.normal(size=(3, 6))
     found = integrated(fn, weights, x, baseline=start, steps=steps, method=method)
     np.testing.assert_allclose(found.input, weights * (x - start), rtol=1e-12)
@@ -66,7 +73,9 @@ def test_quadratic_functions_are_explained_exactly(method, rng):
 
 
 def test_gauss_legendre_is_exact_to_degree_2n(rng):
-    fn = lambda params, x: jnp.prod(params * x)  # of degree 6, its gradient of 5
+    def fn(params, x):
+        return jnp.prod(params * x)  # of degree 6, its gradient of 5
+
     weights, x = rng.normal(size=(2, 6))
     found = integrated(fn, weights, x, steps=3)
     np.testing.assert_allclose(found.input, np.prod(weights * x) / 6, rtol=1e-12)
@@ -110,15 +119,23 @@ def test_integrated_gradients_by_a_loop(method, rng):
 
 def test_more_steps_close_the_gap(rng):
     params = rng.normal(size=(4, 9)), rng.normal(size=9), rng.normal(size=9)
-    fn = lambda params, x: jnp.tanh(x @ params[0] + params[1]) @ params[2]
-    gap = lambda steps: abs(integrated(fn, params, rng_x, steps=steps).gap())
+
+    def fn(params, x):
+        return jnp.tanh(x @ params[0] + params[1]) @ params[2]
+
+    def gap(steps):
+        return abs(integrated(fn, params, rng_x, steps=steps).gap())
+
     rng_x = rng.normal(size=4)
     assert gap(4) > 1e3 * gap(40) and gap(40) < 1e-9
 
 
 def test_expected_gradients_of_a_linear_function_are_exact(rng):
     """Where every baseline has as many turns, its mean is exact."""
-    fn = lambda params, x: params @ x
+
+    def fn(params, x):
+        return params @ x
+
     weights, x, starts = rng.normal(size=4), rng.normal(size=4), rng.normal(size=(5, 4))
     found = expected(fn, weights, x, starts, key=KEY(), samples=15)
     np.testing.assert_allclose(found.input, weights * (x - starts.mean(0)), rtol=1e-12)
@@ -128,12 +145,16 @@ def test_expected_gradients_of_a_linear_function_are_exact(rng):
 def test_expected_gradients_near_their_limit(rng):
     params, x = random_quadratic(rng), rng.normal(size=5)
     starts = rng.normal(size=(7, 5))
-    one = lambda start: integrated(quadratic, params, x, baseline=start, steps=2)
+
+    def one(start):
+        return integrated(quadratic, params, x, baseline=start, steps=2)
+
     alone = jax.vmap(one)(starts)
     np.testing.assert_allclose(alone.gap(), np.zeros(7), atol=1e-12)
-    run = lambda **given: expected(
-        quadratic, params, x, starts, key=KEY(), samples=7000, **given
-    )
+
+    def run(**given):
+        return expected(quadratic, params, x, starts, key=KEY(), samples=7000, **given)
+
     found, batched = run(), run(batch_size=999)
     np.testing.assert_allclose(found.input, alone.input.mean(0), atol=0.1)
     np.testing.assert_allclose(found.output, alone.output.mean(), rtol=1e-12)
@@ -142,9 +163,15 @@ def test_expected_gradients_near_their_limit(rng):
 
 def test_expected_gradients_draw_from_all_baselines(rng):
     """With fewer samples than baselines too: means over keys are unbiased."""
-    fn = lambda params, x: jnp.sum(x**2)
+
+    def fn(params, x):
+        return jnp.sum(x**2)
+
     x, starts = rng.normal(size=3), rng.normal(size=(9, 3))
-    run = lambda key: expected(fn, {}, x, starts, key=key, samples=2)
+
+    def run(key):
+        return expected(fn, {}, x, starts, key=key, samples=2)
+
     found = jax.vmap(run)(jax.random.split(KEY(), 4000)).input
     error = np.std(found, 0) / np.sqrt(4000)
     assert np.all(np.abs(np.mean(found, 0) - (x**2 - (starts**2).mean(0))) < 5 * error)
@@ -152,11 +179,17 @@ def test_expected_gradients_draw_from_all_baselines(rng):
 
 def test_smoothgrad_of_linear_and_quadratic_functions(rng):
     weights, x = rng.normal(size=(2, 6))
-    smooth = lambda *given, **options: smoothgrad(*given, key=KEY(), **options)
+
+    def smooth(*given, **options):
+        return smoothgrad(*given, key=KEY(), **options)
+
     found = smooth(lambda params, x: params @ x, weights, x)
     np.testing.assert_allclose(found, weights, rtol=1e-12)
+
     # The gradient of a square is 2 w (x + noise): its spread is that of the noise.
-    fn = lambda params, x: jnp.sum(params * x**2)
+    def fn(params, x):
+        return jnp.sum(params * x**2)
+
     noise = 0.1 * (x.max() - x.min())
     mean = smooth(fn, weights, x, noise=0.1, samples=20_000)
     square = smooth(fn, weights, x, noise=0.1, samples=20_000, squared=True)
@@ -169,7 +202,10 @@ def test_smoothgrad_of_linear_and_quadratic_functions(rng):
 def test_smoothgrad_is_the_same_in_batches(rng):
     params = rng.normal(size=(4, 9)), rng.normal(size=9), rng.normal(size=9)
     x = rng.normal(size=4)
-    run = lambda **given: smoothgrad(relu_net, params, x, key=KEY(), **given)
+
+    def run(**given):
+        return smoothgrad(relu_net, params, x, key=KEY(), **given)
+
     np.testing.assert_allclose(run(batch_size=7), run(), rtol=1e-10, atol=1e-12)
     still = run(noise=0, samples=3)
     np.testing.assert_allclose(still, relevance.gradient(relu_net, params, x))
@@ -177,10 +213,18 @@ def test_smoothgrad_is_the_same_in_batches(rng):
 
 X = np.ones(3)
 eager = ft.partial(relevance.integrated_gradients, quadratic, (np.eye(3), X), X)
-averaged = lambda *a, **k: relevance.expected_gradients(
-    quadratic, (np.eye(3), X), X, *a, key=KEY(), **k
-)
-smooth = lambda **k: relevance.smoothgrad(quadratic, (np.eye(3), X), X, key=KEY(), **k)
+
+
+def averaged(*a, **k):
+    return relevance.expected_gradients(
+        quadratic, (np.eye(3), X), X, *a, key=KEY(), **k
+    )
+
+
+def smooth(**k):
+    return relevance.smoothgrad(quadratic, (np.eye(3), X), X, key=KEY(), **k)
+
+
 BAD = {
     "steps": (lambda: eager(steps=0), "steps must be at least 1, got 0"),
     "method": (lambda: eager(method="simpson"), "'simpson'; it can be gauss-leg"),

@@ -58,7 +58,10 @@ def test_a_scaling_is_a_scaling(matrix, nonlinear):
 @pytest.mark.parametrize("matrix, nonlinear", ALL)
 def test_every_pair_by_its_formula(matrix, nonlinear, f, derivative):
     a, weights = np.array([0.6, -1.1, 2.0]), np.array([2.3, 1.5, -0.4])
-    fn = lambda params, x: f(x) @ params
+
+    def fn(params, x):
+        return f(x) @ params
+
     rules = Rules(matrix=matrix, nonlinear=nonlinear)
     found = explain(
         fn, jnp.asarray(weights), jnp.asarray(a), reference="zero", rules=rules
@@ -88,12 +91,15 @@ def test_near_the_reference_the_slope_is_the_derivative():
 
 def test_guided_backprop_and_deconvnet_gate_relus_as_published():
     a, weights = np.array([0.6, -1.1, 2.0, -0.3]), np.array([2.3, 1.5, -0.4, -1.0])
-    fn = lambda params, x: jnp.maximum(x, 0) @ params
-    gate = lambda rule: (
-        explain(
+
+    def fn(params, x):
+        return jnp.maximum(x, 0) @ params
+
+    def gate(rule):
+        return explain(
             fn, jnp.asarray(weights), jnp.asarray(a), rules=Rules(nonlinear=rule)
         ).multiplier
-    )
+
     np.testing.assert_allclose(gate("gradient"), weights * (a > 0))
     np.testing.assert_allclose(gate("repeat"), np.maximum(weights, 0))
     np.testing.assert_allclose(gate("guided"), np.maximum(weights, 0) * (a > 0))

@@ -41,7 +41,10 @@ RULES = {
 
 def few(count, quick):
     """All numbers below `count`, the first ones in the quick tests."""
-    marks = lambda number: () if number < quick else pytest.mark.slow
+
+    def marks(number):
+        return () if number < quick else pytest.mark.slow
+
     return [pytest.param(number, marks=marks(number)) for number in range(count)]
 
 
@@ -153,7 +156,10 @@ def test_lrp_0_is_gradient_times_input_on_relu_networks():
     for relu in (0, 1):
         fn, params, x = network(relu)
         found = explainer(relu)(params, x, 2)
-        number = lambda params, x, fn=fn: fn(params, x)[2]
+
+        def number(params, x, fn=fn):
+            return fn(params, x)[2]
+
         by_params, by_x = jax.jit(jax.grad(number, (0, 1)))(params, x)
         np.testing.assert_allclose(found.input, x * by_x, atol=1e-12)
         np.testing.assert_allclose(found.multiplier, by_x, atol=1e-12)
@@ -220,7 +226,9 @@ def test_reused_functions_and_layers():
     def layer(params, x):
         return jax.nn.relu(x @ params["kernel"] + params["bias"])
 
-    fn = lambda params, x: layer(params, layer(params, layer(params, x))).sum()
+    def fn(params, x):
+        return layer(params, layer(params, layer(params, x))).sum()
+
     x = jnp.asarray(rng.normal(size=4))
     found = run(fn, params, x, reference="zero", edges=True)
     by_params = jax.jit(jax.grad(fn))(params, x)
@@ -244,7 +252,10 @@ def test_constants_answer_for_what_functions_are_at_zero():
 @pytest.mark.parametrize("approximate", [True, False])
 def test_gelu_is_one_piece(approximate):
     a = jnp.array([1.0, -0.7, 0.0])
-    gelu = lambda x: jax.nn.gelu(x, approximate=approximate)
+
+    def gelu(x):
+        return jax.nn.gelu(x, approximate=approximate)
+
     found = explain(lambda _, x: gelu(x).sum(), {}, a, reference="zero")
     np.testing.assert_allclose(found.input, gelu(a), atol=1e-12)
     assert all(abs(c) < 1e-15 for c in found.constants.values())
@@ -262,7 +273,10 @@ def test_hidden_units_and_edges():
     found = run(fn, params, x, target=1, reference="zero", edges=True)
     _, acts = jax.jit(sj.activations(fn))(params, x)
     found, acts = jax.tree.map(np.asarray, (found, acts))
-    bias = lambda *names: sum(found.bias[f"{name}/bias"].sum() for name in names)
+
+    def bias(*names):
+        return sum(found.bias[f"{name}/bias"].sum() for name in names)
+
     deep = found.nodes["hidden_1"]
     np.testing.assert_allclose(
         found.nodes["hidden_0"].sum() + bias("dense_1", "dense_2"), found.output
@@ -330,7 +344,10 @@ def test_explanations_have_gradients(name):
     step = jax.tree.map(
         lambda a: jnp.asarray(np.random.default_rng(1).normal(size=a.shape)), params
     )
-    at = lambda t: loss(jax.tree.map(lambda a, b: a + t * b, params, step))
+
+    def at(t):
+        return loss(jax.tree.map(lambda a, b: a + t * b, params, step))
+
     numeric = (at(1e-6) - at(-1e-6)) / 2e-6
     exact = sum(
         jnp.vdot(a, b)
@@ -352,14 +369,20 @@ def test_any_library_of_layers():
             return self.last(jax.nn.relu(self.first(x)))
 
     graph, state, rest = nnx.split(Net(nnx.Rngs(0)), nnx.Param, ...)
-    apply = lambda state, x: nnx.merge(graph, state, rest)(x)
+
+    def apply(state, x):
+        return nnx.merge(graph, state, rest)(x)
+
     found = run(apply, state, x, target=0, reference="zero")
     assert ratio(found) < 1e-12
     assert any("first" in path and "bias" in path for path in found.bias)
 
     net = eqx.nn.MLP(6, 2, 5, 2, key=jax.random.key(0), dtype=jnp.float64)
     arrays, static = eqx.partition(net, eqx.is_array)
-    apply = lambda arrays, x: eqx.combine(arrays, static)(x)
+
+    def apply(arrays, x):
+        return eqx.combine(arrays, static)(x)
+
     found = run(apply, arrays, x, target=1, reference="zero")
     assert ratio(found) < 1e-12
     by = jax.jit(jax.grad(lambda x: apply(arrays, x)[1]))(x)
@@ -386,7 +409,10 @@ def test_products_of_two_values():
     assert ratio(uniform) < 1e-12 and ratio(detach) < 1e-12
     q, k, v = (x @ params[name] for name in "qkv")
     weights = jax.nn.softmax(q @ k.T / 2.0)
-    held = lambda x: (x + (weights @ (x @ params["v"])) @ params["o"]).sum(0)
+
+    def held(x):
+        return (x + (weights @ (x @ params["v"])) @ params["o"]).sum(0)
+
     by = jax.jit(jax.grad(lambda x: (held(x) @ params["r"])[0]))(x)
     np.testing.assert_allclose(detach.input, x * by, atol=1e-12)
     assert ratio(gradient) > 1e-3  # counts both factors whole
@@ -396,7 +422,10 @@ def test_products_of_two_values():
 
 def test_a_square_is_a_function_and_a_product_a_pair():
     x = jnp.array([2.0, 3.0])
-    fn = lambda _, x: x[0] * x[1]
+
+    def fn(_, x):
+        return x[0] * x[1]
+
     half = explain(fn, {}, x, reference="zero")
     np.testing.assert_allclose(half.input, [3.0, 3.0])
     against = explain(fn, {}, x, reference=jnp.array([1.0, 1.0]))
@@ -406,7 +435,9 @@ def test_a_square_is_a_function_and_a_product_a_pair():
 
 
 def test_a_custom_rule_of_a_primitive():
-    fn = lambda _, x: jnp.sort(x)[-1]
+    def fn(_, x):
+        return jnp.sort(x)[-1]
+
     rules = Rules(primitives={"sort": relevance.derivative})
     found = explain(fn, {}, jnp.array([3.0, 1.0, 2.0]), reference="zero", rules=rules)
     np.testing.assert_allclose(found.input, [3, 0, 0])
@@ -444,7 +475,9 @@ def test_what_cannot_be_explained(name):
 
 
 def test_nan_inside_jit_shows_in_the_residual():
-    fn = lambda p, x: (x * p).sum()
+    def fn(p, x):
+        return (x * p).sum()
+
     found = run(fn, jnp.array([1.0, np.nan]), jnp.ones(2), reference="zero")
     assert np.isnan(found.residual())
 
@@ -453,14 +486,20 @@ def test_the_maximum_that_softmax_subtracts_is_no_constant():
     """It cancels: what is compared is the function, not how it is computed."""
     x, other = jnp.array([0.3, 2.0, -1.0]), jnp.array([1.0, -0.5, 0.2])
     for f in (jax.nn.softmax, jax.nn.log_softmax, jax.nn.logsumexp):
-        fn = lambda _, x, f=f: f(x).reshape(-1)[0]
+
+        def fn(_, x, f=f):
+            return f(x).reshape(-1)[0]
+
         value = jax.jit(jax.value_and_grad(lambda x, fn=fn: fn({}, x)))
         (output, by), (base, _) = value(x), value(other)
         against = run(fn, {}, x, reference=other)
         np.testing.assert_allclose(np.sum(against.input), output - base)
         np.testing.assert_allclose(run(fn, {}, x).multiplier, by)
         assert ratio(run(fn, {}, x, reference="zero")) < 1e-14
-    stopped = lambda _, x: (jax.lax.stop_gradient(x) * x).sum()
+
+    def stopped(_, x):
+        return (jax.lax.stop_gradient(x) * x).sum()
+
     found = explain(stopped, {}, x, reference="zero")
     np.testing.assert_allclose(found.input, x**2)  # what users stop stays stopped
 
@@ -476,7 +515,10 @@ def test_choices_that_differ_for_the_baseline_lose_nothing(fn):
     back = run(fn, {}, other, reference=x)
     assert ratio(there) < 1e-14
     np.testing.assert_allclose(there.input, -back.input)
-    total = lambda found: sum(found.constants.values())
+
+    def total(found):
+        return sum(found.constants.values())
+
     np.testing.assert_allclose(total(there), -total(back), atol=1e-12)
 
 
@@ -527,20 +569,27 @@ def test_functions_with_a_derivative_rule_of_their_own():
 
 def test_biases_inside_an_activation_have_their_share():
     x, params = jnp.array([0.4, -0.9]), {"b": jnp.array([0.3, 0.2])}
-    fn = lambda p, x: jnp.sum(x * jax.nn.sigmoid(x + p["b"]))
+
+    def fn(p, x):
+        return jnp.sum(x * jax.nn.sigmoid(x + p["b"]))
+
     found = explain(fn, params, x, reference="zero")
     assert found.bias["b"].any() and ratio(found) < 1e-14
 
 
 def test_what_does_not_depend_on_the_input_explains_no_difference():
-    fn = lambda p, x: jnp.sum(p["w"] * p["w"])
+    def fn(p, x):
+        return jnp.sum(p["w"] * p["w"])
+
     params, x = {"w": jnp.array([1.0, 2.0])}, jnp.ones(2)
     found = explain(fn, params, x, reference=jnp.zeros(2))
     assert found.output == 0 and found.residual() == 0
 
 
 def test_a_target_that_is_out_of_range_inside_jit_shows():
-    fn = lambda _, x: x
+    def fn(_, x):
+        return x
+
     one = jax.jit(lambda t: explain(fn, {}, jnp.ones(3), target=t).input)
     assert np.isnan(one(17)).any()
     np.testing.assert_array_equal(one(-1), [0, 0, 1])
@@ -549,7 +598,10 @@ def test_a_target_that_is_out_of_range_inside_jit_shows():
 def test_rules_of_steps_with_parameters_inside_lose_rather_than_invent():
     rng = np.random.default_rng(0)
     params = {"k": jnp.asarray(rng.normal(size=(3, 3)))}
-    fn = lambda p, x: jax.lax.scan(lambda c, _: (c @ p["k"], None), x, None, 3)[0][0]
+
+    def fn(p, x):
+        return jax.lax.scan(lambda c, _: (c @ p["k"], None), x, None, 3)[0][0]
+
     rules = Rules(primitives={"scan": relevance.derivative})
     x = jnp.asarray(rng.normal(size=3))
     found = explain(fn, params, x, reference="zero", rules=rules)
@@ -562,12 +614,18 @@ def test_rules_of_steps_with_parameters_inside_lose_rather_than_invent():
 def test_half_precision():
     rng = np.random.default_rng(0)
     params = {"k": jnp.asarray(rng.normal(size=(6, 4)), jnp.float32)}
-    fn = lambda p, x: jax.nn.relu(x.astype(jnp.float32) @ p["k"]).sum()
+
+    def fn(p, x):
+        return jax.nn.relu(x.astype(jnp.float32) @ p["k"]).sum()
+
     x = jnp.asarray(rng.normal(size=6), jnp.bfloat16)
     found = run(fn, params, x, reference="zero")
     assert found.output.dtype == jnp.float32 and ratio(found) < 0.01
     half = jax.tree.map(lambda a: a.astype(jnp.float16), params)
-    fn = lambda p, x: jax.nn.relu(x @ p["k"]).sum()
+
+    def fn(p, x):
+        return jax.nn.relu(x @ p["k"]).sum()
+
     rules = Rules(layer=relevance.z_plus())
     found = run(fn, half, x.astype(jnp.float16), reference="zero", rules=rules)
     assert ratio(found) < 0.01
@@ -581,7 +639,10 @@ def test_long_chains_and_constant_vectors():
 
     assert ratio(explain(chain, {}, jnp.float64(0.3), reference="zero")) < 1e-12
     over = np.array([1.0, 2.0])
-    fn = lambda p, x: (x * (over / p["v"])).sum()
+
+    def fn(p, x):
+        return (x * (over / p["v"])).sum()
+
     assert ratio(explain(fn, {"v": jnp.ones(2)}, jnp.ones(2), reference="zero")) == 0
 
 

@@ -12,7 +12,9 @@ from sparsejax import models, relevance
 
 pytestmark = pytest.mark.usefixtures("float64")
 
-plus = lambda v: np.maximum(v, 0)
+
+def plus(v):
+    return np.maximum(v, 0)
 
 
 def dense_layers(rng, sizes=(5, 7, 6, 3)):
@@ -58,9 +60,14 @@ def test_by_hand_on_relu_networks(name, seed):
 
 
 def test_gradient_by_finite_differences(rng):
-    fn = lambda params, x: jnp.tanh(x @ params) ** 2
+    def fn(params, x):
+        return jnp.tanh(x @ params) ** 2
+
     kernel, x, h = rng.normal(size=(4, 2)), rng.normal(size=4), 1e-6
-    value = lambda x: float(fn(kernel, x)[1])
+
+    def value(x):
+        return float(fn(kernel, x)[1])
+
     slopes = [(value(x + h * e) - value(x - h * e)) / (2 * h) for e in np.eye(4)]
     found = relevance.gradient(fn, kernel, x, target=1)
     np.testing.assert_allclose(found, slopes, atol=1e-8)
@@ -131,7 +138,10 @@ METHODS = {
     ),
     "occlusion": lambda *a, **k: relevance.occlusion(*a, window=2, **k),
 }
-KEY = lambda: jax.random.key(7)
+
+
+def KEY():
+    return jax.random.key(7)
 
 
 def network(rng, axes=1):
@@ -140,7 +150,10 @@ def network(rng, axes=1):
     if axes == 1:
         return mlp, layers, rng.normal(size=12)
     if axes == 2:
-        flat = lambda params, x: mlp(params, x.ravel())
+
+        def flat(params, x):
+            return mlp(params, x.ravel())
+
         return flat, layers, rng.normal(size=(4, 3))
     net, x = models.convnet((3, 4), 3), rng.normal(size=(7, 6, 2))
     shapes = jax.eval_shape(net.init, KEY(), jnp.float32(x))
@@ -168,11 +181,17 @@ def test_every_method_on_every_network(name, axes, rng):
 def test_every_method_has_a_derivative(name, rng):
     """By parameters: the way to train on an explanation."""
     fn, params, x = network(rng)
-    square = lambda params: jnp.sum(METHODS[name](fn, params, x, target=1) ** 2)
+
+    def square(params):
+        return jnp.sum(METHODS[name](fn, params, x, target=1) ** 2)
+
     run = jax.jit(square)
     (kernel, bias), *others = params
     step = rng.normal(size=kernel.shape)
-    along = lambda t: run([(kernel + t * step, bias), *others])
+
+    def along(t):
+        return run([(kernel + t * step, bias), *others])
+
     slope = np.sum(jax.jit(jax.grad(square))(params)[0][0] * step)
     ahead, behind = along(1e-6), along(-1e-6)
     np.testing.assert_allclose(slope, (ahead - behind) / 2e-6, rtol=1e-5, atol=1e-6)
@@ -219,7 +238,10 @@ def test_every_method_refuses_what_is_not_finite(name, place, rng):
     elif place == "params":
         params = [(k, np.full_like(b, np.nan)) for k, b in params]
     else:
-        fn = lambda params, x: mlp(params, x) * jnp.inf
+
+        def fn(params, x):
+            return mlp(params, x) * jnp.inf
+
     with pytest.raises(ValueError, match="relevance is not finite in"):
         METHODS[name](fn, params, x, target=0)
 
@@ -227,11 +249,17 @@ def test_every_method_refuses_what_is_not_finite(name, place, rng):
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_wants_one_real_output(name, rng):
     fn, params, x = network(rng)
-    pair = lambda params, x: (mlp(params, x), x)
+
+    def pair(params, x):
+        return (mlp(params, x), x)
+
     with pytest.raises(ValueError, match="fn returns 2 arrays; pass target=lambda"):
         METHODS[name](pair, params, x)
     first = METHODS[name](pair, params, x, target=lambda out: out[0][1])
     np.testing.assert_allclose(first, METHODS[name](fn, params, x, target=1))
-    whole = lambda params, x: jnp.argmax(mlp(params, x))
+
+    def whole(params, x):
+        return jnp.argmax(mlp(params, x))
+
     with pytest.raises(ValueError, match="the output is int"):
         METHODS[name](whole, params, x)

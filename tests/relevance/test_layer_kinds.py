@@ -41,7 +41,9 @@ def by_alpha_beta(a, w, c, z):
 
 
 def by_gamma(a, w, c, z):
-    more = lambda part: (a * w + 0.3 * part(a * w), c + 0.3 * part(c))
+    def more(part):
+        return (a * w + 0.3 * part(a * w), c + 0.3 * part(c))
+
     return [(z > 0, *more(plus)), (z < 0, *more(minus))]
 
 
@@ -59,7 +61,10 @@ def by_z_box(a, w, c, z):
 
 def by_parts(a, w, c, z):
     """Sums of one part each, of some inputs, and of parts of several degrees."""
-    uneven = lambda w: 1.5 * plus(w) + 0.5 * minus(w)
+
+    def uneven(w):
+        return 1.5 * plus(w) + 0.5 * minus(w)
+
     return [
         (0.3, minus(a) * w, c),
         (0.2, minus(a) * uneven(w), c),
@@ -80,7 +85,9 @@ def parts() -> LayerRule:
         (0.1, ("all", uneven)),
         (0.1, ("positive", Kernel()), ("negative", squared)),
     ]
-    halves = lambda c: jnp.full_like(c, 0.5)
+
+    def halves(c):
+        return jnp.full_like(c, 0.5)
 
     def group(weight, *chosen):
         constant = jnp.ones_like if len(chosen) == 1 else halves
@@ -128,7 +135,9 @@ def dense(spec: str, **sizes: int) -> Kind:
     """A product of an input and a kernel, as `einsum` writes it."""
     (one, kernel), out = spec.split("->")[0].split(","), spec.split("->")[1]
     letters = [*sizes]
-    shape = lambda axes: tuple(sizes[letter] for letter in axes)
+
+    def shape(axes):
+        return tuple(sizes[letter] for letter in axes)
 
     def flat(index, axes):
         place = [index[letters.index(letter)] for letter in axes]
@@ -138,7 +147,10 @@ def dense(spec: str, **sizes: int) -> Kind:
         (flat(index, one), flat(index, kernel), flat(index, out))
         for index in np.ndindex(*sizes.values())
     ]
-    run = lambda x, k: jnp.einsum(spec, x, k)
+
+    def run(x, k):
+        return jnp.einsum(spec, x, k)
+
     return Kind(run, shape(one), shape(kernel), shape(out), products, "dot_general")
 
 
@@ -188,10 +200,13 @@ def conv(
         products.append([flat(*one) for one in trio])
 
     each = len(space)
-    run = lambda x, k: lax.conv_general_dilated(
-        x, k, (strides,) * each, [padding] * each, (gaps,) * each, (spread,) * each,
-        specs, groups, batches,
-    )  # fmt: skip
+
+    def run(x, k):
+        return lax.conv_general_dilated(
+            x, k, (strides,) * each, [padding] * each, (gaps,) * each, (spread,) * each,
+            specs, groups, batches,
+        )  # fmt: skip
+
     out = tuple(of_out[axis] for axis in specs[2])
     return Kind(run, x, kernel, out, products, "conv_general_dilated")
 
@@ -199,7 +214,10 @@ def conv(
 def on_the_right(kind: Kind) -> Kind:
     """The same, where the input is the kernel of a convolution over the weights."""
     products = [(k, i, j) for i, k, j in kind.products]
-    run = lambda x, k: kind.run(k, x)
+
+    def run(x, k):
+        return kind.run(k, x)
+
     return kind._replace(run=run, x=kind.kernel, kernel=kind.x, products=products)
 
 
@@ -256,7 +274,8 @@ def explained(kind: str):
         scaled = (layer.run(x, params.kernel) - params.mean) * params.scale
         return scaled + params.bias
 
-    positive = lambda params, x: layer.run(jax.nn.relu(x), params.kernel)
+    def positive(params, x):
+        return layer.run(jax.nn.relu(x), params.kernel)
 
     @jax.jit
     def run(params, x):
@@ -277,7 +296,10 @@ def test_every_rule_in_every_kind_of_layer(rule, kind):
     given, layer = case(kind), KINDS[kind]
     i, k, j = np.array(layer.products).T
     terms, size = RULES[rule][1], given.worth.size
-    total = lambda at, parts, size: np.bincount(at, parts, size)
+
+    def total(at, parts, size):
+        return np.bincount(at, parts, size)
+
     for positive in (False, True):
         a = plus(given.x.ravel()) if positive else given.x.ravel()
         s = np.ones(size) if positive else given.scale.ravel()
@@ -308,7 +330,10 @@ def test_gamma_by_hand():
     """Four channels, each its own layer: z = 1, 1, -2, -1."""
     x, w, b = [1.0, -2.0, 3.0, -0.5], [2.0, 1.0, -1.0, -2.0], [-1.0, 3.0, 1.0, -2.0]
     layer = KINDS["depthwise, one place"]
-    fn = lambda p, x: (layer.run(x, p["w"]) + p["b"]).sum()
+
+    def fn(p, x):
+        return (layer.run(x, p["w"]) + p["b"]).sum()
+
     given = (jnp.array(v).reshape(1, 1, 1, 4) for v in (x, w, b))
     x, w, b = given
     rules = Rules(first=relevance.gamma(0.25, 0.0))
@@ -319,6 +344,8 @@ def test_gamma_by_hand():
 
 
 def test_layers_without_a_rule_are_refused_by_name():
-    fn = lambda k, x: lax.ragged_dot(x, k, jnp.array([1, 2])).sum()
+    def fn(k, x):
+        return lax.ragged_dot(x, k, jnp.array([1, 2])).sum()
+
     with pytest.raises(ValueError, match="'ragged_dot_general' at .* has no rule"):
         relevance.explain(fn, jnp.ones((2, 4, 3)), jnp.ones((3, 4)))

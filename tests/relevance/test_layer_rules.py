@@ -78,7 +78,10 @@ def oracle(rules, layers, x, target):
 
 def explain(fn, params, x, **given):
     """Explained in one compiled call."""
-    run = lambda params, x: relevance.explain(fn, params, x, **given)
+
+    def run(params, x):
+        return relevance.explain(fn, params, x, **given)
+
     return jax.jit(run)(params, x)
 
 
@@ -219,7 +222,10 @@ def test_rules_by_name_by_kind_by_index_and_by_end(rng):
     layers, x = dense_layers(rng, (5, 4, 4, 4, 3)), rng.normal(size=5)
     params = {f"dense_{i}": p for i, p in enumerate(as_params(layers))}
     params = jax.tree.map(lambda a: a.astype(jnp.float32), params)
-    fn = lambda params, x: mlp(list(params.values()), x)
+
+    def fn(params, x):
+        return mlp(list(params.values()), x)
+
     chosen = {"dense_1": RULES["gamma"], 2: RULES["alpha_beta"]}
     rules = Rules(
         first=RULES["flat"],
@@ -228,9 +234,10 @@ def test_rules_by_name_by_kind_by_index_and_by_end(rng):
         names=chosen,
     )
     x = x.astype(np.float32)
-    run = lambda rules: (
-        explain(fn, params, x, target=0, reference="zero", rules=rules).input
-    )
+
+    def run(rules):
+        return explain(fn, params, x, target=0, reference="zero", rules=rules).input
+
     four = ("flat", "gamma", "alpha_beta", "epsilon")
     same = Rules(names={i: RULES[name] for i, name in enumerate(four)})
     np.testing.assert_array_equal(run(rules), run(same))
@@ -292,10 +299,12 @@ def test_relevance_on_padding_is_counted(first, rng):
         )  # fmt: skip
         return jnp.sum(jax.nn.relu(out) ** 2)
 
-    run = lambda padding: explained(
-        lambda k, x: fn(k, x, padding), jnp.asarray(kernel), jnp.asarray(x),
-        first=RULES[first],
-    )  # fmt: skip
+    def run(padding):
+        return explained(
+            lambda k, x: fn(k, x, padding), jnp.asarray(kernel), jnp.asarray(x),
+            first=RULES[first],
+        )  # fmt: skip
+
     outside = run("explicit")
     assert abs(outside.residual()) <= 1e-12 * outside.magnitude()
     assert outside.constants
@@ -340,7 +349,10 @@ def test_flat_relevance_is_the_same_by_patches_and_by_convolution(rng):
 
 def test_epsilon_and_edges_see_what_rules_without_values_left(rng):
     w, v = rng.normal(size=(4, 5)), rng.normal(size=(5, 1))
-    fn = lambda p, x: (jax.nn.relu(x @ p["w"]) @ p["v"])[0]
+
+    def fn(p, x):
+        return (jax.nn.relu(x @ p["w"]) @ p["v"])[0]
+
     params, x = {"w": jnp.asarray(w), "v": jnp.asarray(v)}, rng.normal(size=4)
     rules = {"last": RULES["flat"], "first": relevance.epsilon(0.5)}
     found = explained(fn, params, jnp.asarray(x), **rules)

@@ -71,7 +71,10 @@ def test_cross_is_the_limit_of_soft_maxima(pair):
     eps = 1e-5
     top = max(x.max(), baseline.max())
     e, e0 = np.exp((x - top) / eps), np.exp((baseline - top) / eps)
-    soft = lambda v: eps * np.log(np.sum(np.exp((v - v.max()) / eps))) + v.max()
+
+    def soft(v):
+        return eps * np.log(np.sum(np.exp((v - v.max()) / eps))) + v.max()
+
     limit = (soft(x) - soft(baseline)) * (e - e0) / (e.sum() - e0.sum())
     np.testing.assert_allclose(contributions("cross", x, baseline), limit, atol=1e-6)
 
@@ -104,7 +107,10 @@ def windows(x, size, stride, low, high, dilation):
     """Indices of every window of a padded vector, None outside."""
     n = len(x) + low + high
     count = (n - (size - 1) * dilation - 1) // stride + 1
-    place = lambda i: i - low if 0 <= i - low < len(x) else None
+
+    def place(i):
+        return i - low if 0 <= i - low < len(x) else None
+
     return [[place(s * stride + k * dilation) for k in range(size)]
             for s in range(count)]  # fmt: skip
 

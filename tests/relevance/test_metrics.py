@@ -13,7 +13,9 @@ from sparsejax import relevance
 
 pytestmark = pytest.mark.usefixtures("float64")
 
-NET = lambda params, x: jnp.tanh(x.ravel() @ params)
+
+def NET(params, x):
+    return jnp.tanh(x.ravel() @ params)
 
 
 def setting(rng, shape=(4, 3), dtype=np.float64):
@@ -45,12 +47,18 @@ def test_curves_by_a_loop(method, steps, axes, rng):
     scores = rng.integers(-2, 3, size=x.shape[:axes]).astype(float)  # with ties
     scores[scores == 0] *= -1  # -0 ties with 0
     metric = getattr(relevance, method)
-    one = lambda kernel, x, scores, **given: metric(
-        NET, kernel, x, scores, target=1, baseline=base, steps=steps, **given
-    )
+
+    def one(kernel, x, scores, **given):
+        return metric(
+            NET, kernel, x, scores, target=1, baseline=base, steps=steps, **given
+        )
+
     run = jax.jit(one, static_argnames="batch_size")
     found = run(kernel, x, scores)
-    f = lambda x: np.tanh(x.ravel() @ kernel)[1]
+
+    def f(x):
+        return np.tanh(x.ravel() @ kernel)[1]
+
     fractions, outputs = curve_by_loop(f, x, base, scores, steps, method)
     np.testing.assert_allclose(found.fraction, fractions, rtol=1e-12)
     np.testing.assert_allclose(found.output, outputs, rtol=1e-10)
@@ -63,7 +71,10 @@ def test_curves_by_a_loop(method, steps, axes, rng):
 def test_curves_of_many_examples(rng):
     _, kernel = setting(rng)
     examples, scores = rng.normal(size=(2, 5, 4, 3))
-    run = lambda x, scores: relevance.deletion(NET, kernel, x, scores, target=0)
+
+    def run(x, scores):
+        return relevance.deletion(NET, kernel, x, scores, target=0)
+
     together = jax.jit(jax.vmap(run))(examples, scores)
     for i in range(5):
         alone = run(examples[i], scores[i])
@@ -73,10 +84,18 @@ def test_curves_of_many_examples(rng):
 
 def test_a_true_explanation_deletes_faster(rng):
     weights, x = rng.normal(size=30), np.ones(30)
-    fn = lambda params, x: params @ x
-    area = lambda scores: relevance.deletion(fn, weights, x, scores).area()
+
+    def fn(params, x):
+        return params @ x
+
+    def area(scores):
+        return relevance.deletion(fn, weights, x, scores).area()
+
     assert area(weights) < area(rng.permutation(weights)) < area(-weights)
-    area = lambda scores: relevance.insertion(fn, weights, x, scores).area()
+
+    def area(scores):
+        return relevance.insertion(fn, weights, x, scores).area()
+
     assert area(weights) > area(rng.permutation(weights)) > area(-weights)
 
 

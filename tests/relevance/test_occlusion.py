@@ -38,7 +38,10 @@ def network(params, x):
 
 def run(kernel, x, **options):
     """Occlusion in one compiled call."""
-    one = lambda kernel, x: occlusion(network, kernel, x, target=1, **options)
+
+    def one(kernel, x):
+        return occlusion(network, kernel, x, target=1, **options)
+
     return jax.jit(one)(kernel, x)
 
 

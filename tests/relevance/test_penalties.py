@@ -100,9 +100,14 @@ def test_logits_that_move_together_cost_nothing_and_only_shares_have_no_unit(
     fn, params, x = network(seed)
     last = params["dense_2"]
     same = np.random.default_rng(seed).normal(size=(6, 1))
-    change = lambda kernel, bias: {**params, "dense_2": {"kernel": kernel,
-                                                         "bias": bias}}  # fmt: skip
-    value = lambda name, p: float(PENALTIES[name](fn, p, x, REGION))
+
+    def change(kernel, bias):
+        return {**params, "dense_2": {"kernel": kernel,
+                                                             "bias": bias}}  # fmt: skip
+
+    def value(name, p):
+        return float(PENALTIES[name](fn, p, x, REGION))
+
     moved = change(last["kernel"] + same, last["bias"])
     for name in ("squared", "rrr"):
         assert value(name, moved) == pytest.approx(value(name, params), rel=1e-9)
@@ -115,7 +120,10 @@ def test_logits_that_move_together_cost_nothing_and_only_shares_have_no_unit(
 
 def test_one_logit_leaves_the_others_free():
     """The background decides by what it takes from the other logits."""
-    fn = lambda kernel, x: x @ kernel
+
+    def fn(kernel, x):
+        return x @ kernel
+
     kernel = jnp.zeros((2, 3)).at[0, 1:].set(-5.0)  # pixel 0 is outside
     x, region = jnp.ones(2), jnp.array([False, True])
     assert penalties.outside_target(fn, kernel, x, region, target=0) == 0
@@ -139,7 +147,10 @@ def test_jit_vmap_and_images_change_nothing(name):
     fn, params, x = network(2)
     xs = jnp.stack([x, -x, x[::-1]])
     regions = jnp.stack([REGION, ~REGION, REGION])
-    image = lambda p, x: fn(p, x.reshape(-1))
+
+    def image(p, x):
+        return fn(p, x.reshape(-1))
+
     each = jax.jit(jax.vmap(lambda x, r: PENALTIES[name](image, params, x, r)))
     found = each(xs.reshape(3, 3, 3), regions.reshape(3, 3, 3))
     wanted = [oracle(name, params, *pair)

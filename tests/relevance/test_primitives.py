@@ -239,16 +239,21 @@ class Found(NamedTuple):
 def explained(name, way):
     """All explanations of a function, compiled once."""
     fn, rng = function(name, way), np.random.default_rng(11)
+
     # on a grid: casts of them to float32 are exact, and of their differences
-    normal = lambda shape: np.round(rng.normal(size=shape) * 4096) / 4096
+    def normal(shape):
+        return np.round(rng.normal(size=shape) * 4096) / 4096
+
     x, baseline = normal(SHAPE), normal(SHAPE)
     weights = normal(jax.eval_shape(fn, x).shape)
 
     @functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
     def run(x, baseline):
-        explain = lambda x, reference: relevance.explain(
-            lambda params, x: fn(x), (), x, target=weights, reference=reference
-        )
+        def explain(x, reference):
+            return relevance.explain(
+                lambda params, x: fn(x), (), x, target=weights, reference=reference
+            )
+
         return Found(
             jax.grad(lambda x: (weights * fn(x)).sum())(x),
             explain(x, None),
@@ -323,7 +328,10 @@ def test_what_has_no_rule_is_named_with_its_place(name, reference):
 @pytest.mark.parametrize("name", ["sort", "scan", "cond"])
 def test_the_derivative_is_a_rule_for_it(name):
     x = np.random.default_rng(2).normal(size=SHAPE)
-    fn = lambda params, x: (UNKNOWN[name](x) ** 2).sum()
+
+    def fn(params, x):
+        return (UNKNOWN[name](x) ** 2).sum()
+
     rules = relevance.Rules(primitives={name: relevance.derivative})
     found = relevance.explain(fn, (), x, rules=rules).multiplier
     expected = jax.grad(fn, 1)((), x)

@@ -11,7 +11,9 @@ from sparsejax import masked, masks, models, relevance
 
 pytestmark = pytest.mark.usefixtures("float64")
 
-KEY = lambda: jax.random.key(5)
+
+def KEY():
+    return jax.random.key(5)
 
 
 class Normalised(nn.Module):
@@ -61,11 +63,16 @@ def test_layers_come_in_the_order_of_the_function(method, jit):
         params = Normalised().init(KEY(), x)
         apply = Normalised().apply
         if method == "gradient":
-            run = lambda params: relevance.gradient(apply, params, x, target=0)
+
+            def run(params):
+                return relevance.gradient(apply, params, x, target=0)
         else:
-            run = lambda params: (
-                relevance.explain(apply, params, x, target=0, reference="zero").input
-            )
+
+            def run(params):
+                return relevance.explain(
+                    apply, params, x, target=0, reference="zero"
+                ).input
+
         run = jax.jit(run) if jit else run
         found = relevance.randomisation_check(run, params, KEY())
     order = ["head", "before_head", "middle", "side", "after_stem", "stem"]
@@ -79,7 +86,10 @@ def test_layers_come_in_the_order_of_the_function(method, jit):
 def test_a_normalisation_comes_before_the_kernel_that_reads_it(rng):
     """Also where kernels stand on the left."""
     params = {k: rng.normal(size=(4, 4)) for k in ("head", "norm", "stem")}
-    run = lambda p: p["head"] @ (p["norm"] * (p["stem"] @ jnp.ones((4, 4))))
+
+    def run(p):
+        return p["head"] @ (p["norm"] * (p["stem"] @ jnp.ones((4, 4))))
+
     found = relevance.randomisation_check(run, params, KEY())
     assert found.layers == ("head", "norm", "stem")
 
@@ -89,8 +99,13 @@ def test_masked_networks(rng):
     shapes = jax.eval_shape(net.init, KEY(), x.astype(jnp.float32))
     params = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape)), shapes)
     apply, kept = masked(net.apply), masks.ones(net.apply, params, x)
-    fn = lambda params, x: apply(params, kept, x)
-    run = lambda params: relevance.gradient(fn, params, x, target=0)
+
+    def fn(params, x):
+        return apply(params, kept, x)
+
+    def run(params):
+        return relevance.gradient(fn, params, x, target=0)
+
     found = relevance.randomisation_check(run, params, KEY())
     assert found.layers == ("dense_1", "dense_0")
 
@@ -99,16 +114,25 @@ def test_a_map_of_the_input_alone_never_changes(rng):
     """An explanation that ignores the parameters is found out."""
     x = rng.normal(size=12)
     params = {"kernel": rng.normal(size=(12, 3))}
-    run = lambda params: jnp.asarray(x) + 0 * jnp.sum(params["kernel"])
+
+    def run(params):
+        return jnp.asarray(x) + 0 * jnp.sum(params["kernel"])
+
     found = relevance.randomisation_check(run, params, KEY())
     np.testing.assert_allclose(found.correlation, 1, rtol=1e-12)
-    run = lambda params: params["kernel"] @ jnp.asarray([1.0, 0.0, 0.0])
+
+    def run(params):
+        return params["kernel"] @ jnp.asarray([1.0, 0.0, 0.0])
+
     assert relevance.randomisation_check(run, params, KEY()).correlation[0] < 0.99
 
 
 def test_what_is_refused(rng):
     params = {"a": {"kernel": rng.normal(size=(4, 4))}, "b": rng.normal(size=(4, 4))}
-    run = lambda params: jnp.ones(4) @ params["a"]["kernel"] @ params["b"]
+
+    def run(params):
+        return jnp.ones(4) @ params["a"]["kernel"] @ params["b"]
+
     check = relevance.randomisation_check
     assert check(run, params, KEY()).layers == ("b", "a")
     assert check(run, params, KEY(), layers=["b", "a/kernel"]).layers[0] == "a/kernel"
@@ -124,7 +148,9 @@ def test_what_is_refused(rng):
         check(lambda params: run(params) * np.array([1, np.nan, 1, 1]), params, KEY())
 
     def looped(params):
-        step = lambda h, _: (run(params) + h, None)
+        def step(h, _):
+            return (run(params) + h, None)
+
         return jax.lax.scan(step, jnp.zeros(4), None, length=2)[0]
 
     with pytest.raises(

@@ -15,7 +15,11 @@ from jax.ad_checkpoint import checkpoint_name
 from sparsejax import relevance
 from sparsejax.relevance import Group, Kernel, LayerRule, Part, Rules
 
-fn = lambda params, x: jnp.tanh(x @ params)
+
+def fn(params, x):
+    return jnp.tanh(x @ params)
+
+
 KERNEL, X = jnp.eye(4) + 0.5, jnp.array([1.0, -2.0, 0.5, 3.0])
 REGION, KEY = jnp.array([True, False, True, False]), lambda: jax.random.key(0)
 
@@ -105,7 +109,9 @@ HAS_TARGET = [
 
 @pytest.mark.parametrize("name", HAS_TARGET)
 def test_targets_are_within_the_outputs(name):
-    logits = lambda params, x: (x @ params) * 1.0
+    def logits(params, x):
+        return (x @ params) * 1.0
+
     for target in (4, -5, np.int64(10)):
         with pytest.raises(ValueError, match=f"target {target} is none of 4.*: 0 to 3"):
             call(name, fn=places if name == "grad_cam" else logits, target=target)
@@ -172,10 +178,15 @@ def test_ranks_of_nothing():
 
 def test_layers_to_randomise_are_one_name_or_several():
     params = {"first": {"kernel": KERNEL}, "last": {"kernel": KERNEL + 1.0}}
-    run = lambda layers: relevance.randomisation_check(
-        lambda p: (X @ p["first"]["kernel"]) @ p["last"]["kernel"] + X, params, KEY(),
-        layers=layers,
-    ).layers  # fmt: skip
+
+    def run(layers):
+        return relevance.randomisation_check(
+            lambda p: (X @ p["first"]["kernel"]) @ p["last"]["kernel"] + X,
+            params,
+            KEY(),
+            layers=layers,
+        ).layers
+
     assert run("last") == ("last",)
     names = ("first", "last")
     assert run(name for name in names) == run(names) == names[::-1]
@@ -191,10 +202,15 @@ def test_rules_of_iterators_are_the_same_at_every_call():
     part = Part("negative", Kernel(degree=2))
     other = Part("positive", Kernel(), jnp.ones_like)
     made = LayerRule((Group(jnp.ones_like, (part, other)),))
-    group = lambda: Group(jnp.ones_like, iter([part, other]))
-    run = lambda rules: (
-        relevance.explain(fn, KERNEL, X, target=0, reference="zero", rules=rules).input
-    )
+
+    def group():
+        return Group(jnp.ones_like, iter([part, other]))
+
+    def run(rules):
+        return relevance.explain(
+            fn, KERNEL, X, target=0, reference="zero", rules=rules
+        ).input
+
     wanted = run(Rules(layer=made))
     for place in (
         lambda rule: {"layer": rule},
@@ -240,9 +256,10 @@ def test_a_tree_is_explained_as_its_arrays_are(reference):
     assert found.input["image"].shape == X.shape and found.input["scale"].shape == ()
     assert found.input["label"] == 0 == found.multiplier["label"]
     if reference is None:
-        of = lambda image, scale: two(
-            PARAMS, {**INPUT, "image": image, "scale": scale}
-        )[2]
+
+        def of(image, scale):
+            return two(PARAMS, {**INPUT, "image": image, "scale": scale})[2]
+
         image, scale = jax.grad(of, (0, 1))(X, INPUT["scale"])
         np.testing.assert_allclose(found.multiplier["image"], image, rtol=1e-5)
         np.testing.assert_allclose(found.multiplier["scale"], scale, rtol=1e-5)
@@ -267,7 +284,10 @@ def two_hidden(image):
 
 def test_trees_under_jit_and_vmap():
     batch = jax.tree.map(lambda a: jnp.stack([a, a, a]), INPUT)
-    one = lambda x: relevance.explain(two, PARAMS, x, target=2, reference="zero")
+
+    def one(x):
+        return relevance.explain(two, PARAMS, x, target=2, reference="zero")
+
     found = jax.jit(jax.vmap(one))(batch)
     alone = one(INPUT)
     np.testing.assert_allclose(found.input["image"][1], alone.input["image"], rtol=1e-5)
@@ -275,7 +295,9 @@ def test_trees_under_jit_and_vmap():
 
 
 def test_lists_and_tuples_and_numbers_are_trees():
-    fn = lambda p, x: x[0] @ p["a"][:, 0] + x[1] ** 2
+    def fn(p, x):
+        return x[0] @ p["a"][:, 0] + x[1] ** 2
+
     for x in ((X, 3.0), [X, np.float32(3)]):
         found = relevance.explain(fn, PARAMS, x, reference="zero")
         assert type(found.input) is type(x)

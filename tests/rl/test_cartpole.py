@@ -25,7 +25,10 @@ def test_equals_gymnasium_over_random_steps(name, dtype, rng):
         env: Any = gymnasium.make(name)
     with jax.enable_x64(dtype == np.float64):
         limit, step = environments.load(name).limit, jax.jit(cartpole.step)
-        put = lambda seen: cartpole.State(*jnp.asarray(seen, dtype))
+
+        def put(seen):
+            return cartpole.State(*jnp.asarray(seen, dtype))
+
         env.reset(seed=3)
         state, time, errors, ends = put(env.unwrapped.state), 0, [], 0
         for _ in range(10_000):
@@ -49,7 +52,10 @@ def test_equals_gymnasium_over_random_steps(name, dtype, rng):
 @pytest.mark.parametrize("name", environments.NAMES)
 def test_time_is_up_as_in_gymnasium(name):
     env = environments.load(name)
-    lean = lambda seen: seen @ np.array([0.1, 0.3, 3.0, 1.5]) > 0
+
+    def lean(seen):
+        return seen @ np.array([0.1, 0.3, 3.0, 1.5]) > 0
+
     episode = gym.record(env, lean, seed=2)
     assert episode.truncated and not episode.terminated
     assert len(episode.actions) == env.limit

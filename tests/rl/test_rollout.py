@@ -40,8 +40,13 @@ def test_episodes_are_cut_off_at_the_limit(getkey):
 @pytest.mark.slow
 def test_many_policies_at_once(getkey):
     weights = jnp.stack([WEIGHTS, jnp.array([0.0, 0.0, 1.0, 0.0])])
-    act = lambda w: lambda seen: (seen @ w > 0).astype(jnp.int32)
-    run = lambda w, key: rollout.returns(CART, act(w), key, 6)
+
+    def act(w):
+        return lambda seen: (seen @ w > 0).astype(jnp.int32)
+
+    def run(w, key):
+        return rollout.returns(CART, act(w), key, 6)
+
     keys = jax.random.split(getkey(), 2)
     both = jax.vmap(run)(weights, keys)
     for w, key, expected in zip(weights, jax.random.clone(keys), both):

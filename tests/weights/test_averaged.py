@@ -21,7 +21,10 @@ def net(params, x):
 @pytest.fixture(scope="module")
 def params(float64):
     rng = np.random.default_rng(0)
-    draw = lambda *shape: jnp.asarray(rng.normal(size=shape))
+
+    def draw(*shape):
+        return jnp.asarray(rng.normal(size=shape))
+
     return draw(2, 2, 1, 3), draw(2, 2, 3, 2)
 
 
@@ -36,7 +39,10 @@ def slow(params, x):
 def test_against_gates_one_by_one(params, rng):
     x = rng.normal(size=(7, 5, 5, 1))
     each = np.stack([slow(params, one) for one in x])
-    ask = lambda **more: weights.gradients(net, params, x, "low", "high", **more)
+
+    def ask(**more):
+        return weights.gradients(net, params, x, "low", "high", **more)
+
     found = ask(batch_size=3)
     assert found.corner == found.position == (1, 1)
     np.testing.assert_allclose(found.weights, each.mean(0), atol=1e-12)
@@ -60,7 +66,10 @@ def test_from_input_to_output(params, rng):
 def test_gates_that_open_by_chance_scale_expanded_weights(rng):
     """Half of all gates are open on symmetric inputs, whatever the weights are."""
     params = rng.normal(size=(6, 40)), rng.normal(size=(40, 2))
-    fn = lambda params, x: jax.nn.relu(x @ params[0]) @ params[1]
+
+    def fn(params, x):
+        return jax.nn.relu(x @ params[0]) @ params[1]
+
     x = rng.normal(size=(500, 6))
     x = np.concatenate([x, -x])
     found = weights.gradients(fn, params, x, None, None, batch_size=500)
@@ -70,7 +79,10 @@ def test_gates_that_open_by_chance_scale_expanded_weights(rng):
 
 def test_what_does_not_fit(params):
     x = np.zeros((2, 5, 5, 1))
-    ask = lambda *ends, **more: weights.gradients(net, params, x, *ends, **more)
+
+    def ask(*ends, **more):
+        return weights.gradients(net, params, x, *ends, **more)
+
     with pytest.raises(ValueError, match="no path leads from 'high' to 'low'"):
         ask("high", "low")
     with pytest.raises(ValueError, match="no activation 'middle'; it names 'low'"):

@@ -68,7 +68,10 @@ def test_any_two_kernels_compose(first, second, channels, units, seed):
 def parts(first, second):
     """Sums over positive and negative paths, and live ones, through kernels."""
     up, down = (lambda k: np.maximum(k, 0)), (lambda k: np.maximum(-k, 0))
-    pairs = lambda f, g: composed(f(first), g(second))
+
+    def pairs(f, g):
+        return composed(f(first), g(second))
+
     live = composed(1.0 * (first != 0), 1.0 * (second != 0))
     return pairs(up, up) + pairs(down, down), pairs(up, down) + pairs(down, up), live
 
@@ -93,7 +96,10 @@ def test_parts_are_sums_over_paths(rng):
 def test_parts_bound_every_gradient(rng):
     """With one layer of ReLUs they are the largest and the smallest, over all gates."""
     one, two = rng.normal(size=(4, 5)), rng.normal(size=(5, 3))
-    fn = lambda params, x: jax.nn.relu(x @ params[0]) @ params[1]
+
+    def fn(params, x):
+        return jax.nn.relu(x @ params[0]) @ params[1]
+
     found = weights.expand(fn, (one, two), None, None, size=(4,), split=True)
     gates = np.array(list(it.product((0.0, 1.0), repeat=5)))
     slopes = np.einsum("im,gm,mo->gio", one, gates, two)
@@ -171,9 +177,11 @@ def test_separable_convolutions(rng):
 
 
 def test_ways_through_and_around_make_the_whole(block):
-    ask = lambda params, **more: weights.expand(
-        bottleneck, params, "pooled", "block", size=(10, 10, 4), **more
-    )
+    def ask(params, **more):
+        return weights.expand(
+            bottleneck, params, "pooled", "block", size=(10, 10, 4), **more
+        )
+
     found = ask(block, through="inner", split=True)
     assert found.through.shape == (3, 3, 4, 2, 4)
     whole = found.through.sum(-2) + found.around
@@ -226,7 +234,10 @@ def test_the_window_does_not_depend_on_what_is_pruned(block):
 def test_masked_functions(rng):
     model, x = sj.models.convnet((3, 4)), np.zeros((8, 8, 1), np.float32)
     shapes = {"conv_0": (3, 3, 1, 3), "conv_1": (3, 3, 3, 4), "dense_0": (64, 10)}
-    draw = lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)
+
+    def draw(*shape):
+        return jnp.asarray(rng.normal(size=shape), jnp.float32)
+
     params = {k: {"kernel": draw(*s), "bias": draw(s[-1])} for k, s in shapes.items()}
     masks = sj.masks.ones(model.apply, params, x)
     kernel = masks.weights["conv_1"]["kernel"]
@@ -245,7 +256,10 @@ def test_masked_functions(rng):
 def test_equinox(getkey):
     mlp = eqx.nn.MLP(3, 2, 5, 2, key=getkey())
     arrays, rest = eqx.partition(mlp, eqx.is_array)
-    fn = lambda params, x: eqx.combine(params, rest)(x)
+
+    def fn(params, x):
+        return eqx.combine(params, rest)(x)
+
     found = weights.expand(fn, arrays, None, None, size=(3,))
     one, two, three = (np.asarray(layer.weight, np.float64) for layer in mlp.layers)
     np.testing.assert_allclose(found.weights.T, three @ two @ one, rtol=1e-5, atol=1e-7)
@@ -328,8 +342,12 @@ def test_a_size_that_the_function_does_not_take_says_so(block):
 
 
 def test_outputs_that_have_no_units():
-    two = lambda params, x: (x * params, x)
-    one = lambda params, x: (x * params).sum()
+    def two(params, x):
+        return (x * params, x)
+
+    def one(params, x):
+        return (x * params).sum()
+
     with pytest.raises(ValueError, match="name the activation of it that is"):
         weights.expand(two, np.ones(()), None, None, size=(3,))
     with pytest.raises(ValueError, match="the output is one number"):

@@ -18,7 +18,10 @@ def side_by_side(kernel, form):
     """The non-negative matrices, one for every unit, or one for all."""
     channels, units = kernel.shape[-2:]
     flat = kernel.reshape(-1, channels, units)
-    both = lambda w, axis: np.concatenate([np.maximum(w, 0), np.maximum(-w, 0)], axis)
+
+    def both(w, axis):
+        return np.concatenate([np.maximum(w, 0), np.maximum(-w, 0)], axis)
+
     if form == "unit":
         return [both(flat[..., unit], 1) for unit in range(units)]
     return [both(flat.swapaxes(1, 2).reshape(-1, channels), 0)]

@@ -73,7 +73,9 @@ def test_other_places_against_a_jacobian(form, at, rng):
 
 
 def test_a_position_that_sees_padding_alone(rng):
-    fn = lambda params, x: convolve(x, params, padding=((0, 3), (0, 0)))
+    def fn(params, x):
+        return convolve(x, params, padding=((0, 3), (0, 0)))
+
     kernel = rng.normal(size=(3, 2, 2, 2))
     with pytest.raises(
         ValueError, match=r"position \(12, 0\) .* sees nothing of the in"

@@ -47,7 +47,10 @@ def test_equal_weights_take_part_equally(size):
 def test_what_paths_cancel():
     """Two paths of 6 and -2, two of 1 and -1, none."""
     params = jnp.array([[1.0, 1.0]]), jnp.array([[6.0, 1.0, 0.0], [-2.0, -1.0, 0.0]])
-    fn = lambda params, x: jax.nn.relu(x @ params[0]) @ params[1]
+
+    def fn(params, x):
+        return jax.nn.relu(x @ params[0]) @ params[1]
+
     found = weights.expand(fn, params, None, None, size=(1,), split=True)
     readable = weights.statistics(found)
     assert readable.cancellation.tolist() == [0.5, 1.0, 0.0]
@@ -58,10 +61,12 @@ def test_what_paths_cancel():
 
 
 def test_masked_networks_by_layer(rng):
-    layer = lambda *shape: {
-        "kernel": rng.normal(size=shape),
-        "bias": np.ones(shape[-1]),
-    }
+    def layer(*shape):
+        return {
+            "kernel": rng.normal(size=shape),
+            "bias": np.ones(shape[-1]),
+        }
+
     params = {"dense_0": layer(5, 4), "dense_1": layer(4, 3)}
     stacked = {
         name: {

@@ -92,7 +92,9 @@ def test_moves_are_moves(rng):
 
 
 def test_maxima_over_axes_are_means(rng):
-    fn = lambda params, x: x.max(0) @ params - x.min(0) @ params
+    def fn(params, x):
+        return x.max(0) @ params - x.min(0) @ params
+
     found = weights.expand(fn, rng.normal(size=(2, 3)), None, None, size=(4, 2))
     assert found.weights.shape == (4, 2, 3)
     np.testing.assert_allclose(found.weights, 0, atol=1e-12)
@@ -101,7 +103,9 @@ def test_maxima_over_axes_are_means(rng):
 
 
 def test_same_padding_of_max_pooling():
-    fn = lambda params, x: nn.max_pool(x, (2, 2), (2, 2), "SAME") * params
+    def fn(params, x):
+        return nn.max_pool(x, (2, 2), (2, 2), "SAME") * params
+
     found = weights.expand(fn, np.ones(1), None, None, size=(5, 5, 1))
     np.testing.assert_allclose(found.weights, np.full((2, 2, 1, 1), 0.25))
 
@@ -173,7 +177,9 @@ def test_what_is_beyond_the_target_or_beside_the_path_does_not_matter(rng):
 
 def test_a_name_inside_a_loop_says_so():
     def fn(params, x):
-        body = lambda i, h: checkpoint_name(h * params, "h")
+        def body(i, h):
+            return checkpoint_name(h * params, "h")
+
         return jax.lax.fori_loop(0, 3, body, x)
 
     with pytest.raises(ValueError, match="inside a 'scan'|inside a 'while'"):

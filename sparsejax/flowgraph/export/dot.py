@@ -48,7 +48,9 @@ def to_pydot(graph: Graph) -> Any:
     """
     import pydot
 
-    quoted = lambda attributes: {k: _quoted(v) for k, v in attributes.items()}
+    def quoted(attributes):
+        return {k: _quoted(v) for k, v in attributes.items()}
+
     nodes, edges, layers = _parts(graph)
     whole = pydot.Dot("flowgraph", graph_type="digraph")
     for name, value in quoted(STYLE["graph"]).items():

@@ -40,8 +40,13 @@ def to_dict(graph: Graph) -> dict[str, Any]:
         raise ValueError("the graph has weights that are not finite: JSON has no such")
     with np.errstate(over="ignore"):
         single = bool((numbers.astype(np.float32) == numbers).all())
-    plain = lambda array: _numbers(array, single)
-    span = lambda a: plain(a[:1])[0] if (a == a[0]).all() else plain(a)
+
+    def plain(array):
+        return _numbers(array, single)
+
+    def span(a):
+        return plain(a[:1])[0] if (a == a[0]).all() else plain(a)
+
     ops = list(dict.fromkeys(graph.ops))
     index = {op: i for i, op in enumerate(ops)}
     return {
@@ -96,14 +101,22 @@ def from_json(text: str) -> Graph:
 def _numbers(array: np.ndarray, single: bool) -> list[int | float | None]:
     if single:  # the decimals that tell a float32 from its neighbours
         array = array.astype(np.float32).astype(str).astype(np.float64)
-    short = lambda v: int(v) if v.is_integer() and abs(v) < 1e15 else v
+
+    def short(v):
+        return int(v) if v.is_integer() and abs(v) < 1e15 else v
+
     return [short(v) if math.isfinite(v) else None for v in array.tolist()]
 
 
 def _graph(whole: dict[str, Any]) -> Graph:
     kind = np.float32 if whole["dtype"] == "float32" else np.float64
-    numbers = lambda values: np.asarray(values, kind).astype(np.float64)
-    integers = lambda values: np.asarray(values, np.int64).reshape(-1)
+
+    def numbers(values):
+        return np.asarray(values, kind).astype(np.float64)
+
+    def integers(values):
+        return np.asarray(values, np.int64).reshape(-1)
+
     nodes, shape = whole["nodes"], tuple(map(int, whole["shape"]))
     size = math.prod(shape)
     fields = {
@@ -150,7 +163,10 @@ def _check(graph: Graph) -> None:
     """Everything that the other modules rely on."""
     n, used, degree = len(graph), len(graph.inputs), np.diff(graph.starts)
     owner = np.repeat(np.arange(n), np.maximum(degree, 0))
-    outside = lambda array, size: bool(((array < 0) | (array >= size)).any())
+
+    def outside(array, size):
+        return bool(((array < 0) | (array >= size)).any())
+
     first = all((op == "input") == (i < used) for i, op in enumerate(graph.ops))
     problems = {
         "its level is unknown": graph.level not in LEVELS,

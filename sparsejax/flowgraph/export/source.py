@@ -279,7 +279,10 @@ def _used(lines: list[str], functions: dict[str, str]) -> list[tuple[str, str]]:
 
 def _about(graph: Graph) -> str:
     """Text that is safe in a docstring and in a comment."""
-    plain = lambda c: c if c.isprintable() and c not in '"\\*/' else "?"
+
+    def plain(c):
+        return c if c.isprintable() and c not in '"\\*/' else "?"
+
     names = ["".join(map(plain, name)) for name in graph.output_names]
     read = f"{len(graph.inputs):,} of {len(graph.low):,}"
     counts = (
@@ -322,7 +325,10 @@ def _program(graph: Graph, language: _Language, read: str) -> tuple[list, list]:
 
 def _folded(name, template, operands, language) -> list[str]:
     """Two operands at a time; in parts, as compilers limit how deep calls nest."""
-    nest = lambda a, b: template.replace("{fold}", f"{a}, {b}")
+
+    def nest(a, b):
+        return template.replace("{fold}", f"{a}, {b}")
+
     if len(operands) <= MOST_NESTED:
         text = functools.reduce(nest, operands)
         return [f"    {language.new}{name} = {text}{language.end}"]
