@@ -12,6 +12,8 @@ import numpy as np
 from jax.core import Tracer
 
 from sparsejax import trees
+from sparsejax._words import described as described
+from sparsejax._words import first_line as first_line
 
 
 def key(key: Any, name: str = "key") -> None:
@@ -180,30 +182,6 @@ def is_array(value) -> bool:
         return value.dtype.kind not in "OSUMm"
     known = jax.Array | jax.ShapeDtypeStruct | bool | int | float | complex
     return isinstance(value, known) or hasattr(value, "__jax_array__")
-
-
-def described(value: Any) -> str:
-    """What a value is, for an error message.
-
-    Example:
-        >>> described({"a": 1}), described(np.zeros((2, 3), np.int32)), described("x")
-        ("a dict of 'a'", 'int32 of shape (2, 3)', "the str 'x'")
-    """
-    if _is_array(value):
-        return f"{value.dtype} of shape {tuple(value.shape)}"
-    if isinstance(value, dict):
-        return f"a dict of {', '.join(map(repr, value)) or 'nothing'}"
-    if isinstance(value, tuple | list):
-        return f"a {type(value).__name__} of {len(value)}"
-    if isinstance(value, str | int | float | complex | bool) or value is None:
-        return f"the {type(value).__name__} {value!r}" if value is not None else "None"
-    kind = type(value)
-    return f"a {kind.__module__}.{kind.__qualname__}"
-
-
-def first_line(error: Exception) -> str:
-    """What went wrong, without JAX's hints that may follow."""
-    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _one_of(x: Any, name: str, before: str) -> str:

@@ -1,14 +1,17 @@
 """Run folders: one experiment, one folder, complete or resumable.
 
     <root>/<fields that differ from the defaults>-<hash>/
-        config.json     every field of the config, and where and with what it ran
+        config.json     kind, config, subject (what was looked at), and about:
+                        versions, device, commit, start
         metrics.jsonl   one JSON object a line
         *.npz           arrays under their paths
-        DONE            written last
+        DONE            written last, with the sizes of all files
 
 The name depends on the config's non-default fields alone, so that new fields with
 defaults leave old names as they were. Every file is written beside its place and
 renamed into it: a killed run leaves no half file. Nothing is ever unpickled.
+
+    run = runs.read(folder)   # run.config, run.records, run.arrays("seed_00")
 """
 
 import contextlib
@@ -20,11 +23,12 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 import typing
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import numpy as np
@@ -36,29 +40,34 @@ class DamagedFile(ValueError):
     """A file of a run that cannot be read."""
 
 
-def name(config: Any) -> str:
+def name(config: Any, subject: Mapping[str, Any] | None = None) -> str:
     """The folder name of a run: a slug of the non-default fields, and their hash.
 
     Args:
         config: a dataclass instance whose fields all have defaults.
+        subject: what else tells the run from others, such as `{"level": 12}`.
+
+    Returns:
+        At most 79 characters.
 
     Example:
         >>> @dataclasses.dataclass(frozen=True)
         ... class Config:
         ...     rounds: int = 18
         ...     dataset: str = "digits"
-        >>> name(Config()), name(Config(rounds=3))
-        ('default-44136fa3', 'rounds=3-aa5c2887')
+        >>> name(Config()), name(Config(rounds=3)), name(Config(), {"level": 12})
+        ('default-44136fa3', 'rounds=3-aa5c2887', 'level=12-72ec00db')
     """
     changed = {
         field.name: _decimal(getattr(config, field.name), field.type)
         for field in dataclasses.fields(config)
         if getattr(config, field.name) != _default(field)
     }
-    text = json.dumps(changed, sort_keys=True, default=str)
+    told = {**(subject or {}), **changed}
+    text = json.dumps(told, sort_keys=True, default=str)
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-    slug = "_".join(f"{key}={_short(value)}" for key, value in changed.items())
-    return f"{slug[:120].rstrip('_=')}-{digest}" if slug else f"default-{digest}"
+    slug = "_".join(f"{key}={_short(value)}" for key, value in told.items())
+    return f"{slug[:70].rstrip('_=')}-{digest}" if slug else f"default-{digest}"
 
 
 def _decimal(value: Any, kind: Any) -> Any:
@@ -79,11 +88,51 @@ def file_name(text: str) -> str:
     return quote(text, safe="")
 
 
+class Run(NamedTuple):
+    """A run folder as it was read.
+
+    Attributes:
+        folder: where it lies.
+        kind: name of the experiment.
+        config: fields of the config.
+        subject: what was looked at, as `{"run": ..., "level": 12}`.
+        about: versions, device, commit, and when it was started.
+        records: lines of `metrics.jsonl`.
+        done: whether the run is complete.
+    """
+
+    folder: Path
+    kind: str
+    config: dict[str, Any]
+    subject: dict[str, Any]
+    about: dict[str, Any]
+    records: list[dict[str, Any]]
+    done: bool
+
+    def arrays(self, name: str) -> dict[str, np.ndarray]:
+        """The arrays of one file, as `run.arrays("seed_00")`."""
+        return read_arrays(self.folder / f"{name}.npz")
+
+
+def read(folder: AnyPath) -> Run:
+    """A run, complete or not, from its folder alone.
+
+    Raises:
+        ValueError: if the folder is no run's.
+        DamagedFile: if a file of it cannot be read.
+    """
+    head = _head(Path(folder))
+    records = read_metrics(folder)
+    return Run(Path(folder), **head, records=records, done=_is_complete(Path(folder)))
+
+
 def start(
     folder: AnyPath,
     config: Any,
-    about: Mapping[str, Any] | None = None,
     *,
+    kind: str,
+    subject: Mapping[str, Any] | None = None,
+    about: Mapping[str, Any] | None = None,
     force: bool = False,
 ) -> bool:
     """Make or enter a run folder.
@@ -91,7 +140,9 @@ def start(
     Args:
         folder: the folder; made if missing.
         config: a dataclass instance of JSON-like fields.
-        about: what else to record (versions, devices).
+        kind: name of the experiment.
+        subject: JSON-like, what is looked at.
+        about: JSON-like, versions and the device.
         force: remove an earlier run there first.
 
     Returns:
@@ -100,37 +151,90 @@ def start(
     Raises:
         ValueError: if the folder holds a run of another config, or other files.
     """
-    fields = json.loads(json.dumps(dataclasses.asdict(config), default=str))
     folder = Path(folder)
     path = folder / "config.json"
+    values = {"config": dataclasses.asdict(config), "subject": dict(subject or {})}
+    ours = {"kind": kind, **json.loads(json.dumps(values, default=str))}
     if force and path.exists():
         shutil.rmtree(folder)
     if path.exists():
-        whole = read_json(path)
-        found = whole.get("config") if isinstance(whole, dict) else None
-        if found != fields:
-            found = found if isinstance(found, dict) else {}
-            differ = sorted(
-                key for key in {*fields, *found} if fields.get(key) != found.get(key)
-            )
-            raise ValueError(
-                f"{folder} holds a run of another config ({', '.join(differ)} differ); "
-                "choose another folder or remove it"
-            )
-        return (folder / "DONE").exists()
+        _check_alike(folder, _head(folder), ours)
+        return _is_complete(folder)
     if folder.exists() and any(not p.name.startswith(".") for p in folder.iterdir()):
         raise ValueError(
             f"{folder} has files but no config.json: it is not a run folder; "
             "choose another"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"config": fields, "commit": _commit(), **(about or {})})
+    started = time.strftime("%Y-%m-%d %H:%M:%S")
+    about = {**(about or {}), "commit": _commit(), "started": started}
+    write_json(path, {**ours, "about": about})
     return False
 
 
 def finish(folder: AnyPath) -> None:
-    """Mark a run as complete."""
-    write_text(Path(folder) / "DONE", "")
+    """Mark a run as complete, with the sizes of its files."""
+    folder = Path(folder)
+    files = {p.relative_to(folder).as_posix(): p.stat().st_size for p in _files(folder)}
+    write_json(folder / "DONE", {"files": files})
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Files of a run, without those of runs inside its folder."""
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and not (path / "config.json").exists():
+            yield from _files(path)
+        elif path.is_file() and not path.name.startswith(".") and path.name != "DONE":
+            yield path
+
+
+def _head(folder: Path) -> dict[str, Any]:
+    """What `config.json` says: kind, config, subject and about."""
+    path = folder / "config.json"
+    if not path.exists():
+        raise ValueError(f"{folder} is no run folder: it has no config.json")
+    head = read_json(path)
+    types = {"kind": str, "config": dict, "subject": dict, "about": dict}
+    if not isinstance(head, dict) or not all(
+        isinstance(head.get(key), kind) for key, kind in types.items()
+    ):
+        raise DamagedFile(f"{path} is not the config of a run")
+    return {key: head[key] for key in types}
+
+
+def _check_alike(folder: Path, there: Mapping, ours: Mapping) -> None:
+    """A `ValueError` if a folder's run is of another kind, subject or config."""
+    if there["kind"] != ours["kind"]:
+        raise ValueError(
+            f"{folder} holds a run of {there['kind']}, not of {ours['kind']}; "
+            "choose another folder"
+        )
+    for part in ("subject", "config"):
+        a, b = there[part], ours[part]
+        differ = sorted(key for key in {*a, *b} if a.get(key) != b.get(key))
+        if differ:
+            raise ValueError(
+                f"{folder} holds a run of another {part} ({', '.join(differ)} differ); "
+                "choose another folder or remove it"
+            )
+
+
+def _is_complete(folder: Path) -> bool:
+    """Whether `DONE` is there, and every file that it lists.
+
+    Arrays and records must have their sizes, so that truncated ones are made again;
+    other files may have been edited.
+    """
+    try:
+        files = read_json(folder / "DONE")["files"].items()
+        return all(
+            (folder / name).exists()
+            and (not name.endswith((".npz", ".jsonl"))
+                 or (folder / name).stat().st_size == size)
+            for name, size in files
+        )  # fmt: skip
+    except (DamagedFile, KeyError, TypeError, AttributeError):
+        return False
 
 
 @contextlib.contextmanager
@@ -228,17 +332,17 @@ def read_arrays(path: AnyPath) -> dict[str, np.ndarray]:
         raise DamagedFile(f"{path} is corrupt: {error}") from None
 
 
-def kept(
+def cached(
     path: AnyPath,
     make: Callable[[], Mapping[str, np.ndarray]],
-    report: Callable[[str], Any] = print,
+    log: Callable[[str], Any] = print,
 ) -> dict[str, np.ndarray]:
     """Arrays out of a file or, if there is none that can be read, made and written."""
     if Path(path).exists():
         try:
             return read_arrays(path)
         except DamagedFile as error:
-            report(f"damaged: {error}; making it again")
+            log(f"damaged: {error}; making it again")
     arrays = dict(make())
     write_arrays(path, arrays)
     return arrays

@@ -13,11 +13,13 @@ a path of names, `names` takes it apart:
     ('mlp%2Flinear/w', ['mlp/linear', 'w'])
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import numpy as np
+
+from sparsejax._words import listed as listed
 
 
 def joined(*names: str) -> str:
@@ -150,18 +152,6 @@ def float_dtype(tree: Any) -> np.dtype:
     """Float64 if a leaf is of it, else float32: in what to compute with a tree."""
     kinds = [getattr(leaf, "dtype", None) for leaf in jax.tree.leaves(tree)]
     return np.dtype("float64" if np.dtype("float64") in kinds else "float32")
-
-
-def listed(names: Iterable[Any], most: int = 12) -> str:
-    """Names for an error message: quoted, cut after `most`.
-
-    Example:
-        >>> listed("abc", most=2)
-        "'a', 'b' and 1 more"
-    """
-    names = list(names)
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return (", ".join(repr(name) for name in names[:most]) or "none") + more
 
 
 def _stored(paths: list[str], arrays: Mapping[str, Any]) -> dict[str, str]:

@@ -22,37 +22,46 @@ class Grown(Config):
     added: str = "later"
 
 
+def start(folder, config, kind="toy", **options):
+    return runs.start(folder, config, kind=kind, **options)
+
+
 def test_names_depend_on_what_differs_from_the_defaults():
     assert runs.name(Config()) == runs.name(Grown())
     assert runs.name(Config(rounds=3)) == runs.name(Grown(rounds=3))
     names = {runs.name(c) for c in (Config(), Config(rounds=3), Config(seeds=(0, 2)))}
     assert len(names) == 3
     odd = runs.name(Config(dataset="a b/../c" + "x" * 200))
-    assert "/" not in odd and " " not in odd and len(odd) < 140
+    assert "/" not in odd and " " not in odd and len(odd) < 80
 
 
 def test_start_finish_and_enter_again(tmp_path):
     folder = tmp_path / "run"
-    assert not runs.start(folder, Config(), {"device": "cpu"})
+    assert not start(folder, Config(), about={"device": "cpu"})
     saved = json.loads((folder / "config.json").read_text())
     assert saved["config"] == {"rounds": 18, "dataset": "digits", "seeds": [0, 1]}
-    assert saved["device"] == "cpu" and "commit" in saved
-    assert not runs.start(folder, Config())
+    assert saved["about"]["device"] == "cpu" and "commit" in saved["about"]
+    assert saved["kind"] == "toy" and saved["subject"] == {}
+    assert not start(folder, Config())
     runs.finish(folder)
-    assert runs.start(folder, Config())
+    assert start(folder, Config())
 
 
 def test_foreign_folders_are_refused(tmp_path):
-    runs.start(tmp_path / "run", Config())
+    start(tmp_path / "run", Config())
     with pytest.raises(ValueError, match=r"another config \(rounds differ\)"):
-        runs.start(tmp_path / "run", Config(rounds=2))
+        start(tmp_path / "run", Config(rounds=2))
+    with pytest.raises(ValueError, match=r"another subject \(level differ\)"):
+        start(tmp_path / "run", Config(), subject={"level": 3})
+    with pytest.raises(ValueError, match="a run of toy, not of other"):
+        start(tmp_path / "run", Config(), kind="other")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").touch()
     with pytest.raises(ValueError, match="not a run folder"):
-        runs.start(tmp_path / "mine", Config())
+        start(tmp_path / "mine", Config())
     (tmp_path / "run" / "config.json").write_text("{")
     with pytest.raises(runs.DamagedFile, match="config.json"):
-        runs.start(tmp_path / "run", Config())
+        start(tmp_path / "run", Config())
 
 
 def test_arrays_round_trip(tmp_path, rng):
@@ -126,15 +135,15 @@ def test_a_write_that_fails_keeps_the_old_file(tmp_path, monkeypatch):
 
 def test_force_removes_an_earlier_run_but_never_other_files(tmp_path):
     folder = tmp_path / "run"
-    runs.start(folder, Config())
+    start(folder, Config())
     (folder / "old.npz").write_bytes(b"")
-    runs.start(folder, Config(), force=True)
+    start(folder, Config(), force=True)
     assert [path.name for path in folder.iterdir()] == ["config.json"]
     other = tmp_path / "other"
     other.mkdir()
     (other / "thesis.tex").write_text("years of work")
     with pytest.raises(ValueError, match="not a run folder"):
-        runs.start(other, Config(), force=True)
+        start(other, Config(), force=True)
     assert (other / "thesis.tex").exists()
 
 
@@ -142,20 +151,20 @@ def test_force_removes_an_earlier_run_but_never_other_files(tmp_path):
 def test_paths_of_any_kind(tmp_path, kind):
     """Every function takes a path as a string too."""
     folder, at = kind(tmp_path / "run"), lambda name: kind(tmp_path / "run" / name)
-    assert not runs.start(folder, Config())
+    assert not start(folder, Config())
     runs.write_metrics(folder, [{"level": 0}])
     assert runs.read_metrics(folder) == [{"level": 0}]
     runs.write_text(at("a.txt"), "text")
     runs.write_json(at("a.json"), {"a": 1})
     assert runs.read_json(at("a.json")) == {"a": 1}
     runs.write_arrays(at("a.npz"), {"a": np.arange(3)})
-    for read in (runs.read_arrays, lambda path: runs.kept(path, dict)):
+    for read in (runs.read_arrays, lambda path: runs.cached(path, dict)):
         assert read(at("a.npz"))["a"].tolist() == [0, 1, 2]
     with runs.atomic(at("b.txt")) as path:
         path.touch()
     runs.finish(folder)
-    assert runs.start(folder, Config())
-    assert runs.start(folder, Config(), force=True) is False
+    assert start(folder, Config())
+    assert start(folder, Config(), force=True) is False
 
 
 def test_a_whole_number_in_a_field_of_floats_names_the_same_run():
@@ -168,3 +177,35 @@ def test_a_whole_number_in_a_field_of_floats_names_the_same_run():
     assert runs.name(Config(rate=3)) == runs.name(Config(rate=3.0))
     assert runs.name(Config(rates=(1, 2))) == runs.name(Config(rates=(1.0, 2.0)))
     assert "count=3-" in runs.name(Config(count=3))
+
+
+def test_a_run_is_read_by_one_line(tmp_path):
+    folder = tmp_path / "run"
+    start(folder, Config(rounds=3), subject={"level": 12}, about={"jax": "1"})
+    runs.write_metrics(folder, [{"level": 0}])
+    runs.write_arrays(folder / "seed_00.npz", {"a": np.arange(3)})
+    run = runs.read(folder)
+    assert (run.kind, run.subject, run.done) == ("toy", {"level": 12}, False)
+    assert run.config["rounds"] == 3 and run.about["jax"] == "1"
+    assert run.records == [{"level": 0}] and run.arrays("seed_00")["a"].sum() == 3
+    with pytest.raises(ValueError, match="no run folder"):
+        runs.read(tmp_path)
+
+
+def test_runs_whose_files_are_gone_or_cut_are_not_complete(tmp_path):
+    folder = tmp_path / "run"
+    start(folder, Config())
+    runs.write_arrays(folder / "a" / "b.npz", {"a": np.arange(3)})
+    runs.write_text(folder / "index.html", "text")
+    start(folder / "inside", Config())  # another run, which may come and go
+    runs.finish(folder)
+    (folder / "inside" / "config.json").unlink()
+    runs.write_text(folder / "index.html", "edited by hand")
+    assert start(folder, Config())
+    (folder / "a" / "b.npz").write_bytes(b"PK")
+    assert not start(folder, Config())
+    runs.finish(folder)
+    (folder / "index.html").unlink()
+    assert not start(folder, Config())
+    (folder / "DONE").write_text("")
+    assert not start(folder, Config())

@@ -65,7 +65,9 @@ def run(
     """
     folder = Path(folder)
     check(config)
-    complete = runs.start(folder, config, {"jax": jax.__version__}, force=force)
+    complete = runs.start(
+        folder, config, kind="cartpole", about={"jax": jax.__version__}, force=force
+    )
     if complete and (folder / "index.html").exists():
         report(f"{folder} is complete; --force runs it again")
         return runs.read_metrics(folder)

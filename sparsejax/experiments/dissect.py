@@ -98,7 +98,9 @@ def run(
     folder = Path(folder)
     check(config)
     subject = _Subject(config)
-    if runs.start(folder, config, {"jax": jax.__version__}, force=force):
+    if runs.start(
+        folder, config, kind="dissect", about={"jax": jax.__version__}, force=force
+    ):
         report(f"{folder} is complete; --force runs it again")
         return runs.read_metrics(folder)
     records, tables = [], {}
@@ -109,7 +111,7 @@ def run(
         def make(trained=trained):
             return subject.scores(trained)
 
-        found = runs.kept(file, make, report)
+        found = runs.cached(file, make, report)
         table = subject.table(found["scores/unit"])
         tables[seed, arm, level] = table
         dense = tables[seed, subject.networks[0]["arm"], 0]

@@ -157,7 +157,9 @@ def run(
     folder = Path(folder)
     check(config)
     layers = _layers(config, network)
-    if runs.start(folder, config, {"network": network.title}, force=force):
+    if runs.start(
+        folder, config, kind="features", about={"network": network.title}, force=force
+    ):
         report(f"{folder} is complete; --force runs it again")
         return runs.read_metrics(folder)
     records, sheets = [], {}
@@ -171,7 +173,7 @@ def run(
                 return _draw(config, network, node, block)
 
             report(f"{node}: units {block[0]} to {block[-1]} of {len(units)}")
-            parts.append(runs.kept(file, make, report))
+            parts.append(runs.cached(file, make, report))
         found = {k: np.concatenate([part[k] for part in parts]) for k in parts[0]}
         sheets[node] = found
         records += features_report.records(node, found)

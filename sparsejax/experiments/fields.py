@@ -1,95 +1,23 @@
-"""What the fields of a config mean, from its docstring, and what they may be."""
+"""What experiments that are not folders yet take from `_study.config`."""
 
-import dataclasses
-import inspect
-import re
 import typing
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from sparsejax import checks, runs, trees
-
-# Intervals that many fields share.
-SEEDS = "[0, 2^31)"
-WHOLE = "[0, 2^31)"  # sizes and numbers of things, 0 for none or for all
-COUNTS = "[1, 2^31)"
-WIDTHS = "[1, 2^16]"
-POSITIVE = "(0, inf)"
-_MOST = 100_000  # numbers in a list
-_KINDS = {int: int, float: (int, float), str: str, bool: bool}
-
-
-def help_texts(config: type) -> dict[str, str]:
-    """The entries under "Attributes:" in a class's docstring, `{field: text}`."""
-    _, _, text = (inspect.getdoc(config) or "").partition("Attributes:")
-    entries = re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", text, re.MULTILINE)
-    return {name: " ".join(entry.split()) for name, entry in entries}
-
-
-def entries(field: dataclasses.Field, words: Sequence[str]) -> tuple[Any, ...]:
-    """The entries of a list, from their words: numbers also as 0:5, for 0 to 4.
-
-    Args:
-        field: of the config.
-        words: as they stand in a flag.
-
-    Raises:
-        ValueError: for words that are none.
-    """
-    kind = typing.get_args(field.type)[0]
-    read = {int: _numbers, float: _decimals}.get(kind)
-    return tuple(words) if read is None else read(field.name, words)
-
-
-def check(
-    config: Any,
-    within: Mapping[str, str],
-    choices: Mapping[str, Sequence[str]],
-    *,
-    repeated: Collection[str] = ("widths",),
-    empty: Collection[str] = (),
-) -> None:
-    """Raise a `ValueError` for the first field that cannot be.
-
-    Entries of lists must differ, and only lists that are empty by default may be empty.
-
-    Args:
-        config: a dataclass instance whose fields all have defaults.
-        within: the interval of every field of numbers, or of each of its entries, as
-            "[0, 1)", "(0, inf)" or "[1, 2^31)".
-        choices: what other fields, or their entries, can be.
-        repeated: lists whose entries may be alike.
-        empty: other lists that may be empty.
-    """
-    values = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
-    _check_kinds(type(config), values)
-    for field in dataclasses.fields(config):
-        name, value = field.name, values[field.name]
-        entries = value if isinstance(value, tuple) else (value,)
-        if not entries and field.default and name not in empty:
-            raise ValueError(f"{name} must have one entry at least, got none")
-        if name not in repeated and len(set(entries)) < len(entries):
-            raise ValueError(f"{name} must be different, got {_listed(entries)}")
-        for entry in entries if name in choices else ():
-            if entry not in choices[name]:
-                known = trees.listed(choices[name], most=len(choices[name]))
-                raise ValueError(f"unknown {name} {entry!r}; there are {known}")
-        for entry in entries if name in within else ():
-            if entry is not None and not inside(entry, within[name]):
-                raise ValueError(f"{name} must be in {within[name]}, got {entry}")
-
-
-def inside(value: float | int, interval: str) -> bool:
-    """Whether a number is in an interval; what is not a number is in none.
-
-    Example:
-        >>> inside(0, "[0, 1)"), inside(1, "[0, 1)"), inside(float("nan"), "(0, inf)")
-        (True, False, False)
-    """
-    low, high = map(_end, interval[1:-1].split(","))
-    above = low <= value if interval[0] == "[" else low < value
-    return above and (value <= high if interval[-1] == "]" else value < high)
+from sparsejax import runs
+from sparsejax.experiments._study import config as config_
+from sparsejax.experiments._study.config import COUNTS as COUNTS
+from sparsejax.experiments._study.config import POSITIVE as POSITIVE
+from sparsejax.experiments._study.config import SEEDS as SEEDS
+from sparsejax.experiments._study.config import WHOLE as WHOLE
+from sparsejax.experiments._study.config import WIDTHS as WIDTHS
+from sparsejax.experiments._study.config import _check_kinds as _check_kinds
+from sparsejax.experiments._study.config import check as check
+from sparsejax.experiments._study.config import entries as entries
+from sparsejax.experiments._study.config import help_texts as help_texts
+from sparsejax.experiments._study.config import inside as inside
+from sparsejax.experiments._study.config import records as records
 
 
 def read(
@@ -124,86 +52,9 @@ def read(
         raise ValueError(f"{folder} is no run of launch/{launcher}.py: see {path}")
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}
     try:
-        _check_kinds(kind, values)
+        config_._check_kinds(kind, values)
         config = kind(**values)
         check(config)
     except ValueError as error:
         raise runs.DamagedFile(f"{path} cannot be of a run: {error}") from None
     return config
-
-
-def records(folder: str | Path, like: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The metrics of an earlier run.
-
-    Args:
-        folder: the run's.
-        like: the types of what every record must hold.
-
-    Raises:
-        runs.DamagedFile: for a record that lacks one, or has another type there.
-    """
-    found = runs.read_metrics(Path(folder))
-    for number, record in enumerate(found):
-        for key, kind in like.items():
-            if not isinstance(record.get(key), kind):
-                raise runs.DamagedFile(
-                    f"{Path(folder) / 'metrics.jsonl'}: line {number + 1} says "
-                    f"{checks.described(record.get(key))} for {key!r}"
-                )
-    return found
-
-
-def _check_kinds(kind: Callable[..., Any], values: Mapping[str, Any]) -> None:
-    """Whether values have the types of their fields."""
-    hints = typing.get_type_hints(kind)
-    value: Any
-    for name, value in values.items():
-        several = typing.get_origin(hints[name]) is tuple
-        allowed = typing.get_args(hints[name]) or (hints[name],)
-        if several and not isinstance(value, tuple):
-            raise ValueError(f"{name} must be a tuple, got {checks.described(value)}")
-        if value is None and type(None) in allowed:
-            continue
-        word = allowed[0].__name__
-        entries = value if several else (value,)
-        for entry in entries or ():
-            fits = isinstance(entry, _KINDS[allowed[0]])
-            if not fits or (isinstance(entry, bool) and allowed[0] is not bool):
-                what = f"entries of {name}" if several else name
-                raise ValueError(
-                    f"{what} must be of type {word}, got {checks.described(entry)}"
-                )
-
-
-def _numbers(flag: str, words: Sequence[str]) -> tuple[int, ...]:
-    """0,1,7 or 0:5 (0 to 4) or a mixture."""
-    found: list[int] = []
-    for word in words:
-        start, colon, stop = word.partition(":")
-        try:
-            some = range(int(start), int(stop)) if colon else [int(start)]
-        except ValueError:
-            raise ValueError(f"--{flag}: {word!r} is no number nor A:B") from None
-        if not some:
-            raise ValueError(f"--{flag}: {word!r} holds no number: A:B is A to B - 1")
-        if some[-1] - some[0] >= _MOST:
-            raise ValueError(f"--{flag}: {word!r} holds more than {_MOST:,} numbers")
-        found += some
-    return tuple(found)
-
-
-def _decimals(flag: str, words: Sequence[str]) -> tuple[float, ...]:
-    """0.25,0.5,0.75."""
-    try:
-        return tuple(map(float, words))
-    except ValueError:
-        raise ValueError(f"--{flag}: {','.join(words)!r} are no numbers") from None
-
-
-def _end(text: str) -> float:
-    base, _, power = text.strip().partition("^")
-    return float(base) ** int(power) if power else float(base)
-
-
-def _listed(values: Sequence[Any]) -> str:
-    return ", ".join(map(str, values))

@@ -103,7 +103,9 @@ def run(
         )
     graph = traced(network, config.simplify)
     second = None if other is None else traced(other, config.simplify)
-    if runs.start(folder, config, {"network": network.title}, force=force):
+    if runs.start(
+        folder, config, kind="flowgraph", about={"network": network.title}, force=force
+    ):
         report(f"{folder} is complete; --force runs it again")
         return runs.read_metrics(folder)
     report(f"{graph}")

@@ -67,7 +67,7 @@ def run(
     folder = Path(folder)
     rounds = plan(config)
     lab = _Lab(config, data.load(config.dataset, data_dir))
-    complete = runs.start(folder, config, _about(), force=force)
+    complete = runs.start(folder, config, kind="lottery", about=_about(), force=force)
     records = _measured(folder, config, report)
     if complete and records and records[-1]["level"] == len(rounds.counts) - 1:
         report(f"{folder} is complete; --force runs it again")

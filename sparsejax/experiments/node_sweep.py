@@ -101,7 +101,9 @@ def run(
         sets = networks.splits(config.dataset, config.seed or 0, data_dir)
     else:
         given = _load(config, source, data_dir)
-    if runs.start(folder, config, {"jax": jax.__version__}, force=force):
+    if runs.start(
+        folder, config, kind="node_sweep", about={"jax": jax.__version__}, force=force
+    ):
         report(f"{folder} is complete; --force runs it again")
         return runs.read_metrics(folder)
     if sets is None:
@@ -244,7 +246,7 @@ def _swept(config, folder, subject: Subject, which: Sweep, report, progress):
         arrays = sweep.evaluate(measure, drawn, count=which.count, **options)
         return {**arrays, "mask": np.packbits(arrays["mask"], axis=1)}
 
-    arrays = runs.kept(folder / f"{which.name}.npz", make, report)
+    arrays = runs.cached(folder / f"{which.name}.npz", make, report)
     shutil.rmtree(chunks, ignore_errors=True)
     return arrays
 
@@ -275,7 +277,7 @@ def _scores(config, folder, subject, samples, report, progress) -> dict[str, Sco
         )
         return _flat(found)
 
-    return _nested(runs.kept(folder / "units.npz", make, report), Score)
+    return _nested(runs.cached(folder / "units.npz", make, report), Score)
 
 
 def _kept(config, folder, subject, samples, scores, report) -> dict[str, Kept]:
@@ -285,7 +287,7 @@ def _kept(config, folder, subject, samples, scores, report) -> dict[str, Kept]:
             node_sweep_measure.kept(subject, samples, scores, config.batch_size)
         )
 
-    return _nested(runs.kept(folder / "kept.npz", make, report), Kept)
+    return _nested(runs.cached(folder / "kept.npz", make, report), Kept)
 
 
 def _flat(found: Mapping[str, Score | Kept]) -> dict[str, np.ndarray]:

@@ -60,7 +60,9 @@ def run(
     folder = Path(folder)
     check(config)
     task = training.task(config, data_dir)
-    complete = runs.start(folder, config, {"jax": jax.__version__}, force=force)
+    complete = runs.start(
+        folder, config, kind="prune_order", about={"jax": jax.__version__}, force=force
+    )
     records = _measured(config, folder, report)
     left = stages(config)[len(records) // len(config.seeds) :]
     if complete and not left and (folder / "index.html").exists():

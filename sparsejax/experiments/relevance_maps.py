@@ -66,7 +66,13 @@ def run(
     check(config)
     subject = measure.subject(config, source, data_dir)
     about = {"run": str(source), "network": subject.network.title}
-    done = runs.start(folder, config, {**about, "jax": jax.__version__}, force=force)
+    done = runs.start(
+        folder,
+        config,
+        kind="relevance",
+        about={**about, "jax": jax.__version__},
+        force=force,
+    )
     _note_images(folder, subject)
     names = config_.methods(config, subject.setting.node is not None)
     if done and (folder / "index.html").exists() and _are_whole(folder, names):
@@ -80,14 +86,14 @@ def run(
     def chance():
         return measure.control(config, subject, curve)
 
-    control = runs.kept(folder / f"{measure.CONTROL}.npz", chance, report)
+    control = runs.cached(folder / f"{measure.CONTROL}.npz", chance, report)
     records = [records_.record(measure.CONTROL, control, subject)]
     for i, name in enumerate(names):
 
         def make(name=name):
             return measure.method(config, name, subject, curve)
 
-        found[name] = runs.kept(folder / f"{name}.npz", make, report)
+        found[name] = runs.cached(folder / f"{name}.npz", make, report)
         records.append(records_.record(name, found[name], subject))
         runs.write_metrics(folder, records)
         spent = time.perf_counter() - began

@@ -65,7 +65,7 @@ def run(
     task = residual_config.task(config, data_dir)
     lab = _Lab(config, task)
     about = {"jax": jax.__version__, "devices": [str(d) for d in jax.devices()]}
-    if runs.start(folder, config, about, force=force):
+    if runs.start(folder, config, kind="train", about=about, force=force):
         report(f"{folder} is complete; --force runs it again")
         return runs.read_metrics(folder)
     records: list[dict[str, Any]] = []

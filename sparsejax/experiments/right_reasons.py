@@ -53,7 +53,13 @@ def run(
     """
     check(config)
     folder = Path(folder)
-    complete = runs.start(folder, config, {"jax": jax.__version__}, force=force)
+    complete = runs.start(
+        folder,
+        config,
+        kind="right_reasons",
+        about={"jax": jax.__version__},
+        force=force,
+    )
     found = _measured(config, folder, report)
     left = [stage for stage in stages(config) if stage not in found]
     if complete and not left and (folder / "index.html").exists():

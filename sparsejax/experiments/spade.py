@@ -122,13 +122,15 @@ def run(
     folder = Path(folder)
     check(config)
     images, subject, start = _prepared(config, data_dir)
-    done = runs.start(folder, config, {"jax": jax.__version__}, force=force)
+    done = runs.start(
+        folder, config, kind="spade", about={"jax": jax.__version__}, force=force
+    )
     if done and (folder / "index.html").exists():
         report(f"{folder} is complete; --force runs it again")
         return runs.read_metrics(folder)
 
     def kept(name, make):
-        return runs.kept(folder / f"{name}.npz", make, report)
+        return runs.cached(folder / f"{name}.npz", make, report)
 
     records, found, tuned = [], {}, {}
     for seed in config.seeds:

@@ -121,7 +121,9 @@ def run(
     asked = config.nodes or list(hidden)[-_LAST:]
     nodes = networks.chosen(hidden, asked, config.units)
     shown = _shown(config, of)
-    if runs.start(folder, config, {"network": of.title}, force=force):
+    if runs.start(
+        folder, config, kind="weights", about={"network": of.title}, force=force
+    ):
         report(f"{folder} is complete; --force runs it again")
         return runs.read_metrics(folder)
     records = runs.read_metrics(folder)

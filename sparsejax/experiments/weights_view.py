@@ -108,7 +108,7 @@ class View:
                 return {"images": self.render(name, range(self.counts[node]))}
 
             file = self.folder / f"{runs.file_name(node)}.npz"
-            self.icons[node] = runs.kept(file, make, self.report)["images"]
+            self.icons[node] = runs.cached(file, make, self.report)["images"]
         return self.icons[node][unit]
 
     def directions(self, node: str, before: str, near, factors):
@@ -135,7 +135,7 @@ class View:
             return {"images": images}
 
         file = self.folder / f"{runs.file_name(node)}_directions.npz"
-        images = runs.kept(file, make, self.report)["images"]
+        images = runs.cached(file, make, self.report)["images"]
         icons, rest = images[:_FACTORS], images[_FACTORS:]
         parts = np.split(rest, len(large)) if large else []
         place = {unit: _by_place(part, strength[unit])

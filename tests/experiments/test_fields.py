@@ -1,6 +1,5 @@
 """Configs from Python: what cannot be is refused by name, before anything runs."""
 
-import dataclasses
 import importlib
 import inspect
 import typing
@@ -9,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sparsejax.experiments import circle_removal, fields
+from sparsejax.experiments import fields
 
-CONFIGS = ("cartpole_config", "circle_removal", "dissect", "features", "flowgraph",
+CONFIGS = ("cartpole_config", "dissect", "features", "flowgraph",
            "lottery_config", "node_sweep_config", "prune_order_config",
            "relevance_maps_config", "residual_config", "right_reasons_config", "spade",
            "weights")  # fmt: skip
-RUNS = ("cartpole_dqn", "circle_removal", "dissect", "features", "flowgraph",
+RUNS = ("cartpole_dqn", "dissect", "features", "flowgraph",
         "lottery_ticket", "node_sweep", "prune_order", "relevance_maps", "residual",
         "right_reasons", "spade", "weights")  # fmt: skip
 NAN = float("nan")
@@ -79,15 +78,3 @@ def test_intervals(interval, inside, outside):
 def test_folders_may_be_text(name):
     for function in (module(name).run, module(name).summary):
         assert inspect.signature(function).parameters["folder"].annotation == str | Path
-
-
-def test_a_run_in_a_folder_that_is_text(tmp_path):
-    config = circle_removal.Config(nodes=2, seeds=(0,), samples=4, paths=4,
-                                   examples=40, epochs=1)  # fmt: skip
-    folder = str(tmp_path / "run")
-    records = circle_removal.run(config, folder, report=lambda line: None)
-    assert len(records) == 1 and (tmp_path / "run" / "DONE").exists()
-    assert folder in circle_removal.summary(folder)
-    with pytest.raises(ValueError, match="epochs differ"):
-        other = dataclasses.replace(config, epochs=2)
-        circle_removal.run(other, folder, report=lambda line: None)

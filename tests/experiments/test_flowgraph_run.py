@@ -114,7 +114,7 @@ def test_the_page_has_exact_ranges_of_hidden_nodes_too(network):
 def test_a_run_that_was_stopped_goes_on(finished, network, tmp_path):
     folder, records = finished
     lines = []
-    runs.start(tmp_path / "run", Config(samples=3))
+    runs.start(tmp_path / "run", Config(samples=3), kind="flowgraph")
     runs.write_metrics(tmp_path / "run", records[:7])
     again = flowgraph.run(
         Config(samples=3), tmp_path / "run", network, report=lines.append
@@ -189,7 +189,7 @@ def test_bad_configs_leave_nothing(network, tmp_path, change, message):
 def test_folders_that_are_no_lottery_run(lottery, tmp_path):
     with pytest.raises(ValueError, match="no config.json"):
         networks.load(tmp_path)
-    runs.start(tmp_path / "other", Config())
+    runs.start(tmp_path / "other", Config(), kind="flowgraph")
     with pytest.raises(ValueError, match="is no run of launch/lottery_ticket.py"):
         networks.load(tmp_path / "other")
     with pytest.raises(ValueError, match="no seed 0; there are 3, 4"):

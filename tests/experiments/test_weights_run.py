@@ -208,7 +208,7 @@ def test_bad_configs_leave_no_folder(of, tmp_path, change, message):
 
 
 def write(folder, **config):
-    runs.start(folder, LotteryConfig(**config), {}, force=False)
+    runs.start(folder, LotteryConfig(**config), kind="lottery")
     runs.write_metrics(folder, [])
     return str(folder)
 

@@ -48,8 +48,12 @@ def become(script, arguments, stdout, stderr, timeout):
 
 
 def main():
+    for name in ("_launch", "experiments.subjects", "experiments._study.report"):
+        importlib.import_module(f"sparsejax.{name}")
     for module in pkgutil.iter_modules(sparsejax.experiments.__path__):
         importlib.import_module(f"sparsejax.experiments.{module.name}")
+        if module.name in sparsejax.experiments.EXPERIMENTS and module.ispkg:
+            importlib.import_module(f"sparsejax.experiments.{module.name}._run")
     if (tasks := Path("/proc/self/task")).exists() and len(list(tasks.iterdir())) > 1:
         raise RuntimeError("an import started threads: forks would wait for them")
     gc.freeze()  # what is imported: forks need not search it when they end

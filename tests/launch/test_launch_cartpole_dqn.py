@@ -29,7 +29,7 @@ def test_a_run_ends_with_what_was_found_where_it_is_and_what_is_next(launch, tmp
     "flags, message",
     [
         (["--environment=Pong"], "error: unknown environment 'Pong'; there are"),
-        (["--seeds=a"], "error: --seeds: 'a' is no number"),
+        (["--seeds=a"], "error: --seeds: expected integers"),
         (["--fraction=2"], "error: fraction must be in (0, 1)"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",

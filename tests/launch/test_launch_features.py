@@ -19,7 +19,11 @@ def test_dry_runs_name_their_folder(launcher, tmp_path, script):
         ("weights", "--run=nowhere", "nowhere is no run folder"),
         ("weights", "--data_dir=nowhere", "is missing"),
         ("weights", "--control=nowhere", "give run, too"),
-        ("weights", "--units=a", "--units: 'a' is no number nor A:B"),
+        (
+            "weights",
+            "--units=a",
+            "--units: expected integers or ranges such as 0,1,4:8; got 'a'",
+        ),
     ],
 )
 def test_bad_flags_get_one_line(launcher, script, flag, message, tmp_path):

@@ -14,7 +14,6 @@ from sparsejax.experiments import fields, lottery_config, residual_config
 
 CONFIGS = {
     "cartpole_dqn": "cartpole_config",
-    "circle_removal": "circle_removal",
     "dissect": "dissect",
     "features": "features",
     "flowgraph": "flowgraph",
@@ -151,7 +150,7 @@ LINES = ["x", "[1]", "3", "{}", "null", '{"seed": 0, "level": "a"}', '{"seed": 0
 def test_damaged_metrics_of_a_run_get_a_line(ends, name, tmp_path):
     of = lottery_config if name == "lottery" else residual_config
     for i, line in enumerate(LINES):
-        runs.start(tmp_path / f"run_{i}", of.Config())
+        runs.start(tmp_path / f"run_{i}", of.Config(), kind="lottery")
         (tmp_path / f"run_{i}" / "metrics.jsonl").write_text(line + "\n" * bool(line))
     cases = [[f"--run={folder}", "--images=1", f"--out={tmp_path / 'out'}"]
              for folder in tmp_path.iterdir()]  # fmt: skip
@@ -168,7 +167,9 @@ def test_damaged_levels_get_a_line(ends, name, tmp_path):
              {"params/a": np.ones(4), "mask/a": np.ones(5)},
              {"params/a": np.array(1.0), "mask/a": np.ones(5)}]  # fmt: skip
     for i, arrays in enumerate([*wrong, None, b"PK"]):
-        runs.start(folder := tmp_path / f"run_{i}", lottery_config.Config())
+        runs.start(
+            folder := tmp_path / f"run_{i}", lottery_config.Config(), kind="lottery"
+        )
         (folder / "level_x").mkdir()
         (folder / "level_x" / "checkpoint.npz").touch()
         if isinstance(arrays, dict):

@@ -31,19 +31,17 @@ SCRIPT = """
 import atexit, os, signal, sys, threading, time
 for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, signal.SIG_DFL)
-sys.path.insert(0, {launch!r})
-import common
+from sparsejax import _interrupts, _launch
 import jax
-import interrupts
-interrupts._GRACE = 0.6
-def main(values):
+_interrupts._GRACE = 0.6
+def launch(*arguments):
     {doing}
 def later():
     time.sleep(0.5)
     os.kill(os.getpid(), {number})
 threading.Thread(target=later, daemon=True).start()
-common.flags.DEFINE_bool("force", False, "")
-common.run(main)
+_launch.launch = launch
+_launch.main("circle_removal")
 """
 
 
@@ -51,7 +49,7 @@ common.run(main)
 @pytest.mark.parametrize("doing", DOING)
 def test_a_signal_ends_in_a_line(launcher, tmp_path, doing, number):
     (tmp_path / "slow.py").write_text("import time\ntime.sleep(60)\n")
-    text = SCRIPT.format(launch=str(LAUNCH), doing=DOING[doing], number=int(number))
+    text = SCRIPT.format(doing=DOING[doing], number=int(number))
     (tmp_path / "script.py").write_text(text)
     done = launcher(tmp_path / "script", timeout=30)
     assert done.stderr == LINE
@@ -59,7 +57,7 @@ def test_a_signal_ends_in_a_line(launcher, tmp_path, doing, number):
 
 
 def test_what_was_forced_goes_on_without_force(launcher, tmp_path):
-    text = SCRIPT.format(launch=str(LAUNCH), doing="time.sleep(60)", number=2)
+    text = SCRIPT.format(doing="time.sleep(60)", number=2)
     (tmp_path / "script.py").write_text(text)
     done = launcher(tmp_path / "script", "--force", timeout=30)
     assert done.stderr == "interrupted; the same command without --force goes on\n"
@@ -67,7 +65,7 @@ def test_what_was_forced_goes_on_without_force(launcher, tmp_path):
 
 def test_signals_that_were_ignored_stay_ignored(launcher, tmp_path):
     """As of what `nohup` or a shell's & started."""
-    text = SCRIPT.format(launch=str(LAUNCH), doing="time.sleep(1)", number=2)
+    text = SCRIPT.format(doing="time.sleep(1)", number=2)
     (tmp_path / "script.py").write_text(text.replace("SIG_DFL", "SIG_IGN"))
     done = launcher(tmp_path / "script", timeout=30)
     assert (done.returncode, done.stderr) == (0, "")
@@ -82,7 +80,7 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 RUNS = {
     "lottery_ticket": ["--rounds=2", "--epochs=2", "--seeds=0", "--widths=8",
                        "--controls=", "--nobarrier"],
-    "circle_removal": ["--nodes=6", "--seeds=0:3", "--epochs=2"],
+    "circle_removal": ["--num_nodes=6", "--seeds=0:3", "--epochs=2"],
 }  # fmt: skip
 
 

@@ -38,7 +38,10 @@ def test_dry_run_prints_the_plan_and_leaves_nothing(launcher, tmp_path):
     "flags, message",
     [
         (["--dataset=cats"], "value should be one of <digits|mnist|fashion_mnist>"),
-        (["--seeds=a"], "error: --seeds: 'a' is no number nor A:B"),
+        (
+            ["--seeds=a"],
+            "error: --seeds: expected integers or ranges such as 0,1,4:8; got 'a'",
+        ),
         (["--widths=a"], "error: --widths"),
         (["--exclude=dense_7"], "error: no layer 'dense_7'; there are 'dense_0'"),
         (["--dataset=mnist", "--data_dir=/nowhere"], "error: "),

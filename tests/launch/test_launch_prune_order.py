@@ -36,7 +36,7 @@ def test_a_run_ends_with_what_was_found_where_it_is_and_what_is_next(launch, tmp
 @pytest.mark.parametrize(
     "flags, message",
     [
-        (["--learning_rates=fast"], "error: --learning_rates: 'fast' are no numbers"),
+        (["--learning_rates=fast"], "error: --learning_rates: expected numbers"),
         (["--dataset=mnist"], "error: "),  # data_dir is missing
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",

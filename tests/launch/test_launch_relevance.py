@@ -48,7 +48,7 @@ def test_bad_flags_get_one_line(launch, lottery, tmp_path):
             [run, "--methods=shap"],
             "error: unknown methods 'shap'; there are 'gr",
         ),
-        ([run, "--samples=one"], "error: --samples: 'one' is no number"),
+        ([run, "--samples=one"], "error: --samples: expected integers"),
         ([run, "--samples=360"], "error: samples 360 are none of the 360 test images"),
         ([run, "--methods=grad_cam"], "error: grad_cam needs a convolution"),
     ]:

@@ -28,7 +28,7 @@ def test_a_run_ends_with_what_was_found_where_it_is_and_what_is_next(launch, tmp
 @pytest.mark.parametrize(
     "flags, message",
     [
-        (["--strengths=strong"], "error: --strengths: 'strong' are no numbers"),
+        (["--strengths=strong"], "error: --strengths: expected numbers"),
         (["--losses=nonsense"], "error: unknown losses 'nonsense'; there are 'none'"),
         (["--contrast=2"], "error: contrast must be in [0, 1], got 2.0"),
     ],

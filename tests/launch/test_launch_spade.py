@@ -18,7 +18,7 @@ def test_dry_runs_name_their_folder(launch, tmp_path):
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
-        ("--densities=0.5,x", "are no numbers"),
+        ("--densities=0.5,x", "expected numbers"),
         ("--count=1", "count must be in [2, 2^31)"),
         ("--data_dir=nowhere", "train.zip is missing"),
     ],

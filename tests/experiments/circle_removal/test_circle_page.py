@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sparsejax import hypercube
-from sparsejax.experiments import circle_page
+from sparsejax.experiments.circle_removal import nodes_page
 
 RADIUS = 0.8
 KEEPS = [0.25, 0.5, 0.75]
@@ -92,7 +92,7 @@ class Net:
 
     def page(self, **options):
         test = (self.x, self.y)
-        return circle_page.page(
+        return nodes_page.page(
             self.params(), test, self.losses, radius=RADIUS, **options
         )
 
@@ -315,7 +315,7 @@ def test_the_address_holds_the_network(found, net, browse):
 
 def test_few_kept_losses_place_a_network_among_many_to_a_thousandth(browse):
     net = Net(13, seed=1)  # 1,716 subsets of 6 nodes: more than are kept
-    assert (net.size == 6).sum() > circle_page.HEAD + circle_page.STEPS
+    assert (net.size == 6).sum() > nodes_page.HEAD + nodes_page.STEPS
     best = hypercube.best(net.losses).subsets[6]
     drawn = np.random.default_rng(0).choice(1 << 13, 20, replace=False)
     visited = [int(best), *map(int, drawn)]
@@ -411,4 +411,4 @@ def test_bad_input_is_named(name, net):
         "radius": RADIUS,
     }
     with pytest.raises(ValueError, match=message):
-        circle_page.page(**{**given, **change(given)})
+        nodes_page.page(**{**given, **change(given)})

@@ -9,21 +9,22 @@ from typing import Any
 import numpy as np
 
 from sparsejax import data, plots
-from sparsejax.experiments import circle_densities
+from sparsejax.experiments.circle_removal import densities
+from sparsejax.experiments.circle_removal.config import Config
 from sparsejax.plots import Curve
 
 Drawn = tuple[Any, str]
 
 
 def figures(
-    config: Mapping[str, Any],
+    config: Config,
     records: Sequence[Mapping[str, Any]],
     arrays: Mapping[str, np.ndarray],
 ) -> dict[str, Drawn]:
     """All of them, `{name: (figure, caption)}`.
 
     Args:
-        config: fields of the config.
+        config: of the run.
         records: the lines of `metrics.jsonl`; the first is drawn where one network is.
         arrays: of the first network.
     """
@@ -59,7 +60,7 @@ def figures(
         ),
         "by_state": _by_state(config, first, arrays),
         "by_node": _by_node(config, arrays),
-        "cube": (plots.cube(), f"With three nodes instead of {config['nodes']}."),
+        "cube": (plots.cube(), f"With three nodes instead of {config.num_nodes}."),
         "maps": _maps(config, arrays),
         "loss_map": _loss_map(config, arrays),
     }
@@ -147,7 +148,7 @@ def _density(
     config, record, arrays, name, *, title, xlabel, fits=False, full=False
 ) -> Drawn:
     curves = []
-    for i, p in enumerate(config["keep_probs"]):
+    for i, p in enumerate(config.keep_probs):
         table = record["exact"][str(p)]
         normal = (table[f"mean_{name}"], table[f"sd_{name}"]) if fits else None
         exact, sampled = arrays[f"{name}/exact"][i], arrays[f"{name}/sampled"][i]
@@ -162,9 +163,9 @@ def _density(
         line=(at, f"all nodes: {at:.3f}") if full else None,
     )
     return figure, (
-        f"Filled and thick: exact, all {1 << config['nodes']:,} subsets of seed "
-        f"{record['seed']}. Thin: {config['samples']:,} sampled masks. Gaussian kernel "
-        f"of width {config['width']}."
+        f"Filled and thick: exact, all {1 << config.num_nodes:,} subsets of seed "
+        f"{record['seed']}. Thin: {config.num_masks:,} sampled masks. Gaussian kernel "
+        f"of width {config.bandwidth}."
         + (" Dotted: normal, of the same mean and deviation." if fits else "")
     )
 
@@ -227,14 +228,14 @@ def _paths(config, records, arrays) -> Drawn:
         covariance,
         correlations,
         tuple(sampled),
-        count=config["paths"],
+        count=config.num_paths,
         title=f"Correlation with the complement: {_mean(last):+.2f}{spread}",
         measure="logs of losses",
     )
     several = len(records) > 1
     return figure, (
         "Along paths that flip every node once, in random order, from a uniformly "
-        f"random start. Above and dots: seed {config['seeds'][0]}."
+        f"random start. Above and dots: seed {config.seeds[0]}."
         + (f" Lines: {len(records)} networks and their mean." if several else "")
     )
 
@@ -245,7 +246,7 @@ def _maps(config, arrays) -> Drawn:
         maps,
         [f"node {i}" for i in range(len(maps))],
         extent=1.0,
-        radius=data.circle_radius(config["variant"]),
+        radius=data.circle_radius(config.variant),
         title="Where more of a node lowers the loss (blue) or raises it (orange)",
         measure="d loss / d node",
         signed=True,
@@ -257,7 +258,7 @@ def _maps(config, arrays) -> Drawn:
 
 
 def _loss_map(config, arrays) -> Drawn:
-    losses, radius = arrays["maps/loss"], data.circle_radius(config["variant"])
+    losses, radius = arrays["maps/loss"], data.circle_radius(config.variant)
     side = np.linspace(-1, 1, len(losses))
     near = np.abs(np.hypot(side, side[:, None]) - radius) < 0.1
     figure = plots.square_maps(
@@ -277,7 +278,7 @@ def _loss_map(config, arrays) -> Drawn:
 
 
 def _middle(config) -> float:
-    return circle_densities.middle(config["keep_probs"])
+    return densities.middle(config.keep_probs)
 
 
 def _signed(value) -> str:

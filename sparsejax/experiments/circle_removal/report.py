@@ -1,14 +1,16 @@
 """The figures and the pages of a circle-removal run, from its records and arrays."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sparsejax import data, pages, plots, runs
-from sparsejax.experiments import circle_densities, circle_figures, circle_page
-from sparsejax.experiments.circle_figures import finding as finding
+from sparsejax import data, pages, runs
+from sparsejax.experiments._study import report
+from sparsejax.experiments._study.run import Study
+from sparsejax.experiments.circle_removal import densities, figures, nodes_page
+from sparsejax.experiments.circle_removal.config import Config
+from sparsejax.experiments.circle_removal.figures import finding as finding
 from sparsejax.pages import counted
 
 # Hobson's tables: one network, 1,000 masks for each keep probability.
@@ -60,40 +62,27 @@ _CHOICES = {
 }
 
 
-def write(
-    folder: Path,
-    config: Mapping[str, Any],
-    records: Sequence[Mapping[str, Any]],
-    arrays: Mapping[str, np.ndarray],
-) -> None:
+def write(study: Study, arrays: Mapping[str, np.ndarray]) -> None:
     """Write `fig_*.svg`, `table.md`, `nodes.html` and `index.html`.
 
     Args:
-        folder: the run's.
-        config: fields of the config.
-        records: the lines of `metrics.jsonl`.
+        study: the run.
         arrays: of the first network, with those of figures.
     """
-    figures = circle_figures.figures(config, records, arrays)
-    for name, (figure, _) in figures.items():
-        plots.save(figure, folder / f"fig_{name}.svg")
-    drawn = {
-        name: pages.figure_svg(
-            (folder / f"fig_{name}.svg").read_bytes(), caption, caption
-        )
-        for name, (_, caption) in figures.items()
-    }
-    rows = table(config, records)
-    header, *body = rows
-    runs.write_text(folder / "table.md", _markdown(rows))
-    runs.write_text(folder / "nodes.html", _nodes(config, records[0], arrays))
+    config, records = study.config, study.records
+    drawn = report.figures(study, figures.figures(config, records, arrays))
+    header, *body = table(config, records)
+    shown = report.table(study, header, body)
+    nodes = _nodes(config, records[0], arrays)
+    runs.write_text(study.folder / "nodes.html", nodes)
     link = pages.tag("a", "Take the first network apart by hand", href="nodes.html")
 
     def pair(*names):
         return pages.columns(*(drawn[name] for name in names if name in drawn))
 
-    html = pages.page(
-        f"A circle classifier under all {1 << config['nodes']:,} of its node masks",
+    report.page(
+        study,
+        f"A circle classifier under all {1 << config.num_nodes:,} of its node masks",
         pages.facts(_facts(config, records)),
         pages.tag("p", pages.join(link, ": switches, decision surface, walks.")),
         pages.section("What nodes are worth", pair("by_size", "pairs")),
@@ -104,32 +93,31 @@ def write(
         ),
         pages.section("Flips", pair("path", "cube")),
         pages.section("Over the square", drawn["maps"], drawn["loss_map"]),
-        pages.section("The source's tables", pages.table(body, header)),
+        pages.section("The source's tables", shown),
         lead=finding(records),
         footer=_footer(config, records),
     )
-    runs.write_text(folder / "index.html", html)
 
 
-def table(config, records) -> list[list[str]]:
+def table(config: Config, records: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     """Rows of the source's tables: its number, ours as sampled, and exactly."""
     count = len(records)
-    source = "source" + (" (other circle)" if config["variant"] != "published" else "")
+    source = "source" + (" (other circle)" if config.variant != "published" else "")
     header = ["", "keep prob.", source, f"sampled, {count} network{'s' * (count > 1)}",
               "lowest to highest", "exact"]  # fmt: skip
-    known = PUBLISHED if config["nodes"] == 20 else {}
-    keep_probs = list(map(str, config["keep_probs"]))
+    known = PUBLISHED if config.num_nodes == 20 else {}
+    keep_probs = list(map(str, config.keep_probs))
     rows = [header, _row("loss, all nodes", "", known, records, "full_loss")]
     for name, label in _NAMES.items():
         for p in keep_probs:
             rows.append(_row(label, p, known, records, p, name))
-    middle = str(circle_densities.middle(config["keep_probs"]))
+    middle = str(densities.middle(config.keep_probs))
     for state in ("on", "off"):
         for name in ("mean", "sd"):
             label = f"{name} of log-loss gradient, node {state}"
             about = known if middle == "0.5" else {}
             rows.append(_row(label, middle, about, records, state, name))
-    n, low, high = config["nodes"], min(keep_probs), max(keep_probs)
+    n, low, high = config.num_nodes, min(keep_probs), max(keep_probs)
 
     def apart(part):
         return part[high]["mean_loss"] - part[low]["mean_loss"]
@@ -234,7 +222,7 @@ def _facts(config, records):
             "subsets better than all nodes",
             "better_than_full",
             "{:,.10g}",
-            f"of {1 << config['nodes']:,}",
+            f"of {1 << config.num_nodes:,}",
         ),
         (
             "flips to a correlation below 0.2",
@@ -250,17 +238,17 @@ def _nodes(config, record, arrays) -> str:
         layer: {k: arrays[f"params/{layer}/{k}"] for k in ("kernel", "bias")}
         for layer in ("dense_0", "dense_1")
     }
-    return circle_page.page(
+    return nodes_page.page(
         params,
         (arrays["x"], arrays["y"]),
         arrays["losses"],
-        radius=data.circle_radius(config["variant"]),
-        title=f"A circle classifier of {counted(config['nodes'], 'node')}, seed "
+        radius=data.circle_radius(config.variant),
+        title=f"A circle classifier of {counted(config.num_nodes, 'node')}, seed "
         f"{record['seed']}",
         lead=finding([record]),
-        footer=f"Circle variant {config['variant']!r}; trained for {config['epochs']} "
-        f"epochs on {config['examples']:,} points, tested on as many others.",
-        keep_probs=config["keep_probs"],
+        footer=f"Circle variant {config.variant!r}; trained for {config.epochs} "
+        f"epochs on {config.num_points:,} points, tested on as many others.",
+        keep_probs=config.keep_probs,
     )
 
 
@@ -269,17 +257,11 @@ def _footer(config, records) -> str:
     return (
         f"Made by sparsejax from {counted(len(records), 'record')} of "
         f"metrics.jsonl; circle "
-        f"variant {config['variant']!r}. Losses are means over {config['examples']:,} "
+        f"variant {config.variant!r}. Losses are means over {config.num_points:,} "
         "test points, in nats; ± is a standard deviation over networks. The masks "
         "sampled at the last keep probability are "
         f"{stream['distinct']:,} different ones; {stream['all_on']:,} keep all nodes."
     )
-
-
-def _markdown(rows) -> str:
-    header, *body = rows
-    lines = [header, ["---"] * len(header), *body]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def _mean(values) -> float:

@@ -9,7 +9,8 @@ import numpy as np
 import optax
 
 from sparsejax import data, hypercube, lift, masks, models, removal, train, trees
-from sparsejax.experiments import circle_densities
+from sparsejax.experiments.circle_removal import densities
+from sparsejax.experiments.circle_removal.config import Config
 
 
 class Net(NamedTuple):
@@ -25,14 +26,14 @@ def trained(config, seed: int) -> Net:
     first, second, points_key, test_key, order_key = jax.random.split(
         jax.random.key(seed), 5
     )
-    glorot, n = jax.nn.initializers.glorot_uniform(), config.nodes
+    glorot, n = jax.nn.initializers.glorot_uniform(), config.num_nodes
     params = {
         "dense_0": {"kernel": glorot(first, (2, n)), "bias": jnp.zeros(n)},
         "dense_1": {"kernel": glorot(second, (n, 2)), "bias": jnp.zeros(2)},
     }
     model, apply = _model(n)
-    points = data.circle(points_key, config.examples, variant=config.variant)
-    test = data.circle(test_key, config.examples, variant=config.variant)
+    points = data.circle(points_key, config.num_points, variant=config.variant)
+    test = data.circle(test_key, config.num_points, variant=config.variant)
     state, _ = train.fit(
         apply,
         params,
@@ -52,20 +53,20 @@ def mask_stream(config) -> dict[float, np.ndarray]:
     One stream of NumPy's Mersenne twister, seeded with 17, in the order of keep_probs.
     """
     stream = np.random.RandomState(17)
-    shape = config.samples, config.nodes
+    shape = config.num_masks, config.num_nodes
     return {p: (stream.rand(*shape) < p).astype(np.float32) for p in config.keep_probs}
 
 
 def measure(
-    config, seed: int, *, figures: bool = False
-) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    config: Config, seed: int, *, figures: bool = False
+) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
     """Everything about one network.
 
     Returns:
-        A record of numbers; and arrays: `params/...`, the test set, the loss of all
+        One record of numbers; and arrays: `params/...`, the test set, the loss of all
         subsets and, if `figures`, what figures are drawn from.
     """
-    net, n = trained(config, seed), config.nodes
+    net, n = trained(config, seed), config.num_nodes
     first, second = net.params["dense_0"], net.params["dense_1"]
     hidden = jax.nn.relu(jnp.asarray(net.x) @ first["kernel"] + first["bias"])
     values = hypercube.evaluate_readout(
@@ -109,13 +110,13 @@ def measure(
     arrays |= {"x": net.x, "y": net.y}
     arrays["losses"] = np.asarray(values.losses)
     if figures:
-        arrays |= circle_densities.arrays(losses, gradients, drawn, exact, config.width)
+        arrays |= densities.arrays(losses, gradients, drawn, exact, config.bandwidth)
         arrays |= _maps(config, net)
         arrays["path/exact"] = covariance
         arrays["path/from_start"] = paths.from_start
         arrays["path/from_end"] = paths.from_end
         arrays["interactions"] = hypercube.interactions(losses)
-    return record, arrays
+    return [record], arrays
 
 
 def numbers(kept: np.ndarray) -> np.ndarray:
@@ -144,7 +145,7 @@ def _tables(losses, gradients, draws) -> dict[str, Any]:
             moments = removal.moments(values[rows], weights)
             table[f"mean_{name}_gradient"] = float(moments.mean)
             table[f"sd_{name}_gradient"] = float(moments.sd)
-    rows, weights = draws[circle_densities.middle(draws)]
+    rows, weights = draws[densities.middle(draws)]
     values = gradients["log_loss"]
     kept = np.arange(len(values))[rows, None] >> np.arange(values.shape[1]) & 1
     states = removal.by_state(values[rows], kept.astype(np.float32), weights)
@@ -183,8 +184,9 @@ def _number(value) -> float | None:
 def _paths(config, seed) -> np.ndarray:
     """Numbers of the subsets along random paths, shape (paths, nodes + 1)."""
     # apart from the keys of `trained`, which are the first of the seed's
-    keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), 1), config.paths)
-    walk = jax.jit(jax.vmap(functools.partial(masks.flip_path, n=config.nodes)))
+    key = jax.random.fold_in(jax.random.key(seed), 1)
+    keys = jax.random.split(key, config.num_paths)
+    walk = jax.jit(jax.vmap(functools.partial(masks.flip_path, n=config.num_nodes)))
     return numbers(np.asarray(walk(keys)))
 
 
@@ -233,7 +235,7 @@ _adam = functools.cache(optax.adam)
 
 def _maps(config, net) -> dict[str, np.ndarray]:
     """Loss and its gradient with respect to every node, over the input square."""
-    model, apply = _model(config.nodes)
+    model, apply = _model(config.num_nodes)
     whole = masks.ones(model.apply, net.params, net.x)
     radius = data.circle_radius(config.variant)
 
@@ -242,5 +244,5 @@ def _maps(config, net) -> dict[str, np.ndarray]:
         logits = apply(net.params, whole._replace(nodes={"hidden_0": mask}), point)
         return train.cross_entropy(logits[None], outside[None])
 
-    maps = removal.heat_maps(loss, jnp.ones(config.nodes), extent=1.0, size=101)
+    maps = removal.heat_maps(loss, jnp.ones(config.num_nodes), extent=1.0, size=101)
     return {"maps/loss": maps.loss, "maps/gradients": maps.gradients}

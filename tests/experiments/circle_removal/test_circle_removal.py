@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from sparsejax import hypercube, runs
-from sparsejax.experiments import circle_measure, circle_removal
-from sparsejax.experiments.circle_removal import Config
+from sparsejax.experiments import circle_removal
+from sparsejax.experiments.circle_removal import Config, measure
 
-SMALL = Config(nodes=6, seeds=(0, 1, 2), samples=40, paths=50, examples=60, epochs=3)
+SMALL = Config(
+    num_nodes=6, seeds=(0, 1, 2), num_masks=40, num_paths=50, num_points=60, epochs=3
+)
 # Over 100 networks trained apart: mean and standard deviation of what 1,000 masks show.
 # A mean of ten lies within 1.7 deviations (test sets and Keras' numerics included).
 SPREAD = {
@@ -80,7 +82,7 @@ def quiet(line):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("circle") / "run"
-    return folder, circle_removal.run(SMALL, folder, report=quiet)
+    return folder, circle_removal.run(SMALL, folder, log=quiet)
 
 
 def slow_tables(net, subsets):
@@ -106,7 +108,7 @@ def slow_tables(net, subsets):
 
 def test_the_mask_stream_is_the_sources():
     """It names three counts of its 1,000 masks at 0.75."""
-    stream = circle_measure.mask_stream(Config())
+    stream = measure.mask_stream(Config())
     kept = stream[0.75]
     assert len(np.unique(kept, axis=0)) == 952
     assert (kept.sum(axis=1) == 20).sum() == 5
@@ -118,10 +120,10 @@ def test_the_mask_stream_is_the_sources():
 
 
 def test_sampled_tables_equal_a_loop_over_the_masks():
-    net = circle_measure.trained(SMALL, 1)
-    record, _ = circle_measure.measure(SMALL, 1)
-    for p, kept in circle_measure.mask_stream(SMALL).items():
-        losses, gradients = slow_tables(net, circle_measure.numbers(kept))
+    net = measure.trained(SMALL, 1)
+    (record,), _ = measure.measure(SMALL, 1)
+    for p, kept in measure.mask_stream(SMALL).items():
+        losses, gradients = slow_tables(net, measure.numbers(kept))
         logs = gradients / losses[:, None]
         wanted = {
             "mean_loss": losses.mean(),
@@ -143,8 +145,8 @@ def test_sampled_tables_equal_a_loop_over_the_masks():
 
 
 def test_exact_tables_equal_a_sum_over_all_subsets():
-    net = circle_measure.trained(SMALL, 2)
-    record, arrays = circle_measure.measure(SMALL, 2)
+    net = measure.trained(SMALL, 2)
+    (record,), arrays = measure.measure(SMALL, 2)
     losses, gradients = slow_tables(net, range(64))
     np.testing.assert_allclose(arrays["losses"], losses, rtol=2e-6)
     size = np.array([bin(m).count("1") for m in range(64)])
@@ -168,7 +170,7 @@ def test_exact_tables_equal_a_sum_over_all_subsets():
 
 def test_choices_by_size_equal_brute_force(rng):
     losses = rng.lognormal(size=32)
-    found = circle_measure.by_size(losses)
+    found = measure.by_size(losses)
     size = np.array([bin(m).count("1") for m in range(32)])
     for k in range(6):
         these = losses[size == k]
@@ -196,7 +198,7 @@ def test_a_run_leaves_a_complete_folder(finished):
     }  # fmt: skip
     assert "sd of log-loss gradient" in (folder / "table.md").read_text()
     lines = []
-    circle_removal.run(SMALL, folder, report=lines.append)
+    circle_removal.run(SMALL, folder, log=lines.append)
     assert "is complete" in lines[-1]
 
 
@@ -207,18 +209,18 @@ class Killed(BaseException):
 @pytest.mark.slow
 def test_killed_and_resumed_is_the_same_bit_for_bit(finished, tmp_path, monkeypatch):
     folder, measured = tmp_path / "run", []
-    original = circle_measure.measure
+    original = measure.measure
 
-    def measure(config, seed, **k):
+    def counted(config, seed, **k):
         measured.append(seed)
         if measured == [0, 1, 2]:
             raise Killed
         return original(config, seed, **k)
 
-    monkeypatch.setattr(circle_measure, "measure", measure)
+    monkeypatch.setattr(measure, "measure", counted)
     with pytest.raises(Killed):
-        circle_removal.run(SMALL, folder, report=quiet)
-    records = circle_removal.run(SMALL, folder, report=quiet)
+        circle_removal.run(SMALL, folder, log=quiet)
+    records = circle_removal.run(SMALL, folder, log=quiet)
     assert measured == [0, 1, 2, 2]
     assert len(records) == 3
     wanted = runs.read_metrics(finished[0])
@@ -231,16 +233,16 @@ def test_damage_costs_only_what_comes_after_it(finished, tmp_path, monkeypatch):
     folder, lines, measured = tmp_path / "run", [], []
     shutil.copytree(finished[0], folder)
     (folder / "seed_01.npz").write_bytes(b"no")
-    original = circle_measure.measure
+    original = measure.measure
 
-    def measure(config, seed, **k):
+    def counted(config, seed, **k):
         measured.append(seed)
         return original(config, seed, **k)
 
-    monkeypatch.setattr(circle_measure, "measure", measure)
-    circle_removal.run(SMALL, folder, report=lines.append)
-    assert "seed_01.npz" in lines[0] and "after 1 network" in lines[0]
-    assert measured == [1, 2]
+    monkeypatch.setattr(measure, "measure", counted)
+    circle_removal.run(SMALL, folder, log=lines.append)
+    assert "seed_01.npz" in "".join(lines) and "making it again" in "".join(lines)
+    assert measured == [1]
     whole = runs.read_arrays(finished[0] / "seed_01.npz")
     again = runs.read_arrays(folder / "seed_01.npz")
     assert all((whole[k] == again[k]).all() for k in whole)
@@ -250,7 +252,7 @@ def test_a_missing_page_is_drawn_again(finished, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(finished[0], folder)
     (folder / "index.html").unlink()
-    circle_removal.run(SMALL, folder, report=quiet)
+    circle_removal.run(SMALL, folder, log=quiet)
     whole = (finished[0] / "index.html").read_text()
     assert (folder / "index.html").read_text() == whole
 
@@ -259,37 +261,37 @@ def test_a_missing_page_is_drawn_again(finished, tmp_path):
     "change, message",
     [
         ({"variant": "square"}, "unknown variant 'square'; there are"),
-        ({"nodes": 40}, r"nodes must be in \[1, 22\]"),
+        ({"num_nodes": 40}, r"num_nodes must be in \[1, 22\]"),
         ({"seeds": ()}, "seeds must have one entry"),
         ({"keep_probs": (0.5, 1.5)}, r"keep_probs must be in \(0, 1\)"),
-        ({"samples": 1}, "samples must be in .*"),
-        ({"width": 0.0}, "width must be in"),
-        ({"examples": 20}, r"batch_size must be in \[1, examples = 20\]"),
+        ({"num_masks": 1}, "num_masks must be in .*"),
+        ({"bandwidth": 0.0}, "bandwidth must be in"),
+        ({"num_points": 20}, r"batch_size must be in \[1, num_points = 20\]"),
     ],
 )
 def test_bad_configs_get_one_clear_error(tmp_path, change, message):
     with pytest.raises(ValueError, match=message):
-        circle_removal.run(Config(**change), tmp_path / "run", report=quiet)
+        circle_removal.run(Config(**change), tmp_path / "run", log=quiet)
     assert not (tmp_path / "run").exists()
 
 
 ODD = {
-    "one node": {"nodes": 1, "seeds": (0,)},
+    "one node": {"num_nodes": 1, "seeds": (0,)},
     "untrained, many keep probabilities": {
         "epochs": 0,
         "seeds": (0,),
         "keep_probs": tuple(k / 10 for k in range(1, 9)),
     },
-    "dead": {"nodes": 4, "epochs": 400, "learning_rate": 3.0, "keep_probs": (0.3,)},
+    "dead": {"num_nodes": 4, "epochs": 400, "learning_rate": 3.0, "keep_probs": (0.3,)},
 }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ODD)
 def test_odd_configs_have_no_nan_and_lose_no_curve(tmp_path, name):
-    small = {"samples": 30, "paths": 20, "examples": 32, "seeds": (0, 1), "nodes": 5}
-    config = Config(**{**small, **ODD[name]})
-    circle_removal.run(config, tmp_path / "run", report=quiet)
+    small = {"num_masks": 30, "num_paths": 20, "num_points": 32, "num_nodes": 5}
+    config = Config(**{"seeds": (0, 1), **small, **ODD[name]})
+    circle_removal.run(config, tmp_path / "run", log=quiet)
     for path in (tmp_path / "run").iterdir():
         if path.suffix in (".svg", ".md", ".jsonl"):
             words = set(re.findall(r"[A-Za-z]+", path.read_text()))
@@ -317,7 +319,7 @@ def test_titles_are_what_the_records_say(finished):
 @pytest.mark.parametrize("variant", ["published", "half"])
 def test_ten_networks_lie_within_the_spread_of_a_hundred(variant):
     config = Config(variant=variant)
-    records = [circle_measure.measure(config, seed)[0] for seed in config.seeds]
+    records = [measure.measure(config, seed)[0][0] for seed in config.seeds]
 
     def mean(values):
         return float(np.mean(list(values)))

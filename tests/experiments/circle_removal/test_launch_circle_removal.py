@@ -13,7 +13,7 @@ def launch(launcher):
 
 @pytest.mark.slow
 def test_a_run_ends_with_what_was_found_where_it_is_and_what_is_next(launch, tmp_path):
-    small = ["--nodes=5", "--seeds=0:2", "--examples=80", "--epochs=2"]
+    small = ["--num_nodes=5", "--seeds=0:2", "--num_points=80", "--epochs=2"]
     done = launch(*small, f"--out={tmp_path}")
     assert done.returncode == 0, done.stderr
     found, where, following = done.stdout.splitlines()[-3:]
@@ -28,9 +28,9 @@ def test_a_run_ends_with_what_was_found_where_it_is_and_what_is_next(launch, tmp
     "flags, message",
     [
         (["--variant=square"], "value should be one of <published|half>"),
-        (["--keep_probs=a"], "error: --keep_probs: 'a' are no numbers"),
+        (["--keep_probs=a"], "--keep_probs: expected numbers such as 0.25,0.5"),
         (["--keep_probs=2"], "error: keep_probs must be in (0, 1)"),
-        (["--nodes=30", "--dry_run"], "error: nodes must be in [1, 22]"),
+        (["--num_nodes=30", "--dry_run"], "error: num_nodes must be in [1, 22]"),
     ],
 )
 def test_bad_flags_get_one_line(launch, flags, message):

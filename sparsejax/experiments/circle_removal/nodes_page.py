@@ -6,19 +6,19 @@ every point, the gradient for a node, loss and accuracy, the effect of every fli
 needs all 2^n subnetworks is computed here: how their losses are distributed, the best
 of every size, Shapley values.
 
-The scripts beside this file are the page: `circle_page_net.js` is the mathematics,
-`circle_page_view.js` draws, `circle_page.js` is the state and what changes it.
+The scripts in page/ are the page: `net.js` is the mathematics,
+`view.js` draws, `page.js` is the state and what changes it.
 """
 
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from typing import Any
 
 import numpy as np
 from jaxtyping import ArrayLike
 
 from sparsejax import hypercube, pages
+from sparsejax.experiments._study import report
 
 MOST_NODES = 24
 HEAD = 64  # the lowest losses of a size, kept one by one
@@ -85,7 +85,7 @@ def page(
         "shapley": hypercube.shapley(table),
         "minima": len(hypercube.local_minima(table)),
     }
-    scripts = ("circle_page_net.js", "circle_page_view.js", "circle_page.js")
+    scripts = ("net.js", "view.js", "page.js")
     notes = [footer, _made(n, len(y))]
     return pages.page(
         title,
@@ -93,8 +93,8 @@ def page(
         lead=lead,
         footer=pages.join(*(pages.tag("p", note) for note in notes if note)),
         data=data,
-        script="\n".join(map(_resource, scripts)),
-        style=_resource("circle_page.css"),
+        script="\n".join(report.resource(__name__, script) for script in scripts),
+        style=report.resource(__name__, "page.css"),
     )
 
 
@@ -124,10 +124,6 @@ def _knots(values: np.ndarray) -> np.ndarray:
 
 def _bytes(values: np.ndarray, kind: str) -> str:
     return b64encode(values.astype(kind).tobytes()).decode("ascii")
-
-
-def _resource(name: str) -> str:
-    return resources.files("sparsejax.experiments").joinpath(name).read_text("utf-8")
 
 
 # ---- Checks

@@ -1,0 +1,255 @@
+"""The command line of every experiment: `sparsejax NAME --flags`.
+
+Flags are the fields of the experiment's `Config`, in its order, then what it looks at
+(`SUBJECT` of its module of configs), then where the run goes. Only that module is
+loaded for `--help`: JAX comes with the experiment itself.
+"""
+
+from sparsejax import _interrupts  # isort: split
+
+import dataclasses
+import importlib
+import os
+import re
+import shutil
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from absl import flags, logging
+
+from sparsejax import experiments
+from sparsejax.experiments._study import config as config_
+
+SUBJECT = {
+    "run": "Folder of a lottery run whose networks are looked at.",
+    "arm": 'Arm of the run, by default "rewind", the lottery tickets.',
+    "run_seed": "Seed of the network of the run; by default the first.",
+    "level": "Level of the run, 0 for the dense network; by default the last.",
+    "model": "Residual network that a file holds: resnet20, resnet56, resnet18, "
+    "resnet34 or resnet50; by default resnet20.",
+    "checkpoint": "File of a residual network's parameters; by default "
+    "resnet_cifar10/MODEL_cifar10.safetensors in data_dir.",
+}
+DATA = """Folder of data; by default the environment's SPARSEJAX_DATA_DIR. It holds
+mnist/ and fashion_mnist/ (the four IDX files, gzipped or not), cifar10/train.zip and
+cifar10/test.zip (folders of images by class), and
+resnet_cifar10/resnet20_cifar10.safetensors; each is needed only where it is named.
+Digits, scenes, circles and spirals need none."""
+_WHOLE = ("run_seed", "level")
+Values = flags.FlagValues
+
+
+def main(name: str | None = None, argv: Sequence[str] | None = None) -> None:
+    """Run an experiment with a command line.
+
+    Args:
+        name: of the experiment; by default the first argument.
+        argv: program and arguments; by default the process's.
+    """
+    _interrupts.listen()
+    argv = list(sys.argv if argv is None else argv)
+    program = f"python {argv[0]}" if argv[0].endswith(".py") else argv[0]
+    if name is None:
+        program = "sparsejax"
+        if len(argv) < 2 or argv[1] in ("--help", "-h", "help"):
+            print(listing())
+            return
+        name = argv.pop(1)
+        program = f"{program} {name}"
+    if name not in experiments.EXPERIMENTS:
+        known = ", ".join(experiments.EXPERIMENTS)
+        raise SystemExit(f"error: no experiment {name!r}; there are {known}")
+    spec = importlib.import_module(f"sparsejax.experiments.{name}.config")
+    os.environ.update({k: v for k, v in getattr(spec, "ENVIRONMENT", {}).items()
+                       if k not in os.environ})  # fmt: skip
+    with _interrupts.ending():
+        _end_in_a_line(partial(called, name, spec, argv, program))
+
+
+def listing() -> str:
+    """All experiments, with a line and the minutes of each."""
+    lines = [
+        f"  {name:<{max(map(len, experiments.EXPERIMENTS))}}  {what}\n"
+        f"  {'':<{max(map(len, experiments.EXPERIMENTS))}}  {minutes}"
+        for name, (what, minutes) in experiments.EXPERIMENTS.items()
+    ]
+    return "\n".join(
+        ["usage: sparsejax NAME [--flags]; sparsejax NAME --help explains each",
+         "(times on two cores of a CPU)", "", *lines]
+    )  # fmt: skip
+
+
+def called(name: str, spec: Any, argv: Sequence[str], program: str) -> None:
+    """Parse flags and run, print the plan, or explain."""
+    if any(word in ("--help", "-h", "-help", "--helpshort", "--helpfull")
+           for word in argv[1:]):  # fmt: skip
+        print(help_text(spec, program))
+        return
+    values = defined(spec)
+    more = values(argv)[1:]
+    if more:
+        raise ValueError(f"unknown arguments {more}; flags begin with --")
+    if values["force"].value:
+        _interrupts.advice[0] = "the same command without --force goes on"
+    config = read(spec.Config, values)
+    launch(name, spec, config, values, program)
+
+
+def launch(name: str, spec: Any, config: Any, values: Values, program: str) -> None:
+    """Run the experiment of a config, or print its plan."""
+    logging.set_verbosity(logging.WARNING)
+    from sparsejax.experiments import subjects
+    from sparsejax.experiments._study import subject as subject_
+
+    face = importlib.import_module(f"sparsejax.experiments.{name}")
+    flag = partial(_value, values)
+    data_dir = flag("data_dir")
+    subject = subjects.chosen(
+        {key: flag(key) for key in spec.SUBJECT}, data_dir=data_dir
+    )
+    folder = subject_.folder(name, config, subject, flag("out"))
+    print(face.plan(config, subject, data_dir=data_dir))
+    print(f"folder: {folder}")
+    if flag("dry_run"):
+        return
+    log = partial(print, flush=True)
+    options = {"data_dir": data_dir, "force": flag("force"), "log": log}
+    face.run(config, folder, subject, **options)
+    print(_worded(face.summary(folder), program))
+
+
+def defined(spec: Any) -> Values:
+    """Flags of an experiment, not parsed yet."""
+    values = Values()
+    texts = config_.help_texts(spec.Config)
+    choices = getattr(spec, "CHOICES", {})
+    default = spec.Config()
+    for field in dataclasses.fields(spec.Config):
+        _define(field, getattr(default, field.name), texts[field.name],
+                choices.get(field.name), values)  # fmt: skip
+    for key in spec.SUBJECT:
+        define: Callable = (
+            flags.DEFINE_integer if key in _WHOLE else flags.DEFINE_string
+        )
+        define(key, None, SUBJECT[key], flag_values=values)
+    flags.DEFINE_string("data_dir", None, DATA, flag_values=values)
+    flags.DEFINE_string("out", None, "Folder of runs.", flag_values=values)
+    flags.DEFINE_bool("dry_run", False, "Print folder and plan.", flag_values=values)
+    flags.DEFINE_bool("force", False, "Remove an earlier run.", flag_values=values)
+    return values
+
+
+def _define(field, default: Any, text, choices, values) -> None:
+    if choices and not isinstance(default, tuple):
+        flags.DEFINE_enum(field.name, default, list(choices), text, flag_values=values)
+        return
+    define: Callable
+    if isinstance(default, tuple):
+        define, default = flags.DEFINE_list, list(map(str, default))
+    elif isinstance(default, bool):
+        define = flags.DEFINE_bool
+    elif isinstance(default, str) or field.type == str | None:
+        define = flags.DEFINE_string
+    elif field.type in (float, float | None):
+        define = flags.DEFINE_float
+    else:
+        define = flags.DEFINE_integer
+    define(field.name, default, text, flag_values=values)
+
+
+def read(config: type, values: Values) -> Any:
+    """The config that flags describe."""
+    fields = {}
+    for field in dataclasses.fields(config):
+        value = values[field.name].value
+        if isinstance(value, list):
+            if field.name == "seeds" and len(value) == 1 and value[0].isdecimal():
+                _say_seeds(int(value[0]))
+            value = config_.entries(field, value)
+        fields[field.name] = value
+    return config(**fields)
+
+
+def help_text(spec: Any, program: str) -> str:
+    """The text of `--help`: the module's, then flags in the order of the config."""
+    texts, default = config_.help_texts(spec.Config), spec.Config()
+    choices = getattr(spec, "CHOICES", {})
+    width = max(60, min(shutil.get_terminal_size().columns, 100))
+    lines = [_worded(spec.__doc__.strip(), program), "", "What to run:"]
+    for field in dataclasses.fields(spec.Config):
+        value = getattr(default, field.name)
+        lines += _entry(field.name, value, texts[field.name], width,
+                        choices.get(field.name))  # fmt: skip
+    if spec.SUBJECT:
+        lines += ["", "What to look at:"]
+        for key in spec.SUBJECT:
+            lines += _entry(key, None, SUBJECT[key], width)
+    inside = ", or inside the run that is looked at" if "run" in spec.SUBJECT else ""
+    name = spec.__name__.split(".")[-2]
+    lines += ["", "Where:"]
+    for key, text in {
+        "data_dir": DATA,
+        "out": f"Folder of runs; by default results/runs/{name}{inside}.",
+        "dry_run": "Print of the plan and the folder, once data are checked; no run.",
+        "force": "Removal of an earlier run of this config, to start anew.",
+    }.items():
+        lines += _entry(
+            key, False if key in ("dry_run", "force") else None, text, width
+        )
+    return "\n".join(lines)
+
+
+def _entry(name, default, text, width, choices=None) -> list[str]:
+    """A flag's lines in the help."""
+    if isinstance(default, tuple):
+        default = ",".join(map(str, default))
+    if isinstance(default, bool):
+        head = f"--{name}" if not default else f"--{name}, --no{name} (default: on)"
+    else:
+        empty = default is None or default == ""
+        head = f"--{name}=" if empty else f"--{name}={default}"
+    text = " ".join(text.split())
+    choices = choices or ()
+    if any(f'"{choice}"' not in text for choice in choices):
+        text += f" One of {', '.join(choices)}."
+    body = textwrap.wrap(text, width - 6, break_on_hyphens=False)
+    return [f"  {head}", *(f"      {line}" for line in body)]
+
+
+def _worded(text: str, program: str) -> str:
+    """A text whose commands begin as this one was called."""
+    if not program.startswith("python "):
+        return text
+    folder = Path(program.removeprefix("python ")).parent
+    names = "|".join(experiments.EXPERIMENTS)
+    return re.sub(rf"\bsparsejax ({names})\b", rf"python {folder}/\1.py", text)
+
+
+def _say_seeds(seed: int) -> None:
+    if seed > 1:
+        print(f"seed {seed} (0:{seed} for {seed} of them)")
+
+
+def _value(values: Values, key: str) -> Any:
+    return values[key].value if key in values else None
+
+
+def _end_in_a_line(main: Callable[[], None]) -> None:
+    """One line for what comes of the input or the machine."""
+    try:
+        main()
+    except (ValueError, OSError, MemoryError, flags.Error) as error:
+        raise SystemExit(_line(error)) from None
+    except RuntimeError as error:  # JAX's is one
+        if not str(error).startswith("RESOURCE_EXHAUSTED"):
+            raise
+        raise SystemExit(_line(error)) from None
+
+
+def _line(error: BaseException) -> str:
+    text = " ".join(line.strip() for line in str(error).splitlines())
+    return f"error: {text or 'out of memory'}"

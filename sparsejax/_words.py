@@ -1,0 +1,41 @@
+"""Words for error messages: what a value is, and which names there are."""
+
+from collections.abc import Iterable
+from typing import Any
+
+
+def described(value: Any) -> str:
+    """What a value is, for an error message.
+
+    Example:
+        >>> import numpy as np
+        >>> described({"a": 1}), described(np.zeros((2, 3), np.int32)), described("x")
+        ("a dict of 'a'", 'int32 of shape (2, 3)', "the str 'x'")
+    """
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        return f"{value.dtype} of shape {tuple(value.shape)}"
+    if isinstance(value, dict):
+        return f"a dict of {', '.join(map(repr, value)) or 'nothing'}"
+    if isinstance(value, tuple | list):
+        return f"a {type(value).__name__} of {len(value)}"
+    if isinstance(value, str | int | float | complex | bool) or value is None:
+        return f"the {type(value).__name__} {value!r}" if value is not None else "None"
+    kind = type(value)
+    return f"a {kind.__module__}.{kind.__qualname__}"
+
+
+def first_line(error: Exception) -> str:
+    """What went wrong, without JAX's hints that may follow."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+def listed(names: Iterable[Any], most: int = 12) -> str:
+    """Names for an error message: quoted, cut after `most`.
+
+    Example:
+        >>> listed("abc", most=2)
+        "'a', 'b' and 1 more"
+    """
+    names = list(names)
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return (", ".join(repr(name) for name in names[:most]) or "none") + more

@@ -1,0 +1,74 @@
+"""Records of `metrics.jsonl`: grouped, averaged, and as curves."""
+
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+Record = Mapping[str, Any]
+
+
+def group(records: Iterable[Record], *keys: str) -> dict[Any, list[Record]]:
+    """Records by the values of some fields, in the order they come in.
+
+    Example:
+        >>> rows = [{"level": 0, "seed": 0}, {"level": 1, "seed": 0}]
+        >>> group(rows, "level")[1], list(group(rows, "level", "seed"))
+        ([{'level': 1, 'seed': 0}], [(0, 0), (1, 0)])
+    """
+    groups: dict[Hashable, list[Record]] = {}
+    for record in records:
+        values = tuple(record[key] for key in keys)
+        groups.setdefault(values[0] if len(keys) == 1 else values, []).append(record)
+    return groups
+
+
+def mean(records: Iterable[Record], value: str | Callable[[Record], Any]) -> float:
+    """The mean of a field, or of a function of records, where it is known; or NaN."""
+    known = [v for v in values(records, value) if np.isfinite(v)]
+    return float(np.mean(known)) if known else float("nan")
+
+
+def values(
+    records: Iterable[Record], value: str | Callable[[Record], Any]
+) -> list[float]:
+    """A field, or a function, of each record; NaN where it is `None`."""
+    get = value if callable(value) else lambda record: record[value]
+    found = (get(record) for record in records)
+    return [float("nan") if v is None else float(v) for v in found]
+
+
+def spread(numbers: Sequence[float], form: str = ".1%") -> str:
+    """The lowest and highest of several numbers, in words.
+
+    Example:
+        >>> spread([0.91, 0.95]), spread([0.91])
+        ('91.0% to 95.0%', 'one seed')
+    """
+    if len(numbers) < 2:
+        return "one seed"
+    return f"{min(numbers):{form}} to {max(numbers):{form}}"
+
+
+def curve(
+    records: Iterable[Record],
+    value: str | Callable[[Record], Any],
+    *,
+    along: str = "level",
+    at: str = "density",
+) -> tuple[list[float], list[list[float]]]:
+    """Where, and values there by seed, as `plots.against_density` takes them.
+
+    Args:
+        records: of one arm.
+        value: a field, or a function of a record.
+        along: field that tells the points of the curve apart.
+        at: field whose mean is a point's place.
+
+    Returns:
+        Places (levels,) and values, a list over seeds for each.
+    """
+    rows = group(records, along)
+    order = sorted(rows)
+    places = [float(np.mean([record[at] for record in rows[k]])) for k in order]
+    return places, [values(rows[k], value) for k in order]

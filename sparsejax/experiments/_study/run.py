@@ -1,0 +1,211 @@
+"""A run from its start to its end: resumed, timed, reported, complete or not at all."""
+
+import contextlib
+import platform
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+
+from sparsejax import __version__, runs, train
+from sparsejax.experiments._study.subject import Subject
+
+Arrays = Mapping[str, np.ndarray]
+Records = list[dict[str, Any]]
+T = TypeVar("T")
+
+
+class Study:
+    """A run folder that is being filled.
+
+        with Study("spade", config, folder, subject, force=force, log=log) as study:
+            if study.complete:
+                return study.records
+            for seed in study.each(config.seeds):
+                make = partial(measure.seed, config, seed)
+                arrays = study.cached(f"seed_{seed}", make)
+                study.add(measure.records(seed, arrays))
+                study.progress(f"seed {seed}: ...")
+            report.write(study)
+        return study.records
+
+    Whatever `cached` and `measured` have written is read, not made, when a run that was
+    killed is started again. The block's end marks the run as complete; an error leaves
+    it to be gone on with.
+
+    Args:
+        kind: name of the experiment.
+        config: its frozen config.
+        folder: where; a folder of an unfinished run of the same config is continued.
+        subject: what is looked at, where it is an earlier run or a file.
+        force: remove an earlier run of this config first.
+        log: called with lines of progress.
+
+    Attributes:
+        complete: whether there is nothing left to do.
+        records: lines of `metrics.jsonl`; of a complete run those that are there.
+
+    Raises:
+        ValueError: if the folder holds anything but this run.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        config: Any,
+        folder: str | Path,
+        subject: Subject | None = None,
+        *,
+        force: bool = False,
+        log: Callable[[str], Any] = print,
+    ):
+        self.kind, self.config, self.folder = kind, config, Path(folder)
+        self.log, self.subject = log, subject
+        source = {} if subject is None else subject.source
+        self.complete = runs.start(
+            folder, config, kind=kind, subject=source, about=_about(), force=force
+        )
+        self.records: Records = runs.read_metrics(folder) if self.complete else []
+        self._clock = _Clock()
+        self._before: Records | None = None
+        if self.complete:
+            log(f"{folder} is complete; --force runs it again")
+
+    def __enter__(self) -> "Study":
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        if kind is None and not self.complete:
+            self.write_records()
+            runs.finish(self.folder)
+
+    def each(
+        self, parts: Iterable[T], cost: Callable[[T], float] = lambda part: 1.0
+    ) -> Iterator[T]:
+        """The parts in turn, with the clock running.
+
+        Args:
+            parts: of the run, or of a level of it.
+            cost: how long each takes, in any unit, for the estimate of the time left.
+        """
+        parts = list(parts)
+        self._clock = _Clock([cost(part) for part in parts])
+        for part in parts:
+            yield part
+            self._clock.next()
+
+    def progress(self, line: str) -> None:
+        """A line on the part that has just been made, with the time spent and left."""
+        self.log(f"{line}  {self._clock}")
+
+    def cached(self, name: str, make: Callable[[], Arrays]) -> dict[str, np.ndarray]:
+        """Arrays of `NAME.npz`, made and written where they cannot be read."""
+
+        def timed() -> Arrays:
+            self._clock.working = True
+            return make()
+
+        return runs.cached(self.folder / f"{name}.npz", timed, self.log)
+
+    def measured(
+        self, name: str, make: Callable[[], tuple[Records, Arrays]], **where: Any
+    ) -> dict[str, np.ndarray]:
+        """Arrays of `NAME.npz`, and records that cannot be had from them.
+
+        Args:
+            name: of the file.
+            make: what gives records, and arrays.
+            **where: fields by which these records are told from others, as `seed=3`.
+        """
+        there = [
+            record for record in self._earlier()
+            if all(key in record and record[key] == v for key, v in where.items())
+        ]  # fmt: skip
+        if not there:
+            (self.folder / f"{name}.npz").unlink(missing_ok=True)
+
+        def both() -> Arrays:
+            there[:], arrays = make()
+            return arrays
+
+        arrays = self.cached(name, both)
+        self.add(there)
+        return arrays
+
+    def add(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """More lines of `metrics.jsonl`, which is written."""
+        self._earlier()
+        self.records += map(dict, records)
+        self.write_records()
+
+    def write_records(self) -> None:
+        """Write `metrics.jsonl` as it is by now."""
+        runs.write_metrics(self.folder, self.records)
+
+    def _earlier(self) -> Records:
+        """The records of the run that was killed."""
+        if self._before is None:
+            try:
+                self._before = runs.read_metrics(self.folder)
+            except runs.DamagedFile as error:
+                self.log(f"damaged: {error}; measuring again")
+                self._before = []
+        return self._before
+
+
+@contextlib.contextmanager
+def finite(what: str, remedy: str = "lower learning_rate") -> Iterator[None]:
+    """A block that trains: one line where its loss is not finite.
+
+    Args:
+        what: is trained, as "seed 3, level 2".
+        remedy: what to do.
+
+    Raises:
+        ValueError: for `train.NotFinite`.
+    """
+    try:
+        yield
+    except train.NotFinite as error:
+        raise ValueError(
+            f"the loss is not finite at step {error.step} ({what}); finished parts are "
+            f"kept; {remedy}"
+        ) from error
+
+
+class _Clock:
+    """Time spent, and what the parts left will take, read parts apart."""
+
+    def __init__(self, costs: list[float] | None = None):
+        self.costs = costs or []
+        self.done = 0.0  # cost of what was made, not read
+        self.began = time.perf_counter()
+        self.working = False
+
+    def next(self) -> None:
+        cost = self.costs.pop(0)
+        if self.working:
+            self.done += cost
+        elif not self.done:  # only read so far
+            self.began = time.perf_counter()
+        self.working = False
+
+    def __str__(self) -> str:
+        spent = time.perf_counter() - self.began
+        done = self.done + (self.costs[0] if self.costs else 0)
+        left = spent / done * sum(self.costs[1:]) if done else 0
+        return f"{spent:5.0f} s, {left:.0f} s left"
+
+
+def _about() -> dict[str, str]:
+    device = jax.devices()[0]
+    return {
+        "sparsejax": __version__,
+        "jax": jax.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "device": f"{device.platform}:{device.device_kind} x {jax.device_count()}",
+    }

@@ -1,0 +1,117 @@
+"""What an experiment looks at: a network, the run that it is of, and its data."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+
+from sparsejax import runs
+
+
+class Network(NamedTuple):
+    """One network of a run.
+
+    Attributes:
+        arm: how it was made, as "rewind".
+        level: number of prunings before.
+        seed: of its initial weights.
+        density: share of the prunable weights that it keeps.
+        test_accuracy: over the test set, if known.
+    """
+
+    arm: str
+    level: int
+    seed: int
+    density: float
+    test_accuracy: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """A network, and the others of its run.
+
+    Attributes:
+        title: what it is, in a few words.
+        fn: `fn(params, x) -> logits` of one input x (shape), with named activations.
+        params: its parameters, removed weights zero.
+        mask: a tree like `Masks.weights`.
+        shape: of one input.
+        domain: lowest and highest value of an input.
+        image: (height, width, channels) of an input that is a picture.
+        load_data: a function that gives test inputs (n, *shape) and labels (n,).
+        source: JSON-like, where it comes from, as `{"run": ..., "level": 12}`.
+        network: which one of its run it is.
+        networks: all of the run in the order of its records, dense ones at level 0 of
+            arm "rewind" alone.
+        read: `read(network) -> (params, mask)` of any of these.
+    """
+
+    title: str
+    fn: Callable[[PyTree, Array], Array]
+    params: PyTree
+    mask: PyTree
+    shape: tuple[int, ...]
+    domain: tuple[float, float]
+    image: tuple[int, ...] | None
+    load_data: Callable[[], tuple[np.ndarray, np.ndarray]]
+    source: dict[str, Any]
+    network: Network
+    networks: tuple[Network, ...] = ()
+    read: Callable[[Network], tuple[PyTree, PyTree]] | None = None
+
+    @functools.cached_property
+    def data(self) -> tuple[np.ndarray, np.ndarray]:
+        """Test inputs and labels, loaded when first asked for."""
+        return self.load_data()
+
+    @property
+    def x(self) -> Float[np.ndarray, "n ..."]:
+        """Test inputs, shape (n, *shape)."""
+        return self.data[0]
+
+    @property
+    def y(self) -> np.ndarray:
+        """Labels of the test inputs, shape (n,)."""
+        return self.data[1]
+
+    def bound(self) -> Callable[[Array], Array]:
+        """The network as a function of one input."""
+        return functools.partial(self.fn, self.params)
+
+    def level(self, level: int) -> "Subject":
+        """The network of the same arm and seed at another level.
+
+        Raises:
+            ValueError: if its run has no such level.
+        """
+        arms = (self.network.arm, "rewind") if not level else (self.network.arm,)
+        mine = [n for n in self.networks if n.seed == self.network.seed
+                and n.arm in arms]  # fmt: skip
+        at = [n for n in mine if n.level == level]
+        if not at or self.read is None:
+            there = ", ".join(str(n.level) for n in mine) or "none"
+            raise ValueError(f"{self.title}: no level {level}; there are {there}")
+        params, mask = self.read(at[-1])
+        title = self.title.replace(f"level {self.network.level}", f"level {level}")
+        return dataclasses.replace(
+            self, title=title, params=params, mask=mask, network=at[-1]
+        )
+
+
+def folder(name: str, config: Any, subject: Subject | None, out: str | None) -> Path:
+    """Where a run goes: below `out`, else in the run that is looked at.
+
+    Args:
+        name: of the experiment.
+        config: its config.
+        subject: what is looked at.
+        out: a folder of runs, by default results/runs/NAME.
+    """
+    source = {} if subject is None else dict(subject.source)
+    run = source.pop("run", None)
+    root = Path(out or (f"results/runs/{name}" if run is None else Path(run) / name))
+    return root / runs.name(config, source)
