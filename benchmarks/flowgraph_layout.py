@@ -1,4 +1,4 @@
-"""Crossings and time of our layout against Graphviz's `dot`, on three graphs.
+"""Crossings and time of our layout against Graphviz's `dot`, on three _structure.
 
 Of a network 784-32-32-10 with 320, 150 and 69 weights: (a) the graph above the first
 layer, whose dot products are leaves; (b) all that one output is computed from, and (c)
@@ -24,9 +24,9 @@ from pathlib import Path
 import flowgraph_source
 import numpy as np
 
-from sparsejax.flowgraph.export import svg
-from sparsejax.flowgraph.graph import Graph
-from sparsejax.flowgraph.layout import Layout, crossings, layout
+from sparsejax.flowgraph import Graph
+from sparsejax.flowgraph._export import svg
+from sparsejax.flowgraph._layout import Layout, crossings, layout
 
 REPEATS = 15
 

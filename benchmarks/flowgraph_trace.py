@@ -63,6 +63,7 @@ def main():
     begin = time.perf_counter()
     exact = graph.bounds("exact")
     solved = time.perf_counter() - begin
+    assert exact.gap is not None
     least, most = sampled(graph, SAMPLES)
     parts = [graph.subgraph(i).count() for i in range(len(graph.outputs))]
     above = (wide.low <= exact.low + 1e-6) & (exact.high <= wide.high + 1e-6)

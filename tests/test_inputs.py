@@ -120,18 +120,18 @@ SEVERAL = {
     "features.transforms.standard places": (
         lambda v: id(features.standard(v)), 5, [5, 6]
     ),
-    "flowgraph.bounds.bounds nodes": (
+    "flowgraph._graph.Graph.bounds nodes": (
         lambda v: GRAPH.bounds(nodes=v)._asdict(), "hidden[1]", [3, 5]
     ),
-    "flowgraph.graph.Graph.subgraph outputs": (
+    "flowgraph._structure.Structure.subgraph outputs": (
         lambda v: GRAPH.subgraph(v).to_json(), 1, ["output_1", 0]
     ),
-    "flowgraph.trace.trace boxes": (
+    "flowgraph._trace.trace boxes": (
         lambda v: trace(boxes=v), "silu", ["silu", "selu"]
     ),
-    "flowgraph.trace.trace image": (lambda v: trace(image=v), None, [1, 3]),
-    "flowgraph.trace.trace names": (lambda v: trace(names=v), None, ["a", "b", "c"]),
-    "flowgraph.trace.trace output_names": (
+    "flowgraph._trace.trace image": (lambda v: trace(image=v), None, [1, 3]),
+    "flowgraph._trace.trace names": (lambda v: trace(names=v), None, ["a", "b", "c"]),
+    "flowgraph._trace.trace output_names": (
         lambda v: flowgraph.trace(total_of, X, output_names=v).output_names, "out",
         ["out"]
     ),
@@ -334,9 +334,9 @@ def as_users_have_it(monkeypatch):
             if inspect.isfunction(value):
                 monkeypatch.setattr(module, name, inspect.unwrap(value))
     monkeypatch.setattr(flowgraph, "trace", inspect.unwrap(flowgraph.trace))
-    for name, value in list(vars(flowgraph.graph.Graph).items()):
-        if inspect.isfunction(value) and name[0] != "_":
-            monkeypatch.setattr(flowgraph.graph.Graph, name, inspect.unwrap(value))
+    for name, value in inspect.getmembers(flowgraph.Graph, inspect.isfunction):
+        if name[0] != "_":
+            monkeypatch.setattr(flowgraph.Graph, name, inspect.unwrap(value))
 
 
 @pytest.mark.parametrize("case", REFUSED)

@@ -1,6 +1,7 @@
 """Imports go down only; a few libraries are imported in one place each."""
 
 import ast
+import graphlib
 from pathlib import Path
 
 import pytest
@@ -82,3 +83,35 @@ def test_launchers_are_short_and_only_map_flags():
         inside = {f for f in imports(path) if f.startswith("sparsejax")}
         known = ("sparsejax._launch", "sparsejax.experiments", "sparsejax.runs")
         assert all(full.startswith(known) for full in inside)
+
+
+def imported_files(path, files):
+    """The files of `sparsejax` that one of them imports, by module name."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found = [(alias.name, "") for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            folder = path.relative_to(ROOT).parts[: -node.level or None]
+            base = ".".join([*folder, *filter(None, [node.module])])
+            found = [
+                (base if node.level else str(node.module), alias.name)
+                for alias in node.names
+            ]
+        else:
+            continue
+        for module, name in found:
+            yield from [m for m in (f"{module}.{name}", module) if m in files][:1]
+
+
+def test_no_file_imports_itself_by_way_of_others():
+    """`from package import _part` is an import of the part, not of the package."""
+    files = {}
+    for path in sorted((ROOT / "sparsejax").rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        files[".".join(p for p in parts if p != "__init__")] = path
+    edges = {m: set(imported_files(path, files)) - {m} for m, path in files.items()}
+    assert edges["sparsejax.flowgraph"] and sum(map(len, edges.values())) > 100
+    try:
+        graphlib.TopologicalSorter(edges).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(f"files import one another: {' <- '.join(error.args[1])}")

@@ -116,7 +116,7 @@ def removed(params, **options):
 
 
 def in_sparse_kernels(params):
-    return {k: m.nnz for k, m in flowgraph.sparse_kernels.kernels(params).items()}
+    return {k: m.nnz for k, m in flowgraph.kernels(params).items()}
 
 
 def in_statistics(params):

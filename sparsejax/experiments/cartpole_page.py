@@ -10,8 +10,7 @@ from typing import Any
 
 from jaxtyping import ArrayLike
 
-from sparsejax.flowgraph import Graph
-from sparsejax.flowgraph.export import html
+from sparsejax.flowgraph import Graph, PageExtra
 from sparsejax.rl import cartpole
 from sparsejax.rl.environments import Environment
 
@@ -49,5 +48,5 @@ def save(
         "start": cartpole.START,
         "limit": environment.limit,
     }
-    extra = html.Extra(read("cartpole.js"), read("cartpole.css"), constants)
-    html.save_html(graph, path, samples=samples, extra=extra, **options)
+    extra = PageExtra(read("cartpole.js"), read("cartpole.css"), constants)
+    graph.save_html(path, samples=samples, extra=extra, **options)

@@ -22,8 +22,7 @@ import numpy as np
 from sparsejax import flowgraph, runs
 from sparsejax.experiments import fields, flowgraph_report
 from sparsejax.experiments.networks import Network
-from sparsejax.flowgraph import Bounds, Graph, TooLarge
-from sparsejax.flowgraph.simplify import POLICIES
+from sparsejax.flowgraph import SIMPLIFY_POLICIES, Bounds, Graph, TooLarge
 from sparsejax.pages import counted
 
 
@@ -55,7 +54,7 @@ class Config:
 
 
 _HIDDEN = 300  # nodes whose exact ranges are found too, a second each at most
-CHOICES = {"simplify": ("no", *POLICIES)}
+CHOICES = {"simplify": ("no", *SIMPLIFY_POLICIES)}
 WITHIN = {
     "seed": fields.SEEDS,
     "level": fields.WHOLE,

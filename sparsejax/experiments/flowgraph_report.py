@@ -8,8 +8,7 @@ import numpy as np
 
 from sparsejax import flowgraph, pages, runs
 from sparsejax.experiments.networks import Network
-from sparsejax.flowgraph import Graph
-from sparsejax.flowgraph.flags import Flag
+from sparsejax.flowgraph import Flag, Graph
 from sparsejax.pages import counted
 
 _SOURCE_LIMIT = 100_000  # characters of source that a page shows

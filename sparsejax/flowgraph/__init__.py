@@ -10,13 +10,37 @@ left: what a person could hope to read.
 Reference: Böhm, Kirk, Gavenčiak, "Sparsity and interpretability?", 2020.
 """
 
-from .bounds import Bounds as Bounds
-from .export.json import from_json as from_json
-from .graph import Graph as Graph
-from .graph import TooLarge as TooLarge
-from .rules import RULES as RULES
-from .sparse_kernels import kernels as kernels
-from .sparse_kernels import read_kernels as read_kernels
-from .sparse_kernels import write_kernels as write_kernels
-from .trace import BOXES as BOXES
-from .trace import trace as trace
+from ._bounds import Bounds
+from ._diff import Diff
+from ._export.html import PageExtra
+from ._flags import Flag
+from ._from_json import from_json
+from ._graph import Graph
+from ._relevance import Relevance
+from ._rules import RULES
+from ._simplify import SIMPLIFY_POLICIES
+from ._sparse_kernels import kernels, read_kernels, write_kernels
+from ._structure import TooLarge
+from ._trace import BOXES, trace
+
+__all__ = [
+    "BOXES",
+    "RULES",
+    "SIMPLIFY_POLICIES",
+    "Bounds",
+    "Diff",
+    "Flag",
+    "Graph",
+    "PageExtra",
+    "Relevance",
+    "TooLarge",
+    "from_json",
+    "kernels",
+    "read_kernels",
+    "trace",
+    "write_kernels",
+]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

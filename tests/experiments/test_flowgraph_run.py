@@ -134,7 +134,7 @@ def test_a_run_that_was_stopped_goes_on(finished, network, tmp_path):
 
 
 def test_what_is_too_large_for_a_page_is_left_out(network, tmp_path, monkeypatch):
-    monkeypatch.setattr("sparsejax.flowgraph.export.html.MOST_EDGES", 5)
+    monkeypatch.setattr("sparsejax.flowgraph._export.html.MOST_EDGES", 5)
     lines, folder = [], tmp_path / "run"
     flowgraph.run(Config(exact=False), folder, network, report=lines.append)
     assert sum("no page of output_" in line for line in lines) > 5

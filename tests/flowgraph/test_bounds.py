@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize
 
-from sparsejax.flowgraph import Graph, evaluate, trace
-from sparsejax.flowgraph.bounds import bounds
-from sparsejax.flowgraph.ops import OPS
+from sparsejax.flowgraph import Graph, trace
+from sparsejax.flowgraph import _evaluate as evaluate
+from sparsejax.flowgraph._bounds import bounds
+from sparsejax.flowgraph._ops import OPS
 
 SPECIAL = (-math.inf, -1e300, -3.0, -2.0, -1.0, -0.5, 0.0, 1e-9, 0.5, 1.0, 2.0, 3.0)
 SPECIAL += (5.0, 40.0, 1e300, math.inf, *(k * np.pi / 2 for k in range(-5, 6)))

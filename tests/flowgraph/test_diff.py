@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sparsejax.flowgraph import trace
-from sparsejax.flowgraph.diff import Diff, diff
+from sparsejax.flowgraph._diff import Diff, diff
 
 
 def net(first, second, activation=jax.nn.relu, bias=0.5, names=None):
@@ -70,10 +70,10 @@ def test_order_matters_only_where_it_does():
 
 
 def _with_op(graph, op):
-    from sparsejax.flowgraph import graph as graphs
+    from sparsejax.flowgraph import _structure
 
-    *rest, (_, args, coefs, const, key) = graphs.nodes(graph)
-    return graphs.build([*rest, (op, args, coefs, const, key)], graph)
+    *rest, (_, args, coefs, const, key) = _structure.nodes(graph)
+    return _structure.build([*rest, (op, args, coefs, const, key)], graph)
 
 
 def test_outputs_that_move_are_named(kernels):

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from sparsejax.flowgraph import trace
-from sparsejax.flowgraph.export import dot, svg
+from sparsejax.flowgraph._export import dot, svg
 
 GOLDEN = Path(__file__).parent / "golden"
 HOSTILE = (

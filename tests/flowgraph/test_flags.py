@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sparsejax.flowgraph import evaluate, trace
-from sparsejax.flowgraph.flags import PROOFS, Flag, flags
+from sparsejax.flowgraph import _evaluate as evaluate
+from sparsejax.flowgraph import trace
+from sparsejax.flowgraph._flags import PROOFS, Flag, flags
 
 
 def found(graph, x=None):

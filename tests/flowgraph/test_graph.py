@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparsejax import flowgraph
-from sparsejax.flowgraph import evaluate
+from sparsejax.flowgraph import _evaluate as evaluate
 
 LEVELS = ("scalar", "dot", "neuron")
 
@@ -263,3 +263,8 @@ def test_a_node_reads_only_those_before_it():
     args[0] = len(graph) - 1
     with pytest.raises(ValueError, match="one that does not come before it"):
         flowgraph.from_json(damaged(nodes__args=args))
+
+
+def test_the_face_shows_public_names_alone():
+    assert dir(flowgraph) == sorted(flowgraph.__all__)
+    assert all(hasattr(flowgraph, name) for name in flowgraph.__all__)

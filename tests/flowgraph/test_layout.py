@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from sparsejax.flowgraph import trace
-from sparsejax.flowgraph.graph import build
-from sparsejax.flowgraph.layout import Layout, crossings, inversions, layout
+from sparsejax.flowgraph._layout import Layout, crossings, inversions, layout
+from sparsejax.flowgraph._structure import build
 
 LEVELS = ("scalar", "dot", "neuron")
 

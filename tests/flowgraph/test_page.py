@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from sparsejax import flowgraph
-from sparsejax.flowgraph.export.html import html as page
-from sparsejax.flowgraph.ops import OPS
+from sparsejax.flowgraph._export.html import html as page
+from sparsejax.flowgraph._ops import OPS
 
 HELP = """
 const report = (found) => parent === window ? document.body.append(

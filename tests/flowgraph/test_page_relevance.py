@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from sparsejax import flowgraph
-from sparsejax.flowgraph.export.html import html as page
-from sparsejax.flowgraph.relevance import FLAT
+from sparsejax.flowgraph._export.html import html as page
+from sparsejax.flowgraph._relevance import FLAT
 
 HELP = """
 const report = (found) => document.body.append(

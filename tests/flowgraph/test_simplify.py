@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sparsejax.flowgraph import Graph, evaluate, trace
-from sparsejax.flowgraph import graph as graphs
-from sparsejax.flowgraph.simplify import POLICIES
+from sparsejax.flowgraph import SIMPLIFY_POLICIES as POLICIES
+from sparsejax.flowgraph import Graph, _structure, trace
+from sparsejax.flowgraph import _evaluate as evaluate
 
 
 def net(seed, shift=0.6, domain=(0.0, 1.0)) -> Graph:
@@ -141,7 +141,7 @@ def hand(rows, inputs, outputs):
     nodes = [("input", [], [], 0.0, f"x[{i}]") for i in range(inputs)]
     nodes += [(*row, f"n[{i}]") for i, row in enumerate(rows)]
     names = tuple(f"y{i}" for i in range(len(outputs)))
-    return graphs.build(nodes, like, outputs=np.array(outputs), output_names=names)
+    return _structure.build(nodes, like, outputs=np.array(outputs), output_names=names)
 
 
 def test_merging_counts_edges():

@@ -17,9 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sparsejax.flowgraph import graph as graphs
-from sparsejax.flowgraph import trace
-from sparsejax.flowgraph.ops import OPS
+from sparsejax.flowgraph import _structure, trace
+from sparsejax.flowgraph._ops import OPS
 
 GOLDEN = Path(__file__).parent / "golden"
 CC = shutil.which("gcc") or shutil.which("cc")
@@ -95,7 +94,7 @@ def every_op():
         for count in [op.arity] if op.arity else [1, 2, 3]:
             nodes.append((name, list(range(count)), [1.0] * count, 0.0, name))
     size = len(nodes)
-    return graphs.build(
+    return _structure.build(
         nodes,
         like,
         inputs=np.arange(3),
@@ -108,7 +107,7 @@ def expected(graph, rows):
     """By NumPy in float64, node for node."""
     values = []
     with np.errstate(all="ignore"):
-        for op, args, *_ in graphs.nodes(graph):
+        for op, args, *_ in _structure.nodes(graph):
             if op == "input":
                 values.append(rows[:, len(values)])
             else:

@@ -13,7 +13,7 @@ from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
 from sparsejax import flowgraph, models
-from sparsejax.flowgraph import evaluate
+from sparsejax.flowgraph import _evaluate as evaluate
 
 KEY = jax.random.key(0)
 SQUARE = np.random.default_rng(0).normal(size=(4, 4)).astype(np.float32)

@@ -6,8 +6,8 @@ no search, and means nothing for graphs of different architectures.
 
 from typing import NamedTuple
 
-from sparsejax.flowgraph import graph as graphs
-from sparsejax.flowgraph.graph import Graph
+from sparsejax.flowgraph import _structure
+from sparsejax.flowgraph._structure import Structure
 
 
 class Diff(NamedTuple):
@@ -27,7 +27,7 @@ class Diff(NamedTuple):
     same: int
 
 
-def diff(a: Graph, b: Graph) -> Diff:
+def diff(a: Structure, b: Structure) -> Diff:
     """Compare the nodes of equal keys: operations, operands and numbers.
 
     Args:
@@ -51,10 +51,10 @@ def diff(a: Graph, b: Graph) -> Diff:
     )
 
 
-def _by_key(graph: Graph) -> dict[str, tuple[str, list[tuple[str, float]], float]]:
+def _by_key(graph: Structure) -> dict[str, tuple[str, list[tuple[str, float]], float]]:
     """Operation, operands with coefficients, and constant of every node."""
     found = {}
-    for op, args, coefs, const, key in graphs.nodes(graph):
+    for op, args, coefs, const, key in _structure.nodes(graph):
         terms = list(zip((graph.keys[a] for a in args), coefs, strict=True))
         ordered = op in ("select", "div", "pow", "rem", "arctan2") or len(terms) < 2
         found[key] = op, terms if ordered else sorted(terms), const
@@ -81,7 +81,7 @@ def _what(old, new) -> str:
     return "; ".join(parts) or "reads the same nodes in another order"
 
 
-def _outputs(a: Graph, b: Graph) -> list[tuple[str, str]]:
+def _outputs(a: Structure, b: Structure) -> list[tuple[str, str]]:
     def named(g):
         return dict(
             zip(g.output_names, (g.keys[i] for i in g.outputs.tolist()), strict=True)

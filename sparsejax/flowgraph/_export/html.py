@@ -15,8 +15,10 @@ import numpy as np
 from jaxtyping import ArrayLike
 
 from sparsejax import pages, runs
-from sparsejax.flowgraph.export import json, scripts
-from sparsejax.flowgraph.graph import Graph, TooLarge
+from sparsejax.flowgraph import _bounds, _evaluate
+from sparsejax.flowgraph._export import json, scripts
+from sparsejax.flowgraph._flags import flags
+from sparsejax.flowgraph._structure import Structure, TooLarge
 from sparsejax.pages import counted
 
 MOST_EDGES = 30_000  # apart from those inside pictures: more cannot be looked at
@@ -26,7 +28,7 @@ RANDOM = 256  # inputs for the comparison where none are given
 FAR = 1e-3  # difference, relative to the largest output, that the page warns of
 
 
-class Extra(NamedTuple):
+class PageExtra(NamedTuple):
     """What a caller adds to the page.
 
     Attributes:
@@ -41,44 +43,26 @@ class Extra(NamedTuple):
     data: Any
 
 
-def save_html(graph: Graph, path: str | Path, **options: Any) -> None:
+def save_html(graph: Structure, path: str | Path, **options: Any) -> None:
     """Write the page; `options` are those of `html`."""
     runs.write_text(Path(path), html(graph, **options))
 
 
 def html(
-    graph: Graph,
+    graph: Structure,
     *,
     samples: ArrayLike | None = None,
     labels: Sequence[int | str] | ArrayLike | None = None,
     fn: Callable | None = None,
     data: ArrayLike | None = None,
     exact: Any = None,
-    other: Graph | None = None,
+    other: Structure | None = None,
     title: str = "Flow graph",
     lead: str | None = None,
     footer: str | None = None,
-    extra: Extra | None = None,
+    extra: PageExtra | None = None,
 ) -> str:
-    """The page's text.
-
-    Args:
-        graph: what to show, as `trace` returned it.
-        samples: inputs to choose from, shape `(k, *graph.shape)`.
-        labels: their k true labels.
-        fn: the function of one input that the graph was traced from; the page states
-            the largest difference over `samples` and `data`.
-        data: inputs to observe every node on, shape `(n, *graph.shape)`.
-        exact: what `graph.bounds("exact")` returned.
-        other: a second graph of the same inputs and outputs, shown beside the first.
-        title: of the page.
-        lead: a sentence under the title.
-        footer: how the network was made, for instance.
-        extra: a part of one's own.
-
-    Raises:
-        ValueError: if an argument does not fit the graph, or the graph is too large.
-    """
+    """The page's text; the arguments are those of `Graph.save_html`."""
     inputs = _batch(graph, samples, "samples")
     observed = None if data is None else _batch(graph, data, "data")
     if observed is not None and not len(observed):
@@ -92,7 +76,7 @@ def html(
         _check_other(graph, other)
         graphs.append(_pack(other, inputs, observed, None, "B"))
     more = {} if extra is None else {"extra": extra.data}
-    added = Extra("", "", None) if extra is None else extra
+    added = PageExtra("", "", None) if extra is None else extra
     compared, alarm = _comparison(graph, fn, inputs, observed)
     notes = [
         footer,
@@ -119,16 +103,20 @@ def html(
 # ---- What the page embeds
 
 
-def _pack(graph: Graph, inputs, observed, exact, name) -> dict[str, Any]:
+def _pack(graph: Structure, inputs, observed, exact, name) -> dict[str, Any]:
     """A graph and all that is known about it."""
-    expected = np.asarray(graph(inputs), np.float32) if len(inputs) else np.zeros(0)
+    expected = (
+        np.asarray(_evaluate.outputs(graph, inputs), np.float32)
+        if len(inputs)
+        else np.zeros(0)
+    )
     known = expected.astype(str).astype(float).astype(object)  # shortest decimals
     known[~np.isfinite(expected)] = None  # JSON has no such numbers
     return {
         "name": name,
         "graph": _short(json.to_dict(graph)),
         "ranges": {
-            "interval": _ends(graph.bounds("interval"), len(graph.inputs)),
+            "interval": _ends(_bounds.bounds(graph), len(graph.inputs)),
             "exact": None if exact is None else _exact(exact),
             "observed": None if observed is None else _observed(graph, observed),
         },
@@ -217,12 +205,12 @@ def _exact(bounds: Any) -> dict[str, Any]:
     }
 
 
-def _observed(graph: Graph, data: np.ndarray) -> dict[str, Any]:
+def _observed(graph: Structure, data: np.ndarray) -> dict[str, Any]:
     """Least and most of every node, and a histogram between of those that compute.
 
     A bar is one digit, 0-9a-z.
     """
-    values = np.asarray(graph.evaluate(data))
+    values = np.asarray(_evaluate.nodes(graph, data))
     low, high = values.min(axis=0), values.max(axis=0)
     with np.errstate(invalid="ignore", over="ignore"):
         place = (values - low) / np.where(high > low, high - low, 1) * BINS
@@ -243,10 +231,10 @@ def _observed(graph: Graph, data: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _flags(graph: Graph, observed: np.ndarray | None) -> list[dict[str, Any]]:
+def _flags(graph: Structure, observed: np.ndarray | None) -> list[dict[str, Any]]:
     """Flags of a kind and a proof together."""
     groups: dict[tuple[str, str], list] = {}
-    for flag in graph.flags(observed):
+    for flag in flags(graph, observed):
         groups.setdefault((flag.kind, flag.proof), []).append([flag.key, flag.detail])
     packed = []
     for (kind, proof), items in groups.items():
@@ -272,7 +260,7 @@ def _flags(graph: Graph, observed: np.ndarray | None) -> list[dict[str, Any]]:
 # ---- What the footer says
 
 
-def _comparison(graph: Graph, fn, inputs, observed) -> tuple[str, str | None]:
+def _comparison(graph: Structure, fn, inputs, observed) -> tuple[str, str | None]:
     """What the footer says, and what is said at the top where it is bad."""
     if fn is None:
         return "The graph was not compared with a JAX function.", None
@@ -280,11 +268,15 @@ def _comparison(graph: Graph, fn, inputs, observed) -> tuple[str, str | None]:
     batches = {k: v for k, v in batches.items() if v is not None and len(v)}
     if not batches:
         batches = {"drawn at random from the domain": _random(graph)}
-    outputs = {k: np.asarray(graph(batch)) for k, batch in batches.items()}
+    outputs = {
+        k: np.asarray(_evaluate.outputs(graph, batch)) for k, batch in batches.items()
+    }
     finite = {k: np.isfinite(out).all(axis=1) for k, out in outputs.items()}
     comparable = [batch[finite[k]] for k, batch in batches.items() if finite[k].any()]
     # One that is not a number stays the largest.
-    error = float(np.max([0.0, *(graph.check(fn, batch) for batch in comparable)]))
+    error = float(
+        np.max([0.0, *(_evaluate.check(graph, fn, batch) for batch in comparable)])
+    )
     # Samples are often a part of the data: each has a count of its own.
     where = " and ".join(_counted(name, len(batch)) for name, batch in batches.items())
     left = sum(int((~rows).sum()) for rows in finite.values())
@@ -308,7 +300,7 @@ def _counted(name: str, count: int) -> str:
     return f"{counted(count, 'input')} {name}"
 
 
-def _random(graph: Graph) -> np.ndarray:
+def _random(graph: Structure) -> np.ndarray:
     """Inputs from the domain: normal ones, clipped, where it has no end."""
     rng = np.random.default_rng(0)
     finite = np.isfinite(graph.low) & np.isfinite(graph.high)
@@ -321,8 +313,8 @@ def _random(graph: Graph) -> np.ndarray:
     return drawn.reshape(RANDOM, *graph.shape)
 
 
-def _contents(graph: Graph) -> pages.Html:
-    digest = hashlib.sha256(graph.to_json().encode()).hexdigest()
+def _contents(graph: Structure) -> pages.Html:
+    digest = hashlib.sha256(json.to_json(graph).encode()).hexdigest()
     return pages.join(
         f"The full graph has "
         f"{counted(graph.num_vertices, 'vertex', 'vertices')} and "
@@ -336,7 +328,7 @@ def _contents(graph: Graph) -> pages.Html:
 # ---- Checks
 
 
-def _batch(graph: Graph, x: ArrayLike | None, name: str) -> np.ndarray:
+def _batch(graph: Structure, x: ArrayLike | None, name: str) -> np.ndarray:
     if x is None:
         return np.zeros((0, *graph.shape), np.float32)
     array = np.asarray(x, np.float32)
@@ -348,7 +340,7 @@ def _batch(graph: Graph, x: ArrayLike | None, name: str) -> np.ndarray:
     return array
 
 
-def _check_size(graph: Graph) -> None:
+def _check_size(graph: Structure) -> None:
     edges = graph.num_edges
     if graph.image is not None:
         edges -= sum(_pictured(graph))
@@ -359,7 +351,7 @@ def _check_size(graph: Graph) -> None:
         )
 
 
-def _pictured(graph: Graph) -> list[int]:
+def _pictured(graph: Structure) -> list[int]:
     """Edges of the affine nodes that read inputs alone: the page draws pictures."""
     used = len(graph.inputs)
     return [
@@ -369,7 +361,7 @@ def _pictured(graph: Graph) -> list[int]:
     ]
 
 
-def _check_other(graph: Graph, other: Graph) -> None:
+def _check_other(graph: Structure, other: Structure) -> None:
     for field in ("shape", "image", "output_names", "level"):
         mine, theirs = getattr(graph, field), getattr(other, field)
         if mine != theirs:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from sparsejax.flowgraph.graph import Graph
+from sparsejax.flowgraph._structure import Structure
 
 FEWEST, MOST, SWEEPS = 8, 24, 4  # random starts; sweeps of each
 MOST_CELLS = 4_000_000  # of a table of all pairs in one layer
@@ -82,7 +82,7 @@ class _Gap(NamedTuple):
     has: np.ndarray
 
 
-def layout(graph: Graph) -> Layout:
+def layout(graph: Structure) -> Layout:
     """A layered drawing with few crossings.
 
     Inputs and constants stand just above their first reader, outputs that nothing
@@ -99,7 +99,7 @@ def layout(graph: Graph) -> Layout:
     return _place(graph, core, levels, _order(levels.sizes, levels.ends))
 
 
-def crossings(graph: Graph, layout: Layout) -> int:
+def crossings(graph: Structure, layout: Layout) -> int:
     """Number of pairs of edges that cross, drawn as straight lines between nodes.
 
     Lines that only touch, as those from one node do, do not cross. Works for any
@@ -155,7 +155,7 @@ def inversions(values: Int[np.ndarray, "rows n"]) -> Int[np.ndarray, " rows"]:
     return total
 
 
-def _contract(graph: Graph) -> _Core:
+def _contract(graph: Structure) -> _Core:
     """Neurons as blocks: a sum, its bias and its nonlinearity, linked by products."""
     n, into = len(graph), np.diff(graph.starts)
     owner, out = np.repeat(np.arange(n), into), np.bincount(graph.args, minlength=n)
@@ -190,7 +190,7 @@ def _follow(links: np.ndarray, step: np.ndarray) -> np.ndarray:
     return np.array(end)
 
 
-def rows(graph: Graph) -> np.ndarray:
+def rows(graph: Structure) -> np.ndarray:
     """Depth; what reads one node or none is as low as its readers let it."""
     args, starts = graph.args.tolist(), graph.starts.tolist()
     row = [0] * len(graph)
@@ -336,7 +336,7 @@ def _exchanged(order: np.ndarray, cost: np.ndarray) -> np.ndarray:
     return order
 
 
-def _place(graph: Graph, core: _Core, levels: _Levels, rank) -> Layout:
+def _place(graph: Structure, core: _Core, levels: _Levels, rank) -> Layout:
     """Columns from the ranks: every layer is spread over the whole width."""
     row = rows(graph)
     width = float(max(np.bincount(row).max(), levels.sizes.max()))

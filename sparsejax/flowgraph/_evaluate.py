@@ -9,11 +9,11 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from sparsejax import checks
-from sparsejax.flowgraph.graph import PLAIN, Graph, arity
-from sparsejax.flowgraph.ops import OPS
+from sparsejax.flowgraph._ops import OPS
+from sparsejax.flowgraph._structure import PLAIN, Structure, arity
 
 
-def nodes(graph: Graph, x: ArrayLike | Any) -> Float[Array, "*batch nodes"]:
+def nodes(graph: Structure, x: ArrayLike | Any) -> Float[Array, "*batch nodes"]:
     """The value of every node; see `Graph.evaluate`.
 
     Compiled once a graph. The numbers are float32, or float64 where `x` is.
@@ -25,7 +25,12 @@ def nodes(graph: Graph, x: ArrayLike | Any) -> Float[Array, "*batch nodes"]:
     return compiled(graph)(flat).reshape(*batch, len(graph))
 
 
-def batch_shape(graph: Graph, x: ArrayLike | Any) -> tuple[int, ...]:
+def outputs(graph: Structure, x: ArrayLike | Any) -> Float[Array, "*batch outputs"]:
+    """The values of the outputs alone."""
+    return nodes(graph, x)[..., graph.outputs]
+
+
+def batch_shape(graph: Structure, x: ArrayLike | Any) -> tuple[int, ...]:
     """The axes of inputs before those of one; a `ValueError` if they do not fit."""
     checks.array(x, before="")
     shape, rank = np.shape(x), len(graph.shape)
@@ -37,12 +42,12 @@ def batch_shape(graph: Graph, x: ArrayLike | Any) -> tuple[int, ...]:
     return shape[: len(shape) - rank]
 
 
-def check(graph: Graph, fn: Callable, x: ArrayLike | Any) -> float:
+def check(graph: Structure, fn: Callable, x: ArrayLike | Any) -> float:
     """See `Graph.check`."""
     checks.array(x, before="")
     x = jnp.asarray(x)
     (expected,) = jax.tree.leaves(jax.jit(jax.vmap(fn))(x))
-    found = graph(x)
+    found = outputs(graph, x)
     if expected.size != found.size:
         raise ValueError(
             f"the graph has {found.shape[-1]} outputs, the function returns "
@@ -52,7 +57,7 @@ def check(graph: Graph, fn: Callable, x: ArrayLike | Any) -> float:
     return float(np.abs(difference).max(initial=0.0))
 
 
-def in_numpy(graph: Graph, x: ArrayLike) -> Float[np.ndarray, "*batch nodes"]:
+def in_numpy(graph: Structure, x: ArrayLike) -> Float[np.ndarray, "*batch nodes"]:
     """The same as `nodes` in float64, node by node: slow, obvious and exact."""
     x = np.asarray(x, np.float64)
     flat = x.reshape(*x.shape[: x.ndim - len(graph.shape)], len(graph.low))
@@ -77,7 +82,7 @@ def in_numpy(graph: Graph, x: ArrayLike) -> Float[np.ndarray, "*batch nodes"]:
     return np.moveaxis(values, 0, -1)
 
 
-def numpy_function(graph: Graph, op: str) -> Callable[..., np.ndarray]:
+def numpy_function(graph: Structure, op: str) -> Callable[..., np.ndarray]:
     """An operation of a graph on float64 arrays."""
     if op not in graph.functions:
         return OPS[op].numpy
@@ -90,14 +95,14 @@ def numpy_function(graph: Graph, op: str) -> Callable[..., np.ndarray]:
     return apply
 
 
-def compiled(graph: Graph) -> Callable[[Array], Array]:
+def compiled(graph: Structure) -> Callable[[Array], Array]:
     """The jitted function from flat inputs `(batch, inputs)` to `(batch, nodes)`."""
     if "_compiled" not in graph.__dict__:
         graph.__dict__["_compiled"] = jax.jit(plan(graph))
     return graph.__dict__["_compiled"]
 
 
-def plan(graph: Graph) -> Callable[[Array], Array]:
+def plan(graph: Structure) -> Callable[[Array], Array]:
     """That function before it is jitted: one step for every depth and operation."""
     groups: dict[tuple, list[int]] = {}
     for i, (op, depth) in enumerate(zip(graph.ops, graph.depth.tolist(), strict=True)):
@@ -123,7 +128,7 @@ def plan(graph: Graph) -> Callable[[Array], Array]:
     return values
 
 
-def _step(graph: Graph, op: str, members: list[int], block, row) -> tuple:
+def _step(graph: Structure, op: str, members: list[int], block, row) -> tuple:
     """The values of nodes of one operation and depth, and the blocks that they read."""
     edges = np.concatenate(
         [np.arange(graph.starts[i], graph.starts[i + 1]) for i in members]
@@ -135,7 +140,7 @@ def _step(graph: Graph, op: str, members: list[int], block, row) -> tuple:
     return _operation(graph, op, members, args, graph.coefs[edges]), reads.tolist()
 
 
-def _operation(graph: Graph, op: str, members, args, coefs) -> Callable:
+def _operation(graph: Structure, op: str, members, args, coefs) -> Callable:
     """A step as a function of the flat input and of the rows that it reads."""
     consts = graph.consts[members]
     owner = np.repeat(np.arange(len(members)), np.diff(graph.starts)[members])
@@ -164,7 +169,7 @@ def _operation(graph: Graph, op: str, members, args, coefs) -> Callable:
     return lambda flat, rows: apply(*(rows[table[:, k]] for k in range(table.shape[1])))
 
 
-def function(body: Graph) -> Callable[..., Array]:
+def function(body: Structure) -> Callable[..., Array]:
     """A graph of a few operands as a function of arrays, applied element by element."""
     run = plan(body)
 

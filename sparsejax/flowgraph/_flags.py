@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import ArrayLike
 
-from sparsejax.flowgraph.bounds import CHUNK, bounds
-from sparsejax.flowgraph.graph import PLAIN, Graph
+from sparsejax.flowgraph import _evaluate
+from sparsejax.flowgraph._bounds import CHUNK, bounds
+from sparsejax.flowgraph._structure import PLAIN, Structure
 
 PROOFS = ("structural", "bounds", "observed")
 
@@ -36,16 +37,8 @@ class Flag(NamedTuple):
     detail: str
 
 
-def flags(graph: Graph, x: ArrayLike | Any = None) -> list[Flag]:
-    """What is constant, ignored, dead, double or linear.
-
-    Args:
-        graph: of any level.
-        x: inputs of shape `(batch, *shape)`; adds what is merely observed on these.
-
-    Returns:
-        For every kind and key the strongest proof, in the order of the proofs.
-    """
+def flags(graph: Structure, x: ArrayLike | Any = None) -> list[Flag]:
+    """See `Graph.flags`."""
     found = bounds(graph)
     rounds = [_structural(graph, found.low), _proved(graph, found.low, found.high)]
     if x is not None:
@@ -57,7 +50,7 @@ def flags(graph: Graph, x: ArrayLike | Any = None) -> list[Flag]:
     return list(kept.values())
 
 
-def _structural(graph: Graph, values) -> Iterator[tuple[str, str, str]]:
+def _structural(graph: Structure, values) -> Iterator[tuple[str, str, str]]:
     varies = np.array([op == "input" for op in graph.ops])
     for i in range(len(graph)):
         varies[i] |= bool(varies[graph.operands(i)[0]].any())
@@ -74,7 +67,7 @@ def _structural(graph: Graph, values) -> Iterator[tuple[str, str, str]]:
             yield "duplicate unit", graph.keys[i], f"equals {graph.keys[first[same]]}"
 
 
-def _proved(graph: Graph, low, high) -> Iterator[tuple[str, str, str]]:
+def _proved(graph: Structure, low, high) -> Iterator[tuple[str, str, str]]:
     fixed = low == high
     yield from _constants(graph, fixed, low)
     yield from _without_influence(graph, fixed)
@@ -96,7 +89,7 @@ def _proved(graph: Graph, low, high) -> Iterator[tuple[str, str, str]]:
                 yield "never wins", name, detail
 
 
-def _observed(graph: Graph, x) -> Iterator[tuple[str, str, str]]:
+def _observed(graph: Structure, x) -> Iterator[tuple[str, str, str]]:
     found = bounds(graph, "observed", x=x)
     x = np.asarray(x)
     fixed = found.low == found.high
@@ -104,7 +97,7 @@ def _observed(graph: Graph, x) -> Iterator[tuple[str, str, str]]:
     for kind, key, detail in _constants(graph, fixed, found.low):
         yield kind, key, f"{detail} {on}"
     starts = range(0, len(x), CHUNK)
-    chunks = [np.asarray(graph.evaluate(x[s : s + CHUNK])) for s in starts]
+    chunks = [np.asarray(_evaluate.nodes(graph, x[s : s + CHUNK])) for s in starts]
     values = np.concatenate(chunks)
     units = [i for i in _units(graph) if not fixed[i]]
     for i in units:
@@ -126,13 +119,13 @@ def _observed(graph: Graph, x) -> Iterator[tuple[str, str, str]]:
                 yield "never wins", name, f"never the largest {on}"
 
 
-def _units(graph: Graph) -> list[int]:
+def _units(graph: Structure) -> list[int]:
     """Nodes of an operation, outputs apart."""
     outputs = set(graph.outputs.tolist())
     return [i for i, op in enumerate(graph.ops) if op not in PLAIN and i not in outputs]
 
 
-def _constants(graph: Graph, fixed, values) -> Iterator[tuple[str, str, str]]:
+def _constants(graph: Structure, fixed, values) -> Iterator[tuple[str, str, str]]:
     for node, name in zip(graph.outputs.tolist(), graph.output_names, strict=True):
         if fixed[node]:
             yield "constant output", name, f"always {values[node]:.4g}"
@@ -142,7 +135,7 @@ def _constants(graph: Graph, fixed, values) -> Iterator[tuple[str, str, str]]:
             yield kind, graph.keys[i], f"always {values[i]:.4g}"
 
 
-def _without_influence(graph: Graph, fixed) -> Iterator[tuple[str, str, str]]:
+def _without_influence(graph: Structure, fixed) -> Iterator[tuple[str, str, str]]:
     """Inputs that are constant, or read only on the way to constants."""
     reaches = np.zeros(len(graph), bool)
     reaches[graph.outputs] = True

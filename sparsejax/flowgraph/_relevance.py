@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import ArrayLike, Float
 
-from sparsejax.flowgraph.evaluate import batch_shape, in_numpy, numpy_function
-from sparsejax.flowgraph.graph import Graph, arity
+from sparsejax.flowgraph._evaluate import batch_shape, in_numpy, numpy_function
+from sparsejax.flowgraph._structure import Structure, arity, output_position
 
 FLAT = frozenset("sign floor ceil round not gt ge lt le eq ne and or xor".split())
 TINY = 1e-10  # closer to zero than this, a quotient gives way to the derivative
@@ -61,7 +61,7 @@ class Relevance(NamedTuple):
 
 
 def relevance(
-    graph: Graph, x: ArrayLike | Any, output: int | str | None = None
+    graph: Structure, x: ArrayLike | Any, output: int | str | None = None
 ) -> Relevance:
     """See `Graph.relevance`."""
     batch = batch_shape(graph, x)
@@ -71,7 +71,7 @@ def relevance(
             f"the graph has {len(graph.outputs)} outputs; say which one to explain, "
             f"by its position or its name, such as {graph.output_names[0]!r}"
         )
-    target = int(graph.outputs[graph._output(output if output is not None else 0)])
+    target = int(graph.outputs[output_position(graph, 0 if output is None else output)])
     values = in_numpy(graph, x.reshape(-1, *graph.shape)).T  # nodes first, then batch
     multipliers, edges, bias, constants = _pass_back(graph, values, target)
     nodes = _times(multipliers, values)
@@ -89,7 +89,7 @@ def relevance(
     )
 
 
-def _pass_back(graph: Graph, values: Values, target: int) -> tuple[Values, ...]:
+def _pass_back(graph: Structure, values: Values, target: int) -> tuple[Values, ...]:
     """Multipliers of nodes, relevance of edges, biases and constants, by node."""
     q = np.zeros_like(values)
     edges = np.zeros((graph.num_edges, values.shape[1]))
@@ -116,7 +116,7 @@ def _pass_back(graph: Graph, values: Values, target: int) -> tuple[Values, ...]:
     return q, edges, bias, constants
 
 
-def _depends(graph: Graph) -> np.ndarray:
+def _depends(graph: Structure) -> np.ndarray:
     """Which nodes depend on the input, with a derivative."""
     found = np.zeros(len(graph), bool)
     for i, op in enumerate(graph.ops):
@@ -132,7 +132,7 @@ def _times(q: Values, values: Values) -> Values:
         return np.where(q == 0, 0.0, q * values)
 
 
-def _through_sum(graph: Graph, i: int, values: Values, q: Values) -> tuple:
+def _through_sum(graph: Structure, i: int, values: Values, q: Values) -> tuple:
     """The multiplier of a node's weighted sum, and the relevance of f(0)."""
     op, (args, coefs) = graph.ops[i], graph.operands(i)
     if op in ("affine", "output"):
@@ -154,7 +154,7 @@ def _through_function(f, a: Values, b: Values, q: Values) -> tuple:
     return _times(q, np.where(far, slope, derivative)), _times(q, zero)
 
 
-def _through(graph: Graph, i: int, values: Values, depends, q: Values) -> tuple:
+def _through(graph: Structure, i: int, values: Values, depends, q: Values) -> tuple:
     """Multipliers of the operands of an operation of several, and a constant's part."""
     op, args = graph.ops[i], graph.operands(i)[0]
     operands, b = values[args], values[i]
@@ -191,7 +191,7 @@ def _shared(op: str, operands: Values, b: Values, sharing, q: Values) -> tuple:
     return back, q * b - (back * operands).sum(axis=0)
 
 
-def _check_finite(graph: Graph, output: Values, nodes: Values) -> None:
+def _check_finite(graph: Structure, output: Values, nodes: Values) -> None:
     wrong = ~np.isfinite(nodes).all(axis=1)
     if wrong.any() or not np.isfinite(output).all():
         where = graph.keys[int(wrong.argmax())] if wrong.any() else "the output"

@@ -3,11 +3,11 @@
 import numpy as np
 
 from sparsejax import trees
-from sparsejax.flowgraph import graph as graphs
-from sparsejax.flowgraph.graph import LEVELS, Graph
+from sparsejax.flowgraph import _structure
+from sparsejax.flowgraph._structure import LEVELS, AnyStructure, arity
 
 
-def at(graph: Graph, level: str) -> Graph:
+def at(graph: AnyStructure, level: str) -> AnyStructure:
     """See `Graph.at`."""
     if level not in LEVELS:
         raise ValueError(f"unknown level {level!r}; there are {trees.listed(LEVELS)}")
@@ -21,7 +21,7 @@ def at(graph: Graph, level: str) -> Graph:
     return _scalar(graph) if level == "scalar" else _neuron(graph)
 
 
-def _scalar(graph: Graph) -> Graph:
+def _scalar(graph: AnyStructure) -> AnyStructure:
     """A box for every product, sum, bias and output."""
     nodes: list[tuple] = []
     new: list[int] = []  # node of the old graph -> node that has its value
@@ -30,7 +30,7 @@ def _scalar(graph: Graph) -> Graph:
         nodes.append((op, list(args), list(coefs), const, key))
         return len(nodes) - 1
 
-    for op, args, coefs, const, key in graphs.nodes(graph):
+    for op, args, coefs, const, key in _structure.nodes(graph):
         if op != "affine":
             new.append(add(op, [new[a] for a in args], coefs, const, key))
             continue
@@ -51,14 +51,14 @@ def _scalar(graph: Graph) -> Graph:
         add("output", [new[node]], [1.0], 0.0, name)
         for name, node in zip(graph.output_names, graph.outputs, strict=True)
     ]
-    keys = graphs.unique([node[-1] for node in nodes])
+    keys = _structure.unique([node[-1] for node in nodes])
     nodes = [(*node[:-1], key) for node, key in zip(nodes, keys, strict=True)]
-    return graphs.build(nodes, graph, outputs=np.array(outputs), level="scalar")
+    return _structure.build(nodes, graph, outputs=np.array(outputs), level="scalar")
 
 
-def _neuron(graph: Graph) -> Graph:
+def _neuron(graph: AnyStructure) -> AnyStructure:
     """A dot product that one nonlinearity alone reads becomes a part of it."""
-    nodes = graphs.nodes(graph)
+    nodes = _structure.nodes(graph)
     visible = set(graph.outputs.tolist())
     merged: dict[int, int] = {}  # affine node -> its only reader
     for i, op in enumerate(graph.ops):
@@ -66,7 +66,7 @@ def _neuron(graph: Graph) -> Graph:
         if op != "affine" or i in visible or len(readers) != 1:
             continue
         reader = readers[0]
-        if graph.ops[reader] == "affine" or graphs.arity(graph, graph.ops[reader]) != 1:
+        if graph.ops[reader] == "affine" or arity(graph, graph.ops[reader]) != 1:
             continue
         merged[i] = reader
     for affine, reader in merged.items():
@@ -80,4 +80,4 @@ def _neuron(graph: Graph) -> Graph:
         for op, args, coefs, const, key in (nodes[i] for i in keep)
     ]
     outputs = np.array([new[node] for node in graph.outputs.tolist()])
-    return graphs.build(kept, graph, outputs=outputs, level="neuron")
+    return _structure.build(kept, graph, outputs=outputs, level="neuron")

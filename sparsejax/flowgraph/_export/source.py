@@ -17,9 +17,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sparsejax.flowgraph import graph as graphs
-from sparsejax.flowgraph.graph import PLAIN, Graph
-from sparsejax.flowgraph.ops import OPS
+from sparsejax.flowgraph import _levels, _structure
+from sparsejax.flowgraph._ops import OPS
+from sparsejax.flowgraph._structure import PLAIN, Structure
 
 WIDTH, MOST_TERMS, MOST_NESTED, FEW_INPUTS = 88, 100, 64, 32
 
@@ -144,7 +144,7 @@ class _Language(NamedTuple):
     end: str = ""
 
 
-def to_python(graph: Graph) -> str:
+def to_python(graph: Structure) -> str:
     """Python source with `predict(x)`: a list of all inputs in, one of outputs out.
 
     Returns:
@@ -177,7 +177,7 @@ def to_python(graph: Graph) -> str:
     return "\n".join([f'"""{_about(graph)}"""\n', "import math", *helpers, *lines, ""])
 
 
-def to_c(graph: Graph) -> str:
+def to_c(graph: Structure) -> str:
     """C99 source with `void predict(const float *x, float *out)`, and a batch of it.
 
     Returns:
@@ -236,23 +236,23 @@ def _namer() -> Callable[[str], str]:
     return name
 
 
-def _neurons(graph: Graph) -> Graph:
-    return graph.at("neuron") if graph.level == "dot" else graph
+def _neurons(graph: Structure) -> Structure:
+    return _levels.at(graph, "neuron") if graph.level == "dot" else graph
 
 
-def _functions(graph: Graph) -> dict[str, Graph]:
+def _functions(graph: Structure) -> dict[str, Structure]:
     """The operations that are graphs, every one after those that it uses."""
-    found: dict[str, Graph] = {}
+    found: dict[str, Structure] = {}
     for name, body in graph.functions.items():
         found |= _functions(body) | {name: body}
     return found
 
 
-def _operands(body: Graph, kind: str) -> str:
+def _operands(body: Structure, kind: str) -> str:
     return ", ".join(f"{kind}x{i}" for i in range(len(body.low)))
 
 
-def _single(graph: Graph) -> bool:
+def _single(graph: Structure) -> bool:
     """Whether all constants are float32."""
     bodies = [graph, *_functions(graph).values()]
     numbers = np.concatenate([a for g in bodies for a in (g.coefs, g.consts)])
@@ -277,7 +277,7 @@ def _used(lines: list[str], functions: dict[str, str]) -> list[tuple[str, str]]:
     return [(name, text) for name, text in functions.items() if name in called]
 
 
-def _about(graph: Graph) -> str:
+def _about(graph: Structure) -> str:
     """Text that is safe in a docstring and in a comment."""
 
     def plain(c):
@@ -293,12 +293,12 @@ def _about(graph: Graph) -> str:
     return f"A network as a program, written by sparsejax.\n\n{text}\n"
 
 
-def _program(graph: Graph, language: _Language, read: str) -> tuple[list, list]:
+def _program(graph: Structure, language: _Language, read: str) -> tuple[list, list]:
     """Statements for all nodes, and what the outputs are."""
     values: list[str] = []
     lines: list[str] = []
     few = len(graph.inputs) <= FEW_INPUTS and "[" in read
-    for i, (op, args, coefs, const, key) in enumerate(graphs.nodes(graph)):
+    for i, (op, args, coefs, const, key) in enumerate(_structure.nodes(graph)):
         operands, value = [values[a] for a in args], ""
         if op == "input":
             value = read.format(graph.inputs[i])
@@ -306,7 +306,7 @@ def _program(graph: Graph, language: _Language, read: str) -> tuple[list, list]:
                 name = language.name(key)
                 lines += _assigned(name, "{0}", [value], language)
                 value = name
-        elif op in PLAIN or graphs.arity(graph, op) == 1:
+        elif op in PLAIN or _structure.arity(graph, op) == 1:
             value = language.name(key)
             template = "{0}" if op in PLAIN else _template(op, language, True)
             terms = _terms(coefs, operands, const, language)

@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from scipy import special
 
-from sparsejax.flowgraph import graph as graphs
-from sparsejax.flowgraph.graph import Graph
-from sparsejax.flowgraph.ops import OPS
+from sparsejax.flowgraph._graph import Graph, function
+from sparsejax.flowgraph._ops import OPS
 
 _GRID = np.linspace(-4.0, 4.0, 41)
 _CUBE = np.sqrt(2 / np.pi) * (_GRID + 0.044715 * _GRID**3)
@@ -99,4 +98,4 @@ def _body(nodes, operand: int, between: list[int]) -> Graph:
     for k, i in enumerate(between):
         op, args, coefs, const, _ = nodes[i]
         rows.append((op, [new[a] for a in args], coefs, const, f"{op}_{k}"))
-    return graphs.function(rows, len(between))
+    return function(rows, len(between))

@@ -14,10 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from sparsejax.flowgraph import forms as forms_
-from sparsejax.flowgraph import linear
-from sparsejax.flowgraph.forms import Forms
-from sparsejax.flowgraph.ops import OPS
+from sparsejax.flowgraph import _forms, _linear
+from sparsejax.flowgraph._forms import Forms
+from sparsejax.flowgraph._ops import OPS
 
 Rule = Callable[[Any, Any, list], list]
 
@@ -53,7 +52,7 @@ def moved(*data: int) -> Rule:
         known = fill and not np.isnan(parts[-1].const[0])
         if not known and any((index == start).any() for index in found):
             raise tracer.error(step, "reads outside its operand; clip the indices")
-        return [forms_.take(parts, index) for index in found]
+        return [_forms.take(parts, index) for index in found]
 
     return rule
 
@@ -80,7 +79,7 @@ def convert(tracer, step, arguments) -> list:
     if tracer.is_truth(x) or kind.name in ("bfloat16", "float16", "float32", "float64"):
         return [x]
     if kind.kind == "b":
-        zero = forms_.constant(np.zeros(x.shape), tracer.max_nodes)
+        zero = _forms.constant(np.zeros(x.shape), tracer.max_nodes)
         return [tracer.apply(step, "ne", [x, zero])]
     raise tracer.error(step, f"turns numbers into {step.dtype}")
 
@@ -104,9 +103,9 @@ def extreme(op: str, neutral: float) -> Rule:
             if isinstance(number, Forms):
                 continue
             if (np.asarray(number) == neutral).all():
-                return [forms_.broadcast(tracer.forms(x), step.shape)]
+                return [_forms.broadcast(tracer.forms(x), step.shape)]
             if op == "max" and not np.any(number):
-                return [tracer.apply(step, "relu", [forms_.broadcast(x, step.shape)])]
+                return [tracer.apply(step, "relu", [_forms.broadcast(x, step.shape)])]
         return elementwise(op)(tracer, step, arguments)
 
     return rule
@@ -129,7 +128,7 @@ def power(tracer, step, arguments) -> list:
 def negation(tracer, step, arguments) -> list:
     """Logical not: 1 - x."""
     (x,) = arguments
-    minus = forms_.scale(x, -np.ones(len(x.const)))
+    minus = _forms.scale(x, -np.ones(len(x.const)))
     return [dataclasses.replace(minus, const=minus.const + 1)]
 
 
@@ -137,8 +136,8 @@ def select(tracer, step, arguments) -> list:
     which, *cases = arguments
     if not isinstance(which, Forms):
         which = np.broadcast_to(np.asarray(which).astype(int), step.shape)
-        parts = [forms_.broadcast(tracer.forms(c), step.shape) for c in cases]
-        return [forms_.take(parts, which * parts[0].const.size + parts[0].index)]
+        parts = [_forms.broadcast(tracer.forms(c), step.shape) for c in cases]
+        return [_forms.take(parts, which * parts[0].const.size + parts[0].index)]
     if len(cases) > 2:
         raise tracer.error(step, "chooses among more than two cases by the input")
     return elementwise("select")(tracer, step, arguments)
@@ -153,7 +152,7 @@ def clamp(tracer, step, arguments) -> list:
 def reduce_extreme(op: str) -> Rule:
     def rule(tracer, step, arguments) -> list:
         (x,) = arguments
-        return [tracer.gather(step, op, x, linear.groups(x, step.params["axes"]))]
+        return [tracer.gather(step, op, x, _linear.groups(x, step.params["axes"]))]
 
     return rule
 
@@ -161,7 +160,7 @@ def reduce_extreme(op: str) -> Rule:
 def reduce_window_extreme(op: str) -> Rule:
     def rule(tracer, step, arguments) -> list:
         (x,) = arguments
-        return [tracer.gather(step, op, x, linear.windows(tracer, step, x))]
+        return [tracer.gather(step, op, x, _linear.windows(tracer, step, x))]
 
     return rule
 
@@ -171,17 +170,17 @@ def finite(tracer, step, arguments) -> list:
     (x,) = arguments
     if all(tracer.nodes.total[i] for i in np.asarray(x.matrix.indices).tolist()):
         return [np.isfinite(x.const).reshape(x.shape)]
-    zero = forms_.constant(np.zeros(x.shape), tracer.max_nodes)
+    zero = _forms.constant(np.zeros(x.shape), tracer.max_nodes)
     return [tracer.apply(step, "eq", [tracer.apply(step, "mul", [x, zero]), zero])]
 
 
 def reduce_prod(tracer, step, arguments) -> list:
     (x,) = arguments
-    groups = linear.groups(x, step.params["axes"])
-    factors = [forms_.take([x], groups[..., k]) for k in range(groups.shape[-1])]
+    groups = _linear.groups(x, step.params["axes"])
+    factors = [_forms.take([x], groups[..., k]) for k in range(groups.shape[-1])]
     product = factors[0]
     for factor in factors[1:]:
-        (product,) = linear.mul(tracer, step, [product, factor])
+        (product,) = _linear.mul(tracer, step, [product, factor])
     return [product]
 
 
@@ -190,9 +189,9 @@ def rounding(tracer, step, arguments) -> list:
     if int(step.params["rounding_method"]):
         return [tracer.apply(step, "round", [x])]
     size = tracer.apply(step, "abs", [x])
-    half = forms_.constant(np.full(x.shape, 0.5), tracer.max_nodes)
-    whole = tracer.apply(step, "floor", [forms_.add(size, half)])
-    return linear.mul(tracer, step, [tracer.apply(step, "sign", [x]), whole])
+    half = _forms.constant(np.full(x.shape, 0.5), tracer.max_nodes)
+    whole = tracer.apply(step, "floor", [_forms.add(size, half)])
+    return _linear.mul(tracer, step, [tracer.apply(step, "sign", [x]), whole])
 
 
 _MOVED = "reshape transpose broadcast_in_dim slice squeeze expand_dims rev split tile"
@@ -212,17 +211,17 @@ RULES: dict[str, Rule] = {
     **{op: elementwise(op) for op in OPS if op not in _WRITTEN},
     **{name: elementwise(op) for name, op in _NAMES.items()},
     "convert_element_type": convert,
-    "add": linear.add,
-    "add_any": linear.add,
-    "sub": linear.sub,
-    "neg": linear.neg,
-    "mul": linear.mul,
-    "div": linear.div,
-    "reduce_sum": linear.reduce_sum,
-    "cumsum": linear.cumsum,
-    "reduce_window_sum": linear.reduce_window_sum,
-    "dot_general": linear.dot_general,
-    "conv_general_dilated": linear.conv_general_dilated,
+    "add": _linear.add,
+    "add_any": _linear.add,
+    "sub": _linear.sub,
+    "neg": _linear.neg,
+    "mul": _linear.mul,
+    "div": _linear.div,
+    "reduce_sum": _linear.reduce_sum,
+    "cumsum": _linear.cumsum,
+    "reduce_window_sum": _linear.reduce_window_sum,
+    "dot_general": _linear.dot_general,
+    "conv_general_dilated": _linear.conv_general_dilated,
     "max": extreme("max", -math.inf),
     "min": extreme("min", math.inf),
     "reduce_max": reduce_extreme("max"),

@@ -12,34 +12,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from sparsejax import trees
-from sparsejax.flowgraph import bounds
-from sparsejax.flowgraph import graph as graphs
-from sparsejax.flowgraph.graph import Graph
+from sparsejax.flowgraph import _bounds, _structure
+from sparsejax.flowgraph._structure import AnyStructure
 
-POLICIES = ("off", "passthrough", "merge-if-smaller", "merge-all")
+SIMPLIFY_POLICIES = ("off", "passthrough", "merge-if-smaller", "merge-all")
 _UNORDERED = {"affine", "max", "min", "mul", "eq", "ne", "and", "or", "xor"}
 
 
-def simplify(graph: Graph, stable: str = "off") -> Graph:
-    """Fold what the bounds prove, and treat stable relus by a policy.
-
-    Args:
-        graph: at level "dot".
-        stable: "off": fold constants and drop operands that never matter, which always
-            shrinks the graph; "passthrough": relus that are always active become dot
-            products of one term; "merge-if-smaller": dot products go into the dot
-            products that read them, unless that takes more edges; "merge-all": they
-            always do.
-
-    Returns:
-        A graph that agrees on the domain, to rounding. Nodes and outputs keep their
-        keys; of equal nodes the first stays.
-
-    Raises:
-        ValueError: for an unknown policy or a graph of another level.
-    """
-    if stable not in POLICIES:
-        known = trees.listed(POLICIES)
+def simplify(graph: AnyStructure, stable: str = "off") -> AnyStructure:
+    """See `Graph.simplify`."""
+    if stable not in SIMPLIFY_POLICIES:
+        known = trees.listed(SIMPLIFY_POLICIES)
         raise ValueError(f"unknown policy {stable!r}; there are {known}")
     if graph.level != "dot":
         raise ValueError(
@@ -47,7 +30,7 @@ def simplify(graph: Graph, stable: str = "off") -> Graph:
             "simplify first, then take .at(level)"
         )
     before = None
-    while before is None or graphs.nodes(graph) != graphs.nodes(before):
+    while before is None or _structure.nodes(graph) != _structure.nodes(before):
         before = graph
         graph = _folded(graph, passthrough=stable != "off")
         if stable.startswith("merge"):
@@ -55,15 +38,15 @@ def simplify(graph: Graph, stable: str = "off") -> Graph:
     return graph
 
 
-def _folded(graph: Graph, passthrough: bool) -> Graph:
+def _folded(graph: AnyStructure, passthrough: bool) -> AnyStructure:
     """Constants, dominated operands, known branches and equal nodes; once through."""
-    found = bounds.bounds(graph)
+    found = _bounds.bounds(graph)
     ranges = list(zip(found.low.tolist(), found.high.tolist(), strict=True))
     outputs = set(graph.outputs.tolist())
     nodes: list[tuple] = []
     shared: dict[tuple, int] = {}  # what a node computes -> the first that does
     new: list[int] = []  # node of the old graph -> node that has its value
-    for i, (op, args, coefs, const, key) in enumerate(graphs.nodes(graph)):
+    for i, (op, args, coefs, const, key) in enumerate(_structure.nodes(graph)):
         ends = [ranges[a] for a in args]
         if op != "input" and _is_point(ranges[i]):
             op, args, coefs, const = "const", [], [], ranges[i][0]
@@ -93,7 +76,7 @@ def _folded(graph: Graph, passthrough: bool) -> Graph:
         new.append(len(nodes))
         nodes.append((op, args, coefs, const, key))
     at = np.array([new[node] for node in graph.outputs.tolist()])
-    return graphs.build(nodes, graph, outputs=at).live()
+    return _structure.build(nodes, graph, outputs=at).live()
 
 
 def _is_point(ends: Sequence[float]) -> bool:
@@ -137,9 +120,9 @@ def _collected(args, coefs, const, ranges, new):
     return list(terms), list(terms.values()), const
 
 
-def _merged(graph: Graph, always: bool) -> Graph:
+def _merged(graph: AnyStructure, always: bool) -> AnyStructure:
     """Dot products put in place of the edges from them to other dot products."""
-    nodes, outputs = graphs.nodes(graph), set(graph.outputs.tolist())
+    nodes, outputs = _structure.nodes(graph), set(graph.outputs.tolist())
     sums = {
         i: (dict(zip(args, coefs, strict=True)), const)
         for i, (op, args, coefs, const, _) in enumerate(nodes)
@@ -171,7 +154,7 @@ def _merged(graph: Graph, always: bool) -> Graph:
             if coefs == [1.0] and not const:
                 same[i] = same[args[0]]
         merged.append((op, [same[a] for a in args], coefs, const, key))
-    return graphs.build(merged, graph).live()
+    return _structure.build(merged, graph).live()
 
 
 def _substituted(reader, node: int, of) -> tuple[dict[int, float], float]:

@@ -22,20 +22,18 @@ from typing import NamedTuple
 import numpy as np
 from scipy import optimize, sparse
 
-from sparsejax.flowgraph import bounds as intervals
-from sparsejax.flowgraph import evaluate
-from sparsejax.flowgraph import graph as graphs
-from sparsejax.flowgraph.graph import PLAIN, Graph
+from sparsejax.flowgraph import _evaluate, _ranges, _structure
+from sparsejax.flowgraph._structure import PLAIN, Structure
 
 TOLERANCE = 1e-6
 
 
 def solve(
-    graph: Graph, nodes: np.ndarray, low: np.ndarray, high: np.ndarray, limit: float
+    graph: Structure, nodes: np.ndarray, low: np.ndarray, high: np.ndarray, limit: float
 ) -> tuple[np.ndarray, ...]:
-    """Low, high, gap and both witnesses of `bounds.Bounds`, for a flat box."""
+    """Low, high, gap and both witnesses of `Bounds`, for a flat box."""
     flat, place = _inlined(graph)
-    least, most = _ranges(graph, flat, place, low, high)
+    least, most = _intervals(graph, flat, place, low, high)
     targets = place[nodes]
     bound = np.zeros((len(nodes), 2))
     inputs = np.tile(np.clip(0.0, low, high), (len(nodes), 2, 1))
@@ -50,7 +48,7 @@ def solve(
                 inputs[k, end, flat.inputs[read]] = values[[columns[i] for i in read]]
     inputs = np.clip(inputs, low, high)
     shaped = inputs.reshape(len(nodes), 2, *graph.shape)
-    values = evaluate.in_numpy(flat, shaped)[np.arange(len(nodes)), :, targets]
+    values = _evaluate.in_numpy(flat, shaped)[np.arange(len(nodes)), :, targets]
     reached = values * (1.0, -1.0)  # like bound: both ends from below
     bound = np.minimum(bound, reached)
     gap = reached - bound
@@ -58,17 +56,17 @@ def solve(
     return bound[:, 0], -bound[:, 1], gap, shaped[:, 0], shaped[:, 1]
 
 
-def _inlined(graph: Graph) -> tuple[Graph, np.ndarray]:
+def _inlined(graph: Structure) -> tuple[Structure, np.ndarray]:
     """Functions replaced by their bodies, weighted sums apart; and where nodes went."""
     nodes: list[tuple] = []
 
-    def put(graph: Graph, operands: list[int] | None, place: list[int], prefix=""):
-        for op, args, coefs, const, key in graphs.nodes(graph):
+    def put(graph: Structure, operands: list[int] | None, place: list[int], prefix=""):
+        for op, args, coefs, const, key in _structure.nodes(graph):
             args, key = [place[a] for a in args], prefix + key
             if op == "input" and operands is not None:
                 place.append(operands[graph.inputs[len(place)]])
                 continue
-            one = op not in PLAIN and graphs.arity(graph, op) == 1
+            one = op not in PLAIN and _structure.arity(graph, op) == 1
             if one and (coefs != [1.0] or const):
                 nodes.append(("affine", args, coefs, const, key))
                 args, coefs, const = [len(nodes) - 1], [1.0], 0.0
@@ -83,16 +81,16 @@ def _inlined(graph: Graph) -> tuple[Graph, np.ndarray]:
 
     place = np.array(put(graph, None, []))
     outputs = place[graph.outputs]
-    flat = graphs.build(nodes, graph, outputs=outputs, functions={}, level="dot")
+    flat = _structure.build(nodes, graph, outputs=outputs, functions={}, level="dot")
     return flat, place
 
 
-def _ranges(graph, flat, place, low, high) -> tuple[np.ndarray, np.ndarray]:
+def _intervals(graph, flat, place, low, high) -> tuple[np.ndarray, np.ndarray]:
     """Intervals of the inlined graph, and where known the tighter ones of functions."""
     ends = low[:, None], high[:, None]
-    least, most = (end[:, 0] for end in intervals.ranges(flat, *ends))
+    least, most = (end[:, 0] for end in _ranges.ranges(flat, *ends))
     if graph.functions:
-        tight = intervals.ranges(graph, *ends)
+        tight = _ranges.ranges(graph, *ends)
         np.maximum.at(least, place, tight[0][:, 0])
         np.minimum.at(most, place, tight[1][:, 0])
     return least, most
@@ -139,7 +137,9 @@ class _Program:
         return b
 
 
-def _encode(graph: Graph, node: int, least, most) -> tuple[_Program, dict[int, int]]:
+def _encode(
+    graph: Structure, node: int, least, most
+) -> tuple[_Program, dict[int, int]]:
     """The program of all that a node depends on, and the column of every node in it."""
     cone, stack = {node}, [node]
     while stack:
@@ -184,7 +184,7 @@ def _encode(graph: Graph, node: int, least, most) -> tuple[_Program, dict[int, i
     return program, columns
 
 
-def _is_truth(graph: Graph, node: int, truths: set[int]) -> bool:
+def _is_truth(graph: Structure, node: int, truths: set[int]) -> bool:
     """Whether a node is 0 or 1 whatever the input, given which ones before it are."""
     op, const = graph.ops[node], graph.consts[node]
     args, coefs = graph.operands(node)

@@ -1,10 +1,10 @@
 """From any JAX function of one input to a graph of scalars.
 
-The function's jaxpr is run on arrays of affine forms (`forms`) by one rule a primitive
-(`rules`). Weights are whatever the function closes over: zeros among them are gone,
+The function's jaxpr is run on arrays of affine forms (`_forms`) by one rule a primitive
+(`_rules`). Weights are whatever the function closes over: zeros among them are gone,
 constants are folded, equal nodes are one node, and what no output needs is dropped.
 Numbers are real ones: rounding to 16 bits and overflow are not modelled, integers but
-for counts of truths are refused. Nothing about the domain is used (`simplify` does).
+for counts of truths are refused. Nothing about the domain is used (`_simplify` does).
 
 Not for large dense networks: a graph holds every remaining weight as often as it is
 used. A limit says so early.
@@ -22,11 +22,11 @@ import numpy as np
 from jaxtyping import ArrayLike
 
 from sparsejax import checks, interpret
-from sparsejax.flowgraph import forms as forms_
-from sparsejax.flowgraph import graph
-from sparsejax.flowgraph.graph import Graph, TooLarge
-from sparsejax.flowgraph.rules import RULES, Rule
-from sparsejax.flowgraph.tracer import Tracer
+from sparsejax.flowgraph import _forms
+from sparsejax.flowgraph._graph import Graph
+from sparsejax.flowgraph._rules import RULES, Rule
+from sparsejax.flowgraph._structure import TooLarge, arrays
+from sparsejax.flowgraph._tracer import Tracer
 
 # Calls by these names become one node each where all that is inside works element by
 # element on one array: the activations of `jax.nn` as people know them.
@@ -92,7 +92,7 @@ def trace(
         )
     for i, label in enumerate(labels):
         tracer.nodes.input(i, label)
-    start = forms_.place(np.arange(size), np.zeros(size), shape, max_nodes)
+    start = _forms.place(np.arange(size), np.zeros(size), shape, max_nodes)
     (out,) = interpret.walk(program, [start], tracer.rule)
     out = tracer.forms(out)
     outputs = tracer.outputs(out)
@@ -108,8 +108,8 @@ def trace(
         twice = [name for name, count in Counter(given).items() if count > 1]
         if twice:
             raise ValueError(f"{what} has {twice[0]!r} more than once")
-    whole = graph.build(
-        tracer.finished(),
+    whole = Graph(
+        **arrays(tracer.finished()),
         inputs=np.arange(size),
         outputs=outputs,
         output_names=tuple(found),
@@ -185,7 +185,7 @@ def _names(names, shape, image) -> tuple[str, ...]:
     size = math.prod(shape)
     if names is None:
         index = image or shape
-        return tuple(f"x{forms_.unit(index, i)}" for i in range(size))
+        return tuple(f"x{_forms.unit(index, i)}" for i in range(size))
     if not isinstance(names, str):
         found = tuple(map(str, checks.several(names)))
         if len(found) != size:
@@ -204,7 +204,7 @@ def _names(names, shape, image) -> tuple[str, ...]:
 
 
 def _default_names(shape) -> list[str]:
-    parts = (forms_.unit(shape, i) for i in range(math.prod(shape)))
+    parts = (_forms.unit(shape, i) for i in range(math.prod(shape)))
     return [f"output{part.replace('[', '_').replace(',', '_')}"[:-1] if part
             else "output" for part in parts]  # fmt: skip
 

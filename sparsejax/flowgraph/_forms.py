@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Float, Int
 from scipy import sparse
 
-from sparsejax.flowgraph.graph import TooLarge
+from sparsejax.flowgraph._structure import TooLarge
 
 
 @dataclasses.dataclass(eq=False)

@@ -2,7 +2,7 @@
 
 Each is a product with a sparse matrix, made of the weights that are not zero, and makes
 no nodes; where both factors depend on the input, products of two numbers do. Rules as
-in `rules`.
+in `_rules`.
 """
 
 import dataclasses
@@ -11,23 +11,23 @@ import math
 
 import numpy as np
 
-from sparsejax.flowgraph import forms as forms_
-from sparsejax.flowgraph.forms import Forms
+from sparsejax.flowgraph import _forms
+from sparsejax.flowgraph._forms import Forms
 
 
 def add(tracer, step, arguments) -> list:
     a, b = tracer.together(step, arguments)
-    return [forms_.add(a, b)]
+    return [_forms.add(a, b)]
 
 
 def sub(tracer, step, arguments) -> list:
     a, b = tracer.together(step, arguments)
-    return [forms_.add(a, forms_.scale(b, -np.ones(len(b.const))))]
+    return [_forms.add(a, _forms.scale(b, -np.ones(len(b.const))))]
 
 
 def neg(tracer, step, arguments) -> list:
     (x,) = arguments
-    return [forms_.scale(x, -np.ones(len(x.const)))]
+    return [_forms.scale(x, -np.ones(len(x.const)))]
 
 
 def mul(tracer, step, arguments) -> list:
@@ -41,15 +41,15 @@ def mul(tracer, step, arguments) -> list:
     factors = np.where(fixed_b, b.const, np.where(fixed_a, a.const, 0.0))
     tracer.check(step, "a factor", factors)
     # rows of the other factor: a's where b is a number
-    other = forms_.take(
+    other = _forms.take(
         [a, b], np.arange(a.const.size) + np.where(fixed_b, 0, a.const.size)
     )
-    result = forms_.scale(dataclasses.replace(other, shape=a.shape), factors)
+    result = _forms.scale(dataclasses.replace(other, shape=a.shape), factors)
     if linear.all():
         return [result]
     rest = (~linear).astype(float)  # the other rows are 0 * 0 here, and no nodes
-    pair = [forms_.scale(a, rest), forms_.scale(b, rest)]
-    return [forms_.add(result, tracer.apply(step, "mul", pair, layer))]
+    pair = [_forms.scale(a, rest), _forms.scale(b, rest)]
+    return [_forms.add(result, tracer.apply(step, "mul", pair, layer))]
 
 
 def div(tracer, step, arguments) -> list:
@@ -106,7 +106,7 @@ def dot_general(tracer, step, arguments) -> list:
     tracer.room(step, len(term) * moving.shape[1])
     source = moving[batch, :, term]
     values = np.broadcast_to(weights[batch, column, term][:, None], source.shape)
-    kernel = forms_.kernel(
+    kernel = _forms.kernel(
         [out[batch, :, column]], [source], [values], out.size, len(x.const)
     )
     return [tracer.product(step, kernel, x)]
@@ -146,7 +146,7 @@ def conv_general_dilated(tracer, step, arguments) -> list:
         factors = weights[(unit, channel, *offset[2:])]
         spread = factors.reshape(1, -1, *(1 for _ in offset[2:]))
         values.append(np.broadcast_to(spread, source.shape))
-    kernel = forms_.kernel(rows, columns, values, out.size, len(x.const))
+    kernel = _forms.kernel(rows, columns, values, out.size, len(x.const))
     return [tracer.product(step, kernel, x)]
 
 
@@ -200,7 +200,7 @@ def _sums(tracer, step, x: Forms, groups: np.ndarray) -> Forms:
     rows = np.arange(math.prod(groups.shape[:-1]))
     rows = np.broadcast_to(rows[:, None], (len(rows), groups.shape[-1]))
     tracer.room(step, rows.size)
-    kernel = forms_.kernel(
+    kernel = _forms.kernel(
         [rows], [groups.reshape(rows.shape)], [np.ones(rows.shape)],
         len(rows), len(x.const),
     )  # fmt: skip
@@ -225,7 +225,7 @@ def _dot_of_two(tracer, step, a: Forms, b: Forms) -> Forms:
     right = _matrices(b.index, batch_b, sum_b)[:, None, :, :]
     left, right = np.broadcast_arrays(left, right)
     tracer.room(step, left.size)
-    pairs = [forms_.take([a], left), forms_.take([b], right)]
+    pairs = [_forms.take([a], left), _forms.take([b], right)]
     (products,) = mul(tracer, step._replace(shape=left.shape), pairs)
     groups = products.index.reshape(-1, left.shape[-1])
     sums = _sums(tracer, step, products, groups)

@@ -1,4 +1,4 @@
-"""A drawing of a graph: one SVG file that stands alone, laid out by `layout`.
+"""A drawing of a graph: one SVG file that stands alone, laid out by `_layout`.
 
 As in the source, inputs are blue and outputs yellow, `<low, high>` bounds every node
 over the domain, and where the input is a picture, the first layer's dot products are
@@ -17,10 +17,10 @@ import numpy as np
 from jaxtyping import ArrayLike, Float
 
 from sparsejax import checks, pages
-from sparsejax.flowgraph import graph as graphs
-from sparsejax.flowgraph.export import dot
-from sparsejax.flowgraph.graph import Graph
-from sparsejax.flowgraph.layout import Layout, layout
+from sparsejax.flowgraph import _bounds, _evaluate, _structure
+from sparsejax.flowgraph._export import dot
+from sparsejax.flowgraph._layout import Layout, layout
+from sparsejax.flowgraph._structure import AnyStructure, Structure
 
 NOTE = 6.4  # mean width of a letter of the note
 MOST_BOXES, MOST_LABELS, ROW = 1500, 90, 16
@@ -55,7 +55,7 @@ class _Box(NamedTuple):
     pictures: list[str]  # as addresses
 
 
-def to_svg(graph: Graph, x: ArrayLike | Any = None) -> str:
+def to_svg(graph: Structure, x: ArrayLike | Any = None) -> str:
     """The drawing as text.
 
     Args:
@@ -72,11 +72,11 @@ def to_svg(graph: Graph, x: ArrayLike | Any = None) -> str:
             raise ValueError(
                 f"expected one input of shape {graph.shape}, got {x.shape}"
             )
-        values = np.asarray(graph.evaluate(x))
+        values = np.asarray(_evaluate.nodes(graph, x))
     shown, nodes = pictures(graph)
     dot.check_size(shown, MOST_BOXES)
     values = None if values is None else values[nodes]
-    bounds = graph.bounds("interval")
+    bounds = _bounds.bounds(graph)
     ranges = np.stack([bounds.low, bounds.high], axis=1)[nodes]
     weights = _weights(graph, nodes, None if x is None else x.reshape(-1))
     boxes = [
@@ -108,7 +108,7 @@ def to_svg(graph: Graph, x: ArrayLike | Any = None) -> str:
     )
 
 
-def pictures(graph: Graph) -> tuple[Graph, np.ndarray]:
+def pictures(graph: AnyStructure) -> tuple[AnyStructure, np.ndarray]:
     """The graph to draw: what reads pixels alone becomes a picture, a leaf.
 
     Returns:
@@ -117,7 +117,7 @@ def pictures(graph: Graph) -> tuple[Graph, np.ndarray]:
     """
     if graph.image is None or graph.level == "scalar":
         return graph, np.arange(len(graph))
-    nodes = graphs.nodes(graph)
+    nodes = _structure.nodes(graph)
     whole = [_reads_pixels(graph, i) for i in range(len(graph))]
     read = np.zeros(len(graph), bool)
     read[graph.outputs] = True
@@ -138,20 +138,20 @@ def pictures(graph: Graph) -> tuple[Graph, np.ndarray]:
     used = [i for i in range(len(graph.inputs)) if read[i]]
     outputs = np.array([new[node] for node in graph.outputs.tolist()])
     inputs = graph.inputs[used]
-    return graphs.build(rows, graph, inputs=inputs, outputs=outputs), np.array(kept)
+    return _structure.build(rows, graph, inputs=inputs, outputs=outputs), np.array(kept)
 
 
-def _reads_pixels(graph: Graph, node: int) -> bool:
+def _reads_pixels(graph: Structure, node: int) -> bool:
     args, _ = graph.operands(node)
     sums = graph.ops[node] == "affine" or (
         graph.level == "neuron"
-        and graph.ops[node] not in graphs.PLAIN
-        and graphs.arity(graph, graph.ops[node]) == 1
+        and graph.ops[node] not in _structure.PLAIN
+        and _structure.arity(graph, graph.ops[node]) == 1
     )
     return sums and len(args) > 0 and bool((args < len(graph.inputs)).all())
 
 
-def _weights(graph: Graph, nodes: np.ndarray, x) -> list[list[str]]:
+def _weights(graph: Structure, nodes: np.ndarray, x) -> list[list[str]]:
     """The pictures of every node: its weights, and these times the input."""
     if graph.image is None or graph.level == "scalar":
         return [[] for _ in nodes]
@@ -179,7 +179,7 @@ def _picture(values: Float[np.ndarray, "height width ..."], most: float) -> str:
     return pages.data_uri(pages.png(pixels.astype(np.uint8)), "image/png")
 
 
-def _box(graph: Graph, node: int, span, value, pictures: list[str]) -> _Box:
+def _box(graph: Structure, node: int, span, value, pictures: list[str]) -> _Box:
     title = dot.title(graph, node)
     if graph.ops[node] == "input":
         title = [graph.keys[node]]
@@ -230,7 +230,7 @@ def _places(at: Layout, boxes: list[_Box]):
     return centre, (right + 24, bottom + 8)
 
 
-def _edges(graph: Graph, at: Layout, place, boxes, values) -> list[str]:
+def _edges(graph: Structure, at: Layout, place, boxes, values) -> list[str]:
     target = np.repeat(np.arange(len(graph)), np.diff(graph.starts))
     carried = graph.coefs if values is None else values[graph.args]
     most = max(float(np.abs(carried).max(initial=0.0)), 1e-12)
@@ -284,7 +284,7 @@ def _edges(graph: Graph, at: Layout, place, boxes, values) -> list[str]:
     return [*lines, *labels]
 
 
-def _drawn(graph: Graph, node: int, box: _Box, x: float, y: float) -> list[str]:
+def _drawn(graph: Structure, node: int, box: _Box, x: float, y: float) -> list[str]:
     kind = "output" if node in graph.outputs else graph.ops[node]
     fill, stroke = COLOURS.get(kind, COLOURS[""])
     left, top = x - box.width / 2, y - box.height / 2
@@ -309,7 +309,7 @@ def _drawn(graph: Graph, node: int, box: _Box, x: float, y: float) -> list[str]:
     return [*parts, "</g>"]
 
 
-def _note(graph: Graph, valued: bool, pictured: bool) -> str:
+def _note(graph: Structure, valued: bool, pictured: bool) -> str:
     low, high = graph.low.min(initial=np.inf), graph.high.max(initial=-np.inf)
     parts = [f"<low, high>: bounds for inputs in [{low:.4g}, {high:.4g}]"]
     if pictured:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from sparsejax.flowgraph.graph import Graph
+from sparsejax.flowgraph._structure import Structure
 
 SPACE = "http://graphml.graphdrawing.org/xmlns"
 FIELDS = {  # name: where, and its type
@@ -26,7 +26,7 @@ FIELDS = {  # name: where, and its type
 }
 
 
-def to_graphml(graph: Graph) -> str:
+def to_graphml(graph: Structure) -> str:
     """GraphML 1.0 with typed keys."""
     root = ET.Element("graphml", xmlns=SPACE)
     for name, (where, kind) in FIELDS.items():
@@ -45,7 +45,7 @@ def to_graphml(graph: Graph) -> str:
     return ET.tostring(root, "unicode", xml_declaration=True) + "\n"
 
 
-def to_networkx(graph: Graph) -> Any:
+def to_networkx(graph: Structure) -> Any:
     """A `networkx.MultiDiGraph`.
 
     Raises:
@@ -64,7 +64,7 @@ def to_networkx(graph: Graph) -> Any:
     return whole
 
 
-def _nodes(graph: Graph) -> list[tuple[str, dict[str, Any]]]:
+def _nodes(graph: Structure) -> list[tuple[str, dict[str, Any]]]:
     nodes: list[tuple[str, dict[str, Any]]] = []
     for i, (op, key) in enumerate(zip(graph.ops, graph.keys, strict=True)):
         const = float(graph.consts[i])
@@ -78,7 +78,7 @@ def _nodes(graph: Graph) -> list[tuple[str, dict[str, Any]]]:
     return nodes
 
 
-def _edges(graph: Graph) -> list[tuple[str, str, dict[str, Any]]]:
+def _edges(graph: Structure) -> list[tuple[str, str, dict[str, Any]]]:
     degree = np.diff(graph.starts)
     target = np.repeat(np.arange(len(graph)), degree)
     operand = np.arange(len(target)) - np.repeat(graph.starts[:-1], degree)

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from sparsejax.flowgraph.graph import Graph, TooLarge
-from sparsejax.flowgraph.layout import rows
+from sparsejax.flowgraph._layout import rows
+from sparsejax.flowgraph._structure import Structure, TooLarge
 
 MOST_NODES = 5_000
 STYLE = {
@@ -24,7 +24,7 @@ INPUT, OUTPUT = {"fillcolor": "#cfe3fb"}, {"fillcolor": "#ffe58a"}
 GREEN, RED, GREY = "#047e39", "#c5031b", "#9aa3ad"
 
 
-def to_dot(graph: Graph) -> str:
+def to_dot(graph: Structure) -> str:
     """Text in Graphviz's language; the same graph gives the same text.
 
     Raises:
@@ -40,7 +40,7 @@ def to_dot(graph: Graph) -> str:
     return "\n".join([*lines, "}"]) + "\n"
 
 
-def to_pydot(graph: Graph) -> Any:
+def to_pydot(graph: Structure) -> Any:
     """The same as a `pydot.Dot`, to change or to write with Graphviz.
 
     Raises:
@@ -69,7 +69,7 @@ def to_pydot(graph: Graph) -> Any:
     return whole
 
 
-def check_size(graph: Graph, most: int) -> None:
+def check_size(graph: Structure, most: int) -> None:
     """Refuse what no one could read.
 
     Raises:
@@ -82,7 +82,7 @@ def check_size(graph: Graph, most: int) -> None:
         )
 
 
-def title(graph: Graph, node: int) -> list[str]:
+def title(graph: Structure, node: int) -> list[str]:
     """What is written into the box of a node: its operation and its name."""
     op, const = graph.ops[node], f"{graph.consts[node]:+.2f}".replace("-", "\u2212")
     _, coefs = graph.operands(node)
@@ -101,7 +101,7 @@ def title(graph: Graph, node: int) -> list[str]:
     return ([] if op in ("input", "affine", "output") else [op]) + [key] + bias
 
 
-def _parts(graph: Graph):
+def _parts(graph: Structure):
     check_size(graph, MOST_NODES)
     outputs = set(graph.outputs.tolist())
     nodes = []

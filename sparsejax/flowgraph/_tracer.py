@@ -1,7 +1,7 @@
 """A function while it is traced: the nodes made so far, their names, and messages.
 
 `Tracer.rule` runs one primitive of a jaxpr on arrays of affine forms, by the rules in
-`rules`, which call back what they share: making nodes, naming them, limits, errors.
+`_rules`, which call back what they share: making nodes, naming them, limits, errors.
 """
 
 import math
@@ -11,13 +11,12 @@ from collections.abc import Mapping
 import numpy as np
 from scipy import sparse
 
-from sparsejax.flowgraph import boxes as boxes_
-from sparsejax.flowgraph import evaluate, graph
-from sparsejax.flowgraph import forms as forms_
-from sparsejax.flowgraph.forms import PARTIAL, Forms, Nodes
-from sparsejax.flowgraph.graph import Graph, TooLarge
-from sparsejax.flowgraph.ops import OPS
-from sparsejax.flowgraph.rules import RULES, Rule
+from sparsejax.flowgraph import _boxes, _evaluate, _forms, _structure
+from sparsejax.flowgraph._forms import PARTIAL, Forms, Nodes
+from sparsejax.flowgraph._graph import Graph, function
+from sparsejax.flowgraph._ops import OPS
+from sparsejax.flowgraph._rules import RULES, Rule
+from sparsejax.flowgraph._structure import TooLarge
 
 # Steps that are the same for integers of 32 bits as for numbers, overflow aside.
 _EXACT = frozenset(
@@ -86,11 +85,11 @@ class Tracer:
         """A rule's argument as forms, numbers too."""
         if isinstance(array, Forms):
             return array
-        return forms_.constant(array, self.max_nodes)
+        return _forms.constant(array, self.max_nodes)
 
     def together(self, step, arguments) -> list[Forms]:
         """Operands as forms of the result's shape."""
-        return [forms_.broadcast(self.forms(x), step.shape) for x in arguments]
+        return [_forms.broadcast(self.forms(x), step.shape) for x in arguments]
 
     def apply(
         self, step, op: str, operands: list[Forms], layer: str | None = None
@@ -106,11 +105,11 @@ class Tracer:
     def product(self, step, kernel: sparse.csr_array, x: Forms) -> Forms:
         """Weighted sums; of sums where that takes fewer edges than naming these."""
         layer = self.layer("sum")
-        result = forms_.product(kernel, x, step.shape)
+        result = _forms.product(kernel, x, step.shape)
         if result.matrix.nnz <= kernel.nnz + x.matrix.nnz:
             return result
         self._at(step, self.nodes.of, x, layer)
-        return forms_.product(kernel, x, step.shape)
+        return _forms.product(kernel, x, step.shape)
 
     def layer(self, op: str) -> str:
         """A name for the nodes of one step: "relu_0", "relu_1", ...
@@ -160,21 +159,21 @@ class Tracer:
         if not out.const.size:
             raise ValueError(f"fn returns an empty array, of shape {out.shape}")
         if not np.isfinite(out.const).all():
-            where = forms_.unit(out.shape, int(np.argmin(np.isfinite(out.const))))
+            where = _forms.unit(out.shape, int(np.argmin(np.isfinite(out.const))))
             raise ValueError(f"output{where} is not finite whatever the input is")
         nodes = self._at(None, self.nodes.of, out, "output")
         for i in np.flatnonzero(nodes < 0).tolist():
-            key = "output", forms_.unit(out.shape, i)
+            key = "output", _forms.unit(out.shape, i)
             nodes[i] = self.nodes.constant(float(out.const[i]), key)
         return nodes
 
     def finished(self) -> list[tuple]:
         """All nodes, with keys as text, none twice."""
-        for node, op, operand in boxes_.recognise(self.nodes.rows, self.function):
+        for node, op, operand in _boxes.recognise(self.nodes.rows, self.function):
             *_, (layer, unit) = self.nodes.rows[node]
             self._renamed.setdefault(layer, layer.replace("mul", op))
             self.nodes.rows[node] = op, (operand,), (1.0,), 0.0, (layer, unit)
-        keys = graph.unique([self._key(*row[-1]) for row in self.nodes.rows])
+        keys = _structure.unique([self._key(*row[-1]) for row in self.nodes.rows])
         rows = zip(self.nodes.rows, keys, strict=True)
         return [(*row[:-1], key) for row, key in rows]
 
@@ -210,19 +209,19 @@ class Tracer:
         at = next(i for i, x in enumerate(arguments) if isinstance(x, Forms))
         inside = Tracer(frozenset(), self.rules, self.max_nodes)
         inside.nodes.input(0, "x")
-        scalar = forms_.place(np.arange(1), np.zeros(1), (), self.max_nodes)
+        scalar = _forms.place(np.arange(1), np.zeros(1), (), self.max_nodes)
         values = list(arguments)
         values[at] = scalar
         (out,) = step.enter(values, inside.scalar_rule)
         nodes = inside.outputs(inside.forms(out))
-        body = graph.function(inside.finished(), int(nodes[0]))
+        body = function(inside.finished(), int(nodes[0]))
         if len(body) == 2 and body.ops[1] in OPS:  # one operation that has a name
             return self.apply(step, body.ops[1], [arguments[at]])
         name = self.function(step.label, body)
         layer = self.layer(name)
 
         def single(x):
-            return evaluate.in_numpy(body, x[:, None])[:, body.outputs[0]]
+            return _evaluate.in_numpy(body, x[:, None])[:, body.outputs[0]]
 
         return self._at(step, self.nodes.apply, name, single, [arguments[at]], layer)
 
@@ -238,11 +237,11 @@ class Tracer:
         """The name of an operation: the same for the same body."""
 
         def same(a, b):
-            return graph.nodes(a) == graph.nodes(b)
+            return _structure.nodes(a) == _structure.nodes(b)
 
         for number in range(1, len(self.functions) + 2):
             name = label if number == 1 else f"{label}_{number}"
-            if name in OPS or name in graph.PLAIN:
+            if name in OPS or name in _structure.PLAIN:
                 continue
             if name not in self.functions or same(self.functions[name], body):
                 self.functions[name] = body
