@@ -150,7 +150,7 @@ def _define(field, default: Any, text, choices, values) -> None:
     define: Callable
     if isinstance(default, tuple):
         define, default = flags.DEFINE_list, list(map(str, default))
-    elif isinstance(default, bool):
+    elif isinstance(default, bool) or field.type == bool | None:
         define = flags.DEFINE_bool
     elif isinstance(default, str) or field.type == str | None:
         define = flags.DEFINE_string

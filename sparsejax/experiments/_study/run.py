@@ -92,7 +92,7 @@ class Study:
             cost: how long each takes, in any unit, for the estimate of the time left.
         """
         parts = list(parts)
-        self._clock = _Clock([cost(part) for part in parts])
+        self._clock = _Clock([float(cost(part)) for part in parts])
         for part in parts:
             yield part
             self._clock.next()
