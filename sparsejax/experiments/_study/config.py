@@ -98,7 +98,7 @@ def check(
             several = ", ".join(map(str, entries))
             raise ValueError(f"{name} must be different, got {several}")
         for entry in entries if name in choices else ():
-            if entry not in choices[name]:
+            if entry is not None and entry not in choices[name]:
                 known = listed(choices[name], most=len(choices[name]))
                 raise ValueError(f"unknown {name} {entry!r}; there are {known}")
         for entry in entries if name in within else ():
