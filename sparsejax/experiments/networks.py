@@ -12,7 +12,8 @@ import optax
 from jaxtyping import Array, Float, PyTree
 
 from sparsejax import data, lift, masks, models, pretrained, runs, train, trees
-from sparsejax.experiments import fields, lottery_config
+from sparsejax.experiments import lottery as lottery_
+from sparsejax.experiments.lottery import build
 
 CIRCLES = {"circle": "half", "circle_published": "published"}
 LOGITS = "logits"  # what an output is called among activations
@@ -61,47 +62,27 @@ def load(
     Raises:
         ValueError: if the folder is no such run, or has no such seed or level.
     """
-    folder = Path(folder)
-    config = read(folder)
-    seeds = list(config.seeds)
-    seed = seeds[0] if seed is None else seed
-    if seed not in seeds:
-        raise ValueError(
-            f"{folder} has no seed {seed}; there are {trees.listed(seeds)}"
-        )
-    there = folder.glob("level_*/checkpoint.npz")
-    names = (path.parent.name.removeprefix("level_") for path in there)
-    levels = sorted(int(name) for name in names if name.isdecimal())
-    if not levels:
-        raise ValueError(f"{folder} has no finished level yet")
-    level = levels[-1] if level is None else level
-    if level not in levels:
-        raise ValueError(
-            f"{folder} has no level {level}; there are {levels[0]} to {levels[-1]}"
-        )
-    path = folder / f"level_{level:02d}" / "checkpoint.npz"
-    kept = {key: array for key, array in runs.read_arrays(path).items()
-            if key.startswith(("params/", "mask/"))}  # fmt: skip
-    wrong = [key for key, array in kept.items() if array.shape[:1] != (len(seeds),)]
-    if wrong or {key.partition("/")[0] for key in kept} != {"params", "mask"}:
-        raise runs.DamagedFile(f"{path} holds no networks of {len(seeds)} seeds")
-    at = seeds.index(seed)
-    one = trees.nested({key: jnp.asarray(array[at]) for key, array in kept.items()})
-    return lottery(config, one["params"], one["mask"], data_dir, seed, level)
+    run = lottery_.read(folder)
+    seed = run.seeds[0] if seed is None else seed
+    level = run.levels["rewind"][-1] if level is None else level
+    params, mask = lottery_.network(run, level=level, seed=seed)
+    return lottery(run.config, params, mask, data_dir, seed, level)
 
 
 def lottery(config, params, mask, data_dir, seed: int, level: int) -> Network:
     """A network of a lottery run, from its parameters and masks."""
-    test = data.load(config.dataset, data_dir).test
-    x = np.asarray(test.x)
-    apply = lottery_config.model(config).apply
+    task = lottery_.task(config, data_dir)
+    x, y = task.test
+    x = np.asarray(x[np.arange(len(x))])
+    apply = build.model(config, build.outputs(params)).apply
+    shape = build.input_shape(config, task.shape)
     return Network(
         title=f"{config.dataset}, {config.model}, seed {seed}, level {level}",
         fn=lambda x: apply(params, x),
         params=params,
         mask=mask,
-        x=x.reshape(len(x), -1) if config.model == "mlp" else x,
-        y=np.asarray(test.y),
+        x=x.reshape(len(x), *shape),
+        y=np.asarray(y),
         domain=(0.0, 1.0),
         image=x.shape[1:],
     )
@@ -129,15 +110,9 @@ def residual(
         raise ValueError(f"{file} is missing; give the file of {model} as checkpoint")
 
     def fn(params, x):
-        return made.apply(params, normalised(x))
+        return made.apply(params, models.normalize(x))
 
     return fn, pretrained.load(file, made)
-
-
-def normalised(x: Float[Array, "*batch 3"]) -> Float[Array, "*batch 3"]:
-    """As those who trained residual networks on ImageNet and CIFAR-10 do it."""
-    mean, std = np.array([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]], np.float32)
-    return (x - mean) / std
 
 
 def units(fn: Callable, params: PyTree, size: tuple[int, ...]) -> dict[str, int]:
@@ -210,8 +185,8 @@ def blank(
         return models.mlp((*(widths or (20,)), 2)), (2,)
     side = 8 if dataset == "digits" else 28
     shape = (side * side,) if model == "mlp" else (side, side, 1)
-    config = lottery_config.Config(dataset=dataset, model=model, widths=widths)
-    return lottery_config.model(config), shape
+    config = lottery_.resolve(lottery_.Config(dataset, model=model, widths=widths))
+    return build.model(config, 10), shape
 
 
 def splits(
@@ -292,21 +267,7 @@ def _training(dataset, model, epochs, examples):
     """Batch size, steps and optimizer."""
     if dataset in CIRCLES:
         return 32, (epochs or 20) * (examples // 32), optax.adam(0.01)
-    config = lottery_config.Config(dataset=dataset, model=model, epochs=epochs)
-    steps = lottery_config.epochs(config) * (examples // config.batch_size)
-    return config.batch_size, steps, lottery_config.optimizer(config, steps)
-
-
-def read(folder: str | Path) -> lottery_config.Config:
-    """The config of a lottery run.
-
-    Raises:
-        ValueError: if the folder is none.
-    """
-    return fields.read(
-        folder,
-        lottery_config.Config,
-        lottery_config.check,
-        launcher="lottery_ticket",
-        needs=("dataset", "rounds"),
-    )
+    config = lottery_.resolve(lottery_.Config(dataset, model=model, epochs=epochs))
+    batch_size = config.batch_size or 1
+    steps = (config.epochs or 1) * (examples // batch_size)
+    return batch_size, steps, build.optimizer(config, steps)

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Float, PyTree
 
 from sparsejax import lift, masks, relevance
-from sparsejax.experiments import networks
+from sparsejax.experiments import lottery, networks
 from sparsejax.experiments import relevance_maps_config as config_
 from sparsejax.experiments import relevance_maps_methods as methods_
 from sparsejax.experiments.networks import Network
@@ -66,7 +66,7 @@ def subject(
     """
     load = functools.partial(networks.load, source, seed=config.seed, data_dir=data_dir)
     network = load(level=config.level)
-    made = networks.read(source)
+    made = lottery.read(source).config
     model, _ = networks.blank(made.dataset, made.model, made.widths)
     fn, image = model.apply, network.image or network.x.shape[1:]
     logits, acts = jax.eval_shape(lift.activations(fn), network.params, network.x[0])

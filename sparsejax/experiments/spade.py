@@ -176,7 +176,7 @@ def _prepared(config: Config, data_dir):
         return images, measure.subject(model, lambda x: x), start
     images = data.cifar10(data_dir, most=-(-config.train_images // 10))
     _, start = networks.residual("resnet20", data_dir, config.checkpoint)
-    return images, measure.subject(models.resnet(20), networks.normalised), start
+    return images, measure.subject(models.resnet(20), models.normalize), start
 
 
 def _tune(

@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float, Key, PyTree
 
@@ -23,6 +24,15 @@ _IMAGENET = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
 _CIFAR = (8, 14, 20, 32, 44, 56, 110)
 DEPTHS = (*sorted(_IMAGENET), *_CIFAR)
 _EPSILON, _MOMENTUM = 1e-5, 0.9  # of batch normalisation
+
+
+def normalize(x: Float[Array, "*batch 3"]) -> Float[Array, "*batch 3"]:
+    """Images in [0, 1] as networks trained on ImageNet and CIFAR-10 are given them.
+
+    Less the mean and over the standard deviation of each colour in ImageNet.
+    """
+    mean, std = np.array([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]], np.float32)
+    return (x - mean) / std
 
 
 def init(

@@ -1,0 +1,328 @@
+"""A lottery run from start to end: every arm of every level, made or gone on with.
+
+Reproduces and extends Böhm, Kirk, Gavenčiak, "Sparsity and interpretability?" (2020):
+an MNIST network of 784-32-32-10 pruned to 2% of its weights. A run that was killed goes
+on with the arm and the level it was at and ends with the same arrays, bit for bit.
+
+    <folder>/rewind.npz              the state that every round rewinds to
+    <folder>/level_03/ARM.npz        mask/..., params/...; of arms that prune by
+                                     themselves also opt_state/..., step, key; each
+                                     with a leading axis over seeds
+    <folder>/metrics.jsonl           a line for each level, arm and seed
+    <folder>/fig_*.svg, index.html
+    <folder>/flowgraph/              the last ticket of the first seed as a flow graph
+"""
+
+import contextlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+from sparsejax import prune, runs
+from sparsejax.experiments import flowgraph, networks
+from sparsejax.experiments.lottery import checkpoints, measure, pruning, reading, report
+from sparsejax.experiments.lottery.config import (
+    ARMS,
+    CONTROLS,
+    SEQUENCES,
+    Config,
+    is_residual,
+    resolve,
+)
+from sparsejax.experiments.lottery.lab import Lab
+from sparsejax.experiments.lottery.measure import Record
+from sparsejax.experiments.lottery.tasks import task
+from sparsejax.flowgraph import TooLarge
+from sparsejax.prune import Ticket
+
+Log = Callable[[str], Any]
+
+
+def plan(config: Config, *, data_dir: str | Path | None = None) -> list[str]:
+    """Lines on what a run will do; its data are looked for.
+
+    Raises:
+        ValueError: for anything in the config that does not exist or cannot be.
+    """
+    images = task(config, data_dir)
+    rounds = pruning.of_form(resolve(config), images.shape, images.outputs)
+    Lab(resolve(config), images)
+    return [f"{len(rounds.counts)} levels, weights kept: {rounds.counts}"]
+
+
+def run(
+    config: Config,
+    folder: str | Path,
+    *,
+    data_dir: str | Path | None = None,
+    force: bool = False,
+    log: Log = print,
+) -> list[Record]:
+    """Run, or go on with, an experiment.
+
+    Args:
+        config: what to run.
+        folder: where; a folder of an unfinished run of the same config is continued.
+        data_dir: folder of the data set's files.
+        force: remove an earlier run of this config first.
+        log: called with lines of progress.
+
+    Returns:
+        The records of `metrics.jsonl`.
+
+    Raises:
+        ValueError: for bad input, and when a loss is not finite: the levels before are
+            kept.
+    """
+    folder, whole = Path(folder), resolve(config)
+    images = task(config, data_dir)
+    rounds = pruning.of_form(whole, images.shape, images.outputs)
+    lab = Lab(whole, images)
+    complete = runs.start(folder, config, _about(), force=force)
+    book = _Book(folder, lab, len(rounds.counts), log)
+    if complete and book.complete:
+        log(f"{folder} is complete; --force runs it again")
+        return book.records
+    with _precision(whole):
+        for arm in SEQUENCES:
+            if arm in whole.arms:
+                _sequence(book, arm, rounds)
+    link = None
+    if not is_residual(config) and _flow_graph(folder, data_dir, log):
+        link = "flowgraph/index.html"
+    report.write(reading.read(folder), images.shape, flow_graph=link)
+    runs.finish(folder)
+    return book.records
+
+
+def summary(folder: str | Path) -> str:
+    """Three lines on a finished run: what was found, where it is, what to do next."""
+    of, folder = reading.read(folder), Path(folder)
+    finding = report.finding(of.config, of.records)
+    if is_residual(of.config):
+        return (
+            f"{finding}\nopen {folder / 'index.html'}\n"
+            f"next: python launch/dissect.py --run={folder}"
+        )
+    return (
+        f"{finding}\n"
+        f"open {folder / 'index.html'}, and flowgraph/graph.html beside it\n"
+        f"next: python launch/flowgraph.py --run={folder}, or --exclude=dense_0 here"
+    )
+
+
+class _Book:
+    """What is there of a run, and what is added to it."""
+
+    def __init__(self, folder: Path, lab: Lab, levels: int, log: Log):
+        self.folder, self.lab, self.levels, self.log = folder, lab, levels, log
+        self.records = _records(folder, lab, log)
+        self.state, self.mask = lab.start()
+        self.rewind: Any = None  # the state that rounds rewind to, once there is one
+        arms = set(lab.config.arms)
+        self.left = 1 + (levels - 1) * len(arms)  # trainings
+        self.began, self.made = time.perf_counter(), 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether every arm has the records of all of its levels."""
+        whole = {(arm, level) for arm in self.lab.config.arms
+                 for level in range(self.levels) if level or arm == "rewind"}  # fmt: skip
+        return whole <= {(r["arm"], r["level"]) for r in self.records}
+
+    def rows(self, arm: str, level: int) -> list[Record]:
+        """The records of an arm at a level."""
+        return [r for r in self.records if (r["arm"], r["level"]) == (arm, level)]
+
+    def tickets(self, arm: str) -> list[Ticket]:
+        """The levels of an arm that are there, up to the first that is not whole."""
+        dense = [] if arm == "rewind" else self.tickets("rewind")[:1]
+        tickets = dense
+        while self.rows(arm, level := len(tickets)) and level < self.levels:
+            ticket = self._read(arm, level)
+            if ticket is None:
+                break
+            tickets.append(ticket)
+        self.drop(arm, len(tickets))
+        self.left -= len(tickets) - len(dense)
+        return tickets
+
+    def has(self, arm: str, level: int) -> bool:
+        """Whether a control's level is whole."""
+        at, seeds = 0, len(self.lab.config.seeds)
+        if not self.rows(arm, level):
+            return False
+        try:
+            checkpoints.read_network(self.folder, level, arm, at, seeds)
+        except runs.DamagedFile as error:
+            self.log(f"damaged: {error}; making {arm} of level {level} again")
+            return False
+        return True
+
+    def drop(self, arm: str, level: int) -> None:
+        """Forget the records of an arm from a level on."""
+        self.records = [
+            r for r in self.records if r["arm"] != arm or r["level"] < level
+        ]
+
+    def add(self, arm: str, level: int, params: PyTree, mask: PyTree, again) -> None:
+        """Measure an arm at a level, and write the records."""
+        self.lab.doing = f"level {level}, {arm}"
+        rows = measure.records(self.lab, arm, level, params, mask, again)
+        records = [r for r in self.records if (r["arm"], r["level"]) != (arm, level)]
+        self.records = sorted(records + rows, key=_place(self.lab.config))
+        runs.write_metrics(self.folder, self.records)
+        self.left -= 1
+        self.made += 1
+
+    def tell(self, level: int, arms: tuple[str, ...]) -> None:
+        """A line of progress."""
+        rows = [row for arm in arms for row in self.rows(arm, level)]
+        spent = time.perf_counter() - self.began
+        left = spent / max(self.made, 1) * self.left
+        line = measure.line(rows, self.levels)
+        self.log(f"{line}  {spent:5.0f} s, {left:.0f} s left")
+
+    def _read(self, arm: str, level: int) -> Ticket | None:
+        like = self.state, self.mask
+        if not checkpoints.path(self.folder, level, arm).exists():
+            return None
+        try:
+            rewind = checkpoints.read_rewind(self.folder, self.state)
+            trained, mask = checkpoints.read_state(self.folder, level, arm, *like)
+        except ValueError as error:
+            self.log(f"damaged: {error}; making level {level} again")
+            return None
+        return Ticket(level, mask, rewind, trained)
+
+
+def _sequence(book: _Book, arm: str, rounds: pruning.Rounds) -> None:
+    """An arm that prunes by itself and, of "rewind", the controls that follow it."""
+    lab, config = book.lab, book.lab.config
+    weights_from, schedule_from = SEQUENCES[arm]
+    tickets = book.tickets(arm)
+    if arm == "rewind" and tickets:
+        book.log(f"going on after level {len(tickets) - 1} in {book.folder}")
+        book.rewind = tickets[0].start
+        for ticket in tickets[1:]:
+            _controls(book, ticket)
+    elif len(tickets) > 1:
+        book.log(f"going on after level {len(tickets) - 1} of {arm}")
+
+    def on_round(ticket: Ticket) -> None:
+        level, stop = ticket.level, int(ticket.trained.step[0])
+        params = ticket.trained.params
+
+        def again():
+            return lab.train(ticket.start, ticket.mask, stop, order=1).params
+
+        if not level:
+            book.rewind = ticket.start
+            checkpoints.save_rewind(book.folder, ticket.start)
+        book.add(arm, level, params, ticket.mask, again)
+        # Last: a level without it is made again.
+        checkpoints.save_state(book.folder, level, arm, ticket.trained, ticket.mask)
+        if arm == "rewind":
+            _controls(book, ticket, new=True)
+        else:
+            book.tell(level, (arm,))
+
+    prune.lottery(
+        lab.train,
+        book.state,
+        book.mask,
+        rounds=len(rounds.fractions),
+        fraction=rounds.fractions,
+        scope=rounds.scopes,
+        rewind_to=config.rewind_to,
+        weights_from=weights_from,
+        schedule_from=schedule_from,
+        score=lab.score,
+        allow_empty=bool(config.allow_empty),
+        tickets=tickets,
+        on_round=on_round,
+    )
+
+
+def _controls(book: _Book, ticket: Ticket, new: bool = False) -> None:
+    """Train what is compared with a ticket, on the schedule that rounds rewind to."""
+    lab, level = book.lab, ticket.level
+    arms = tuple(arm for arm in CONTROLS if arm in lab.config.arms and level)
+    for arm in arms:
+        if not new and book.has(arm, level):
+            book.left -= 1
+            continue
+        mask, fresh = lab.control(arm, level, ticket.mask)
+        params = book.rewind.params if fresh is None else fresh
+        start = book.rewind._replace(params=params)
+
+        def again(order=1, start=start, mask=mask):
+            return lab.train(start, mask, order=order).params
+
+        trained = again(order=0)
+        book.add(arm, level, trained, mask, again)
+        checkpoints.save_network(book.folder, level, arm, trained, mask)
+        new = True
+    if new:
+        book.tell(level, ("rewind", *arms))
+
+
+def _records(folder: Path, lab: Lab, log: Log) -> list[Record]:
+    """The records of a folder, those of levels and arms that have all of them."""
+    try:
+        there = runs.read_metrics(folder)
+        groups: dict[tuple, list[Record]] = {}
+        for record in there:
+            groups.setdefault((record["arm"], record["level"]), []).append(record)
+    except (runs.DamagedFile, KeyError, TypeError) as error:
+        log(f"damaged: metrics.jsonl: {error}; making its levels again")
+        return []
+    seeds = list(lab.config.seeds)
+    whole = [
+        rows for (arm, _), rows in groups.items()
+        if arm in ARMS and [row.get("seed") for row in rows] == seeds
+    ]  # fmt: skip
+    return [row for rows in whole for row in rows]
+
+
+def _place(config: Config) -> Callable[[Record], tuple[int, int, int]]:
+    """The place of a record in `metrics.jsonl`."""
+    arms, seeds = ARMS.index, config.seeds.index
+    return lambda r: (r["level"], arms(r["arm"]), seeds(r["seed"]))
+
+
+def _flow_graph(folder: Path, data_dir, log: Log) -> bool:
+    """The first seed's last ticket as a flow graph, unless it is too large."""
+    try:
+        flowgraph.run(
+            flowgraph.Config(exact=False),
+            folder / "flowgraph",
+            networks.load(folder, data_dir=data_dir),
+            report=lambda line: None,
+        )
+    except TooLarge as error:
+        log(f"no flow graph of the last ticket: {error}")
+        return False
+    return True
+
+
+def _precision(config: Config):
+    if config.precision == "float32":
+        return contextlib.nullcontext()
+    return jax.default_matmul_precision(config.precision)
+
+
+def _about() -> dict[str, Any]:
+    device = jax.devices()[0]
+    return {
+        "jax": jax.__version__,
+        "numpy": np.__version__,
+        "device": f"{device.platform}:{device.device_kind}",
+        "devices": [str(device) for device in jax.devices()],
+        "started": time.strftime("%Y-%m-%d %H:%M:%S"),
+    }
