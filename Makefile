@@ -6,7 +6,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --e
 .PHONY: demo test test-slow test-all lint bench clean
 
 demo: $(VENV)/.installed  ## lottery tickets on handwritten digits, and the last one to look at
-	$(BIN)/python launch/lottery_ticket.py --dataset=digits
+	$(BIN)/python launch/lottery.py --dataset=digits
 
 test: $(VENV)/.installed  ## everything but the slow checks
 	$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not slow" -rs

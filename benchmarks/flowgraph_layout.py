@@ -10,7 +10,7 @@ one node). `dot` also routes its edges, which ours does not.
 
     python benchmarks/flowgraph_layout.py [--run=FOLDER]
 
-FOLDER: of a run of launch/lottery_ticket.py, whose last networks are taken instead.
+FOLDER: of a run of launch/lottery.py, whose last networks are taken instead.
 """
 
 import argparse

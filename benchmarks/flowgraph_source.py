@@ -7,7 +7,7 @@ batch of 2000, and pure Python.
 
     python benchmarks/flowgraph_source.py [--run=FOLDER]
 
-FOLDER: of a run of launch/lottery_ticket.py, whose last networks are taken instead.
+FOLDER: of a run of launch/lottery.py, whose last networks are taken instead.
 """
 
 import argparse

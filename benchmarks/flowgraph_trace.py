@@ -2,7 +2,7 @@
 
     python benchmarks/flowgraph_trace.py --run=FOLDER [--data_dir=DIR] [--seed=N]
 
-FOLDER: of a run of launch/lottery_ticket.py. Prints counts, seconds (first call, then
+FOLDER: of a run of launch/lottery.py. Prints counts, seconds (first call, then
 the median of five), the largest difference to the JAX function over the whole test set,
 and whether intervals hold the exact ranges of all outputs, and these 100,000 samples.
 """

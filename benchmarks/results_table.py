@@ -1,6 +1,6 @@
 """The finished lottery-ticket runs of a folder as one Markdown table.
 
-python benchmarks/results_table.py results/runs/lottery_ticket
+python benchmarks/results_table.py results/runs/lottery
 """
 
 import dataclasses

@@ -23,7 +23,7 @@ def define(config: Any, choices: Mapping[str, Sequence[str]]) -> None:
         default, text = getattr(config, field.name), texts[field.name]
         if field.name in choices:
             flags.DEFINE_enum(field.name, default, list(choices[field.name]), text)
-        elif isinstance(default, bool):
+        elif field.type in (bool, bool | None):
             flags.DEFINE_bool(field.name, default, text)
         elif isinstance(default, str):
             flags.DEFINE_string(field.name, default, text)

@@ -1,11 +1,11 @@
 """Does pruning change what units stand for? Dissects the levels of a lottery run.
 
-Networks of launch/train.py, on scenes they have not seen:
-    python launch/train.py --seeds=0:3 --arms=rewind,finetune,random
+Networks of launch/lottery.py, on scenes they have not seen:
+    python launch/lottery.py --seeds=0:3 --arms=rewind,finetune,random
     python launch/dissect.py --run=results/runs/train/NAME
 
 The quick form, one seed and shorter trainings:
-    python launch/train.py --epochs=3 --train_images=2000
+    python launch/lottery.py --epochs=3 --train_images=2000
     python launch/dissect.py --run=results/runs/train/NAME --images=500
 
 On labelled images in the Broden format:

@@ -7,7 +7,7 @@ Every channel of one layer, four pictures of each, held apart:
     python launch/features.py --data_dir=DIR --nodes=layer3_2 --count=4
 
 A network of a lottery run, level 8:
-    python launch/features.py --run=results/runs/lottery_ticket/NAME --level=8
+    python launch/features.py --run=results/runs/lottery/NAME --level=8
 
 DIR holds resnet_cifar10/resnet20_cifar10.safetensors; any other file goes by --model
 and --checkpoint. Leaves a folder below --out: pictures as arrays and sheets,

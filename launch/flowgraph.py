@@ -1,7 +1,7 @@
 """A pruned network as a flow graph: drawings, proofs, source and a page to explore.
 
 Of the last level of a lottery run, first seed:
-    python launch/flowgraph.py --run=results/runs/lottery_ticket/NAME
+    python launch/flowgraph.py --run=results/runs/lottery/NAME
 
 Of a run on MNIST, level 12 of seed 3, with level 14 beside it:
     python launch/flowgraph.py --run=RUN --data_dir=DIR --seed=3 --level=12 --beside=14

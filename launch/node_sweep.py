@@ -14,7 +14,7 @@ Channels of a convolutional network on MNIST (minutes, on few cores many):
         --examples=200 --count=500
 
 The last network of a lottery run:
-    python launch/node_sweep.py --run=results/runs/lottery_ticket/NAME
+    python launch/node_sweep.py --run=results/runs/lottery/NAME
 
 Every run leaves a folder below --out (or inside the lottery run): config, network,
 metrics.jsonl, masks with loss, accuracy and gradient, scores of units, figures and

@@ -1,7 +1,7 @@
 r"""Why a network answers as it does: maps by every method, biases, checks.
 
 Of the last level of a lottery run, first seed:
-    python launch/relevance.py --run=results/runs/lottery_ticket/NAME
+    python launch/relevance.py --run=results/runs/lottery/NAME
 
 Of a run on MNIST, level 12 of seed 3, with the dense network beside it:
     python launch/relevance.py --run=RUN --data_dir=DIR --seed=3 --level=12 --levels=0
@@ -29,7 +29,7 @@ def main(values) -> None:
     if values.run is None:
         raise ValueError(
             "--run is missing: the folder of a lottery run; python "
-            "launch/lottery_ticket.py makes one"
+            "launch/lottery.py makes one"
         )
     config = common.read(relevance_maps.Config)
     relevance_maps.check(config)

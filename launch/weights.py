@@ -4,11 +4,11 @@ Levels of a run of residual networks, with its random tickets:
     python launch/weights.py --run=results/runs/train/NAME
 
 A convnet's lottery tickets, and random tickets to compare:
-    python launch/lottery_ticket.py --dataset=mnist --data_dir=DIR --model=convnet \
+    python launch/lottery.py --dataset=mnist --data_dir=DIR --model=convnet \
         --fraction=0.4 --rounds=6
     (the same with --score=random --allow_empty)
-    python launch/weights.py --run=results/runs/lottery_ticket/NAME \
-        --control=results/runs/lottery_ticket/NAME2
+    python launch/weights.py --run=results/runs/lottery/NAME \
+        --control=results/runs/lottery/NAME2
 
 ResNet-20 on CIFAR-10, two units of one layer:
     python launch/weights.py --data_dir=DIR --nodes=layer3_1 --units=3,17

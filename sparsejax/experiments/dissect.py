@@ -23,16 +23,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from sparsejax import data, dissect, lift, runs
-from sparsejax.experiments import checkpoints, dissect_report, fields, residual_config
+from sparsejax.experiments import dissect_report, fields, lottery
 
 CHOICES = {"union": dissect.UNIONS}
 UNTRAINED = "untrained"
-_NUMBER = (int, float)
-_LIKE = {"seed": int, "arm": str, "level": int, "density": _NUMBER,
-         "test_accuracy": _NUMBER}  # fmt: skip
+_LIKE = {"test_accuracy": (int, float)}
 WITHIN = {
     "size": "[0, 2^16]",
-    "images": f"[1, {residual_config.DISSECTED}]",
+    "images": f"[1, {lottery.DISSECTED}]",
     "quantile": "(0, 1)",
     "threshold": "[0, 1]",
     "normalised_threshold": "[0, 1]",
@@ -45,7 +43,7 @@ class Config:
     """What to dissect.
 
     Attributes:
-        run: folder of a run of launch/train.py.
+        run: folder of a lottery run of a residual network.
         node: the activation; by default the last block's output.
         broden: folder of labelled images in the Broden format; by default scenes that
             the networks were not trained on.
@@ -74,7 +72,7 @@ def check(config: Config) -> None:
     """Raise a `ValueError` for what cannot be dissected."""
     fields.check(config, WITHIN, CHOICES)
     if not config.run:
-        raise ValueError("run is missing: a folder that launch/train.py has made")
+        raise ValueError("run is missing: a folder that launch/lottery.py has made")
 
 
 def run(
@@ -145,33 +143,30 @@ class _Subject:
 
     def __init__(self, config: Config):
         self.config, self.root = config, Path(config.run)
-        self.of = residual_config.read(self.root)
+        self.of = lottery.read(self.root)
+        if not str(self.of.config.model).startswith("resnet"):
+            raise ValueError(f"{self.root}: no residual networks to dissect")
+        fields.records(self.root, _LIKE)
         self.networks = []
-        for record in fields.records(self.root, _LIKE):
-            if record["arm"] == "rewind" and not record["level"]:
+        for record in self.of.records:
+            self.networks.append(record)
+            if not record["level"]:
                 blank = {**record, "arm": UNTRAINED, "test_accuracy": None}
-                self.networks += [record, blank]
-            else:
-                self.networks.append(record)
+                self.networks.append(blank)
         if not self.networks:
             raise ValueError(f"{self.root} has no finished level yet")
         self.labels, self.batches = self._images()
-        outputs = residual_config.outputs(self.params(self.networks[0]))
-        self.model = residual_config.model(self.of, outputs)
-        last = len([k for k in self.params(self.networks[0]) if "layer" in k])
-        blocks = self.params(self.networks[0])[f"layer{last}"]
-        self.node = config.node or f"layer{last}_{len(blocks) - 1}"
+        self.model = lottery.model(self.of)
+        params = self.params(self.networks[0])
+        last = len([k for k in params if "layer" in k])
+        self.node = config.node or f"layer{last}_{len(params[f'layer{last}']) - 1}"
 
     def params(self, network) -> Any:
         """Parameters of a trained network, or of one before training."""
         if network["arm"] == UNTRAINED:
-            trained = self.params({**network, "arm": "rewind"})
-            outputs = residual_config.outputs(trained)
-            key, image = jax.random.key(network["seed"]), jnp.zeros((32, 32, 3))
-            model = residual_config.model(self.of, outputs)
-            return model.init(jax.random.split(key)[0], image)
-        where = self.root / f"seed_{network['seed']}" / network["arm"]
-        return checkpoints.read_params(where, network["level"])
+            return lottery.untrained(self.of, (32, 32, 3), network["seed"])[0]
+        where = network["arm"], network["level"], network["seed"]
+        return lottery.network(self.of, *where)[0]
 
     def scores(self, network) -> dict[str, np.ndarray]:
         """Scores of units, and of directions of rotations of them."""
@@ -253,9 +248,9 @@ class _Subject:
             size = self.config.size or None
             found = data.broden(self.config.broden, size=size)
             return found.labels, found
-        first = self.of.test_images or 1000
+        first = self.of.config.num_test_images or 1000
         drawn = data.scenes(
-            jax.random.key(residual_config.SCENES),
+            jax.random.key(lottery.SCENES),
             self.config.images,
             size=32,
             first=first,

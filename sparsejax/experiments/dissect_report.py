@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from sparsejax import pages, plots, runs
-from sparsejax.experiments.residual import NAMES
+from sparsejax.experiments.lottery.figures import LABELS as NAMES
 from sparsejax.plots import dissection as figures_
 
 Records = Sequence[Mapping[str, Any]]

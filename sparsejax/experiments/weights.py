@@ -42,7 +42,7 @@ class Config:
     """What to look at.
 
     Attributes:
-        run: folder of a run of launch/train.py or launch/lottery_ticket.py.
+        run: folder of a lottery run.
         control: folder of the same lottery run with --score=random, to compare.
         model: a residual network, where no run is given.
         checkpoint: file of the model's parameters, where they are not in `data_dir`.

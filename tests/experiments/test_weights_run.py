@@ -11,7 +11,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 from sparsejax import runs, weights
 from sparsejax.experiments import weights_report, weights_subject, weights_view
-from sparsejax.experiments.lottery_ticket import Config as LotteryConfig
+from sparsejax.experiments.lottery import Config as LotteryConfig
 from sparsejax.experiments.weights import Config, run, subject, summary
 
 SMALL = Config(steps=2, strongest=2, places=1)
@@ -58,7 +58,7 @@ def of():
     sparse = jax.tree.map(kept, dense)
     sparse["kernels"][2][..., 1] = 0  # a dead unit
     trees = {("rewind", 0): dense, ("rewind", 1): sparse}
-    trees["random", 1] = jax.tree.map(lambda w: w[::-1].copy(), sparse)
+    trees["random_layerwise", 1] = jax.tree.map(lambda w: w[::-1].copy(), sparse)
     networks = [
         {"seed": 0, "arm": arm, "level": level, "density": 0.3**level}
         for arm, level in trees

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from sparsejax.experiments.lottery.config import ARMS as ARMS
 from sparsejax.experiments.lottery.config import CHOICES as CHOICES
 from sparsejax.experiments.lottery.config import CONTROLS as CONTROLS
+from sparsejax.experiments.lottery.config import DISSECTED as DISSECTED
+from sparsejax.experiments.lottery.config import SCENES as SCENES
 from sparsejax.experiments.lottery.config import SEQUENCES as SEQUENCES
 from sparsejax.experiments.lottery.config import WITHIN as WITHIN
 from sparsejax.experiments.lottery.config import Config as Config
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from sparsejax.experiments.lottery._run import plan as plan
     from sparsejax.experiments.lottery._run import run as run
     from sparsejax.experiments.lottery._run import summary as summary
+    from sparsejax.experiments.lottery.figures import LABELS as LABELS
     from sparsejax.experiments.lottery.pruning import Rounds as Rounds
     from sparsejax.experiments.lottery.pruning import rounds as rounds
     from sparsejax.experiments.lottery.reading import Run as Run
@@ -38,7 +41,8 @@ _LAZY = {
     "_run": ("plan", "run", "summary"),
     "pruning": ("Rounds", "rounds"),
     "reading": ("Run", "model", "network", "read", "read_config", "untrained"),
-    "tasks": ("Task", "task", "form"),
+    "figures": ("LABELS",),
+    "tasks": ("Task", "task"),
 }
 _HOME = {name: module for module, names in _LAZY.items() for name in names}
 

@@ -45,6 +45,8 @@ CONTROLS = ("random_global", "random_layerwise", "reinit")
 ARMS = (*SEQUENCES, *CONTROLS)
 IMAGES = {"digits": 8, "mnist": 28, "fashion_mnist": 28}  # grey ones, and their side
 _EPOCHS = {"digits": 40, "mnist": 3, "fashion_mnist": 3}
+SCENES = 0  # seed of one row of scenes: test, dissection, then training
+DISSECTED = 2000  # scenes after the test set that nothing is trained on
 DATASETS = (*IMAGES, "cifar10", "scenes")
 CHOICES = {
     "model": ("mlp", "convnet", "resnet8", "resnet20", "resnet56", "resnet18",

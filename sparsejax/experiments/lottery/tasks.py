@@ -9,10 +9,8 @@ import numpy as np
 import optax
 
 from sparsejax import data, train
-from sparsejax.experiments.lottery.config import IMAGES, Config
+from sparsejax.experiments.lottery.config import DISSECTED, IMAGES, SCENES, Config
 
-SCENES = 0  # seed of one row of scenes: test, dissection, then training
-DISSECTED = 2000  # scenes after the test set that nothing is trained on
 SIDE = 32  # of images of scenes and of CIFAR-10
 _SCENES = {"train": 4000, "test": 1000}  # how many, where the config does not say
 
