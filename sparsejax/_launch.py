@@ -102,6 +102,8 @@ def called(name: str, spec: Any, argv: Sequence[str], program: str) -> None:
 def launch(name: str, spec: Any, config: Any, values: Values, program: str) -> None:
     """Run the experiment of a config, or print its plan."""
     logging.set_verbosity(logging.WARNING)
+    for key, value in getattr(spec, "environment", lambda config: {})(config).items():
+        os.environ.setdefault(key, value)  # read by XLA when it first runs
     from sparsejax.experiments import subjects
     from sparsejax.experiments._study import subject as subject_
 

@@ -36,7 +36,7 @@ def test_every_public_name_exists():
 
 
 def test_experiments_can_be_reached_from_the_top():
-    assert sj.experiments.lottery_ticket.Config().dataset == "digits"
+    assert sj.experiments.lottery.Config().dataset == "digits"
 
 
 def test_experiments_start_no_backend():

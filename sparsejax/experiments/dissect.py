@@ -164,7 +164,7 @@ class _Subject:
     def params(self, network) -> Any:
         """Parameters of a trained network, or of one before training."""
         if network["arm"] == UNTRAINED:
-            return lottery.untrained(self.of, (32, 32, 3), network["seed"])[0]
+            return lottery.untrained(self.of, network["seed"])[0]
         where = network["arm"], network["level"], network["seed"]
         return lottery.network(self.of, *where)[0]
 

@@ -8,8 +8,6 @@ from typing import Any, NamedTuple
 from jaxtyping import PyTree
 
 from sparsejax.experiments import lottery, networks
-from sparsejax.experiments.lottery import build
-from sparsejax.experiments.lottery.tasks import form
 
 ARMS = ("rewind", "finetune", "random_layerwise")  # those that are looked at
 TICKETS, _, RANDOM = ARMS
@@ -69,7 +67,7 @@ def of_run(
         place, source = places[network["arm"]]
         return lottery.network(place, source, network["level"], network["seed"])[0]
 
-    shape = build.input_shape(run.config, form(run.config, data_dir)[0])
+    shape = lottery.input_shape(run, data_dir)
     title = f"{run.config.model} on {Path(run.config.dataset).name}"
     return Subject(title, lottery.model(run).apply, shape, found, params)
 

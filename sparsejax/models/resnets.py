@@ -26,7 +26,9 @@ DEPTHS = (*sorted(_IMAGENET), *_CIFAR)
 _EPSILON, _MOMENTUM = 1e-5, 0.9  # of batch normalisation
 
 
-def normalize(x: Float[Array, "*batch 3"]) -> Float[Array, "*batch 3"]:
+def normalize(
+    x: Float[Array | np.ndarray, "*batch 3"],
+) -> Float[Array | np.ndarray, "*batch 3"]:
     """Images in [0, 1] as networks trained on ImageNet and CIFAR-10 are given them.
 
     Less the mean and over the standard deviation of each colour in ImageNet.

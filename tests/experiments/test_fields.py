@@ -11,11 +11,11 @@ import pytest
 from sparsejax.experiments import fields
 
 CONFIGS = ("cartpole_config", "dissect", "features", "flowgraph",
-           "lottery_config", "node_sweep_config", "prune_order_config",
-           "relevance_maps_config", "residual_config", "right_reasons_config", "spade",
+           "lottery.config", "node_sweep_config", "prune_order_config",
+           "relevance_maps_config", "right_reasons_config", "spade",
            "weights")  # fmt: skip
 RUNS = ("cartpole_dqn", "dissect", "features", "flowgraph",
-        "lottery_ticket", "node_sweep", "prune_order", "relevance_maps", "residual",
+        "node_sweep", "prune_order", "relevance_maps",
         "right_reasons", "spade", "weights")  # fmt: skip
 NAN = float("nan")
 WRONG = {
@@ -56,7 +56,7 @@ def test_every_wrong_type_is_refused_by_name(name):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_defaults_can_be(name):
     of = module(name)
-    fields.check(of.Config(), of.WITHIN, of.CHOICES, empty=("controls",))
+    fields.check(of.Config(), of.WITHIN, of.CHOICES)
 
 
 @pytest.mark.parametrize(

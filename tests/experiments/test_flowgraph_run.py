@@ -7,9 +7,10 @@ import pytest
 
 from sparsejax import flowgraph as fg
 from sparsejax import runs
-from sparsejax.experiments import checkpoints, flowgraph, lottery_ticket, networks
+from sparsejax.experiments import flowgraph, networks
+from sparsejax.experiments import lottery as lottery_
 from sparsejax.experiments.flowgraph import Config
-from sparsejax.experiments.lottery_config import Config as Lottery
+from sparsejax.experiments.lottery import Config as Lottery
 
 SMALL = Lottery(
     widths=(8, 6),
@@ -17,7 +18,7 @@ SMALL = Lottery(
     fraction=0.7,
     epochs=2,
     seeds=(3, 4),
-    controls=(),
+    arms=("rewind",),
     barrier=False,
 )
 
@@ -29,7 +30,7 @@ def quiet(line):
 @pytest.fixture(scope="module")
 def lottery(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lottery") / "run"
-    lottery_ticket.run(SMALL, folder, report=quiet)
+    lottery_.run(SMALL, folder, log=quiet)
     return folder
 
 
@@ -47,14 +48,14 @@ def finished(lottery, network, tmp_path_factory):
 def test_lottery_runs_leave_a_page_of_their_last_ticket(lottery):
     assert (lottery / "flowgraph" / "DONE").exists()
     assert (lottery / "flowgraph" / "graph.html").exists()
-    assert "flowgraph/graph.html" in lottery_ticket.summary(lottery)
+    assert "flowgraph/graph.html" in lottery_.summary(lottery)
     page = (lottery / "index.html").read_text()
     assert 'href="flowgraph/index.html"' in page
     assert (lottery / "flowgraph" / "index.html").exists()
 
 
 def test_networks_are_what_the_run_has(lottery, network):
-    arrays = checkpoints.read_level(lottery, 2)
+    arrays = runs.read_arrays(lottery / "level_02" / "rewind.npz")
     for layer, leaves in network.params.items():
         for name, leaf in leaves.items():
             np.testing.assert_array_equal(leaf, arrays[f"params/{layer}/{name}"][0])
@@ -162,7 +163,7 @@ def test_a_lottery_run_leaves_graphs_made_inside_it(lottery, network):
     mine = lottery / "flowgraph" / "mine"
     flowgraph.run(Config(exact=False, samples=2), mine, network, report=quiet)
     (lottery / "DONE").unlink()
-    lottery_ticket.run(SMALL, lottery, report=quiet)
+    lottery_.run(SMALL, lottery, log=quiet)
     assert (mine / "graph.html").exists()
 
 
@@ -190,7 +191,7 @@ def test_folders_that_are_no_lottery_run(lottery, tmp_path):
     with pytest.raises(ValueError, match="no config.json"):
         networks.load(tmp_path)
     runs.start(tmp_path / "other", Config(), kind="flowgraph")
-    with pytest.raises(ValueError, match="is no run of launch/lottery_ticket.py"):
+    with pytest.raises(ValueError, match="is no run of lottery"):
         networks.load(tmp_path / "other")
     with pytest.raises(ValueError, match="no seed 0; there are 3, 4"):
         networks.load(lottery, seed=0)

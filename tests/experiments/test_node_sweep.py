@@ -12,7 +12,6 @@ import pytest
 
 from sparsejax import hypercube, lift, runs, sweep, train
 from sparsejax.experiments import (
-    lottery_ticket,
     networks,
     node_sweep,
     node_sweep_config,
@@ -20,7 +19,8 @@ from sparsejax.experiments import (
     node_sweep_report,
 )
 from sparsejax.experiments.fields import help_texts
-from sparsejax.experiments.lottery_config import Config as Lottery
+from sparsejax.experiments import lottery as lottery_
+from sparsejax.experiments.lottery import Config as Lottery
 from sparsejax.experiments.node_sweep import Config
 from sparsejax.experiments.node_sweep_measure import Sample
 
@@ -352,11 +352,11 @@ def test_channels_of_a_convolutional_network(tmp_path):
 @pytest.mark.slow
 def test_the_network_of_a_lottery_run(tmp_path):
     lottery = Lottery(
-        widths=(6, 4), rounds=1, fraction=0.5, epochs=2, seeds=(0, 1), controls=(),
+        widths=(6, 4), rounds=1, fraction=0.5, epochs=2, seeds=(0, 1), arms=("rewind",),
         barrier=False,
     )  # fmt: skip
     source, folder = tmp_path / "lottery", tmp_path / "run"
-    lottery_ticket.run(lottery, source, report=quiet)
+    lottery_.run(lottery, source, log=quiet)
     config = dataclasses.replace(
         Config(), seed=1, count=10, examples=20, permutations=0, gradients=False
     )

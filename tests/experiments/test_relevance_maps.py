@@ -11,17 +11,18 @@ import numpy as np
 import pytest
 
 from sparsejax import relevance, runs
-from sparsejax.experiments import lottery_ticket, networks, relevance_maps
+from sparsejax.experiments import lottery as lottery_
+from sparsejax.experiments import networks, relevance_maps
 from sparsejax.experiments import relevance_maps_config as config_
 from sparsejax.experiments import relevance_maps_measure as measure
 from sparsejax.experiments import relevance_maps_records as records_
 from sparsejax.experiments import relevance_maps_report as report_
 from sparsejax.experiments.fields import help_texts
-from sparsejax.experiments.lottery_config import Config as Lottery
+from sparsejax.experiments.lottery import Config as Lottery
 from sparsejax.experiments.relevance_maps import Config
 
 USUAL = Lottery(
-    widths=(8, 6), rounds=2, fraction=0.5, epochs=2, seeds=(3,), controls=(),
+    widths=(8, 6), rounds=2, fraction=0.5, epochs=2, seeds=(3,), arms=("rewind",),
     barrier=False,
 )  # fmt: skip
 SMALL = Config(
@@ -36,7 +37,7 @@ def quiet(line):
 
 def lottery_run(factory, **changes):
     folder = factory.mktemp("lottery") / "run"
-    lottery_ticket.run(dataclasses.replace(USUAL, **changes), folder, report=quiet)
+    lottery_.run(dataclasses.replace(USUAL, **changes), folder, log=quiet)
     return folder
 
 

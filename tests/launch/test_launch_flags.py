@@ -10,29 +10,28 @@ import numpy as np
 import pytest
 
 from sparsejax import runs
-from sparsejax.experiments import fields, lottery_config, residual_config
+from sparsejax.experiments import fields
+from sparsejax.experiments.lottery import config as lottery_config
 
 CONFIGS = {
     "cartpole_dqn": "cartpole_config",
     "dissect": "dissect",
     "features": "features",
     "flowgraph": "flowgraph",
-    "lottery_ticket": "lottery_config",
     "node_sweep": "node_sweep_config",
     "prune_order": "prune_order_config",
     "relevance": "relevance_maps_config",
     "right_reasons": "right_reasons_config",
     "spade": "spade",
-    "train": "residual_config",
     "weights": "weights",
 }
 OF_RUNS = {
-    "dissect": residual_config,
+    "dissect": lottery_config,
     "features": lottery_config,
     "flowgraph": lottery_config,
     "node_sweep": lottery_config,
     "relevance": lottery_config,
-    "weights": residual_config,
+    "weights": lottery_config,
 }
 HUGE = 10**20
 
@@ -109,16 +108,16 @@ def bad_configs(of):
     whole = json.loads(json.dumps(dataclasses.asdict(of.Config())))
     yield from ("", "{", "\xff", "3", "null", "[]", '"config"', "{}")
     for config in ([], None, 3, "x", {}, {"seeds": [0]}, {**whole, "colour": 1}):
-        yield json.dumps({"config": config})
+        yield json.dumps({"kind": "lottery", "config": config})
     for key, value in whole.items():
         for wrong in (None, {}, [[]], -1, "x", ["x", "x"], True, 1e300):
             try:
                 alike = {**dataclasses.asdict(of.Config()), key: wrong}
                 fields._check_kinds(of.Config, alike)
             except ValueError:
-                yield json.dumps({"config": {**whole, key: wrong}})
-    yield json.dumps({"config": {**whole, "seeds": [-1]}})
-    yield json.dumps({"config": {**whole, "fraction": float("nan")}})
+                yield json.dumps({"kind": "lottery", "config": {**whole, key: wrong}})
+    yield json.dumps({"kind": "lottery", "config": {**whole, "seeds": [-1]}})
+    yield json.dumps({"kind": "lottery", "config": {**whole, "fraction": float("nan")}})
 
 
 @pytest.mark.parametrize("name", OF_RUNS)
@@ -146,15 +145,13 @@ LINES = ["x", "[1]", "3", "{}", "null", '{"seed": 0, "level": "a"}', '{"seed": 0
          ""]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["dissect", "weights", "lottery"])
+@pytest.mark.parametrize("name", ["dissect", "weights"])
 def test_damaged_metrics_of_a_run_get_a_line(ends, name, tmp_path):
-    of = lottery_config if name == "lottery" else residual_config
     for i, line in enumerate(LINES):
-        runs.start(tmp_path / f"run_{i}", of.Config(), kind="lottery")
+        runs.start(tmp_path / f"run_{i}", lottery_config.Config(), kind="lottery")
         (tmp_path / f"run_{i}" / "metrics.jsonl").write_text(line + "\n" * bool(line))
     cases = [[f"--run={folder}", "--images=1", f"--out={tmp_path / 'out'}"]
              for folder in tmp_path.iterdir()]  # fmt: skip
-    name = "dissect" if name == "dissect" else "weights"
     if name == "weights":
         cases = [[run, out] for run, _, out in cases]
     for case, end in zip(cases, ends(name, cases), strict=True):
@@ -171,12 +168,12 @@ def test_damaged_levels_get_a_line(ends, name, tmp_path):
             folder := tmp_path / f"run_{i}", lottery_config.Config(), kind="lottery"
         )
         (folder / "level_x").mkdir()
-        (folder / "level_x" / "checkpoint.npz").touch()
+        (folder / "level_x" / "rewind.npz").touch()
         if isinstance(arrays, dict):
-            runs.write_arrays(folder / "level_00" / "checkpoint.npz", arrays)
+            runs.write_arrays(folder / "level_00" / "rewind.npz", arrays)
         elif arrays is not None:
             (folder / "level_00").mkdir()
-            (folder / "level_00" / "checkpoint.npz").write_bytes(arrays)
+            (folder / "level_00" / "rewind.npz").write_bytes(arrays)
     cases = [[f"--run={folder}", f"--out={tmp_path / 'out'}"]
              for folder in tmp_path.iterdir()]  # fmt: skip
     for case, end in zip(cases, ends(name, cases), strict=True):

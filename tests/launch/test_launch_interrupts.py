@@ -78,15 +78,15 @@ signal.signal(signal.SIGINT, signal.SIG_DFL)
 os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 """
 RUNS = {
-    "lottery_ticket": ["--rounds=2", "--epochs=2", "--seeds=0", "--widths=8",
-                       "--controls=", "--nobarrier"],
+    "lottery": ["--rounds=2", "--epochs=2", "--seeds=0", "--widths=8",
+                "--arms=rewind", "--nobarrier"],
     "circle_removal": ["--num_nodes=6", "--seeds=0:3", "--epochs=2"],
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(
     "name, number",
-    [("lottery_ticket", signal.SIGINT), ("circle_removal", signal.SIGTERM)],
+    [("lottery", signal.SIGINT), ("circle_removal", signal.SIGTERM)],
 )
 def test_a_run_that_is_interrupted_goes_on(launcher, tmp_path, name, number):
     flags = [*RUNS[name], f"--out={tmp_path / 'out'}"]

@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from sparsejax.experiments import lottery_ticket
-from sparsejax.experiments.lottery_config import Config
+from sparsejax.experiments import lottery as lottery_
+from sparsejax.experiments.lottery import Config
 
 
 @pytest.fixture(scope="module")
 def lottery(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lottery") / "run"
     config = Config(widths=(6,), rounds=2, fraction=0.6, epochs=1, seeds=(0,),
-                    controls=(), barrier=False)  # fmt: skip
-    lottery_ticket.run(config, folder, report=lambda line: None)
+                    arms=("rewind",), barrier=False)  # fmt: skip
+    lottery_.run(config, folder, log=lambda line: None)
     return folder
 
 

@@ -7,27 +7,24 @@
     model, task = lottery.model(run), lottery.task(run.config, data_dir)
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sparsejax.experiments.lottery.config import ARMS as ARMS
-from sparsejax.experiments.lottery.config import CHOICES as CHOICES
-from sparsejax.experiments.lottery.config import CONTROLS as CONTROLS
-from sparsejax.experiments.lottery.config import DISSECTED as DISSECTED
-from sparsejax.experiments.lottery.config import SCENES as SCENES
-from sparsejax.experiments.lottery.config import SEQUENCES as SEQUENCES
-from sparsejax.experiments.lottery.config import WITHIN as WITHIN
-from sparsejax.experiments.lottery.config import Config as Config
-from sparsejax.experiments.lottery.config import resolve as resolve
+from sparsejax.experiments._study.face import face
 
 if TYPE_CHECKING:
     from sparsejax.experiments.lottery._run import plan as plan
     from sparsejax.experiments.lottery._run import run as run
     from sparsejax.experiments.lottery._run import summary as summary
+    from sparsejax.experiments.lottery.config import ARMS as ARMS
+    from sparsejax.experiments.lottery.config import DISSECTED as DISSECTED
+    from sparsejax.experiments.lottery.config import SCENES as SCENES
+    from sparsejax.experiments.lottery.config import Config as Config
+    from sparsejax.experiments.lottery.config import resolve as resolve
     from sparsejax.experiments.lottery.figures import LABELS as LABELS
     from sparsejax.experiments.lottery.pruning import Rounds as Rounds
     from sparsejax.experiments.lottery.pruning import rounds as rounds
     from sparsejax.experiments.lottery.reading import Run as Run
+    from sparsejax.experiments.lottery.reading import input_shape as input_shape
     from sparsejax.experiments.lottery.reading import model as model
     from sparsejax.experiments.lottery.reading import network as network
     from sparsejax.experiments.lottery.reading import read as read
@@ -36,24 +33,14 @@ if TYPE_CHECKING:
     from sparsejax.experiments.lottery.tasks import Task as Task
     from sparsejax.experiments.lottery.tasks import task as task
 
-# JAX is loaded with what is in these modules: `--help` needs the config alone.
-_LAZY = {
-    "_run": ("plan", "run", "summary"),
-    "pruning": ("Rounds", "rounds"),
-    "reading": ("Run", "model", "network", "read", "read_config", "untrained"),
-    "figures": ("LABELS",),
-    "tasks": ("Task", "task"),
-}
-_HOME = {name: module for module, names in _LAZY.items() for name in names}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        module = importlib.import_module(f"{__name__}.{_HOME[name]}")
-        return getattr(module, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    here = [name for name in globals() if not name.startswith("_")]
-    return sorted({*here, *_HOME} - {"importlib", "Any", "TYPE_CHECKING"})
+__getattr__, __dir__ = face(
+    __name__,
+    config=("ARMS", "DISSECTED", "SCENES", "Config", "resolve"),
+    _run=("plan", "run", "summary"),
+    figures=("LABELS",),
+    pruning=("Rounds", "rounds"),
+    reading=(
+        "Run", "input_shape", "model", "network", "read", "read_config", "untrained",
+    ),
+    tasks=("Task", "task"),
+)  # fmt: skip

@@ -20,11 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from jaxtyping import PyTree
 
 from sparsejax import prune, runs
 from sparsejax.experiments import flowgraph, networks
+from sparsejax.experiments._study.records import group
+from sparsejax.experiments._study.run import Study
+from sparsejax.experiments._study.subject import Subject
 from sparsejax.experiments.lottery import checkpoints, measure, pruning, reading, report
 from sparsejax.experiments.lottery.config import (
     ARMS,
@@ -43,21 +45,25 @@ from sparsejax.prune import Ticket
 Log = Callable[[str], Any]
 
 
-def plan(config: Config, *, data_dir: str | Path | None = None) -> list[str]:
-    """Lines on what a run will do; its data are looked for.
+def plan(
+    config: Config,
+    subject: Subject | None = None,
+    *,
+    data_dir: str | Path | None = None,
+) -> str:
+    """What a run will do, in a line; its data are looked for.
 
     Raises:
         ValueError: for anything in the config that does not exist or cannot be.
     """
-    images = task(config, data_dir)
-    rounds = pruning.of_form(resolve(config), images.shape, images.outputs)
-    Lab(resolve(config), images)
-    return [f"{len(rounds.counts)} levels, weights kept: {rounds.counts}"]
+    rounds, _ = _prepared(config, data_dir)
+    return f"{len(rounds.counts)} levels, weights kept: {rounds.counts}"
 
 
 def run(
     config: Config,
     folder: str | Path,
+    subject: Subject | None = None,
     *,
     data_dir: str | Path | None = None,
     force: bool = False,
@@ -68,6 +74,7 @@ def run(
     Args:
         config: what to run.
         folder: where; a folder of an unfinished run of the same config is continued.
+        subject: unused, since networks are trained here.
         data_dir: folder of the data set's files.
         force: remove an earlier run of this config first.
         log: called with lines of progress.
@@ -79,25 +86,21 @@ def run(
         ValueError: for bad input, and when a loss is not finite: the levels before are
             kept.
     """
-    folder, whole = Path(folder), resolve(config)
-    images = task(config, data_dir)
-    rounds = pruning.of_form(whole, images.shape, images.outputs)
-    lab = Lab(whole, images)
-    complete = runs.start(folder, config, _about(), force=force)
-    book = _Book(folder, lab, len(rounds.counts), log)
-    if complete and book.complete:
-        log(f"{folder} is complete; --force runs it again")
-        return book.records
-    with _precision(whole):
-        for arm in SEQUENCES:
-            if arm in whole.arms:
-                _sequence(book, arm, rounds)
-    link = None
-    if not is_residual(config) and _flow_graph(folder, data_dir, log):
-        link = "flowgraph/index.html"
-    report.write(reading.read(folder), images.shape, flow_graph=link)
-    runs.finish(folder)
-    return book.records
+    folder = Path(folder)
+    rounds, lab = _prepared(config, data_dir)
+    with Study("lottery", config, folder, force=force, log=log) as study:
+        if study.complete:
+            return study.records
+        book = _Book(study, lab, len(rounds.counts))
+        with _precision(config):
+            for arm in SEQUENCES:
+                if arm in lab.config.arms:
+                    _sequence(book, arm, rounds)
+        link = None
+        if lab.together and _flow_graph(folder, data_dir, log):
+            link = "flowgraph/index.html"
+        report.write(reading.read(folder), lab.task.shape, flow_graph=link)
+    return study.records
 
 
 def summary(folder: str | Path) -> str:
@@ -116,24 +119,25 @@ def summary(folder: str | Path) -> str:
     )
 
 
+def _prepared(config: Config, data_dir) -> tuple[pruning.Rounds, Lab]:
+    """The rounds, and what is done in them, of a config that can be run."""
+    whole, images = resolve(config), task(config, data_dir)
+    rounds = pruning.of_form(whole, images.shape, images.outputs)
+    return rounds, Lab(whole, images)
+
+
 class _Book:
     """What is there of a run, and what is added to it."""
 
-    def __init__(self, folder: Path, lab: Lab, levels: int, log: Log):
-        self.folder, self.lab, self.levels, self.log = folder, lab, levels, log
-        self.records = _records(folder, lab, log)
+    def __init__(self, study: Study, lab: Lab, levels: int):
+        self.study, self.folder, self.log = study, study.folder, study.log
+        self.lab, self.levels = lab, levels
+        self.records = _records(study, lab)
         self.state, self.mask = lab.start()
         self.rewind: Any = None  # the state that rounds rewind to, once there is one
         arms = set(lab.config.arms)
         self.left = 1 + (levels - 1) * len(arms)  # trainings
         self.began, self.made = time.perf_counter(), 0
-
-    @property
-    def complete(self) -> bool:
-        """Whether every arm has the records of all of its levels."""
-        whole = {(arm, level) for arm in self.lab.config.arms
-                 for level in range(self.levels) if level or arm == "rewind"}  # fmt: skip
-        return whole <= {(r["arm"], r["level"]) for r in self.records}
 
     def rows(self, arm: str, level: int) -> list[Record]:
         """The records of an arm at a level."""
@@ -176,7 +180,8 @@ class _Book:
         rows = measure.records(self.lab, arm, level, params, mask, again)
         records = [r for r in self.records if (r["arm"], r["level"]) != (arm, level)]
         self.records = sorted(records + rows, key=_place(self.lab.config))
-        runs.write_metrics(self.folder, self.records)
+        self.study.records = self.records
+        self.study.write_records()
         self.left -= 1
         self.made += 1
 
@@ -272,15 +277,12 @@ def _controls(book: _Book, ticket: Ticket, new: bool = False) -> None:
         book.tell(level, ("rewind", *arms))
 
 
-def _records(folder: Path, lab: Lab, log: Log) -> list[Record]:
+def _records(study: Study, lab: Lab) -> list[Record]:
     """The records of a folder, those of levels and arms that have all of them."""
     try:
-        there = runs.read_metrics(folder)
-        groups: dict[tuple, list[Record]] = {}
-        for record in there:
-            groups.setdefault((record["arm"], record["level"]), []).append(record)
+        groups = group(runs.read_metrics(study.folder), "arm", "level")
     except (runs.DamagedFile, KeyError, TypeError) as error:
-        log(f"damaged: metrics.jsonl: {error}; making its levels again")
+        study.log(f"damaged: metrics.jsonl: {error}; making its levels again")
         return []
     seeds = list(lab.config.seeds)
     whole = [
@@ -315,14 +317,3 @@ def _precision(config: Config):
     if config.precision == "float32":
         return contextlib.nullcontext()
     return jax.default_matmul_precision(config.precision)
-
-
-def _about() -> dict[str, Any]:
-    device = jax.devices()[0]
-    return {
-        "jax": jax.__version__,
-        "numpy": np.__version__,
-        "device": f"{device.platform}:{device.device_kind}",
-        "devices": [str(device) for device in jax.devices()],
-        "started": time.strftime("%Y-%m-%d %H:%M:%S"),
-    }

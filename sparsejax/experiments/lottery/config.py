@@ -1,26 +1,26 @@
 """Lottery tickets: train, prune, rewind and train again, with controls.
 
-Digits (embedded, half a minute):
-    python launch/lottery.py
+Digits (shipped with scikit-learn, half a minute):
+    sparsejax lottery
 
 MNIST at 2% of its weights, five seeds:
-    python launch/lottery.py --dataset=mnist --data_dir=DIR --final_count=539
+    sparsejax lottery --dataset=mnist --data_dir=DIR --final_count=539
 
 The first layer left alone:
-    python launch/lottery.py --dataset=mnist --data_dir=DIR --exclude=dense_0
+    sparsejax lottery --dataset=mnist --data_dir=DIR --exclude=dense_0
 
 ResNet-8 on scenes, drawn here, nine levels down to 0.4% of its weights, three seeds,
 with fine-tuning and random tickets to compare:
-    python launch/lottery.py --dataset=scenes --seeds=0:3 \\
+    sparsejax lottery --dataset=scenes --seeds=0:3 \\
         --arms=rewind,finetune,random_layerwise
 
 ResNet-20 on CIFAR-10 (DIR/cifar10/train.zip and test.zip):
-    python launch/lottery.py --dataset=cifar10 --data_dir=DIR --model=resnet20 \\
+    sparsejax lottery --dataset=cifar10 --data_dir=DIR --model=resnet20 \\
         --augment --optimizer=momentum --learning_rate=0.1 --epochs=160 \\
         --fraction=0.2 --rounds=20 --rewind_to=2000
 
 ResNet-50 on images of any size (FOLDER/train/CLASS/NAME.jpg, FOLDER/val/...):
-    python launch/lottery.py --dataset=FOLDER --model=resnet50 --image_size=224 \\
+    sparsejax lottery --dataset=FOLDER --model=resnet50 --image_size=224 \\
         --augment --optimizer=momentum --learning_rate=0.4 --schedule=steps \\
         --precision=bfloat16 --batch_size=1024 --epochs=90
 
@@ -31,8 +31,10 @@ goes on where it was.
 
 import dataclasses
 
-from sparsejax.experiments import fields
+from sparsejax.experiments._study import config as config_
+from sparsejax.experiments._study.config import COUNTS, POSITIVE, SEEDS, WHOLE, WIDTHS
 
+SUBJECT = ()
 # Pruning by itself, level after level: weights and schedule that a round restarts with.
 SEQUENCES = {
     "rewind": ("rewind", "rewind"),
@@ -59,20 +61,20 @@ CHOICES = {
 }  # fmt: skip
 WITHIN = {
     "image_size": "[0, 2^16]",
-    "widths": fields.WIDTHS,
+    "widths": WIDTHS,
     "stride": "[0, 16]",
-    "num_train_images": fields.WHOLE,
-    "num_test_images": fields.WHOLE,
-    "epochs": fields.COUNTS,
-    "batch_size": fields.COUNTS,
-    "learning_rate": fields.POSITIVE,
+    "num_train_images": WHOLE,
+    "num_test_images": WHOLE,
+    "epochs": COUNTS,
+    "batch_size": COUNTS,
+    "learning_rate": POSITIVE,
     "weight_decay": "[0, inf)",
     "rounds": "[0, 1000]",
     "fraction": "[0, 1)",
-    "final_count": fields.COUNTS,
-    "rewind_to": fields.WHOLE,
-    "seeds": fields.SEEDS,
-    "data_seed": fields.SEEDS,
+    "final_count": COUNTS,
+    "rewind_to": WHOLE,
+    "seeds": SEEDS,
+    "data_seed": SEEDS,
 }
 
 
@@ -207,6 +209,14 @@ def resolve(config: Config) -> Config:
     return dataclasses.replace(config, **open_)
 
 
+def environment(config: Config) -> dict[str, str]:
+    """Variables of the process that suit a run, to be set before JAX is used."""
+    if is_residual(config):
+        return {}
+    # Networks this small train faster with one thread for each operation.
+    return {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
+
+
 def usual_rounds(config: Config) -> int:
     """The number of prunings where the config does not say."""
     if is_residual(config):
@@ -223,7 +233,7 @@ def check(config: Config) -> None:
     """Raise a `ValueError` for what cannot be run, whatever the network's layers."""
     if isinstance(config.arms, tuple):
         _check_arms(config.arms)
-    fields.check(config, WITHIN, {**CHOICES, "arms": ARMS})
+    config_.check(config, WITHIN, {**CHOICES, "arms": ARMS})
     model, named = _model(config), config.dataset in DATASETS
     if config.image_size and named:
         raise ValueError(f"{config.dataset} has images of one size: drop image_size")

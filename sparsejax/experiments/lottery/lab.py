@@ -112,7 +112,7 @@ class Lab:
             return self._fit(state, mask, stop, data_key, self.config.seeds)
 
         def one(i):
-            keys = data_key[i] if data_key.ndim else data_key
+            keys = _of(data_key, i) if data_key.ndim else data_key
             seed = self.config.seeds[i : i + 1]
             return self._fit(_of(state, i), _of(mask, i), stop, keys, seed)
 
@@ -124,7 +124,7 @@ class Lab:
             return prune.magnitude(state.params)
         if self.config.score == "random":
             return prune.random(build.fold(state.key, 2), state.params)
-        x, y = (array[:_SNIP] for array in self.training)
+        x, y = (jnp.asarray(array[:_SNIP]) for array in self.training)
 
         def loss(params):
             return self.task.loss(self.model.apply(params, x), y)
@@ -208,7 +208,14 @@ def _anywhere(key, mask):
 
 
 def _of(tree: PyTree, seed: int) -> PyTree:
-    return jax.tree.map(lambda leaf: leaf[seed], tree)
+    def one(leaf):
+        if not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return leaf[seed]
+        # Every round that rewinds uses the same keys again.
+        words = jax.random.key_data(leaf)[seed]
+        return jax.random.wrap_key_data(words, impl=jax.random.key_impl(leaf))
+
+    return jax.tree.map(one, tree)
 
 
 def _stacked(networks: list) -> PyTree:

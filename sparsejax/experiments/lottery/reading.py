@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from sparsejax import models, trees
-from sparsejax.experiments import fields
+from sparsejax.experiments._study import config as config_
 from sparsejax.experiments.lottery import build, checkpoints
-from sparsejax.experiments.lottery.config import ARMS, Config, check, resolve
+from sparsejax.experiments.lottery.config import ARMS, Config, resolve
+from sparsejax.experiments.lottery.tasks import form
 
 _LIKE = {"arm": str, "level": int, "seed": int, "density": (int, float)}
 
@@ -57,7 +57,7 @@ def read(folder: str | Path) -> Run:
     """
     folder = Path(folder)
     config = read_config(folder)
-    records = fields.records(folder, _LIKE)
+    records = config_.records(folder, _LIKE)
     levels = {arm: checkpoints.levels(folder, arm) for arm in ARMS}
     levels = {arm: there for arm, there in levels.items() if there}
     if "rewind" not in levels:
@@ -71,8 +71,7 @@ def read_config(folder: str | Path) -> Config:
     Raises:
         ValueError: if the folder is none.
     """
-    needs = ("dataset", "rounds", "arms")
-    return fields.read(folder, Config, check, launcher="lottery", needs=needs)
+    return config_.read(folder, "lottery", Config)
 
 
 def network(
@@ -106,22 +105,25 @@ def network(
 
 
 def untrained(
-    run: Run, shape: tuple[int, ...], seed: int | None = None
+    run: Run, seed: int | None = None, data_dir: str | Path | None = None
 ) -> tuple[PyTree, PyTree]:
     """Parameters of a network before its first training, and a mask that keeps all.
 
     Args:
         run: from `read`.
-        shape: of an image.
         seed: of the parameters; by default the first.
+        data_dir: folder of the data set's files.
     """
-    params, mask = network(run, level=0, seed=seed)
+    _, mask = network(run, level=0, seed=seed)
     at = run.seeds.index(_seed(run, seed))
-    key, image = build.keys(run.config)[0][at], jnp.zeros(shape)
-    if run.config.model == "mlp":
-        image = image.reshape(-1)
-    first = build.model(run.config, build.outputs(params)).init(key, image)
-    return first, jax.tree.map(jnp.ones_like, mask)
+    x = jnp.zeros(input_shape(run, data_dir))
+    return model(run).init(build.keys(run.config)[0][at], x), mask
+
+
+def input_shape(run: Run, data_dir: str | Path | None = None) -> tuple[int, ...]:
+    """Shape of what the network of a run takes; of folders, images are looked at."""
+    shape, _ = form(run.config, data_dir)
+    return build.input_shape(run.config, shape)
 
 
 def model(run: Run) -> models.Model:
