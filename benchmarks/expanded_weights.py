@@ -25,7 +25,7 @@ from jax.ad_checkpoint import checkpoint_name  # noqa: E402
 
 import sparsejax as sj  # noqa: E402
 from sparsejax import weights  # noqa: E402
-from sparsejax.models.convolution import convolve  # noqa: E402
+from sparsejax.models import convolve  # noqa: E402
 
 torch.set_num_threads(1)
 REPEATS, ENOUGH = 7, 1e4  # no more of what has taken as many milliseconds

@@ -26,7 +26,7 @@ import torch  # noqa: E402 # pyright: ignore[reportMissingImports]
 from jax.ad_checkpoint import checkpoint_name  # noqa: E402
 
 from sparsejax import features  # noqa: E402
-from sparsejax.models.convolution import convolve  # noqa: E402
+from sparsejax.models import convolve  # noqa: E402
 
 for name in ("nms", "qnms"):
     try:

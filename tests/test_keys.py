@@ -23,7 +23,11 @@ from sparsejax import (
     rl,
     train,
 )
-from sparsejax.data import augmentations, planted, splits, toys
+from sparsejax.data import _planted as planted
+from sparsejax.data import _splits as splits
+from sparsejax.data import _toys as toys
+from sparsejax.data import augmentations
+from sparsejax.models import _resnets as resnets
 from sparsejax.rl import cartpole, dqn, rollout
 
 X, P, ONES = np.ones(3, "f4"), np.ones((3, 2), "f4"), jnp.ones(4)
@@ -77,7 +81,7 @@ TABLE = {
     "masks.bernoulli": lambda key: masks.bernoulli(key, ONES, 0.5),
     "masks.fixed_size": lambda key: masks.fixed_size(key, ONES, 2),
     "masks.flip_path": lambda key: masks.flip_path(key, 3),
-    "models.resnets.init": lambda key: models.resnets.init(key, 8, 2, (1, 1, 1), 1),
+    "models.resnets.init": lambda key: resnets.init(key, 8, 2, (1, 1, 1), 1),
     "prune.lottery.shuffle": lambda key: prune.shuffle(key, ONES),
     "prune.scores.random": lambda key: prune.random(key, ONES),
     "prune.spade.spade": lambda key: prune.spade(
@@ -146,7 +150,8 @@ def public():
             if name.startswith("_") or not own or inspect.isclass(value):
                 continue
             if callable(value) and "key" in inspect.signature(value).parameters:
-                yield f"{module.__name__}.{name}".removeprefix("sparsejax.")
+                full = f"{module.__name__}.{name}".removeprefix("sparsejax.")
+                yield full.replace("._", ".")
 
 
 def test_no_function_is_forgotten():

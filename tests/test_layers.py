@@ -18,7 +18,8 @@ LAYERS = [
     {"lift", "masks"},
     {"interpret"},
 ]
-GROUND = {"runs", "pages", "trees", "checks", "meshes", "_words", "_interrupts"}
+GROUND = {"runs", "pages", "trees", "checks", "meshes"}
+GROUND |= {"_words", "_interrupts", "_labels"}
 ONLY = {
     "flax": {"models"},
     "sklearn": {"data"},

@@ -247,7 +247,7 @@ def stacked(module, name, argument):
      ("builtins exec", stacked), ("torch load", call), ("subprocess run", call),
      ("collections OrderedDict.__init__.__globals__", stacked), ("pickle loads", call),
      ("numpy.core.multiarray scalar", call), ("torch.storage _load_from_bytes", call),
-     ("sparsejax.pretrained.checkpoints io", call)],
+     ("sparsejax.pretrained._checkpoints io", call)],
 )  # fmt: skip
 def test_a_pickle_that_wants_to_run_something(path, tmp_path, where, name, form):
     mark = tmp_path / "executed"

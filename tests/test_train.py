@@ -9,7 +9,7 @@ import pytest
 
 import sparsejax as sj
 from sparsejax import models, train
-from sparsejax.train import examples
+from sparsejax.train import _examples as examples
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(50, 6)).astype(np.float32)

@@ -17,7 +17,7 @@ from optax import contrib
 import sparsejax as sj
 from sparsejax import train
 from sparsejax.masks import Masks
-from sparsejax.train import examples
+from sparsejax.train import _examples as examples
 
 N, CLASSES = 30, 3
 RNG = np.random.default_rng(0)

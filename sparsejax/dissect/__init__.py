@@ -10,21 +10,21 @@ A count of detectors alone says little. `consistency` tells what chance would gi
 small ones easy.
 """
 
-from sparsejax.dissect.consistency import Consistency as Consistency
-from sparsejax.dissect.consistency import consistency as consistency
-from sparsejax.dissect.consistency import drift as drift
-from sparsejax.dissect.dissection import Dissection as Dissection
-from sparsejax.dissect.dissection import dissect as dissect
-from sparsejax.dissect.rotation import rotation as rotation
-from sparsejax.dissect.table import Count as Count
-from sparsejax.dissect.table import Table as Table
-from sparsejax.dissect.table import assign as assign
-from sparsejax.dissect.table import read_table as read_table
-from sparsejax.dissect.table import write_table as write_table
-from sparsejax.dissect.tally import UNIONS as UNIONS
-from sparsejax.dissect.tally import Tally as Tally
-from sparsejax.dissect.tally import iou as iou
-from sparsejax.dissect.tally import normalised as normalised
-from sparsejax.dissect.tally import tally as tally
-from sparsejax.dissect.thresholds import thresholds as thresholds
-from sparsejax.dissect.upsample import upsample as upsample
+from sparsejax.dissect._consistency import Consistency as Consistency
+from sparsejax.dissect._consistency import consistency as consistency
+from sparsejax.dissect._consistency import drift as drift
+from sparsejax.dissect._dissection import Dissection as Dissection
+from sparsejax.dissect._dissection import dissect as dissect
+from sparsejax.dissect._rotation import rotation as rotation
+from sparsejax.dissect._table import Count as Count
+from sparsejax.dissect._table import Table as Table
+from sparsejax.dissect._table import assign as assign
+from sparsejax.dissect._table import read_table as read_table
+from sparsejax.dissect._table import write_table as write_table
+from sparsejax.dissect._tally import UNIONS as UNIONS
+from sparsejax.dissect._tally import Tally as Tally
+from sparsejax.dissect._tally import iou as iou
+from sparsejax.dissect._tally import normalised as normalised
+from sparsejax.dissect._tally import tally as tally
+from sparsejax.dissect._thresholds import thresholds as thresholds
+from sparsejax.dissect._upsample import upsample as upsample

@@ -2,21 +2,21 @@
 
 import dataclasses
 
+from sparsejax import relevance
 from sparsejax.experiments import fields
-from sparsejax.relevance import penalties
 
 # penalty(fn, params, x, region, label), all one example's
 PENALTIES = {
-    "squared": lambda fn, params, x, region, label: penalties.outside_squared(
+    "squared": lambda fn, params, x, region, label: relevance.outside_squared(
         fn, params, x, region
     ),
-    "share": lambda fn, params, x, region, label: penalties.outside_share(
+    "share": lambda fn, params, x, region, label: relevance.outside_share(
         fn, params, x, region, target=label
     ),
-    "target": lambda fn, params, x, region, label: penalties.outside_target(
+    "target": lambda fn, params, x, region, label: relevance.outside_target(
         fn, params, x, region, target=label
     ),
-    "rrr": lambda fn, params, x, region, label: penalties.rrr(fn, params, x, region),
+    "rrr": lambda fn, params, x, region, label: relevance.rrr(fn, params, x, region),
 }
 LABELS = {
     "none": "cross entropy alone",

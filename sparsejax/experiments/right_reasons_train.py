@@ -13,7 +13,6 @@ from jaxtyping import Array
 from sparsejax import data, models, relevance, train
 from sparsejax.experiments.right_reasons_config import PENALTIES, Config, Stage
 from sparsejax.masks import Masks
-from sparsejax.relevance import penalties
 
 
 class Task(NamedTuple):
@@ -183,7 +182,7 @@ def _ask(fn, params, x, region, labels):
     """Answers and shares outside of stacked networks, (networks, n) each."""
 
     def one(params, x, region, label):
-        share = penalties.outside_share(fn, params, x, region, target=label)
+        share = relevance.outside_share(fn, params, x, region, target=label)
         return jnp.argmax(fn(params, x)), share
 
     each = jax.vmap(one, (None, 0, 0, 0))

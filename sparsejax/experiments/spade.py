@@ -27,7 +27,7 @@ import numpy as np
 import optax
 
 from sparsejax import data, masks, models, runs, train, trees
-from sparsejax.data.planted import Planted
+from sparsejax.data import Planted
 from sparsejax.experiments import fields, networks, spade_pictures, spade_toy
 from sparsejax.experiments import spade_measure as measure
 from sparsejax.experiments import spade_report as report_

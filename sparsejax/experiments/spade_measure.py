@@ -11,7 +11,7 @@ import numpy as np
 
 from sparsejax import data, lift, models, prune, relevance
 from sparsejax.data import augmentations
-from sparsejax.prune.obs import Pruned
+from sparsejax.prune import Pruned
 
 STAGES = ("layer1/*", "layer2/*", "layer3/*", "linear/*")
 METHODS = ("gradient", "input x gradient", "integrated gradients")

@@ -10,7 +10,6 @@ import jax
 import numpy as np
 
 from sparsejax import data, features, lift, prune
-from sparsejax.data.planted import NAMES, drawing
 from sparsejax.experiments import spade_measure as measure
 
 CLASSES = (0, 3, 5, 8)
@@ -73,7 +72,7 @@ def draw(config, fn, params, test, report) -> dict[str, np.ndarray]:
                 row.setdefault(f"amount/{name}", []).append(amount(picture))
         for name, values in row.items():
             found.setdefault(name, []).append(np.stack(values))
-    patches = [drawing(name, test.x.shape[-1])[0] for name in NAMES]
+    patches = [data.draw_patch(name, test.x.shape[-1])[0] for name in data.PATCHES]
     return {"patches": np.stack(patches)} | {k: np.stack(v) for k, v in found.items()}
 
 

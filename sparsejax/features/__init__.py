@@ -1,8 +1,8 @@
 """Feature visualisation: pictures of what units of a network respond to."""
 
 from sparsejax.data.augmentations import compose
-from sparsejax.features.colour import PHOTOGRAPHS, decorrelation
-from sparsejax.features.objectives import (
+from sparsejax.features._colour import PHOTOGRAPHS, decorrelation
+from sparsejax.features._objectives import (
     Objective,
     channel,
     direction,
@@ -10,10 +10,10 @@ from sparsejax.features.objectives import (
     logit,
     neuron,
 )
-from sparsejax.features.parametrisations import Parametrisation, fourier, pixels
-from sparsejax.features.redirect import redirected
-from sparsejax.features.render import Pictures, render
-from sparsejax.features.transforms import (
+from sparsejax.features._parametrisations import Parametrisation, fourier, pixels
+from sparsejax.features._redirect import redirected
+from sparsejax.features._render import Pictures, render
+from sparsejax.features._transforms import (
     jitter,
     pad,
     resample,

@@ -11,18 +11,18 @@ number formats, sign colours, painted pictures, sliders, and state in the addres
 Not for notebooks or servers; and what a page shows is computed before, by its caller.
 """
 
-from .document import page as page
-from .markup import Html as Html
-from .markup import columns as columns
-from .markup import counted as counted
-from .markup import data_uri as data_uri
-from .markup import facts as facts
-from .markup import figure_svg as figure_svg
-from .markup import image as image
-from .markup import join as join
-from .markup import section as section
-from .markup import slot as slot
-from .markup import table as table
-from .markup import tag as tag
-from .png import png as png
-from .png import signed_png as signed_png
+from ._document import page as page
+from ._markup import Html as Html
+from ._markup import columns as columns
+from ._markup import counted as counted
+from ._markup import data_uri as data_uri
+from ._markup import facts as facts
+from ._markup import figure_svg as figure_svg
+from ._markup import image as image
+from ._markup import join as join
+from ._markup import section as section
+from ._markup import slot as slot
+from ._markup import table as table
+from ._markup import tag as tag
+from ._png import png as png
+from ._png import signed_png as signed_png

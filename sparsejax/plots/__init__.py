@@ -1,5 +1,10 @@
 """Figures, one function each: arrays in, a matplotlib `Figure` out."""
 
+from sparsejax.plots._pruning import against_density as against_density
+from sparsejax.plots._pruning import filters as filters
+from sparsejax.plots._pruning import idle_units as idle_units
+from sparsejax.plots._pruning import weights_per_layer as weights_per_layer
+from sparsejax.plots._style import save as save
 from sparsejax.plots.cartpole import Walk as Walk
 from sparsejax.plots.cartpole import balance_film as balance_film
 from sparsejax.plots.cartpole import decisions as decisions
@@ -20,10 +25,6 @@ from sparsejax.plots.order import film as film
 from sparsejax.plots.order import kernel_pairs as kernel_pairs
 from sparsejax.plots.order import moves as moves
 from sparsejax.plots.order import shares as shares
-from sparsejax.plots.pruning import against_density as against_density
-from sparsejax.plots.pruning import filters as filters
-from sparsejax.plots.pruning import idle_units as idle_units
-from sparsejax.plots.pruning import weights_per_layer as weights_per_layer
 from sparsejax.plots.removal import Curve as Curve
 from sparsejax.plots.removal import cube as cube
 from sparsejax.plots.removal import densities as densities
@@ -34,7 +35,6 @@ from sparsejax.plots.right_reasons import image_rows as image_rows
 from sparsejax.plots.right_reasons import reason_maps as reason_maps
 from sparsejax.plots.right_reasons import reason_scores as reason_scores
 from sparsejax.plots.right_reasons import reason_strengths as reason_strengths
-from sparsejax.plots.style import save as save
 from sparsejax.plots.sweeps import densities_and_points as densities_and_points
 from sparsejax.plots.sweeps import kept_units as kept_units
 from sparsejax.plots.sweeps import unit_scores as unit_scores

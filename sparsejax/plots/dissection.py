@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from sparsejax.plots.style import colors, integers, say_if_empty, shares_left, styled
+from sparsejax.plots._style import colors, integers, say_if_empty, shares_left, styled
 
 
 @styled

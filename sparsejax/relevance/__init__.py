@@ -1,13 +1,13 @@
 """Relevance: what every input, bias, unit and weight has to do with an output."""
 
-from sparsejax.relevance.averages import (
+from sparsejax.relevance._averages import (
     Attribution,
     expected_gradients,
     integrated_gradients,
     smoothgrad,
 )
-from sparsejax.relevance.explain import Relevance, derivative, explain
-from sparsejax.relevance.gradients import (
+from sparsejax.relevance._explain import Relevance, derivative, explain
+from sparsejax.relevance._gradients import (
     deconvnet,
     deeplift,
     grad_cam,
@@ -15,7 +15,7 @@ from sparsejax.relevance.gradients import (
     gradient_x_input,
     guided_backprop,
 )
-from sparsejax.relevance.metrics import (
+from sparsejax.relevance._metrics import (
     Curve,
     deletion,
     insertion,
@@ -24,15 +24,15 @@ from sparsejax.relevance.metrics import (
     pointing_game,
     rank_correlation,
 )
-from sparsejax.relevance.occlusion import occlusion
-from sparsejax.relevance.penalties import (
+from sparsejax.relevance._occlusion import occlusion
+from sparsejax.relevance._penalties import (
     outside_share,
     outside_squared,
     outside_target,
     rrr,
 )
-from sparsejax.relevance.randomisation import Randomisation, randomisation_check
-from sparsejax.relevance.rules import (
+from sparsejax.relevance._randomisation import Randomisation, randomisation_check
+from sparsejax.relevance._rules import (
     Group,
     Kernel,
     LayerRule,

@@ -9,15 +9,15 @@ The questions and the figures are those of Hobson, "Neural Networks, More than y
 wanted to Show", section 1.
 """
 
-from sparsejax.removal.densities import density as density
-from sparsejax.removal.maps import HeatMaps as HeatMaps
-from sparsejax.removal.maps import heat_maps as heat_maps
-from sparsejax.removal.statistics import Flips as Flips
-from sparsejax.removal.statistics import LogNormal as LogNormal
-from sparsejax.removal.statistics import Moments as Moments
-from sparsejax.removal.statistics import States as States
-from sparsejax.removal.statistics import by_state as by_state
-from sparsejax.removal.statistics import fit_log_normal as fit_log_normal
-from sparsejax.removal.statistics import flips as flips
-from sparsejax.removal.statistics import log_gradients as log_gradients
-from sparsejax.removal.statistics import moments as moments
+from sparsejax.removal._densities import density as density
+from sparsejax.removal._maps import HeatMaps as HeatMaps
+from sparsejax.removal._maps import heat_maps as heat_maps
+from sparsejax.removal._statistics import Flips as Flips
+from sparsejax.removal._statistics import LogNormal as LogNormal
+from sparsejax.removal._statistics import Moments as Moments
+from sparsejax.removal._statistics import States as States
+from sparsejax.removal._statistics import by_state as by_state
+from sparsejax.removal._statistics import fit_log_normal as fit_log_normal
+from sparsejax.removal._statistics import flips as flips
+from sparsejax.removal._statistics import log_gradients as log_gradients
+from sparsejax.removal._statistics import moments as moments

@@ -11,10 +11,10 @@ shape `(seeds,)`) and the same calls train many at once; the data, and with a si
 `data_key` its order, are shared.
 """
 
-from sparsejax.train.evaluation import evaluate as evaluate
-from sparsejax.train.fitting import NotFinite as NotFinite
-from sparsejax.train.fitting import fit as fit
-from sparsejax.train.losses import accuracy as accuracy
-from sparsejax.train.losses import cross_entropy as cross_entropy
-from sparsejax.train.states import State as State
-from sparsejax.train.states import init as init
+from sparsejax.train._evaluation import evaluate as evaluate
+from sparsejax.train._fitting import NotFinite as NotFinite
+from sparsejax.train._fitting import fit as fit
+from sparsejax.train._losses import accuracy as accuracy
+from sparsejax.train._losses import cross_entropy as cross_entropy
+from sparsejax.train._states import State as State
+from sparsejax.train._states import init as init

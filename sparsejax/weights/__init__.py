@@ -1,16 +1,16 @@
 """Weights made visible: what they do together, and how easy they are to read."""
 
-from sparsejax.weights.averaged import Gradients, gradients
-from sparsejax.weights.connections import (
+from sparsejax.weights._averaged import Gradients, gradients
+from sparsejax.weights._connections import (
     Connections,
     Directions,
     banding,
     directions,
     strongest,
 )
-from sparsejax.weights.expanded import Expanded, expand
-from sparsejax.weights.factors import Factors, factor
-from sparsejax.weights.statistics import Statistics, by_layer, statistics
+from sparsejax.weights._expanded import Expanded, expand
+from sparsejax.weights._factors import Factors, factor
+from sparsejax.weights._statistics import Statistics, by_layer, statistics
 
 __all__ = [
     "Connections",

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from sparsejax import data, dissect, pretrained
-from sparsejax.data import idx
+from sparsejax.data import _idx as idx
 
 
 class Other(os.PathLike):

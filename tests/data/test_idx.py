@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from sparsejax import data
-from sparsejax.data import idx
+from sparsejax.data import _idx as idx
 
 NAMES = ("mnist", "fashion_mnist")
 FILES = (
@@ -88,7 +88,7 @@ def test_read_agrees_with_a_slow_parser(tmp_path, rng, name, shape):
     content = encode(array)
     path = tmp_path / name
     path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
-    read = data.idx.read(path)
+    read = idx.read(path)
     assert read.dtype == np.uint8
     assert parse_slowly(path) == (read.shape, read.ravel().tolist())
     np.testing.assert_array_equal(read, array)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sparsejax.data.pictures import picture, pixels, suffixes
+from sparsejax.data._pictures import picture, pixels, suffixes
 
 
 def save(kind, mode, value, size=(2, 1), **options):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from sparsejax import data
-from sparsejax.data import planted
+from sparsejax.data import _planted as planted
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -28,7 +28,7 @@ def test_patches_change_their_region_and_nothing_else(getkey, rng, channels):
 
 
 def test_drawings_are_told_apart_and_small_images_refused(getkey):
-    drawn = {planted.drawing(name)[0].tobytes() for name in planted.NAMES}
+    drawn = {planted.draw_patch(name)[0].tobytes() for name in planted.PATCHES}
     assert len(drawn) == 4
     split = data.Split(np.zeros((2, 5, 9, 1), "f4"), np.zeros(2, "i4"))
     with pytest.raises(ValueError, match="floating point values.*uint8"):

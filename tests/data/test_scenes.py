@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sparsejax import data
-from sparsejax.data import scene_drawing as drawing
+from sparsejax.data import _scene_drawing as drawing
 
 N = 1000
 KEY = 7

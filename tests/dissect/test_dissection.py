@@ -8,7 +8,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 import sparsejax as sj
 from sparsejax import dissect
-from sparsejax.data.labels import Labelled, Labels
+from sparsejax.data import Labelled, Labels
 
 LABELS = Labels(
     ("", "left", "right", "day"), ("object", "scene"), np.array([-1, 0, 0, 1])
@@ -103,7 +103,7 @@ def test_batches_and_chunks_change_nothing(params, rng, monkeypatch):
     whole = run(params, data)
     for size in (1, 4, 11):
         assert_equal(whole, run(params, batches(data, size)))
-    monkeypatch.setattr("sparsejax.dissect.dissection._HELD", 11 * 80 - 1)
+    monkeypatch.setattr("sparsejax.dissect._dissection._HELD", 11 * 80 - 1)
     assert_equal(whole, run(params, batches(data, 4)))  # in two passes
     for chunk in (1, 3, 11):
         other = run(params, batches(data, 4), chunk_size=chunk)
@@ -126,7 +126,7 @@ class Lazy:
 def test_what_is_read_and_how_often(held, times, params, rng, monkeypatch):
     lazy = Lazy(examples(rng))
     wanted = run(params, lazy.data)
-    monkeypatch.setattr("sparsejax.dissect.dissection._HELD", held)
+    monkeypatch.setattr("sparsejax.dissect._dissection._HELD", held)
     found = dissect.dissect(
         net, params, "second", lazy, LABELS, quantile=QUANTILE, count=11, progress=False
     )

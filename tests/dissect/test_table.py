@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sparsejax import dissect
-from sparsejax.data.labels import Labels
+from sparsejax.data import Labels
 
 LABELS = Labels(
     ("", "cat", "dog", "red", "blue"), ("object", "color"), np.array([-1, 0, 0, 1, 1])

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparsejax import dissect
-from sparsejax.data.labels import Labels
+from sparsejax.data import Labels
 
 
 def table(*categories):
@@ -119,7 +119,7 @@ def test_unions_are_ordered_and_chunks_change_no_count(seed, size):
 def test_units_in_pieces_change_no_count(monkeypatch):
     maps, pixels, whole, limits = setting(0, units=9)
     found = dissect.tally([(maps, pixels, whole)], limits, MANY)
-    module = sys.modules["sparsejax.dissect.tally"]
+    module = sys.modules["sparsejax.dissect._tally"]
     monkeypatch.setattr(module, "_VALUES", 200)  # three units at a time
     again = dissect.tally([(maps, pixels, whole)], limits, MANY)
     for a, b in zip(found, again):

@@ -15,7 +15,7 @@ from sparsejax.experiments import right_reasons, right_reasons_report
 from sparsejax.experiments import right_reasons_train as training
 from sparsejax.experiments.right_reasons import Config
 from sparsejax.experiments.right_reasons_config import PENALTIES, stages
-from sparsejax.train import examples
+from sparsejax.train import _examples as examples
 
 SMALL = Config(
     losses=("none", "squared", "share"), strengths=(1.0, 3.0), seeds=(0, 2),

@@ -17,7 +17,7 @@ from sparsejax.experiments import (
     spade_report,
     spade_toy,
 )
-from sparsejax.models.convolution import convolve
+from sparsejax.models import convolve
 
 TOY_ARMS = ("dense", "large", "small", "dataset")
 

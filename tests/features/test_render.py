@@ -134,7 +134,7 @@ def test_a_picture_does_not_depend_on_the_others(units, batch_size, params):
 
 @pytest.mark.parametrize(("budget", "chunks"), [(32 << 20, [7]), (1, [1] * 7)])
 def test_chunks_are_as_large_as_memory_lets_them(budget, chunks, params, monkeypatch):
-    module, sizes = sys.modules["sparsejax.features.render"], []
+    module, sizes = sys.modules["sparsejax.features._render"], []
     finish = module.ascent.finish
 
     def watched(*args):

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from sparsejax import hypercube
-from sparsejax.hypercube import estimate as estimate_module
+from sparsejax.hypercube import _estimate as estimate_module
 
 METHODS = ("antithetic", "permutation", "stratified")
 N = 6

@@ -7,7 +7,7 @@ import pytest
 
 import sparsejax as sj
 from sparsejax import hypercube
-from sparsejax.hypercube import readout
+from sparsejax.hypercube import _readout as readout
 
 
 def brute_force(hidden, kernel, bias, labels):

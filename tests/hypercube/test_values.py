@@ -7,7 +7,7 @@ import pytest
 
 import sparsejax as sj
 from sparsejax import hypercube
-from sparsejax.hypercube import memory
+from sparsejax.hypercube import _memory as memory
 
 
 @pytest.mark.parametrize("n", [1, 2, 7])

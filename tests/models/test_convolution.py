@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sparsejax.models.convolution import convolve
+from sparsejax.models._convolution import convolve
 
 
 @pytest.mark.parametrize(

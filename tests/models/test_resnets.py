@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sparsejax import lift, masks, models, pretrained, prune, trees
-from sparsejax.models.convolution import convolve
+from sparsejax.models._convolution import convolve
 
 
 def numbers(depth):

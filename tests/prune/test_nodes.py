@@ -11,7 +11,7 @@ from jax.ad_checkpoint import checkpoint_name
 import sparsejax as sj
 from sparsejax import models, prune
 from sparsejax.masks import Masks
-from sparsejax.prune import origins
+from sparsejax.prune import _origins as origins
 
 
 def named(h, name="h"):

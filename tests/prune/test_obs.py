@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparsejax import prune
-from sparsejax.prune import surgeon
+from sparsejax.prune import _surgeon as surgeon
 
 
 @pytest.fixture(autouse=True)

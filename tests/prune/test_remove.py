@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 import sparsejax as sj
 from sparsejax import prune
-from sparsejax.prune import amounts, order
+from sparsejax.prune import _amounts as amounts
+from sparsejax.prune import _order as order
 
 
 def oracle(scores, mask, fraction, scope):

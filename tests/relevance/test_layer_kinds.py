@@ -16,7 +16,8 @@ import pytest
 from jax import lax
 
 from sparsejax import relevance
-from sparsejax.relevance import Group, Kernel, LayerRule, Part, Rules, primitives
+from sparsejax.relevance import Group, Kernel, LayerRule, Part, Rules
+from sparsejax.relevance import _primitives as primitives
 
 pytestmark = pytest.mark.usefixtures("float64")
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparsejax import models
-from sparsejax.relevance import penalties
+from sparsejax.relevance import _penalties as penalties
 
 pytestmark = pytest.mark.usefixtures("float64")
 

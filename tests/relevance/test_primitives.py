@@ -16,7 +16,7 @@ from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
 from sparsejax import relevance
-from sparsejax.relevance import primitives as families
+from sparsejax.relevance import _primitives as families
 
 SHAPE = (4, 6)
 RNG = np.random.default_rng(7)

@@ -7,7 +7,7 @@ import pytest
 from jax.ad_checkpoint import checkpoint_name
 
 from sparsejax import weights
-from sparsejax.models.convolution import convolve
+from sparsejax.models import convolve
 
 pytestmark = pytest.mark.usefixtures("float64")
 

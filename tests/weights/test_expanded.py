@@ -15,7 +15,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 import sparsejax as sj
 from sparsejax import weights
-from sparsejax.models.convolution import convolve, pad
+from sparsejax.models import convolve
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -358,7 +358,7 @@ def test_padding_by_what_is_never_the_maximum(rng):
     """As in residual networks: padded by minus infinity, then a window of three."""
 
     def fn(params, x):
-        x = pad(x, 1, -jnp.inf)
+        x = jnp.pad(x, ((1, 1), (1, 1), (0, 0)), constant_values=-jnp.inf)
         window = (3, 3, 1), (2, 2, 1), "VALID"
         return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, *window) * params
 

@@ -9,7 +9,8 @@ import pytest
 from jax.ad_checkpoint import checkpoint_name
 
 from sparsejax import weights
-from sparsejax.weights import ends, linear
+from sparsejax.weights import _ends as ends
+from sparsejax.weights import _linear as linear
 
 pytestmark = pytest.mark.usefixtures("float64")
 SIZE, COLUMN = (12, 9, 2), np.arange(12.0)[:, None, None]

@@ -1,0 +1,307 @@
+"""Labelled images on disk in the Broden format, for network dissection.
+
+    index.csv       image, split, ih, iw (size of the image), sh, sw (of its label maps)
+                    and for every category its labels, joined by ";": the number of a
+                    label of the whole image, or the file of a label map
+    category.csv    name, first, last, count (of labels), frequency
+    label.csv       number, name, category, frequency, coverage, syns
+    c_CATEGORY.csv  code, number, name, frequency, coverage (within a category)
+    images/         all images and label maps; a map is a PNG, label = red + 256 green
+
+Frequency is the number of images with a label, coverage the sum over images of the
+share of pixels that have it.
+
+Reference: Bau et al., "Network Dissection: Quantifying Interpretability of Deep Visual
+Representations", 2017 (arXiv 1704.05796).
+"""
+
+import csv
+import dataclasses
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool
+from PIL import Image
+
+from sparsejax import checks
+from sparsejax.data._idx import StrPath
+from sparsejax.data._labels import Labelled, Labels
+from sparsejax.data._pictures import picture, pixels
+
+_SIZES = ("ih", "iw", "sh", "sw")
+_MOST = 2**16  # label numbers that a map can hold
+
+
+class Row(NamedTuple):
+    """What index.csv says of an image.
+
+    Attributes:
+        line: of index.csv.
+        image: its file.
+        split: "train" or "val".
+        size: its height and width.
+        grid: height and width of its label maps.
+        maps: (category, file) of label maps, in order.
+        whole: labels of the whole image.
+    """
+
+    line: int
+    image: str
+    split: str
+    size: tuple[int, int]
+    grid: tuple[int, int]
+    maps: tuple[tuple[int, str], ...]
+    whole: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Broden:
+    """A sequence of chunks of labelled images, each read when it is asked for.
+
+    Attributes:
+        root: the folder.
+        labels: the table of labels.
+        rows: of the images, all chunks in a row.
+        layers: of which category each layer of the label maps is.
+        known: which numbers are labels, 0 among them.
+        batch_size: images in a chunk.
+        size: height and width of the images.
+    """
+
+    root: Path
+    labels: Labels
+    rows: tuple[Row, ...]
+    layers: tuple[int, ...]
+    known: Bool[np.ndarray, " numbers"]
+    batch_size: int
+    size: tuple[int, int]
+
+    @property
+    def count(self) -> int:
+        """Number of images."""
+        return len(self.rows)
+
+    def __len__(self) -> int:
+        return -(-self.count // self.batch_size)
+
+    def __iter__(self) -> Iterator[Labelled]:
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, chunk: int) -> Labelled:
+        chunk = range(len(self))[chunk]
+        rows = self.rows[chunk * self.batch_size :][: self.batch_size]
+        layers, most = len(self.layers), max(len(row.whole) for row in self.rows)
+        pixels = np.zeros((len(rows), layers, *rows[0].grid), np.int32)
+        whole = np.zeros((len(rows), most), np.int32)
+        for i, row in enumerate(rows):
+            whole[i, : len(row.whole)] = row.whole
+            free = list(self.layers)
+            for kind, name in row.maps:
+                layer = free.index(kind)
+                free[layer] = -1
+                pixels[i, layer] = _label_map(self, row, name)
+        images = np.stack([_image(self, row) for row in rows])
+        return Labelled(images, pixels, whole)
+
+
+def broden(
+    root: StrPath,
+    *,
+    categories: str | Iterable[str] | None = None,
+    split: str | None = None,
+    batch_size: int = 64,
+    size: int | None = None,
+) -> Broden:
+    """Open labelled images in the Broden format.
+
+    Tables are read and checked here, files of images only looked for; what is wrong
+    inside of them is told, with its line of index.csv, when their chunk is read.
+
+    Images without a label of the categories are left out. A label that several
+    categories have belongs to the one in which it covers most; if they tie, and if none
+    has it, to the last of them. Both as in the authors' code.
+
+    Args:
+        root: the folder.
+        categories: one or those to read, in any order: they keep that of category.csv.
+            By default all.
+        split: "train" or "val"; by default both.
+        batch_size: images in a chunk.
+        size: height and width to resample images to; by default they are as they are,
+            and must have one size.
+
+    Returns:
+        Chunks of `Labelled`, to be gone through any number of times. All chunks have
+        the same layers: as many of every category as an image has maps of it at most.
+
+    Raises:
+        ValueError: for what is missing or does not fit, with file and line.
+    """
+    root = Path(root)
+    if batch_size < 1 or (size is not None and size < 1):
+        raise ValueError(
+            f"batch_size and size must be 1 or more, got {batch_size}, {size}"
+        )
+    every = [row["name"] for _, row in _table(root / "category.csv", ["name"])]
+    wanted = every if categories is None else checks.several(categories)
+    unknown = [name for name in wanted if name not in every]
+    if unknown or not wanted:
+        raise ValueError(
+            f"{root} has no categories {', '.join(map(repr, unknown))}; expected some "
+            f"of {', '.join(every)}"
+        )
+    kinds = tuple(name for name in every if name in wanted)
+    labels, known = _labels(root, kinds)
+    index = root / "index.csv"
+    table = _table(index, ["image", "split", *_SIZES, *kinds])
+    rows = (_row(index, line, row, kinds, known) for line, row in table)
+    rows = [r for r in rows if r.maps or r.whole]
+    if split is not None:
+        splits = sorted({row.split for row in rows})
+        rows = [row for row in rows if row.split == split]
+        if not rows:
+            raise ValueError(f"{index} has no split {split!r}, but {', '.join(splits)}")
+    if not rows:
+        raise ValueError(f"{index} has no image with labels of {', '.join(kinds)}")
+    for row in rows:
+        _check_row(index, row, rows[0], size)
+    counts = [[kind for kind, _ in row.maps] for row in rows]
+    most = [max(c.count(kind) for c in counts) for kind in range(len(kinds))]
+    layers = tuple(np.repeat(np.arange(len(kinds)), most).tolist()) or (0,)
+    shape = rows[0].size if size is None else (size, size)
+    return Broden(root, labels, tuple(rows), layers, known, batch_size, shape)
+
+
+def _table(path: Path, columns: list[str]) -> list[tuple[int, dict[str, str]]]:
+    """Rows of a table, each with its line."""
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            names = reader.fieldnames or []
+            rows = [(reader.line_num, row) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from None
+    missing = [name for name in columns if name not in names]
+    if missing:
+        raise ValueError(
+            f"{path} lacks the columns {', '.join(missing)}; it has {', '.join(names)}"
+        )
+    for line, row in rows:
+        if None in row or None in row.values():
+            raise _wrong(path, line, f"expected {len(names)} cells, as in the header")
+    return rows
+
+
+def _wrong(path: Path, line: int, what: str) -> ValueError:
+    return ValueError(f"{path}, line {line}: {what}")
+
+
+def _number(path: Path, line: int, row: dict[str, str], name: str, make: type = int):
+    try:
+        value = make(row[name])
+    except ValueError:
+        raise _wrong(path, line, f"{name} is {row[name]!r}, not a number") from None
+    if not 0 <= value < np.inf:
+        raise _wrong(path, line, f"{name} is {value}, which cannot be")
+    return value
+
+
+def _labels(root: Path, kinds: tuple[str, ...]) -> tuple[Labels, np.ndarray]:
+    """The table of labels, and which numbers are in it."""
+    known, names = np.zeros(_MOST, bool), {0: ""}
+    path = root / "label.csv"
+    for line, row in _table(path, ["number", "name"]):
+        number = _number(path, line, row, "number")
+        if not 0 < number < _MOST or number in names:
+            raise _wrong(
+                path, line, f"label {number}; expected each once, 1 to {_MOST - 1}"
+            )
+        names[number] = row["name"]
+    known[list(names)] = True
+    coverage = np.full((len(kinds), max(names) + 1), -1.0)  # -1 if it is not there
+    for kind, name in enumerate(kinds):
+        path = root / f"c_{name}.csv"
+        for line, row in _table(path, ["number", "coverage"]):
+            number = _number(path, line, row, "number")
+            _check_known(known, number, f"{path}, line {line}")
+            coverage[kind, number] = _number(path, line, row, "coverage", float)
+    category = len(kinds) - 1 - coverage[::-1].argmax(0)  # the last of the largest
+    category[0] = -1
+    every = tuple(names.get(number, "") for number in range(len(category)))
+    return Labels(every, kinds, category), known
+
+
+def _check_known(known, numbers, where: str) -> None:
+    numbers = np.atleast_1d(numbers)
+    wrong = numbers[(numbers >= len(known)) | ~known[np.minimum(numbers, _MOST - 1)]]
+    if len(wrong):
+        raise ValueError(f"{where}: label {wrong[0]} is not in label.csv")
+
+
+def _row(path: Path, line: int, row: dict[str, str], kinds, known) -> Row:
+    ih, iw, sh, sw = (_number(path, line, row, name) for name in _SIZES)
+    maps, whole = [], []
+    for kind, name in enumerate(kinds):
+        for item in filter(None, row[name].split(";")):
+            if item.isascii() and item.isdigit():
+                whole.append(int(item))
+            else:
+                maps.append((kind, item))
+    whole = tuple(number for number in whole if number)
+    _check_known(known, np.array(whole, int), f"{path}, line {line}")
+    return Row(line, row["image"], row["split"], (ih, iw), (sh, sw), tuple(maps), whole)
+
+
+def _check_row(path: Path, row: Row, first: Row, size: int | None) -> None:
+    """That files are there, and sizes those of the first row."""
+    if row.grid != first.grid or (size is None and row.size != first.size):
+        raise _wrong(
+            path,
+            row.line,
+            f"an image of {row.size} with label maps of {row.grid}, but {first.size} "
+            f"with {first.grid} on line {first.line}; images of several sizes need a "
+            "size, label maps must have one",
+        )
+    for name in (row.image, *(name for _, name in row.maps)):
+        if not os.path.isfile(f"{path.parent}/images/{name}"):
+            raise _wrong(path, row.line, f"images/{name} is missing")
+
+
+def _image(of: Broden, row: Row) -> np.ndarray:
+    image = _read(of, row, row.image, row.size)
+    height, width = of.size
+    if row.size != of.size:
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(pixels(image), np.float32) / 255
+
+
+def _label_map(of: Broden, row: Row, name: str) -> np.ndarray:
+    image = _read(of, row, name, row.grid)
+    where = f"{of.root / 'index.csv'}, line {row.line}: images/{name}"
+    if image.mode != "RGB":
+        raise ValueError(f"{where} has more than 8 bits; expected red, green and blue")
+    red, green, blue = np.moveaxis(np.asarray(image, np.int32), -1, 0)
+    if blue.any():
+        raise ValueError(f"{where} has blue pixels; expected label = red + 256 green")
+    _check_known(of.known, (red + 256 * green).ravel(), where)
+    return red + 256 * green
+
+
+def _read(of: Broden, row: Row, name: str, size: tuple[int, int]) -> Image.Image:
+    index = of.root / "index.csv"
+    try:
+        image = picture((of.root / "images" / name).read_bytes())
+    except Exception as error:  # decoders raise what they like
+        what = f"images/{name} does not decode: {error}"
+        raise _wrong(index, row.line, what) from None
+    if image.size != size[::-1]:
+        raise _wrong(
+            index,
+            row.line,
+            f"images/{name} is {image.height}x{image.width} pixels, not "
+            f"{size[0]}x{size[1]}",
+        )
+    return image

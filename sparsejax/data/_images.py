@@ -1,0 +1,155 @@
+"""Folders of images, one a class, as they are or in a zip: CIFAR-10, ImageNet's kin."""
+
+import os
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from PIL import Image
+
+from sparsejax.data._folders import classes
+from sparsejax.data._idx import StrPath
+from sparsejax.data._pictures import picture, pixels
+from sparsejax.data._splits import Dataset, Split
+
+VARIABLE = "SPARSEJAX_DATA_DIR"
+
+
+class Images:
+    """Images that are read when they are asked for, in [0, 1].
+
+    `images[rows]` decodes one of them, a slice or an array of numbers, in threads; the
+    shape is `(height, width, 3)` or `(rows, height, width, 3)`. What `train.fit` reads
+    block by block.
+    """
+
+    def __init__(self, path: Path, names, read: Callable[[str], bytes], size: int):
+        self._path, self._names, self._read = path, np.asarray(names), read
+        self.shape = len(names), size, size, 3
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __getitem__(self, rows) -> np.ndarray:
+        names = self._names[rows]
+
+        def one(name):
+            return _decode(self._path, name, self._read, self.shape[1])
+
+        if names.ndim == 0:
+            found = one(names.item())
+        else:
+            with ThreadPoolExecutor() as threads:
+                found = list(threads.map(one, names.tolist()))
+        shape = *names.shape, *self.shape[1:]
+        return np.asarray(found, np.float32).reshape(shape) / 255
+
+    def only(self, rows: ArrayLike) -> "Images":
+        """Some of them."""
+        names = self._names[np.asarray(rows)]
+        return Images(self._path, names, self._read, self.shape[1])
+
+
+def image_folder(
+    path: StrPath, *, most: int | None = None, size: int | None = None
+) -> tuple[Split, list[str]]:
+    """Labelled images from `CLASS/NAME.jpg`, in a folder or a `.zip` of one.
+
+    Read is what Pillow reads, in any kind of colours and up to 16 bits, turned as its
+    EXIF data says; transparent images lie on white, of animations the first frame
+    counts. See `data.pictures` for all the rules.
+
+    A folder around all classes is looked through. What is hidden (`.ipynb_checkpoints`,
+    `__MACOSX`, `Thumbs.db` and their kin), files in class folders that are no images,
+    and images in no class folder are passed over: a warning says how many.
+
+    Args:
+        path: the folder or zip.
+        most: images of each class, the first by name; by default all.
+        size: height and width of what is cut out of the middle, 7/8 of the shorter
+            side. Such images are not read before they are asked for. By default all
+            are read, as they are.
+
+    Returns:
+        Images `(n, height, width, 3)` in [0, 1], class after class, with labels: an
+        array, or `Images` of that shape; and the names of the classes, in alphabetical
+        order.
+
+    Raises:
+        ValueError: if there is none, one does not decode, or sizes differ; for folders
+            within class folders that have images, such as `train/CLASS/` beside
+            `val/CLASS/`, and class folders without. With a size, images that do not
+            decode raise it when they are read.
+    """
+    path = Path(path)
+    if size is not None and size < 1:
+        raise ValueError(f"size must be positive, got {size}")
+    if most is not None and most < 1:
+        raise ValueError(f"most must be positive, got {most}")
+    by_class, read, left = classes(path)
+    if left:
+        warnings.warn(f"{path}: passed over: {left}", stacklevel=2)
+    chosen = [some[:most] for some in by_class.values()]
+    names = sum(chosen, [])
+    y = np.repeat(np.arange(len(chosen), dtype=np.int32), [*map(len, chosen)])
+    if size is not None:
+        lazy: Any = Images(path, names, read, size)
+        return Split(lazy, y), list(by_class)
+    return Split(_all(path, names, read), y), list(by_class)
+
+
+def cifar10(data_dir: StrPath | None = None, *, most: int | None = None) -> Dataset:
+    """CIFAR-10 from `train.zip` and `test.zip`, as `image_folder` reads them.
+
+    Args:
+        data_dir: folder of the two files, or above their folder `cifar10`; by default
+            the environment variable SPARSEJAX_DATA_DIR.
+        most: training images of each class; by default all 5,000.
+    """
+    where = Path(data_dir or os.environ.get(VARIABLE, "."))
+    where = where / "cifar10" if (where / "cifar10").is_dir() else where
+    for name in ("train.zip", "test.zip"):
+        if not (where / name).exists():
+            raise ValueError(
+                f"{where / name} is missing; give the folder of CIFAR-10's train.zip "
+                f"and test.zip as data_dir, or in {VARIABLE}"
+            )
+    train, names = image_folder(where / "train.zip", most=most)
+    test, others = image_folder(where / "test.zip")
+    if names != others:
+        raise ValueError(f"{where}: train.zip has classes {names}, test.zip {others}")
+    return Dataset(train, test)
+
+
+def _all(path: Path, names: list[str], read: Callable[[str], bytes]) -> np.ndarray:
+    images = [_decode(path, name, read) for name in names]
+    for image, name in zip(images, names, strict=True):
+        if image.shape != images[0].shape:
+            raise ValueError(
+                f"{path}: {name} is {image.shape[0]}x{image.shape[1]} pixels, others "
+                f"{images[0].shape[0]}x{images[0].shape[1]}; give a size to cut out"
+            )
+    return np.stack(images).astype(np.float32) / 255
+
+
+def _decode(
+    path: Path, name: str, read: Callable[[str], bytes], size: int = 0
+) -> np.ndarray:
+    """Numbers from 0 to 255."""
+    try:
+        image = picture(read(name), 2 * size)
+        return pixels(_middle(image, size) if size else image)
+    except Exception as error:  # decoders raise what they like
+        raise ValueError(f"{path}: {name} does not decode: {error}") from None
+
+
+def _middle(image: Image.Image, size: int) -> Image.Image:
+    """A square of 7/8 of the shorter side, resized."""
+    side = min(image.size) * 7 / 8
+    across, down = ((whole - side) / 2 for whole in image.size)
+    box = across, down, across + side, down + side
+    return image.resize((size, size), Image.Resampling.BILINEAR, box)

@@ -1,0 +1,129 @@
+"""Gradient ascent on pictures of many units at once, one compiled step.
+
+Written for one unit and mapped over units, so that nothing of one unit reaches another.
+Random motions are drawn once a step, for all.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array
+
+from sparsejax import lift
+from sparsejax.features._objectives import OUTPUT, Objective
+from sparsejax.features._parametrisations import Parametrisation
+from sparsejax.features._redirect import redirected
+from sparsejax.features._transforms import Transform
+
+
+class How(NamedTuple):
+    """What a compiled step is of."""
+
+    fn: Callable
+    objective: Objective
+    size: tuple[int, ...]
+    parametrisation: Parametrisation
+    transform: Transform
+    learning_rate: float
+    redirect: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(*places, channels), whether the size says how many channels or not."""
+        return (*self.size, 1) if len(self.size) == 1 else self.size
+
+
+class Look(NamedTuple):
+    """From a parametrisation's values to those of an image."""
+
+    colour: Array
+    low: Array
+    high: Array
+
+
+@partial(jax.jit, static_argnames=("how", "count", "dtype"))
+def start(how: How, key, units, count, dtype):
+    """The first state of every unit."""
+
+    def one(unit):
+        own = jax.random.fold_in(key, unit)
+        keys = jax.vmap(lambda i: jax.random.fold_in(own, i))(jnp.arange(count))
+        theta = jax.vmap(lambda k: how.parametrisation.init(k, how.shape, dtype))(keys)
+        return theta, _optimizer(how).init(theta)
+
+    return jax.vmap(one)(units)
+
+
+@partial(jax.jit, static_argnames="how")
+def step(how: How, look, params, units, state, key, index):
+    moves = jax.random.fold_in(key, index)
+    on = (index < how.redirect).astype(look.colour.dtype)
+    read = reader(how, on)
+
+    def one(unit, state):
+        theta, opt_state = state
+
+        def total(theta):
+            def seen(image):
+                return how.transform(moves, image)
+
+            values = _values(how, look, read, params, unit, theta, seen)
+            return values.sum(), values
+
+        slopes, values = jax.grad(total, has_aux=True)(theta)
+        with jax.numpy_dtype_promotion("standard"):  # optax counts on it
+            down = jax.tree.map(jnp.negative, slopes)
+            updates, opt_state = _optimizer(how).update(down, opt_state, theta)
+            theta = optax.apply_updates(theta, updates)
+        return (theta, opt_state), values
+
+    return jax.vmap(one)(units, state)
+
+
+@partial(jax.jit, static_argnames="how")
+def finish(how: How, look, params, units, state):
+    read = reader(how, None)
+
+    def one(unit, state):
+        theta, _ = state
+        images = jax.vmap(lambda t: _image(how, look, t, lambda image: image))(theta)
+        values = _values(how, look, read, params, unit, theta, lambda image: image)
+        return images, values
+
+    return jax.vmap(one)(units, state)
+
+
+def _optimizer(how: How) -> optax.GradientTransformation:
+    return optax.adam(how.learning_rate)
+
+
+def _values(how, look, read, params, unit, theta, seen):
+    """The objective of all pictures of one unit."""
+    acts = jax.vmap(lambda t: read(params, _image(how, look, t, seen)))(theta)
+    return how.objective.value(acts, unit)
+
+
+def _image(how: How, look: Look, theta, seen: Callable) -> Array:
+    """What the function is given: between bounds, of its size if it is kept."""
+    image = how.parametrisation.image(theta, how.shape)
+    image = seen(jax.nn.sigmoid(image @ look.colour.T))
+    image = look.low + (look.high - look.low) * image
+    return image if len(how.size) > 1 else image[..., 0]
+
+
+def reader(how: How, on: Array | None) -> Callable:
+    """`(params, x)` to the activations that the objective reads."""
+    fn = how.fn if on is None else redirected(how.fn, on)
+    names = [name for name in how.objective.nodes if name != OUTPUT]
+    if not names:
+        return lambda params, x: {OUTPUT: fn(params, x)}
+
+    def read(params, x):
+        out, acts = lift.activations(fn, names, units=True)(params, x)
+        return {OUTPUT: out, **acts} if OUTPUT in how.objective.nodes else acts
+
+    return read

@@ -1,0 +1,184 @@
+"""Explanations by one walk back: gradients, and gradients by other rules.
+
+`gradient` says how the output answers to small changes, `gradient_x_input` what a
+linear function would owe to each input. `guided_backprop` and `deconvnet` change the
+rule of ReLUs, and show what the first layers see more than what the output needs;
+`deeplift` compares with a baseline step by step. `grad_cam` is a map of the places of a
+layer.
+
+Everything is for one example: `jit` and `vmap` outside. Biases get nothing here:
+`explain(..., reference="zero")` says what they are to blame for.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float, PyTree
+
+from sparsejax import lift
+from sparsejax.relevance import _targets as targets
+from sparsejax.relevance._explain import Relevance, explain
+from sparsejax.relevance._rules import Rules
+
+
+def gradient(
+    fn: Callable[[PyTree, Array], Array],
+    params: PyTree,
+    x: Float[ArrayLike, "..."],
+    *,
+    target: Any = None,
+) -> Float[Array, "..."]:
+    """The gradient of the output to the input, of x's shape.
+
+    Args:
+        fn: any JAX function `fn(params, x)`, in evaluation mode.
+        params: its parameters.
+        x: one example.
+        target: what to explain, as in `explain`: an index, weights of the outputs, a
+            function of the output, or None for an output that is one number.
+
+    Raises:
+        ValueError: for an output without a choice or a target that does not fit; and,
+            outside `jit`, if x, the output or the result is not finite.
+
+    Example:
+        >>> fn = lambda params, x: jnp.sum(params * x**2)
+        >>> gradient(fn, 3.0, jnp.ones(2)).tolist()
+        [6.0, 6.0]
+
+    Reference: Simonyan et al., "Deep Inside Convolutional Networks", 2013 (arXiv
+    1312.6034).
+    """
+    x = targets.example(x)
+    value, slopes = jax.value_and_grad(targets.number(fn, target), 1)(params, x)
+    targets.check_finite({"x": x, "output": value, "input": slopes})
+    return slopes
+
+
+def gradient_x_input(
+    fn: Callable[[PyTree, Array], Array],
+    params: PyTree,
+    x: Float[ArrayLike, "..."],
+    *,
+    target: Any = None,
+    baseline: Float[ArrayLike, "..."] | None = None,
+) -> Float[Array, "..."]:
+    """(x - baseline) times the gradient; the baseline is zero by default.
+
+    Of ReLU networks it is LRP-0, and lacks what the biases are due.
+
+    Example:
+        >>> fn = lambda params, x: params @ x
+        >>> gradient_x_input(fn, jnp.ones(2), jnp.array([1.0, -2.0])).tolist()
+        [1.0, -2.0]
+
+    Reference: Ancona et al., "Towards better understanding of gradient-based
+    attribution methods", 2018 (arXiv 1711.06104).
+    """
+    x = targets.example(x)
+    step = x if baseline is None else x - targets.baseline(x, baseline)
+    result = step * gradient(fn, params, x, target=target)
+    targets.check_finite({"input": result})
+    return result
+
+
+def guided_backprop(
+    fn: Callable[[PyTree, Array], Array],
+    params: PyTree,
+    x: PyTree,
+    *,
+    target: Any = None,
+) -> PyTree[Float[Array, "..."]]:
+    """The gradient, but ReLUs pass only what is positive on the way back too.
+
+    Reference: Springenberg et al., "Striving for Simplicity: The All Convolutional
+    Net", 2014 (arXiv 1412.6806).
+    """
+    rules = Rules(nonlinear="guided")
+    return explain(fn, params, x, target=target, rules=rules).multiplier
+
+
+def deconvnet(
+    fn: Callable[[PyTree, Array], Array],
+    params: PyTree,
+    x: PyTree,
+    *,
+    target: Any = None,
+) -> PyTree[Float[Array, "..."]]:
+    """The gradient, but nonlinearities act on what comes back instead of their slope.
+
+    Reference: Zeiler and Fergus, "Visualizing and Understanding Convolutional
+    Networks", 2013 (arXiv 1311.2901).
+    """
+    rules = Rules(nonlinear="repeat")
+    return explain(fn, params, x, target=target, rules=rules).multiplier
+
+
+def deeplift(
+    fn: Callable[[PyTree, Array], Array],
+    params: PyTree,
+    x: PyTree,
+    baseline: PyTree,
+    *,
+    target: Any = None,
+    rules: Rules | None = None,
+) -> Relevance:
+    """Shares of f(x) - f(baseline), step by step: `explain` against a baseline.
+
+    Reference: Shrikumar et al., "Learning Important Features Through Propagating
+    Activation Differences", 2017 (arXiv 1704.02685).
+    """
+    if baseline is None or isinstance(baseline, str):
+        raise ValueError(f"baseline must be an array like x, got {baseline!r}")
+    return explain(fn, params, x, target=target, reference=baseline, rules=rules)
+
+
+def grad_cam(
+    fn: Callable[[PyTree, Array], Array],
+    params: PyTree,
+    x: Float[ArrayLike, "..."],
+    node: str,
+    *,
+    target: Any = None,
+    positive: bool = True,
+) -> Float[Array, "..."]:
+    """Where a layer's channels speak for the output.
+
+    map = relu(sum_c w_c A_c), w_c the mean over places of the gradient to channel A_c.
+
+    Args:
+        fn, params, x, target: as in `gradient`.
+        node: a named activation, (*places, channels), the last layer of convolutions
+            by custom.
+        positive: whether to cut off what speaks against the output.
+
+    Returns:
+        Shape of the places; `jax.image.resize` takes it to the size of x.
+
+    Raises:
+        ValueError: as in `gradient`; and if fn names no such activation, or it has no
+            places.
+
+    Reference: Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via
+    Gradient-based Localization", 2017 (arXiv 1610.02391).
+    """
+    x = targets.example(x)
+    _, found = lift.activations(fn, node, units=True)(params, x)
+    acts = found[node]
+    if acts.ndim < 2:
+        raise ValueError(
+            f"activation {node!r} has shape {acts.shape}; grad_cam needs places and "
+            "channels, such as (height, width, channels)"
+        )
+
+    def run(acts):
+        edited = lift.edit(fn, {node: lambda _: acts})
+        return targets.number(edited, target)(params, x)
+
+    value, slopes = jax.value_and_grad(run)(acts)
+    weights = slopes.mean(range(acts.ndim - 1))
+    result = acts @ weights
+    targets.check_finite({"x": x, "output": value, "map": result})
+    return jnp.maximum(result, 0) if positive else result

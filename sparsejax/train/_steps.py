@@ -1,0 +1,151 @@
+"""Training steps of one network or of stacked ones, compiled: an epoch is one call."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from sparsejax import masks as masks_
+from sparsejax import meshes
+from sparsejax.train import _states as states
+from sparsejax.train._states import State
+
+
+class How(NamedTuple):
+    """What a compiled epoch depends on, besides shapes."""
+
+    apply: Callable
+    loss: Callable
+    optimizer: optax.GradientTransformation
+    trainable: Callable | None
+    stateful: bool
+    batch_size: int
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def begin(how, many, state, masks):
+    """The state with zeros where weights are removed."""
+
+    def one(params, opt_state, weights):
+        states.check_state(how.optimizer, how.trainable, params, opt_state)
+        return states.zero(how.optimizer, how.trainable, params, opt_state, weights)
+
+    one = jax.vmap(one) if many else one
+    params, opt_state = one(state.params, state.opt_state, masks.weights)
+    return state._replace(params=params, opt_state=opt_state)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def epoch(how, stacked, state, masks, block, stop):
+    """Steps of a block up to `stop`, of one network or of stacked ones.
+
+    Returns:
+        The state, the metrics, and the first step at which something was not finite
+        (counted from 1; 0 for none).
+    """
+    many, own_order = stacked
+    run = partial(_steps, how)
+    if many:
+        of_block = type(block)(None, None, 0 if own_order else None, None, None)
+        run = jax.vmap(run, (0, 0, of_block, None))
+    return run(state, masks, block, stop)
+
+
+def _steps(how, state, masks, block, stop):
+    x, y, order, first, start = block
+    moves = states.moving(how.trainable, state.params)
+    optimizer = states.optimizer_of(how.optimizer, how.trainable, state.params)
+
+    def step(i, carry):
+        params, opt_state, total, bad = carry
+        where = (i - first) * how.batch_size
+        rows = jax.lax.dynamic_slice(order, (where,), (how.batch_size,))
+
+        def take(leaf):
+            return meshes.take(leaf, rows)
+
+        batch = jax.tree.map(take, (x, y)), jax.random.fold_in(state.key, i + 1)
+
+        def whole(part):
+            return states.join(moves, part, params)
+
+        def objective(part):
+            return _objective(how, masks, whole(part), *batch)
+
+        part, kept = (states.cut(moves, tree) for tree in (params, masks.weights))
+        (value, updated), grads = jax.value_and_grad(objective, has_aux=True)(part)
+        more = _more(objective, value, kept)
+        moved, opt_state = _update(optimizer, grads, opt_state, part, more)
+        params, opt_state = states.zero(
+            how.optimizer,
+            how.trainable,
+            states.join(moves, moved, updated),
+            opt_state,
+            masks.weights,
+        )
+        bad = jnp.where((bad == 0) & ~jnp.isfinite(value), i + 1, bad)
+        return params, opt_state, total + value.astype(jnp.float32), bad
+
+    zero = jnp.zeros((), jnp.float32), jnp.zeros((), jnp.int32)
+    carry = (state.params, state.opt_state, *zero)
+    params, opt_state, total, bad = jax.lax.fori_loop(start, stop, step, carry)
+    finite = [jnp.isfinite(a).all() for a in jax.tree.leaves(states.cut(moves, params))]
+    bad = jnp.where((bad == 0) & ~jnp.array(finite).all(), stop, bad)
+    taken = stop - start
+    state = State(state.step + taken, params, opt_state, state.key)
+    return state, {"loss": total / taken.astype(jnp.float32)}, bad
+
+
+def _objective(how, masks, params, pair, key):
+    """Loss of a batch, and the parameters with what a forward pass changed."""
+    x, y = pair
+    if not how.stateful:
+        return how.loss(how.apply(params, masks, x), y), params
+    out, updated = how.apply(params, masks, x, key=key)
+    return how.loss(out, y), updated
+
+
+def _more(objective, value, weights):
+    """What some optimizers ask for besides gradients; removed weights stay zero."""
+
+    def value_fn(part, obj_fn=None, grad_fn=None):  # optax offers it what it was given
+        del obj_fn, grad_fn
+        return objective(masks_.zero(part, weights))[0]
+
+    def gradient(part, call):
+        return jax.grad(value_fn)(part)
+
+    return {
+        "value": value,
+        "value_fn": value_fn,
+        "obj_fn": value_fn,
+        "grad_fn": gradient,
+    }
+
+
+def _update(optimizer, grads, state, params, more):
+    """Parameters and state of the optimizer after a step."""
+    # JAX's gradients of complex numbers are the conjugates of what descends.
+    grads = jax.tree.map(lambda g: jnp.conj(g) if jnp.iscomplexobj(g) else g, grads)
+    with jax.numpy_dtype_promotion("standard"):  # optax counts on it
+        try:
+            updates, new = optimizer.update(grads, state, params, grad=grads, **more)
+        except TypeError as error:
+            if "required keyword-only argument" not in str(error):
+                raise
+            raise ValueError(
+                f"the optimizer asks for more than grad, {', '.join(more)}: {error}"
+            ) from error
+        except AttributeError as error:  # such as optax.lookahead's pairs of parameters
+            raise ValueError(
+                f"the optimizer asks for parameters of its own form: {error}"
+            ) from error
+        moved = optax.apply_updates(params, updates)
+
+    def same(new, old):
+        return jnp.asarray(new, jnp.result_type(old))
+
+    return moved, jax.tree.map(same, new, state)
