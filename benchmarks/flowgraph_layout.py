@@ -1,4 +1,4 @@
-"""Crossings and time of our layout against Graphviz's `dot`, on three _structure.
+"""Crossings and time of our layout against Graphviz's `dot`, on three graphs.
 
 Of a network 784-32-32-10 with 320, 150 and 69 weights: (a) the graph above the first
 layer, whose dot products are leaves; (b) all that one output is computed from, and (c)

@@ -7,28 +7,79 @@ Submodules load when first used, and importing the package starts no JAX backend
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
-_MODULES = (
-    "checks", "data", "dissect", "experiments", "features", "flowgraph", "hypercube",
-    "interpret", "lift", "masks", "models", "pages", "plots", "pretrained", "prune",
-    "relevance", "removal", "rl", "runs", "sweep", "train", "trees", "weights",
-)  # fmt: skip
-_FUNCTIONS = dict.fromkeys(("masked", "bind", "activations", "edit"), "lift")
+__all__ = [
+    "activations",
+    "bind",
+    "checks",
+    "data",
+    "dissect",
+    "edit",
+    "experiments",
+    "features",
+    "flowgraph",
+    "hypercube",
+    "interpret",
+    "lift",
+    "masked",
+    "masks",
+    "models",
+    "pages",
+    "plots",
+    "pretrained",
+    "prune",
+    "relevance",
+    "removal",
+    "rl",
+    "runs",
+    "sweep",
+    "train",
+    "trees",
+    "weights",
+]
+_LIFT = ("activations", "bind", "edit", "masked")
 
-__all__ = [*_MODULES, *_FUNCTIONS]
+# Editors and type checkers read the imports, and report a name that is not among them;
+# a `__getattr__` that they saw would make any name valid.
+if TYPE_CHECKING:
+    from sparsejax import (
+        checks,
+        data,
+        dissect,
+        experiments,
+        features,
+        flowgraph,
+        hypercube,
+        interpret,
+        lift,
+        masks,
+        models,
+        pages,
+        plots,
+        pretrained,
+        prune,
+        relevance,
+        removal,
+        rl,
+        runs,
+        sweep,
+        train,
+        trees,
+        weights,
+    )
+    from sparsejax.lift import activations, bind, edit, masked
+else:
 
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return importlib.import_module(f"sparsejax.{name}")
-    if name in _FUNCTIONS:
-        module = importlib.import_module(f"sparsejax.{_FUNCTIONS[name]}")
-        return getattr(module, name)
-    raise AttributeError(f"module 'sparsejax' has no attribute {name!r}")
+    def __getattr__(name: str):
+        if name in _LIFT:
+            return getattr(importlib.import_module("sparsejax.lift"), name)
+        if name in __all__:
+            return importlib.import_module(f"sparsejax.{name}")
+        raise AttributeError(f"module 'sparsejax' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return list(__all__)

@@ -12,8 +12,26 @@ import numpy as np
 from jax.core import Tracer
 
 from sparsejax import trees
-from sparsejax._words import described as described
-from sparsejax._words import first_line as first_line
+from sparsejax._words import described, first_line
+
+__all__ = [
+    "array",
+    "arrays",
+    "described",
+    "first_line",
+    "integer",
+    "is_array",
+    "key",
+    "labels",
+    "one_key",
+    "several",
+    "sizes",
+    "units",
+]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
 
 
 def key(key: Any, name: str = "key") -> None:

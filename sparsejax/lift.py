@@ -18,6 +18,17 @@ from sparsejax import checks, interpret, trees
 from sparsejax import masks as masks_
 from sparsejax.masks import Masks
 
+__all__ = [
+    "activations",
+    "bind",
+    "edit",
+    "masked",
+]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
+
 
 def masked(fn: Callable) -> Callable:
     """`fn(params, *args)` as a function of masks too.

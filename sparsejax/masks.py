@@ -22,6 +22,29 @@ from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from sparsejax import checks, interpret, trees
 
+__all__ = [
+    "Masks",
+    "apply",
+    "bernoulli",
+    "check",
+    "count",
+    "counts",
+    "density",
+    "fixed_size",
+    "flip_path",
+    "is_nested",
+    "ones",
+    "overlap",
+    "scale",
+    "sizes",
+    "subsets",
+    "zero",
+]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
+
 
 class Masks(NamedTuple):
     """What is kept of a network.

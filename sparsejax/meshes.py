@@ -10,6 +10,16 @@ import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, ArrayLike, PyTree
 
+__all__ = [
+    "context",
+    "gathered",
+    "take",
+]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
+
 
 def context(tree: PyTree) -> AbstractContextManager:
     """The mesh with explicit axes that arrays of a tree lie on, as JAX's own context.

@@ -33,6 +33,31 @@ from urllib.parse import quote
 
 import numpy as np
 
+__all__ = [
+    "AnyPath",
+    "DamagedFile",
+    "Run",
+    "atomic",
+    "cached",
+    "file_name",
+    "finish",
+    "name",
+    "read",
+    "read_arrays",
+    "read_json",
+    "read_metrics",
+    "start",
+    "write_arrays",
+    "write_json",
+    "write_metrics",
+    "write_text",
+]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
+
+
 AnyPath = str | os.PathLike[str]
 
 

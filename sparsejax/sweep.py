@@ -24,6 +24,16 @@ from tqdm import tqdm
 
 from sparsejax import checks, meshes, runs, trees
 
+__all__ = [
+    "evaluate",
+    "result_shapes",
+]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
+
+
 # Calls of the compiled loop in one sweep, and so files in a checkpoint.
 _CALLS = 128
 # Masks in a batch, at most, and bytes of its temporaries. On CPUs the fastest batches

@@ -19,7 +19,25 @@ from typing import Any
 import jax
 import numpy as np
 
-from sparsejax._words import listed as listed
+from sparsejax._words import listed
+
+__all__ = [
+    "by_path",
+    "check_structure",
+    "float_dtype",
+    "from_arrays",
+    "joined",
+    "listed",
+    "map_with_path",
+    "names",
+    "nested",
+    "path",
+    "to_arrays",
+]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
 
 
 def joined(*names: str) -> str:

@@ -1,7 +1,9 @@
 """Imports go down only; a few libraries are imported in one place each."""
 
 import ast
+import functools
 import graphlib
+import itertools as it
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,14 @@ ONLY = {
 }
 # `masks` makes what `lift` applies; `plots` writes through `runs`.
 WITHIN = {("lift", "masks")}
+# Launchers are lines that call the command line; it reads configs as `_study` does. A
+# benchmark measures what no user calls.
+FRIENDS = {
+    ("benchmarks", "sparsejax.flowgraph._export"),
+    ("benchmarks", "sparsejax.flowgraph._layout"),
+    ("launch", "sparsejax._launch"),
+    ("sparsejax", "sparsejax.experiments._study"),
+}
 
 
 def modules():
@@ -40,13 +50,29 @@ def modules():
             yield path, name
 
 
+@functools.cache
 def imports(path):
-    """Full names of what a file imports, wherever in the file."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    """Full names of what a file imports when it runs, wherever in the file."""
+    tree, full = ast.parse(path.read_text()), []
+    folder = path.relative_to(ROOT).parts
+    typed = {
+        part
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in node.body
+        for part in ast.walk(inner)
+    }
+    for node in ast.walk(tree):
+        if node in typed:
+            continue
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            full += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = (
+                [*folder[: -node.level], node.module] if node.level else [node.module]
+            )
+            full += [".".join(filter(None, [*base, a.name])) for a in node.names]
+    return full
 
 
 def level(name):
@@ -74,7 +100,8 @@ def test_imports_go_down(path, name):
 def test_the_ground_floor_needs_no_jax():
     for path, name in modules():
         if name in ("runs", "pages"):
-            tops = {full.split(".")[0] for full in imports(path)}
+            others = {f for f in imports(path) if not f.startswith("sparsejax.pages")}
+            tops = {full.split(".")[0] for full in others}
             assert not tops & {"jax", "flax", "optax", "sparsejax"}
 
 
@@ -88,20 +115,8 @@ def test_launchers_are_short_and_only_map_flags():
 
 def imported_files(path, files):
     """The files of `sparsejax` that one of them imports, by module name."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found = [(alias.name, "") for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            folder = path.relative_to(ROOT).parts[: -node.level or None]
-            base = ".".join([*folder, *filter(None, [node.module])])
-            found = [
-                (base if node.level else str(node.module), alias.name)
-                for alias in node.names
-            ]
-        else:
-            continue
-        for module, name in found:
-            yield from [m for m in (f"{module}.{name}", module) if m in files][:1]
+    for full in imports(path):
+        yield from [m for m in (full, full.rpartition(".")[0]) if m in files][:1]
 
 
 def test_no_file_imports_itself_by_way_of_others():
@@ -116,3 +131,21 @@ def test_no_file_imports_itself_by_way_of_others():
         graphlib.TopologicalSorter(edges).prepare()
     except graphlib.CycleError as error:
         pytest.fail(f"files import one another: {' <- '.join(error.args[1])}")
+
+
+def test_private_modules_are_imported_by_their_own_package_alone():
+    """Tests may import those of the package that they test."""
+    private = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in (ROOT / "sparsejax").rglob("_*")
+        if path.name[:2] != "__" and (path.suffix == ".py" or path.is_dir())
+    }
+    assert {"sparsejax.prune._remove", "sparsejax.experiments._study"} <= private
+    folders = [ROOT / name for name in ("sparsejax", "launch", "benchmarks")]
+    for path in (path for folder in folders for path in folder.rglob("*.py")):
+        package = ".".join(path.parent.relative_to(ROOT).parts)
+        for full in imports(path):
+            for module in {*it.accumulate(full.split("."), "{}.{}".format)} & private:
+                owner = module.rpartition(".")[0]
+                own = f"{package}.".startswith(f"{owner}.")
+                assert own or (package, module) in FRIENDS, f"{path} imports {module}"

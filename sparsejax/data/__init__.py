@@ -7,31 +7,52 @@ them, `broden` reads them in chunks. Nothing is downloaded; `mnist` and `fashion
 read the files that they are pointed to.
 """
 
-from sparsejax.data._broden import Broden as Broden
-from sparsejax.data._broden import broden as broden
-from sparsejax.data._broden_writer import write_broden as write_broden
-from sparsejax.data._catalogue import NAMES as NAMES
-from sparsejax.data._catalogue import load as load
-from sparsejax.data._digits import digits as digits
-from sparsejax.data._idx import fashion_mnist as fashion_mnist
-from sparsejax.data._idx import mnist as mnist
-from sparsejax.data._images import VARIABLE as VARIABLE
-from sparsejax.data._images import Images as Images
-from sparsejax.data._images import cifar10 as cifar10
-from sparsejax.data._images import image_folder as image_folder
-from sparsejax.data._labels import Labelled as Labelled
-from sparsejax.data._labels import Labels as Labels
-from sparsejax.data._planted import PATCHES as PATCHES
-from sparsejax.data._planted import Planted as Planted
-from sparsejax.data._planted import draw_patch as draw_patch
-from sparsejax.data._planted import plant as plant
-from sparsejax.data._scenes import Scenes as Scenes
-from sparsejax.data._scenes import scenes as scenes
-from sparsejax.data._splits import Dataset as Dataset
-from sparsejax.data._splits import Split as Split
-from sparsejax.data._textures import Textured as Textured
-from sparsejax.data._textures import Textures as Textures
-from sparsejax.data._textures import textures as textures
-from sparsejax.data._toys import circle as circle
-from sparsejax.data._toys import circle_radius as circle_radius
-from sparsejax.data._toys import spiral as spiral
+from sparsejax.data import augmentations
+from sparsejax.data._broden import Broden, broden
+from sparsejax.data._broden_writer import write_broden
+from sparsejax.data._catalogue import NAMES, load
+from sparsejax.data._digits import digits
+from sparsejax.data._idx import fashion_mnist, mnist
+from sparsejax.data._images import VARIABLE, Images, cifar10, image_folder
+from sparsejax.data._labels import Labelled, Labels
+from sparsejax.data._planted import PATCHES, Planted, draw_patch, plant
+from sparsejax.data._scenes import Scenes, scenes
+from sparsejax.data._splits import Dataset, Split
+from sparsejax.data._textures import Textured, Textures, textures
+from sparsejax.data._toys import circle, circle_radius, spiral
+
+__all__ = [
+    "NAMES",
+    "PATCHES",
+    "VARIABLE",
+    "Broden",
+    "Dataset",
+    "Images",
+    "Labelled",
+    "Labels",
+    "Planted",
+    "Scenes",
+    "Split",
+    "Textured",
+    "Textures",
+    "augmentations",
+    "broden",
+    "cifar10",
+    "circle",
+    "circle_radius",
+    "digits",
+    "draw_patch",
+    "fashion_mnist",
+    "image_folder",
+    "load",
+    "mnist",
+    "plant",
+    "scenes",
+    "spiral",
+    "textures",
+    "write_broden",
+]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

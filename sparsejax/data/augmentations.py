@@ -16,6 +16,23 @@ from jaxtyping import Array, Float, Key
 
 from sparsejax import checks
 
+__all__ = [
+    "Augment",
+    "brightness",
+    "compose",
+    "crop",
+    "flip",
+    "hue",
+    "noise",
+    "standard",
+    "variations",
+]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
+
+
 Augment = Callable[[Key[Array, ""], Float[Array, "..."]], Float[Array, "..."]]
 
 

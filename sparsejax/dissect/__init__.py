@@ -10,21 +10,35 @@ A count of detectors alone says little. `consistency` tells what chance would gi
 small ones easy.
 """
 
-from sparsejax.dissect._consistency import Consistency as Consistency
-from sparsejax.dissect._consistency import consistency as consistency
-from sparsejax.dissect._consistency import drift as drift
-from sparsejax.dissect._dissection import Dissection as Dissection
-from sparsejax.dissect._dissection import dissect as dissect
-from sparsejax.dissect._rotation import rotation as rotation
-from sparsejax.dissect._table import Count as Count
-from sparsejax.dissect._table import Table as Table
-from sparsejax.dissect._table import assign as assign
-from sparsejax.dissect._table import read_table as read_table
-from sparsejax.dissect._table import write_table as write_table
-from sparsejax.dissect._tally import UNIONS as UNIONS
-from sparsejax.dissect._tally import Tally as Tally
-from sparsejax.dissect._tally import iou as iou
-from sparsejax.dissect._tally import normalised as normalised
-from sparsejax.dissect._tally import tally as tally
-from sparsejax.dissect._thresholds import thresholds as thresholds
-from sparsejax.dissect._upsample import upsample as upsample
+from sparsejax.dissect._consistency import Consistency, consistency, drift
+from sparsejax.dissect._dissection import Dissection, dissect
+from sparsejax.dissect._rotation import rotation
+from sparsejax.dissect._table import Count, Table, assign, read_table, write_table
+from sparsejax.dissect._tally import UNIONS, Tally, iou, normalised, tally
+from sparsejax.dissect._thresholds import thresholds
+from sparsejax.dissect._upsample import upsample
+
+__all__ = [
+    "UNIONS",
+    "Consistency",
+    "Count",
+    "Dissection",
+    "Table",
+    "Tally",
+    "assign",
+    "consistency",
+    "dissect",
+    "drift",
+    "iou",
+    "normalised",
+    "read_table",
+    "rotation",
+    "tally",
+    "thresholds",
+    "upsample",
+    "write_table",
+]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

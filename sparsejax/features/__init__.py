@@ -47,3 +47,7 @@ __all__ = [
     "standard",
     "warp",
 ]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

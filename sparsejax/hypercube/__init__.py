@@ -23,22 +23,47 @@ power and interaction indexes through weighted approximations of games", 2011; S
 and Happel, "Random field models for fitness landscapes", 1999.
 """
 
-from sparsejax.hypercube._estimate import Estimate as Estimate
-from sparsejax.hypercube._estimate import estimate_mean as estimate_mean
-from sparsejax.hypercube._estimate import estimate_shapley as estimate_shapley
-from sparsejax.hypercube._exact import Best as Best
-from sparsejax.hypercube._exact import banzhaf as banzhaf
-from sparsejax.hypercube._exact import best as best
-from sparsejax.hypercube._exact import interactions as interactions
-from sparsejax.hypercube._exact import local_minima as local_minima
-from sparsejax.hypercube._exact import mean as mean
-from sparsejax.hypercube._exact import moebius as moebius
-from sparsejax.hypercube._exact import path_covariance as path_covariance
-from sparsejax.hypercube._exact import rank as rank
-from sparsejax.hypercube._exact import shapley as shapley
-from sparsejax.hypercube._exact import sizes as sizes
-from sparsejax.hypercube._exact import walsh as walsh
-from sparsejax.hypercube._exact import weights as weights
-from sparsejax.hypercube._readout import Readout as Readout
-from sparsejax.hypercube._readout import evaluate_readout as evaluate_readout
-from sparsejax.hypercube._values import evaluate as evaluate
+from sparsejax.hypercube._estimate import Estimate, estimate_mean, estimate_shapley
+from sparsejax.hypercube._exact import (
+    Best,
+    banzhaf,
+    best,
+    interactions,
+    local_minima,
+    mean,
+    moebius,
+    path_covariance,
+    rank,
+    shapley,
+    sizes,
+    walsh,
+    weights,
+)
+from sparsejax.hypercube._readout import Readout, evaluate_readout
+from sparsejax.hypercube._values import evaluate
+
+__all__ = [
+    "Best",
+    "Estimate",
+    "Readout",
+    "banzhaf",
+    "best",
+    "estimate_mean",
+    "estimate_shapley",
+    "evaluate",
+    "evaluate_readout",
+    "interactions",
+    "local_minima",
+    "mean",
+    "moebius",
+    "path_covariance",
+    "rank",
+    "shapley",
+    "sizes",
+    "walsh",
+    "weights",
+]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -19,3 +19,7 @@ __all__ = [
     "Program", "Site", "Step", "evaluate", "kernels", "sites",
     "sites_of_one_more", "trace", "walk",
 ]  # fmt: skip
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

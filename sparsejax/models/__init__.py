@@ -1,10 +1,21 @@
 """The shipped networks, as pure functions with named activations."""
 
-from sparsejax.models._convolution import convolve as convolve
-from sparsejax.models._modules import convnet as convnet
-from sparsejax.models._modules import mlp as mlp
-from sparsejax.models._modules import resnet as resnet
-from sparsejax.models._resnets import normalize as normalize
-from sparsejax.models._variables import Model as Model
-from sparsejax.models._variables import is_trainable as is_trainable
-from sparsejax.models._variables import linen as linen
+from sparsejax.models._convolution import convolve
+from sparsejax.models._modules import convnet, mlp, resnet
+from sparsejax.models._resnets import normalize
+from sparsejax.models._variables import Model, is_trainable, linen
+
+__all__ = [
+    "Model",
+    "convnet",
+    "convolve",
+    "is_trainable",
+    "linen",
+    "mlp",
+    "normalize",
+    "resnet",
+]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -11,18 +11,43 @@ number formats, sign colours, painted pictures, sliders, and state in the addres
 Not for notebooks or servers; and what a page shows is computed before, by its caller.
 """
 
-from ._document import page as page
-from ._markup import Html as Html
-from ._markup import columns as columns
-from ._markup import counted as counted
-from ._markup import data_uri as data_uri
-from ._markup import facts as facts
-from ._markup import figure_svg as figure_svg
-from ._markup import image as image
-from ._markup import join as join
-from ._markup import section as section
-from ._markup import slot as slot
-from ._markup import table as table
-from ._markup import tag as tag
-from ._png import png as png
-from ._png import signed_png as signed_png
+from . import lean
+from ._document import page
+from ._markup import (
+    Html,
+    columns,
+    counted,
+    data_uri,
+    facts,
+    figure_svg,
+    image,
+    join,
+    section,
+    slot,
+    table,
+    tag,
+)
+from ._png import png, signed_png
+
+__all__ = [
+    "Html",
+    "columns",
+    "counted",
+    "data_uri",
+    "facts",
+    "figure_svg",
+    "image",
+    "join",
+    "lean",
+    "page",
+    "png",
+    "section",
+    "signed_png",
+    "slot",
+    "table",
+    "tag",
+]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -6,6 +6,15 @@ double quotes, and line ends where a statement could go on. Not a minifier for o
 
 import re
 
+__all__ = [
+    "script",
+    "style",
+]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
+
 
 def _templates(depth: int) -> str:
     """A pattern of template strings, with others inside them down to a depth."""

@@ -38,3 +38,48 @@ from sparsejax.plots.right_reasons import reason_strengths as reason_strengths
 from sparsejax.plots.sweeps import densities_and_points as densities_and_points
 from sparsejax.plots.sweeps import kept_units as kept_units
 from sparsejax.plots.sweeps import unit_scores as unit_scores
+
+__all__ = [
+    "Curve",
+    "Pair",
+    "Points",
+    "Share",
+    "Walk",
+    "accuracies",
+    "against_density",
+    "balance_film",
+    "by_degree",
+    "by_size",
+    "correlations",
+    "cube",
+    "decision_surfaces",
+    "decisions",
+    "densities",
+    "densities_and_points",
+    "densities_by_node",
+    "film",
+    "filters",
+    "idle_units",
+    "image_rows",
+    "inputs_kept",
+    "kept_units",
+    "kernel_pairs",
+    "learning",
+    "moves",
+    "pairs",
+    "paths",
+    "reason_maps",
+    "reason_scores",
+    "reason_strengths",
+    "returns_by_weights",
+    "save",
+    "shares",
+    "square_maps",
+    "unit_scores",
+    "units_kept",
+    "weights_per_layer",
+]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -7,29 +7,47 @@ removes weights of a layer and lets the others make up for them on given inputs,
 `spade` does so in all layers, for one sample; `tune_density` says how much where.
 """
 
-from sparsejax.prune._amounts import erk as erk
-from sparsejax.prune._amounts import remaining as remaining
-from sparsejax.prune._compact import compact as compact
-from sparsejax.prune._compact import idle as idle
-from sparsejax.prune._hessian import Hessian as Hessian
-from sparsejax.prune._hessian import accumulate as accumulate
-from sparsejax.prune._hessian import hessian as hessian
-from sparsejax.prune._hessian import patches as patches
-from sparsejax.prune._kernels import layers as layers
-from sparsejax.prune._lottery import Ticket as Ticket
-from sparsejax.prune._lottery import barrier as barrier
-from sparsejax.prune._lottery import lottery as lottery
-from sparsejax.prune._lottery import shuffle as shuffle
-from sparsejax.prune._nodes import remove_nodes as remove_nodes
-from sparsejax.prune._obs import Pruned as Pruned
-from sparsejax.prune._obs import obs as obs
-from sparsejax.prune._remove import remove as remove
-from sparsejax.prune._scores import activation_std as activation_std
-from sparsejax.prune._scores import magnitude as magnitude
-from sparsejax.prune._scores import random as random
-from sparsejax.prune._scores import snip as snip
-from sparsejax.prune._spade import Trace as Trace
-from sparsejax.prune._spade import prune_layers as prune_layers
-from sparsejax.prune._spade import spade as spade
-from sparsejax.prune._tuning import Tuning as Tuning
-from sparsejax.prune._tuning import tune_density as tune_density
+from sparsejax.prune._amounts import erk, remaining
+from sparsejax.prune._compact import compact, idle
+from sparsejax.prune._hessian import Hessian, accumulate, hessian, patches
+from sparsejax.prune._kernels import layers
+from sparsejax.prune._lottery import Ticket, barrier, lottery, shuffle
+from sparsejax.prune._nodes import remove_nodes
+from sparsejax.prune._obs import Pruned, obs
+from sparsejax.prune._remove import remove
+from sparsejax.prune._scores import activation_std, magnitude, random, snip
+from sparsejax.prune._spade import Trace, prune_layers, spade
+from sparsejax.prune._tuning import Tuning, tune_density
+
+__all__ = [
+    "Hessian",
+    "Pruned",
+    "Ticket",
+    "Trace",
+    "Tuning",
+    "accumulate",
+    "activation_std",
+    "barrier",
+    "compact",
+    "erk",
+    "hessian",
+    "idle",
+    "layers",
+    "lottery",
+    "magnitude",
+    "obs",
+    "patches",
+    "prune_layers",
+    "random",
+    "remaining",
+    "remove",
+    "remove_nodes",
+    "shuffle",
+    "snip",
+    "spade",
+    "tune_density",
+]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

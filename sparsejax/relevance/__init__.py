@@ -88,3 +88,7 @@ __all__ = [
     "z_box",
     "z_plus",
 ]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -9,15 +9,35 @@ The questions and the figures are those of Hobson, "Neural Networks, More than y
 wanted to Show", section 1.
 """
 
-from sparsejax.removal._densities import density as density
-from sparsejax.removal._maps import HeatMaps as HeatMaps
-from sparsejax.removal._maps import heat_maps as heat_maps
-from sparsejax.removal._statistics import Flips as Flips
-from sparsejax.removal._statistics import LogNormal as LogNormal
-from sparsejax.removal._statistics import Moments as Moments
-from sparsejax.removal._statistics import States as States
-from sparsejax.removal._statistics import by_state as by_state
-from sparsejax.removal._statistics import fit_log_normal as fit_log_normal
-from sparsejax.removal._statistics import flips as flips
-from sparsejax.removal._statistics import log_gradients as log_gradients
-from sparsejax.removal._statistics import moments as moments
+from sparsejax.removal._densities import density
+from sparsejax.removal._maps import HeatMaps, heat_maps
+from sparsejax.removal._statistics import (
+    Flips,
+    LogNormal,
+    Moments,
+    States,
+    by_state,
+    fit_log_normal,
+    flips,
+    log_gradients,
+    moments,
+)
+
+__all__ = [
+    "Flips",
+    "HeatMaps",
+    "LogNormal",
+    "Moments",
+    "States",
+    "by_state",
+    "density",
+    "fit_log_normal",
+    "flips",
+    "heat_maps",
+    "log_gradients",
+    "moments",
+]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -16,6 +16,25 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from sparsejax import checks
 
+__all__ = [
+    "DT",
+    "FORCE",
+    "GRAVITY",
+    "HALF",
+    "START",
+    "TILT",
+    "TRACK",
+    "State",
+    "observe",
+    "reset",
+    "step",
+]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
+
+
 GRAVITY = 9.8  # m/s^2
 CART, POLE = 1.0, 0.1  # masses, kg
 HALF = 0.5  # half of the pole's length, m

@@ -26,6 +26,21 @@ from sparsejax import checks, masks, models
 from sparsejax.rl import environments, rollout
 from sparsejax.rl.environments import Environment
 
+__all__ = [
+    "Config",
+    "Trained",
+    "check",
+    "environment",
+    "init",
+    "make_train",
+    "model",
+    "values",
+]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
+
 
 @dataclasses.dataclass(frozen=True)
 class Config:

@@ -9,6 +9,17 @@ import jax.numpy as jnp
 from sparsejax import trees
 from sparsejax.rl import cartpole
 
+__all__ = [
+    "NAMES",
+    "Environment",
+    "check",
+    "load",
+]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
+
 
 class Environment(NamedTuple):
     """An environment of vectors and of a few actions. Bring your own.

@@ -10,6 +10,18 @@ from jaxtyping import Float, Int
 
 from sparsejax.rl.environments import Environment
 
+__all__ = [
+    "Act",
+    "Episode",
+    "evaluate",
+    "record",
+]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
+
+
 # act(observations (n, inputs)) -> actions (n,)
 Act = Callable[[np.ndarray], np.ndarray]
 

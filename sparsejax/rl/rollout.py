@@ -10,6 +10,15 @@ from jaxtyping import Array, Float, Key
 from sparsejax import checks
 from sparsejax.rl.environments import Environment
 
+__all__ = [
+    "returns",
+    "returns_within",
+]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
+
 
 def returns(
     environment: Environment, act: Callable, key: Key[Array, ""] | Any, episodes: int

@@ -11,10 +11,21 @@ shape `(seeds,)`) and the same calls train many at once; the data, and with a si
 `data_key` its order, are shared.
 """
 
-from sparsejax.train._evaluation import evaluate as evaluate
-from sparsejax.train._fitting import NotFinite as NotFinite
-from sparsejax.train._fitting import fit as fit
-from sparsejax.train._losses import accuracy as accuracy
-from sparsejax.train._losses import cross_entropy as cross_entropy
-from sparsejax.train._states import State as State
-from sparsejax.train._states import init as init
+from sparsejax.train._evaluation import evaluate
+from sparsejax.train._fitting import NotFinite, fit
+from sparsejax.train._losses import accuracy, cross_entropy
+from sparsejax.train._states import State, init
+
+__all__ = [
+    "NotFinite",
+    "State",
+    "accuracy",
+    "cross_entropy",
+    "evaluate",
+    "fit",
+    "init",
+]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
