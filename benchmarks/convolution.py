@@ -11,6 +11,7 @@ import inspect
 import os
 import statistics
 import time
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +22,7 @@ import sparsejax as sj
 
 os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # one core for everyone
 BATCH, STEPS, REPEATS, NETWORKS = 64, 10, 3, 4
-modules = inspect.getmodule(sj.models.convnet)  # its form of the convolution changes
+modules: Any = inspect.getmodule(sj.models.convnet)  # whose `_convolve` we replace
 rng = np.random.default_rng(0)
 x = rng.random((BATCH, 28, 28, 1), np.float32)
 y = rng.integers(0, 10, BATCH).astype(np.int32)

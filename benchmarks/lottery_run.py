@@ -54,8 +54,15 @@ def run(networks, rounds):
     state = sj.train.init(params, optimizer, keys)
     if networks == 1:
         state, mask = jax.tree.map(lambda leaf: leaf[0], (state, mask))
-    how = dict(fraction=0.2, scope="global", allow_empty=True)
-    sj.prune.lottery(train, state, mask, rounds=rounds, **how)
+    sj.prune.lottery(
+        train,
+        state,
+        mask,
+        rounds=rounds,
+        fraction=0.2,
+        scope="global",
+        allow_empty=True,
+    )
 
 
 def main():

@@ -12,6 +12,7 @@ medians of the repeats, and ratios.
 import os
 import statistics
 import time
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -106,7 +107,7 @@ def fit(seeds):
     keys = jax.random.split(jax.random.key(1), seeds)
     key = keys if seeds > 1 else keys[0]
     data = jnp.asarray(x), jnp.asarray(y)
-    state = [None]
+    state: list[Any] = [None]
 
     def epoch():
         done = 0 if state[0] is None else int(jnp.max(state[0].step))
