@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from sparsejax.experiments.lottery_config import Config
 
 from sparsejax import runs
-from sparsejax.experiments.lottery_config import Config
 
 HIDDEN = ("dataset", "final_count", "controls", "barrier")
 

@@ -26,7 +26,7 @@ ONLY = {
     "flax": {"models"},
     "sklearn": {"data"},
     "PIL": {"data"},
-    "matplotlib": {"plots"},
+    "matplotlib": {"plots", "experiments"},
     "gymnasium": {"rl"},
     "pydot": {"flowgraph"},
     "absl": {"_launch"},

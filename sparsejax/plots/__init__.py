@@ -4,7 +4,6 @@ from sparsejax.plots._pruning import against_density as against_density
 from sparsejax.plots._pruning import filters as filters
 from sparsejax.plots._pruning import idle_units as idle_units
 from sparsejax.plots._pruning import weights_per_layer as weights_per_layer
-from sparsejax.plots._style import save as save
 from sparsejax.plots.cartpole import Walk as Walk
 from sparsejax.plots.cartpole import balance_film as balance_film
 from sparsejax.plots.cartpole import decisions as decisions
@@ -35,6 +34,7 @@ from sparsejax.plots.right_reasons import image_rows as image_rows
 from sparsejax.plots.right_reasons import reason_maps as reason_maps
 from sparsejax.plots.right_reasons import reason_scores as reason_scores
 from sparsejax.plots.right_reasons import reason_strengths as reason_strengths
+from sparsejax.plots.style import save as save
 from sparsejax.plots.sweeps import densities_and_points as densities_and_points
 from sparsejax.plots.sweeps import kept_units as kept_units
 from sparsejax.plots.sweeps import unit_scores as unit_scores

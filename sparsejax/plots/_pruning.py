@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from sparsejax.plots._style import (
+from sparsejax.plots.style import (
     COLORS,
     SIGNS,
     integers,

@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
 from sparsejax import runs
-from sparsejax.plots._style import (
+from sparsejax.plots.style import (
     COLORS,
     ON_PICTURES,
     SIGNS,

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from sparsejax.plots._style import colors, integers, say_if_empty, shares_left, styled
+from sparsejax.plots.style import colors, integers, say_if_empty, shares_left, styled
 
 
 @styled
@@ -59,35 +59,4 @@ def counts_against_density(
         say_if_empty(axes, *(values for _, values in series.values()))
         if series:
             axes.legend(fontsize=9)
-    return figure
-
-
-@styled
-def units(rows: Mapping[str, ArrayLike], *, title: str) -> Figure:
-    """Images in which units are active, dark where they are not, a row for each unit.
-
-    Args:
-        rows: images, shape (images, height, width, 3), by what a unit stands for.
-        title: the finding.
-    """
-    stacks = [np.asarray(images) for images in rows.values()]
-    most = max(len(stack) for stack in stacks)
-    columns = 2
-    lines = -(-len(rows) // columns)
-    figure = Figure(figsize=(12, 1.05 * lines + 0.6))
-    figure.suptitle(title, x=0.01, ha="left", weight="bold", size=13)
-    figure.subplots_adjust(
-        0.16, 0.01, 0.99, 1 - 0.6 / figure.get_figheight(), 0.34, 0.08
-    )
-    grid = figure.subplots(lines, columns, squeeze=False)
-    for axes in grid.ravel():
-        axes.set_axis_off()
-    for axes, (name, stack) in zip(grid.T.ravel(), zip(rows, stacks), strict=False):
-        seen = np.concatenate(
-            [np.clip(stack, 0, 1), np.ones((*stack.shape[:3], 1))], -1
-        )
-        edge = np.pad(seen, ((0, most - len(stack)), (1, 1), (1, 1), (0, 0)))
-        axes.imshow(np.concatenate(list(edge), 1))  # through the edges, the page
-        where = {"transform": axes.transAxes, "ha": "right", "va": "center", "size": 10}
-        axes.text(-0.02, 0.5, name, **where)
     return figure

@@ -13,7 +13,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 from numpy.typing import ArrayLike
 
 from sparsejax import runs
-from sparsejax.plots._style import COLORS, colors, percent, plain_log, styled
+from sparsejax.plots.style import COLORS, colors, percent, plain_log, styled
 
 # Blue (label 0) over white to orange (label 1), as in SIGNS, but white in the middle:
 # an undecided network should not look like a decided one in grey.

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from sparsejax.plots._style import COLORS, SIGNS, percent, styled
+from sparsejax.plots.style import COLORS, SIGNS, percent, styled
 
 _DASHES = ("-", "--", ":")  # with the colours, enough to tell 18 lines apart
 

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from numpy.typing import ArrayLike
 
-from sparsejax.plots._style import (
+from sparsejax.plots.style import (
     COLORS,
     ON_PICTURES,
     SIGNS,

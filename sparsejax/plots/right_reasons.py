@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
-from sparsejax.plots._style import COLORS, ON_PICTURES, SIGNS, plain_log, styled
+from sparsejax.plots.style import COLORS, ON_PICTURES, SIGNS, plain_log, styled
 
 _BACKGROUNDS = {"same": COLORS[5], "swapped": COLORS[0]}  # light and dark, in grey too
 _NAMES = {"same": "background of training", "swapped": "swapped background"}

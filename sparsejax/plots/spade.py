@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from sparsejax.plots._style import COLORS, ON_PICTURES, SIGNS, one_panel, styled
+from sparsejax.plots.style import COLORS, ON_PICTURES, SIGNS, one_panel, styled
 
 
 @styled

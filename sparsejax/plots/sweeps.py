@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from sparsejax.plots._style import COLORS, colors, integers, percent, plain_log, styled
 from sparsejax.plots.removal import Curve, densities
+from sparsejax.plots.style import COLORS, colors, integers, percent, plain_log, styled
 
 _MOST = 40  # bars of a layer, and points of a line that are marked
 

@@ -10,6 +10,7 @@ import jax
 import pytest
 
 from sparsejax import pages
+from sparsejax.experiments import lottery
 
 PYTHON = re.compile(
     r"\(['\"]|\(\d+,\)|\b(None|True|False|nan|inf|array|dtype)\b|<(function|class|bound)"
@@ -50,3 +51,32 @@ def read_every_page():
     pages.page = page
     yield
     pages.page = write
+
+
+def _quiet(line):
+    pass
+
+
+@pytest.fixture(scope="session")
+def lottery_run(tmp_path_factory):
+    """The folder of a small lottery run: an MLP on digits, two seeds, three levels."""
+    folder = tmp_path_factory.mktemp("lottery") / "run"
+    config = lottery.Config(
+        widths=(8, 6), rounds=2, fraction=0.6, epochs=3, seeds=(0, 1), barrier=False,
+        arms=("rewind", "random_layerwise"),
+    )  # fmt: skip
+    lottery.run(config, folder, log=_quiet)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def residual_run(tmp_path_factory):
+    """The folder of a small lottery run of a residual network on scenes."""
+    folder = tmp_path_factory.mktemp("residual") / "run"
+    config = lottery.Config(
+        dataset="scenes", widths=(4, 4, 4), num_train_images=64, num_test_images=32,
+        batch_size=32, epochs=1, rounds=1, rewind_to=1,
+        arms=("rewind", "finetune"),
+    )  # fmt: skip
+    lottery.run(config, folder, log=_quiet)
+    return folder

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from sparsejax import hypercube, lift, runs, sweep, train
+from sparsejax.experiments import lottery as lottery_
 from sparsejax.experiments import (
     networks,
     node_sweep,
@@ -19,7 +20,6 @@ from sparsejax.experiments import (
     node_sweep_report,
 )
 from sparsejax.experiments.fields import help_texts
-from sparsejax.experiments import lottery as lottery_
 from sparsejax.experiments.lottery import Config as Lottery
 from sparsejax.experiments.node_sweep import Config
 from sparsejax.experiments.node_sweep_measure import Sample

@@ -329,7 +329,7 @@ def test_bad_configs_leave_nothing(lottery, tmp_path, change, message):
 def test_maps_that_are_not_finite_are_named(lottery, tmp_path):
     broken = tmp_path / "lottery"
     shutil.copytree(lottery, broken)
-    file = broken / "level_02" / "checkpoint.npz"
+    file = broken / "level_02" / "rewind.npz"
     arrays = runs.read_arrays(file)
     arrays["params/dense_0/kernel"][:, 0] = np.nan
     runs.write_arrays(file, arrays)

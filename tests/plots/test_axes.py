@@ -14,7 +14,7 @@ from test_right_reasons_figures import figures as reasons_figures
 
 from sparsejax import plots
 from sparsejax.plots import cartpole, dissection, features, hypercube, order, spade
-from sparsejax.plots._style import COLORS, colors, themed
+from sparsejax.plots.style import COLORS, colors, themed
 
 DENSITIES = {
     "levels": [1.0, 0.5, 0.25, 0.01],

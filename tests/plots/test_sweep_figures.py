@@ -6,7 +6,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from sparsejax import plots
-from sparsejax.plots._style import COLORS
+from sparsejax.plots.style import COLORS
 
 LOSSES, ACCURACIES = np.linspace(2, 0.1, 5), np.linspace(0.1, 0.9, 5)
 BAND = np.array([[1.0, 0.5], [1.2, 0.6], [1.5, 0.7]])

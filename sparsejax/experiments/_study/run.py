@@ -98,8 +98,12 @@ class Study:
             self._clock.next()
 
     def progress(self, line: str) -> None:
-        """A line on the part that has just been made, with the time spent and left."""
-        self.log(f"{line}  {self._clock}")
+        """A line on the part that has just been made, with the time spent and left.
+
+        None of a part that was there already.
+        """
+        if self._clock.working is not False:
+            self.log(f"{line}  {self._clock}")
 
     def cached(self, name: str, make: Callable[[], Arrays]) -> dict[str, np.ndarray]:
         """Arrays of `NAME.npz`, made and written where they cannot be read."""
@@ -108,6 +112,7 @@ class Study:
             self._clock.working = True
             return make()
 
+        self._clock.working = self._clock.working or False
         return runs.cached(self.folder / f"{name}.npz", timed, self.log)
 
     def measured(
@@ -120,10 +125,7 @@ class Study:
             make: what gives records, and arrays.
             **where: fields by which these records are told from others, as `seed=3`.
         """
-        there = [
-            record for record in self._earlier()
-            if all(key in record and record[key] == v for key, v in where.items())
-        ]  # fmt: skip
+        there = self._there(where)
         if not there:
             (self.folder / f"{name}.npz").unlink(missing_ok=True)
 
@@ -135,6 +137,15 @@ class Study:
         self.add(there)
         return arrays
 
+    def recorded(self, make: Callable[[], Records], **where: Any) -> Records:
+        """Records alone, those that are there or made; arguments as of `measured`."""
+        records = self._there(where)
+        self._clock.working = self._clock.working or not records
+        if not records:
+            records = make()
+        self.add(records)
+        return records
+
     def add(self, records: Iterable[Mapping[str, Any]]) -> None:
         """More lines of `metrics.jsonl`, which is written."""
         self._earlier()
@@ -144,6 +155,13 @@ class Study:
     def write_records(self) -> None:
         """Write `metrics.jsonl` as it is by now."""
         runs.write_metrics(self.folder, self.records)
+
+    def _there(self, where: Mapping[str, Any]) -> Records:
+        """The records of the run that was killed which have these values."""
+        return [
+            record for record in self._earlier()
+            if all(key in record and record[key] == v for key, v in where.items())
+        ]  # fmt: skip
 
     def _earlier(self) -> Records:
         """The records of the run that was killed."""
@@ -183,15 +201,15 @@ class _Clock:
         self.costs = costs or []
         self.done = 0.0  # cost of what was made, not read
         self.began = time.perf_counter()
-        self.working = False
+        self.working: bool | None = None  # whether the part is made, or read
 
     def next(self) -> None:
         cost = self.costs.pop(0)
-        if self.working:
+        if self.working is not False:
             self.done += cost
         elif not self.done:  # only read so far
             self.began = time.perf_counter()
-        self.working = False
+        self.working = None
 
     def __str__(self) -> str:
         spent = time.perf_counter() - self.began

@@ -5,6 +5,7 @@
     run = lottery.read(folder)
     params, mask = lottery.network(run, arm="rewind", level=12, seed=3)
     model, task = lottery.model(run), lottery.task(run.config, data_dir)
+    subject = lottery.subject(folder, level=12, seed=3, data_dir=data_dir)
 """
 
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from sparsejax.experiments.lottery.config import Config as Config
     from sparsejax.experiments.lottery.config import resolve as resolve
     from sparsejax.experiments.lottery.figures import LABELS as LABELS
+    from sparsejax.experiments.lottery.looking import subject as subject
     from sparsejax.experiments.lottery.pruning import Rounds as Rounds
     from sparsejax.experiments.lottery.pruning import rounds as rounds
     from sparsejax.experiments.lottery.reading import Run as Run
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from sparsejax.experiments.lottery.reading import read_config as read_config
     from sparsejax.experiments.lottery.reading import untrained as untrained
     from sparsejax.experiments.lottery.tasks import Task as Task
+    from sparsejax.experiments.lottery.tasks import form as form
     from sparsejax.experiments.lottery.tasks import task as task
 
 __getattr__, __dir__ = face(
@@ -38,9 +41,10 @@ __getattr__, __dir__ = face(
     config=("ARMS", "DISSECTED", "SCENES", "Config", "resolve"),
     _run=("plan", "run", "summary"),
     figures=("LABELS",),
+    looking=("subject",),
     pruning=("Rounds", "rounds"),
     reading=(
         "Run", "input_shape", "model", "network", "read", "read_config", "untrained",
     ),
-    tasks=("Task", "task"),
+    tasks=("Task", "form", "task"),
 )  # fmt: skip

@@ -23,11 +23,19 @@ import jax
 from jaxtyping import PyTree
 
 from sparsejax import prune, runs
-from sparsejax.experiments import flowgraph, networks
+from sparsejax.experiments import flowgraph
 from sparsejax.experiments._study.records import group
 from sparsejax.experiments._study.run import Study
 from sparsejax.experiments._study.subject import Subject
-from sparsejax.experiments.lottery import checkpoints, measure, pruning, reading, report
+from sparsejax.experiments._study.subject import folder as place
+from sparsejax.experiments.lottery import (
+    checkpoints,
+    looking,
+    measure,
+    pruning,
+    reading,
+    report,
+)
 from sparsejax.experiments.lottery.config import (
     ARMS,
     CONTROLS,
@@ -96,9 +104,8 @@ def run(
             for arm in SEQUENCES:
                 if arm in lab.config.arms:
                     _sequence(book, arm, rounds)
-        link = None
-        if lab.together and _flow_graph(folder, data_dir, log):
-            link = "flowgraph/index.html"
+        graph = _flow_graph(study, data_dir) if lab.together else None
+        link = None if graph is None else f"{graph}/index.html"
         report.write(reading.read(folder), lab.task.shape, flow_graph=link)
     return study.records
 
@@ -110,12 +117,12 @@ def summary(folder: str | Path) -> str:
     if is_residual(of.config):
         return (
             f"{finding}\nopen {folder / 'index.html'}\n"
-            f"next: python launch/dissect.py --run={folder}"
+            f"next: sparsejax dissect --run={folder}"
         )
     return (
         f"{finding}\n"
-        f"open {folder / 'index.html'}, and flowgraph/graph.html beside it\n"
-        f"next: python launch/flowgraph.py --run={folder}, or --exclude=dense_0 here"
+        f"open {folder / 'index.html'}, which leads to the last ticket's flow graph\n"
+        f"next: sparsejax flowgraph --run={folder} --exact, or --exclude=dense_0 here"
     )
 
 
@@ -298,19 +305,23 @@ def _place(config: Config) -> Callable[[Record], tuple[int, int, int]]:
     return lambda r: (r["level"], arms(r["arm"]), seeds(r["seed"]))
 
 
-def _flow_graph(folder: Path, data_dir, log: Log) -> bool:
-    """The first seed's last ticket as a flow graph, unless it is too large."""
+def _flow_graph(study: Study, data_dir) -> str | None:
+    """The first seed's last ticket as a flow graph, unless it is too large.
+
+    Returns:
+        The folder of its page, as of the run's.
+    """
+    config, subject = (
+        flowgraph.Config(),
+        looking.subject(study.folder, data_dir=data_dir),
+    )
+    folder = place("flowgraph", config, subject, None)
     try:
-        flowgraph.run(
-            flowgraph.Config(exact=False),
-            folder / "flowgraph",
-            networks.load(folder, data_dir=data_dir),
-            report=lambda line: None,
-        )
+        flowgraph.run(config, folder, subject, log=lambda line: None)
     except TooLarge as error:
-        log(f"no flow graph of the last ticket: {error}")
-        return False
-    return True
+        study.log(f"no flow graph of the last ticket: {error}")
+        return None
+    return folder.relative_to(study.folder).as_posix()
 
 
 def _precision(config: Config):

@@ -231,9 +231,14 @@ def is_residual(config: Config) -> bool:
 
 def check(config: Config) -> None:
     """Raise a `ValueError` for what cannot be run, whatever the network's layers."""
-    if isinstance(config.arms, tuple):
-        _check_arms(config.arms)
+    if isinstance(config.arms, tuple) and "random" in config.arms:
+        raise ValueError(
+            "unknown arms 'random': random_layerwise keeps as many weights in every "
+            "layer as the ticket, random_global as many in all"
+        )
     config_.check(config, WITHIN, {**CHOICES, "arms": ARMS})
+    if config.arms and "rewind" not in config.arms:
+        raise ValueError(f"arms must hold rewind, got {', '.join(config.arms)}")
     model, named = _model(config), config.dataset in DATASETS
     if config.image_size and named:
         raise ValueError(f"{config.dataset} has images of one size: drop image_size")
@@ -251,16 +256,6 @@ def check(config: Config) -> None:
             raise ValueError(f"{name} is for residual networks: drop it for {model}")
     if config.dataset == "scenes":
         raise ValueError(f"scenes have several labels an image: no {model}, a resnet")
-
-
-def _check_arms(arms: tuple[str, ...]) -> None:
-    if "random" in arms:
-        raise ValueError(
-            "unknown arms 'random': random_layerwise keeps as many weights in every "
-            "layer as the ticket, random_global as many in all"
-        )
-    if arms and "rewind" not in arms:
-        raise ValueError(f"arms must hold rewind, got {', '.join(map(str, arms))}")
 
 
 def _model(config: Config) -> str:

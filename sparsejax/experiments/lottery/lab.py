@@ -219,7 +219,13 @@ def _of(tree: PyTree, seed: int) -> PyTree:
 
 
 def _stacked(networks: list) -> PyTree:
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *networks)
+    def stack(*leaves):
+        if not jnp.issubdtype(leaves[0].dtype, jax.dtypes.prng_key):
+            return jnp.stack(leaves)
+        # keys that have been drawn from: to be kept, not drawn from again
+        return jax.random.wrap_key_data(jnp.stack([*map(jax.random.key_data, leaves)]))
+
+    return jax.tree.map(stack, *networks)
 
 
 @partial(jax.jit, static_argnums=0)

@@ -21,6 +21,10 @@ def state(number):
     return train.init(params, optax.sgd(0.1, momentum=0.9), keys)
 
 
+def place(record):
+    return record["arm"], record["level"], record["seed"]
+
+
 def test_states_come_back_as_they_were(tmp_path):
     checkpoints.save_rewind(tmp_path, state(1.0))
     checkpoints.save_state(tmp_path, 3, "rewind", state(2.0), MASK)
@@ -57,8 +61,7 @@ def test_runs_are_read_by_arm_level_and_seed(small, tiny):
     assert run.levels["reinit"] == run.levels["finetune"] == (1, 2, 3)
     for arm, level, seed in (("rewind", 0, 1), ("reinit", 2, 0), ("finetune", 3, 1)):
         params, mask = lottery.network(run, arm, level, seed)
-        (row,) = [r for r in run.records
-                  if (r["arm"], r["level"], r["seed"]) == (arm, level, seed)]  # fmt: skip
+        row = next(r for r in run.records if place(r) == (arm, level, seed))
         assert masks.counts(mask) == row["kept_per_layer"]
         x, y = lottery.task(run.config).test
         logits = lottery.model(run).apply(params, x.reshape(len(x), -1))
@@ -70,7 +73,7 @@ def test_runs_are_read_by_arm_level_and_seed(small, tiny):
     assert sum(masks.counts(mask).values()) == run.records[-1]["kept"]
     x = lottery.task(run.config).test[0]
     assert lottery.input_shape(run) == x.shape[1:] == (32, 32, 3)
-    logits = lottery.model(run).apply(params, x)
+    logits = lottery.model(run).apply(params, jnp.asarray(x))
     assert logits.shape == (4, params["linear"]["bias"].size)
 
 
@@ -117,3 +120,17 @@ def test_the_network_of_a_run_is_that_of_its_config(small):
     same = models.mlp((12, 8, 10)).apply(params, x)
     np.testing.assert_array_equal(lottery.model(run).apply(params, x), same)
     assert dataclasses.replace(run.config, rounds=3) == run.config
+
+
+def test_a_subject_is_a_network_with_its_data(small, tiny):
+    for folder, _ in (small, tiny):
+        one = lottery.subject(folder, arm="finetune", level=1)
+        row = next(r for r in lottery.read(folder).records
+                   if place(r) == ("finetune", 1, 0))  # fmt: skip
+        assert one.network == (*place(row), row["density"], row["test_accuracy"])
+        logits = one.fn(one.params, jnp.asarray(one.x))
+        accuracy = lottery.task(lottery.read(folder).config).accuracy(logits, one.y)
+        assert float(accuracy) == pytest.approx(row["test_accuracy"], abs=1e-6)
+        assert one.level(0).network.arm == "rewind"
+        assert len(one.networks) == len(lottery.read(folder).records)
+        assert "finetune, seed 0, level 1" in one.title

@@ -1,14 +1,14 @@
 """Pages of one network's layers and units: what feeds them, and how, in pictures."""
 
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import jax
 import numpy as np
 
 from sparsejax import pages, runs, weights
-from sparsejax.experiments.weights_view import INPUT, Layer, View, square
+from sparsejax.experiments._study.subject import Network
+from sparsejax.experiments.weights.view import INPUT, Layer, View, square
 from sparsejax.pages import Html, counted, tag
 
 _FAMILY = 8  # units and inputs of a grid
@@ -26,10 +26,11 @@ for (const canvas of document.querySelectorAll("canvas[data-uri]"))
 """
 
 
-def write(view: View, network: dict[str, Any]) -> dict[str, Path]:
+def write(view: View, network: Network) -> dict[str, Path]:
     """Write a page for each layer and each of its units; the layers' pages."""
-    title = f"{view.of.title}, seed {network['seed']}, level {network['level']}."
-    book = _Book(view, title, network["density"])
+    title = view.of.title.partition(",")[0]
+    title = f"{title}, seed {network.seed}, level {network.level}."
+    book = _Book(view, title, network.density)
     written = {}
     for node, units in view.nodes.items():
         layer = view.layer(node)
@@ -37,9 +38,7 @@ def write(view: View, network: dict[str, Any]) -> dict[str, Path]:
             runs.write_text(book.path(node, unit), book.unit_page(layer, unit, units))
         written[node] = book.path(node)
         runs.write_text(written[node], book.layer_page(layer, units))
-        view.report(
-            f"level {network['level']}: {counted(len(units), 'page')} of {node}"
-        )
+        view.log(f"level {network.level}: {counted(len(units), 'page')} of {node}")
     return written
 
 

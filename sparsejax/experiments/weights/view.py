@@ -9,8 +9,9 @@ import jax
 import numpy as np
 
 from sparsejax import features, runs, weights
-from sparsejax.experiments import networks
-from sparsejax.experiments.weights_subject import Subject
+from sparsejax.experiments._study import nodes as nodes_
+from sparsejax.experiments._study.subject import Network, Subject
+from sparsejax.experiments.weights.config import Config
 from sparsejax.pages import counted
 
 INPUT = "input"
@@ -55,22 +56,23 @@ class View:
         network: the one to look at.
         counts: how many units every activation has.
         nodes: units that get pages, by layer.
-        report: called with lines of progress.
+        log: called with lines of progress.
     """
 
     def __init__(
         self,
         folder: Path,
-        config,
+        config: Config,
         of: Subject,
-        network: dict[str, Any],
+        network: Network,
         counts: dict[str, int],
         nodes: dict[str, list[int]],
-        report: Callable[[str], Any],
+        log: Callable[[str], Any],
     ):
-        self.folder, self.config, self.of, self.report = folder, config, of, report
+        self.folder, self.config, self.of, self.log = folder, config, of, log
         self.counts, self.nodes = counts, nodes
-        self.params = of.params(network)
+        assert of.read is not None
+        self.params, _ = of.read(network)
         self.chain = [INPUT, *counts]
         self.icons: dict[str, np.ndarray] = {}
 
@@ -95,7 +97,7 @@ class View:
 
         return weights.expand(
             self.of.fn, self.params, name(source, INPUT),
-            name(target, networks.LOGITS), size=self.of.size, **how,
+            name(target, nodes_.LOGITS), size=self.of.shape, **how,
         )  # fmt: skip
 
     def icon(self, node: str, unit: int) -> np.ndarray:
@@ -103,12 +105,12 @@ class View:
         if node not in self.icons:
 
             def make():
-                self.report(f"drawing {counted(self.counts[node], 'unit')} of {node}")
-                name = "" if node == networks.LOGITS else node
+                self.log(f"drawing {counted(self.counts[node], 'unit')} of {node}")
+                name = "" if node == nodes_.LOGITS else node
                 return {"images": self.render(name, range(self.counts[node]))}
 
             file = self.folder / f"{runs.file_name(node)}.npz"
-            self.icons[node] = runs.cached(file, make, self.report)["images"]
+            self.icons[node] = runs.cached(file, make, self.log)["images"]
         return self.icons[node][unit]
 
     def directions(self, node: str, before: str, near, factors):
@@ -135,7 +137,7 @@ class View:
             return {"images": images}
 
         file = self.folder / f"{runs.file_name(node)}_directions.npz"
-        images = runs.cached(file, make, self.report)["images"]
+        images = runs.cached(file, make, self.log)["images"]
         icons, rest = images[:_FACTORS], images[_FACTORS:]
         parts = np.split(rest, len(large)) if large else []
         place = {unit: _by_place(part, strength[unit])
@@ -145,11 +147,12 @@ class View:
     @property
     def picture(self) -> tuple[int, ...]:
         """Shape of a picture of an input."""
-        side = round(self.of.size[0] ** 0.5)
-        return (side, side, 1) if len(self.of.size) == 1 else self.of.size
+        shape = self.of.shape
+        side = round(shape[0] ** 0.5)
+        return self.of.image or ((side, side, 1) if len(shape) == 1 else shape)
 
     def render(self, objective, units) -> np.ndarray:
-        fn = _of_picture(self.of.fn, self.of.size)
+        fn = _of_picture(self.of.fn, self.of.shape)
         found = features.render(
             fn, self.params, objective, list(units), key=jax.random.key(0),
             size=self.picture, steps=self.config.steps, progress=False,

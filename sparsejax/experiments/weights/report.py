@@ -8,14 +8,20 @@ from urllib.parse import quote
 
 import numpy as np
 
-from sparsejax import pages, plots, runs
-from sparsejax.experiments.weights_subject import RANDOM, TICKETS
-from sparsejax.plots import dissection as figures
+from sparsejax import pages
+from sparsejax.experiments._study import report
+from sparsejax.experiments._study.run import Study
+from sparsejax.experiments._study.subject import Network
+from sparsejax.plots.dissection import counts_against_density
+
+TICKETS, RANDOM = "rewind", "random_layerwise"
 
 _NAMES = {
     TICKETS: "lottery tickets",
+    "trained": "learning rate rewound",
     "finetune": "fine-tuned",
     RANDOM: "random tickets (control)",
+    "random_global": "random anywhere (control)",
 }
 _HELD = "inputs that hold 90% of a unit's norm"
 _HELD_FAR = "the same, two layers apart"
@@ -51,68 +57,63 @@ def finding(records: Records) -> str:
     return f"With {density[_at(density)]:.1%} of weights, {', and '.join(parts)}"
 
 
+def name(network: Network) -> str:
+    """Which network of its run."""
+    return f"seed {network.seed}, {network.arm}, level {network.level}"
+
+
 def write(
-    folder: Path,
-    config,
-    title: str,
-    records: Records,
-    shown: Sequence[Mapping[str, Any]],
+    study: Study,
+    shown: Sequence[Network],
     written: Mapping[int, Mapping[str, Path]],
 ) -> None:
     """Write the figure, where there are levels to compare, and `index.html`.
 
     Args:
-        folder: where.
-        config: of the run.
-        title: what the networks are.
-        records: from `metrics.jsonl`.
+        study: the run.
         shown: networks with pages.
         written: their layers' pages, by level.
     """
+    assert study.subject is not None
+    records, title = study.records, study.subject.title.partition(",")[0]
     bodies = []
     if len({record["level"] for record in records}) > 1:
         panels = {what: _panel(what, records) for what in _MEASURES}
         panels = {what: panel for what, panel in panels.items() if panel}
-        figure = figures.counts_against_density(panels, title=title)
-        plots.save(figure, folder / "fig_readability.svg")
+        drawing = counts_against_density(panels, title=title)
         caption = (
             "Means over living units and layers, and over seeds (thick); thin lines "
             "are seeds. Inputs are shares of those there are."
         )
-        svg = (folder / "fig_readability.svg").read_bytes()
-        bodies.append(
-            pages.section(
-                "Are sparse weights easier to read?",
-                pages.figure_svg(svg, caption, caption),
-            )
-        )
+        figure = report.figure(study, "readability", drawing, caption)
+        bodies.append(pages.section("Are sparse weights easier to read?", figure))
     for network in shown:
         links = [
             pages.tag("a", node, href=quote(f"{path.parent.name}/{path.name}"))
-            for node, path in written[network["level"]].items()
+            for node, path in written[network.level].items()
         ]
         bodies.append(
             pages.section(
-                f"{network['density']:.1%} of weights left",
+                f"{network.density:.1%} of weights left",
                 pages.tag("p", "Units of ", *_listed(links), "."),
                 _table(records, network),
             )
         )
-    html = pages.page(
+    report.page(
+        study,
         f"Weights of {title}",
         *bodies,
         lead=f"{finding(records)}.",
         footer="Voss et al., Visualizing Weights, Distill, 2021. Expanded weights read "
         "ReLUs as identity.",
     )
-    runs.write_text(folder / "index.html", html)
 
 
 def _listed(links: list[pages.Html]) -> list[pages.Html | str]:
     return [part for link in links for part in (link, ", ")][:-1]
 
 
-def _table(records: Records, network: Mapping[str, Any]) -> pages.Html:
+def _table(records: Records, network: Network) -> pages.Html:
     same = ("seed", "arm", "level")
     rows = [
         (
@@ -121,7 +122,7 @@ def _table(records: Records, network: Mapping[str, Any]) -> pages.Html:
             f"{r['live']:,.0f}",
             None if r["apart"] == 1 else f"{r['cancellation']:.0%}",
         )
-        for r in records if all(r[key] == network[key] for key in same)
+        for r in records if all(r[key] == getattr(network, key) for key in same)
     ]  # fmt: skip
     header = ("layers", "living units", "inputs that hold 90%", "participation",
               "live paths", "cancelled")  # fmt: skip

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from jax.ad_checkpoint import checkpoint_name
 
-from sparsejax import runs, weights
-from sparsejax.experiments import weights_report, weights_subject, weights_view
-from sparsejax.experiments.lottery import Config as LotteryConfig
-from sparsejax.experiments.weights import Config, run, subject, summary
+from sparsejax import weights
+from sparsejax.experiments import subjects
+from sparsejax.experiments._study.subject import Network, Subject
+from sparsejax.experiments.weights import Config, plan, report, run, summary, view
 
 SMALL = Config(steps=2, strongest=2, places=1)
 
@@ -38,7 +38,7 @@ def drawn():
         return np.random.default_rng(0).uniform(size=(len(units), *book.picture))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(weights_view.View, "render", noise)
+        patch.setattr(view.View, "render", noise)
         yield
 
 
@@ -59,21 +59,27 @@ def of():
     sparse["kernels"][2][..., 1] = 0  # a dead unit
     trees = {("rewind", 0): dense, ("rewind", 1): sparse}
     trees["random_layerwise", 1] = jax.tree.map(lambda w: w[::-1].copy(), sparse)
-    networks = [
-        {"seed": 0, "arm": arm, "level": level, "density": 0.3**level}
-        for arm, level in trees
-    ]
+    networks = tuple(Network(arm, level, 0, 0.3**level) for arm, level in trees)
+    return subject_of(fn, (6, 6, 1), networks, lambda n: trees[n.arm, n.level])
 
-    def params(n):
-        return jax.tree.map(jnp.asarray, trees[n["arm"], n["level"]])
 
-    return weights_subject.Subject("a toy", fn, (6, 6, 1), networks, params)
+def subject_of(fn, shape, networks, params):
+    def read(network):
+        tree = jax.tree.map(jnp.asarray, params(network))
+        return tree, tree
+
+    return Subject(
+        title="a toy, seed 0", fn=fn, params=read(networks[0])[0], mask={},
+        shape=shape, domain=(0.0, 1.0), image=shape if len(shape) == 3 else None,
+        load_data=tuple, source={"run": "toy"}, network=networks[0],
+        networks=networks, read=read,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def finished(of, tmp_path_factory):
     folder = tmp_path_factory.mktemp("weights") / "run"
-    return folder, run(SMALL, folder, of, report=lambda line: None)
+    return folder, run(SMALL, folder, of, log=lambda line: None)
 
 
 def test_every_level_is_read_between_neighbours_and_two_apart(of, finished):
@@ -83,7 +89,7 @@ def test_every_level_is_read_between_neighbours_and_two_apart(of, finished):
     assert [(r["source"], r["target"]) for r in records] == 3 * pairs
     sparse = next(r for r in records if r["level"] == 1 and r["target"] == "conv_2")
     assert (sparse["alive"], sparse["units"], sparse["channels"]) == (1, 2, 3)
-    kernel = of.params(of.networks[1])["kernels"][2]
+    kernel = of.read(of.networks[1])[0]["kernels"][2]
     found = jax.tree.map(lambda a: a[0].item(), weights.statistics(kernel))
     assert sparse["inputs"] == found.inputs and sparse["live"] == found.live
     assert sparse["participation"] == pytest.approx(found.participation)
@@ -92,7 +98,7 @@ def test_every_level_is_read_between_neighbours_and_two_apart(of, finished):
 
 def test_curves_are_means_over_layers_by_arm(finished):
     _, records = finished
-    found = weights_report._panel(weights_report._HELD_FAR, records)
+    found = report._panel(report._HELD_FAR, records)
     assert list(found) == ["lottery tickets", "random tickets (control)"]
     density, values = found["lottery tickets"]
     assert density.tolist() == [1, 0.3] and values.shape == (2, 1)
@@ -102,7 +108,7 @@ def test_curves_are_means_over_layers_by_arm(finished):
         [r["inputs"] / r["channels"] for r in rows if r["source"] != "input"]
     )
     assert values[0, 0] == pytest.approx(mean)
-    found = weights_report.finding(records)
+    found = report.finding(records)
     assert found.startswith("With 30.0% of weights, ") and "in random tickets)" in found
 
 
@@ -140,7 +146,7 @@ def test_a_killed_run_goes_on(of, finished, tmp_path):
     (folder / "DONE").unlink()
     drawn = folder / "level_00" / "conv_1.npz"
     before = drawn.stat().st_mtime_ns
-    assert run(SMALL, folder, of, report=once) == records
+    assert run(SMALL, folder, of, log=once) == records
     assert drawn.stat().st_mtime_ns == before
     assert not any("read" in line or "drawing" in line for line in read)
     assert summary(folder).count("\n") == 2
@@ -148,14 +154,13 @@ def test_a_killed_run_goes_on(of, finished, tmp_path):
 
 def test_other_pages_by_choice(of, tmp_path):
     config = dataclasses.replace(SMALL, levels=(1,), nodes=("conv_1",), units=(2, 0))
-    run(config, tmp_path / "run", of, report=lambda line: None)
+    run(config, tmp_path / "run", of, log=lambda line: None)
     found = {path.name for path in (tmp_path / "run").rglob("*.html")}
     assert found == {"index.html", "conv_1.html", "conv_1_2.html", "conv_1_0.html"}
     text = (tmp_path / "run" / "level_01" / "conv_1.html").read_text()
     assert "Rows: conv_1 2, 0." in text
 
 
-@pytest.mark.slow
 def test_layers_without_places(tmp_path):
     def dense(params, x):
         for i, kernel in enumerate(params[:2]):
@@ -165,9 +170,9 @@ def test_layers_without_places(tmp_path):
     rng = np.random.default_rng(0)
     shapes = (4, 3), (3, 2), (2, 2)
     params = [jnp.asarray(rng.normal(size=shape), "float32") for shape in shapes]
-    one = {"seed": 0, "arm": "rewind", "level": 0, "density": 1.0}
-    of = weights_subject.Subject("rows", dense, (4,), [one], lambda network: params)
-    run(SMALL, tmp_path / "run", of, report=lambda line: None)
+    one = Network("rewind", 0, 0, 1.0)
+    of = subject_of(dense, (4,), (one,), lambda network: params)
+    run(SMALL, tmp_path / "run", of, log=lambda line: None)
     text = (tmp_path / "run" / "level_00" / "hidden_1_0.html").read_text()
     assert "strongest inputs in hidden_0" in text and " of 3" in text
     assert "Place by place" not in text
@@ -176,16 +181,16 @@ def test_layers_without_places(tmp_path):
 
 def test_one_hidden_layer_has_nothing_two_apart(of):
     records = [
-        {**one, "source": source, "target": target, "apart": apart, "units": 2,
-         "alive": 2, "channels": 4, "inputs": 2.0, "cancellation": 0.0}
+        {**one._asdict(), "source": source, "target": target, "apart": apart,
+         "units": 2, "alive": 2, "channels": 4, "inputs": 2.0, "cancellation": 0.0}
         for one in of.networks
         for apart, source, target in ((1, "hidden_0", "logits"), (2, "input", "logits"))
     ]  # fmt: skip
-    assert weights_report.finding(records).endswith("50% in random tickets)")
+    assert report.finding(records).endswith("50% in random tickets)")
     only = [r for r in records if r["source"] == "input"]
-    assert weights_report.finding(only) == "Too few layers to compare"
+    assert report.finding(only) == "Too few layers to compare"
     dead = [{**r, "alive": 0} for r in records]
-    alive = weights_report._panel(weights_report._ALIVE, dead)["lottery tickets"]
+    alive = report._panel(report._ALIVE, dead)["lottery tickets"]
     assert alive[1].tolist() == [[0.0], [0.0]]
 
 
@@ -197,8 +202,6 @@ def test_one_hidden_layer_has_nothing_two_apart(of):
         ({"levels": (4,)}, "no level 4; there are 0, 1"),
         ({"strongest": 0}, "strongest must be in .*"),
         ({"places": -1}, "places must be in .*"),
-        ({"control": "x"}, "give run, too"),
-        ({"run": "x", "checkpoint": "y"}, "give it or run, not both"),
     ],
 )
 def test_bad_configs_leave_no_folder(of, tmp_path, change, message):
@@ -207,28 +210,41 @@ def test_bad_configs_leave_no_folder(of, tmp_path, change, message):
     assert not (tmp_path / "run").exists()
 
 
-def write(folder, **config):
-    runs.start(folder, LotteryConfig(**config), kind="lottery")
-    runs.write_metrics(folder, [])
-    return str(folder)
+def launched(launcher, folder, node):
+    flags = "--steps=1", "--units=0", "--levels=1", "--strongest=2", "--places=1"
+    done = launcher("weights", f"--run={folder}", f"--nodes={node}", *flags)
+    assert done.returncode == 0, done.stderr
+    (page,) = (folder / "weights").glob(f"*/level_01/{node}_0.html")
+    assert "level 1" in page.read_text()
 
 
-def test_a_control_is_the_same_run_at_random(tmp_path):
-    root = write(tmp_path / "a", rounds=3)
-    same = write(tmp_path / "b", rounds=3)
-    random = write(tmp_path / "d", rounds=3, score="random")
-    with pytest.raises(ValueError, match="random tickets: give it as control"):
-        subject(Config(run=random))
-    other = write(tmp_path / "c", rounds=2, score="random")
-    for control, message in ((same, "in no other way"), (other, "differs in rounds")):
-        with pytest.raises(ValueError, match=message):
-            subject(Config(run=root, control=control))
-    with pytest.raises(ValueError, match="no finished level yet"):
-        subject(Config(run=root))
+def test_a_run_from_end_to_end(launcher, lottery_run):
+    launched(launcher, lottery_run, "hidden_1")
 
 
-def test_missing_runs_are_named(tmp_path):
-    with pytest.raises(ValueError, match="is no run folder"):
-        subject(Config(run=str(tmp_path)))
-    with pytest.raises(ValueError, match="resnet20_cifar10.safetensors is missing"):
-        subject(Config(), data_dir=tmp_path)
+@pytest.mark.slow
+def test_a_run_of_residual_networks(launcher, residual_run):
+    launched(launcher, residual_run, "layer3_0")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--run=nowhere"], "nowhere is no run folder"),
+        (["--data_dir=nowhere"], "is missing"),
+        (["--run=x", "--checkpoint=y"], "--checkpoint is of a file"),
+    ],
+)
+def test_bad_flags_get_one_line(launcher, flags, message, tmp_path):
+    done = launcher("weights", *flags, f"--out={tmp_path}")
+    assert done.returncode == 1 and message in done.stderr
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_plans_say_what_gets_pages(of, lottery_run):
+    assert (
+        plan(SMALL, of) == "3 networks; pages of conv_0, conv_1, conv_2 at level 0, 1"
+    )
+    subject = subjects.of_run(lottery_run)
+    assert "pages of hidden_0, hidden_1 at level 0, 2" in plan(SMALL, subject)

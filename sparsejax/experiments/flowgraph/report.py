@@ -1,13 +1,14 @@
 """The summary page of a flow-graph run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sparsejax import flowgraph, pages, runs
-from sparsejax.experiments.networks import Network
+from sparsejax.experiments._study import report
+from sparsejax.experiments._study.run import Study
 from sparsejax.flowgraph import Flag, Graph
 from sparsejax.pages import counted
 
@@ -16,24 +17,19 @@ _LEGIBLE, _DRAWN = 16, 120  # nodes of a drawing: two side by side, and alone
 
 
 def write(
-    folder: Path,
-    graph: Graph,
-    network: Network,
-    flags: Sequence[Flag],
-    records: Sequence[Mapping[str, Any]],
-    chosen: np.ndarray,
+    study: Study, graph: Graph, flags: Sequence[Flag], examples: np.ndarray
 ) -> None:
     """Write `index.html`, and `drawing_*.svg` of one output for some inputs.
 
     Args:
-        folder: the run's.
+        study: the run.
         graph: the whole graph.
-        network: what it is of.
         flags: the graph's, on the test inputs.
-        records: the lines of `metrics.jsonl`.
-        chosen: positions of the test inputs to draw.
+        examples: positions of the test inputs to draw.
     """
-    error = graph.check(network.fn, network.x)
+    folder, records, network = study.folder, study.records, study.subject
+    assert network is not None
+    error = graph.check(network.bound(), network.x)
     predicted = np.asarray(graph(network.x)).argmax(axis=1)
     vertices, edges = graph.count("published")
     weights = _nonzero(flowgraph.kernels(network.params))
@@ -42,7 +38,8 @@ def write(
     accuracy = float((predicted == network.y).mean())
     ignored = sum(flag.kind == "ignored input" for flag in flags)
     dead = [flag for flag in flags if flag.kind in ("dead unit", "constant unit")]
-    html = pages.page(
+    report.page(
+        study,
         f"Flow graph: {network.title}",
         pages.facts(
             [
@@ -72,7 +69,7 @@ def write(
             note="Each page runs the network itself: draw an input, remove a node, "
             "change a weight.",
         ),
-        *_drawings(folder, graph, network, records, chosen),
+        *_drawings(folder, graph, network, records, examples),
         pages.section(
             "Outputs",
             pages.table(_rows(folder, records), _HEADER, caption=_CAPTION),
@@ -83,7 +80,6 @@ def write(
         f"{error:.1e} on {counted(len(network.x), 'test input')}. graph.json holds "
         f"all of it.",
     )
-    runs.write_text(folder / "index.html", html)
 
 
 _HEADER = (
@@ -148,7 +144,7 @@ def _rows(folder: Path, records) -> list[list[Any]]:
     return rows
 
 
-def _drawings(folder, graph, network, records, chosen) -> list[pages.Html]:
+def _drawings(folder, graph, network, records, examples) -> list[pages.Html]:
     """One output's graph for each of the chosen inputs: the largest one can read."""
     boxes = {i: r["nodes"] - r["inputs"] for i, r in enumerate(records)
              if not r["constant"]}  # fmt: skip
@@ -161,7 +157,7 @@ def _drawings(folder, graph, network, records, chosen) -> list[pages.Html]:
         return []
     part = graph.subgraph(output).at("neuron")
     name, figures = records[output]["output"], []
-    for i, position in enumerate(chosen.tolist()):
+    for i, position in enumerate(examples.tolist()):
         svg = part.to_svg(network.x[position])
         runs.write_text(folder / f"drawing_{i}.svg", svg)
         text = f"{name} for a test image of class {network.y[position]}"

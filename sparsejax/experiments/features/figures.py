@@ -5,7 +5,7 @@ from jaxtyping import Array, Float
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from sparsejax.plots._style import styled
+from sparsejax.plots.style import styled
 
 _COLUMNS = 16
 

@@ -1,0 +1,49 @@
+"""A pruned network as a flow graph: drawings, proofs, source and a page to explore.
+
+Of the last level of a lottery run, first seed, with exact ranges:
+    sparsejax flowgraph --run=results/runs/lottery/NAME --exact
+
+Of a run on MNIST, level 12 of seed 3, with level 14 beside it:
+    sparsejax flowgraph --run=RUN --data_dir=DIR --run_seed=3 --level=12 --beside=14
+
+A run leaves a folder inside the lottery run: index.html (counts, ranges, drawings),
+graph.html (the page to explore; #out=output_3 shows one output; where it is too large,
+a page for each output instead), graph.json, .dot, .graphml, predict.py, predict.c and
+kernels.npz. Every lottery run ends with one of its last level, without exact ranges.
+Started again after a kill, it goes on with the outputs that are missing.
+"""
+
+import dataclasses
+
+from sparsejax.experiments._study import config as config_
+from sparsejax.experiments._study.config import COUNTS, WHOLE
+
+SUBJECT = ("run", "arm", "run_seed", "level")
+CHOICES = {"simplify": ("no", "off", "passthrough", "merge-if-smaller", "merge-all")}
+WITHIN = {"num_examples": COUNTS, "time_limit": "(0, inf)", "beside": WHOLE}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Choices of a run.
+
+    Attributes:
+        num_examples: Number of test inputs shown on the pages.
+        simplify: Treatment, before anything else, of units that are linear over the
+            whole domain: "no" (the graph as traced), "off" (only what never changes is
+            folded), "passthrough" (shown as linear), "merge-if-smaller" or "merge-all"
+            (multiplied out).
+        exact: Exact ranges too, by integer programming: of every output and, in graphs
+            of at most 300 hidden nodes, of these.
+        time_limit: Seconds for each end of an exact range.
+        beside: Level of the run whose graph is shown beside this one, on the same page.
+    """
+
+    num_examples: int = 6
+    simplify: str = "no"
+    exact: bool = False
+    time_limit: float = 10.0
+    beside: int | None = None
+
+    def __post_init__(self):
+        config_.check(self, WITHIN, CHOICES)

@@ -1,0 +1,76 @@
+"""A network of a lottery run as a `Subject`, to be looked at."""
+
+from pathlib import Path
+
+import numpy as np
+
+from sparsejax import data, runs
+from sparsejax.experiments._study.subject import Network, Subject
+from sparsejax.experiments.lottery import build, reading
+from sparsejax.experiments.lottery.tasks import form, task
+
+
+def subject(
+    folder: str | Path,
+    *,
+    arm: str = "rewind",
+    seed: int | None = None,
+    level: int | None = None,
+    data_dir: str | Path | None = None,
+) -> Subject:
+    """A network of a lottery run, with all others of the run beside it.
+
+    Args:
+        folder: the run's.
+        arm: how it was made, one of `ARMS`.
+        seed: of its first parameters; by default the run's first.
+        level: number of prunings; by default the last that is there.
+        data_dir: folder of the data set's files.
+
+    Raises:
+        ValueError: if the folder is no such run, or has no such network.
+
+    Example:
+        >>> one = subject("results/runs/lottery/NAME", level=8)  # doctest: +SKIP
+    """
+    run = reading.read(folder)
+    params, mask = reading.network(run, arm, level, seed)
+    seed = run.seeds[0] if seed is None else seed
+    level = run.levels[arm][-1] if level is None else level
+    networks = tuple(
+        Network(r["arm"], r["level"], r["seed"], r["density"], r.get("test_accuracy"))
+        for r in run.records
+        if r["level"] in run.levels.get(r["arm"], ())
+    )
+    one = [n for n in networks if (n.arm, n.level, n.seed) == (arm, level, seed)]
+    if not one:
+        raise runs.DamagedFile(
+            f"{run.folder / 'metrics.jsonl'} lacks level {level} of seed {seed}"
+        )
+    image, _ = form(run.config, data_dir)
+    shape = build.input_shape(run.config, image)
+
+    def load_data() -> tuple[np.ndarray, np.ndarray]:
+        x, y = task(run.config, data_dir).test
+        x = np.asarray(x[np.arange(len(x))] if isinstance(x, data.Images) else x)
+        return x.reshape(len(x), *shape), np.asarray(y)
+
+    def read(network: Network):
+        return reading.network(run, network.arm, network.level, network.seed)
+
+    what = f"{run.config.model} on {Path(run.config.dataset).name}"
+    which = {} if arm == "rewind" else {"arm": arm}
+    return Subject(
+        title=", ".join([what, *which.values(), f"seed {seed}", f"level {level}"]),
+        fn=reading.model(run).apply,
+        params=params,
+        mask=mask,
+        shape=shape,
+        domain=(0.0, 1.0),
+        image=image,
+        load_data=load_data,
+        source={"run": str(folder), **which, "run_seed": seed, "level": level},
+        network=one[0],
+        networks=networks,
+        read=read,
+    )
