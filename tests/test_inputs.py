@@ -99,8 +99,8 @@ SEVERAL = {
         lambda v: render(node=features.Objective(v, value, four))["values"],
         "hidden", ["hidden"]
     ),
-    "hypercube.exact.probabilities keep_prob": (
-        lambda v: exact.probabilities(v), 0.5, [0.5, 0.25]
+    "hypercube.exact.keep_probs keep_prob": (
+        lambda v: exact.keep_probs(v), 0.5, [0.5, 0.25]
     ),
     "hypercube.exact.mean keep_prob": (
         lambda v: hypercube.mean(np.arange(4.0), v), 0.5, [0.5, 0.25]

@@ -89,7 +89,7 @@ def test_log_normal_is_scipys(ties, rng):
 def test_log_normal_of_a_sample_approaches_that_of_the_exact_distribution(rng):
     n, keep_prob = 10, 0.3
     values = np.exp(rng.normal(size=1 << n))
-    weights = hypercube.weights(n, keep_prob)
+    weights = hypercube.probabilities(n, keep_prob)
     exact = removal.fit_log_normal(values, weights)
     drawn = rng.choice(1 << n, 40_000, p=weights)
     np.testing.assert_allclose(removal.fit_log_normal(values[drawn]), exact, atol=0.05)

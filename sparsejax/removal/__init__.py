@@ -1,7 +1,7 @@
 """Statistics of what node removal does to a network: how losses and gradients spread.
 
 Everything takes either a sample of masks or all of them with their probabilities
-(`hypercube.weights`) as `weights`, so that "1,000 masks drawn" and "all 2^n exactly"
+(`hypercube.probabilities`) as `weights`, so that "1,000 masks drawn" and "all 2^n exactly"
 go through the same formulas. Statistics are NumPy's, in float64; standard deviations
 are of the population (divided by the total weight, as `np.std`).
 

@@ -110,7 +110,7 @@ def _made(n: int, points: int) -> str:
 
 def _by_size(table: np.ndarray, n: int) -> list[np.ndarray]:
     """The losses of the subsets of every size, sorted."""
-    size = hypercube.sizes(n)
+    size = hypercube.subset_sizes(n)
     return [np.sort(table[size == k]) for k in range(n + 1)]
 
 
