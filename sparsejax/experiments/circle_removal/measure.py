@@ -81,7 +81,7 @@ def measure(
     exact = {p: hypercube.probabilities(n, p) for p in config.keep_probs}
     log_losses = np.log(losses)
     covariance = hypercube.path_covariance(log_losses)
-    paths = removal.flips(log_losses[_paths(config, seed)])
+    paths = removal.path_statistics(log_losses[_paths(config, seed)])
     record = {
         "seed": seed,
         "full_loss": losses[-1],
