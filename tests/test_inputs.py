@@ -44,7 +44,7 @@ def places(params, x):
 
 
 def layers(x=X[None]):
-    return prune.layers(net, P, jnp.asarray(x))
+    return prune.layer_hessians(net, P, jnp.asarray(x))
 
 
 def tune(seen=None, groups=("a",), densities=(0.5,)):

@@ -74,7 +74,7 @@ def _networks(seed: int) -> dict[str, Any]:
             _fn, state.params, jnp.array([left, up]), key=for_views, samples=256,
             density=_DENSITY, augment=augmentations.noise(_NOISE), block_size=_BLOCK,
         ).params  # fmt: skip
-    everywhere = prune.layers(_fn, state.params, x[:1000])
+    everywhere = prune.layer_hessians(_fn, state.params, x[:1000])
     made["dataset"] = prune.prune_layers(
         state.params, everywhere, _DENSITY, block_size=_BLOCK
     ).params

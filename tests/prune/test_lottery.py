@@ -86,11 +86,11 @@ def test_every_round_removes_the_lowest_in_exact_numbers(fraction, scope):
         assert sj.masks.is_nested(new.mask, old.mask)
         before, after = sj.masks.counts(old.mask), sj.masks.counts(new.mask)
         if where == "global":
-            left = prune.remaining(sum(before.values()), part)
+            left = prune.kept_count(sum(before.values()), part)
             assert sum(after.values()) == left
         else:
             of = where if isinstance(where, dict) else {}
-            left = {k: prune.remaining(n, of.get(k, part)) for k, n in before.items()}
+            left = {k: prune.kept_count(n, of.get(k, part)) for k, n in before.items()}
             assert after == left
         found = prune.magnitude(old.trained.params)
         assert_equal(new.mask, prune.remove(found, old.mask, part, scope=where))
