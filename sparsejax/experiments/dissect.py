@@ -234,10 +234,10 @@ class _Subject:
         return record | {
             "of": len(table.label),
             "categories": {k: list(v) for k, v in categories.items()},
-            "still": both.still,
-            "same": both.same,
-            "still_by_chance": both.still_by_chance,
-            "same_by_chance": both.same_by_chance,
+            "still": both.still_detector,
+            "same": both.same_label,
+            "still_by_chance": both.still_detector_by_chance,
+            "same_by_chance": both.same_label_by_chance,
             "jaccard": both.jaccard,
             "survival": both.survival,
         }
