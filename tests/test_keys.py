@@ -89,8 +89,8 @@ TABLE = {
     "relevance.averages.smoothgrad": lambda key: relevance.smoothgrad(
         linear, P, X, key=key, target=0, samples=2
     ),
-    "relevance.randomisation.randomisation_check": lambda key: (
-        relevance.randomisation_check(
+    "relevance.randomisation.randomization_check": lambda key: (
+        relevance.randomization_check(
             lambda params: X @ params["a"], {"a": P}, key, layers=["a"]
         )
     ),

@@ -2,7 +2,7 @@
 
 Everything comes as `Split(x, y)` (toys) or `Dataset(train, test)` of float32 inputs and
 int32 labels, whole and in memory: small data, many cheap experiments. To dissect
-networks on there are images with labels of their pixels, `Labelled`: `scenes` draws
+networks on there are images with labels of their pixels, `Labeled`: `scenes` draws
 them, `broden` reads them in chunks. Nothing is downloaded; `mnist` and `fashion_mnist`
 read the files that they are pointed to.
 """
@@ -19,7 +19,7 @@ from sparsejax.data.images import VARIABLE as VARIABLE
 from sparsejax.data.images import Images as Images
 from sparsejax.data.images import cifar10 as cifar10
 from sparsejax.data.images import image_folder as image_folder
-from sparsejax.data.labels import Labelled as Labelled
+from sparsejax.data.labels import Labeled as Labeled
 from sparsejax.data.labels import Labels as Labels
 from sparsejax.data.planted import Planted as Planted
 from sparsejax.data.planted import plant as plant

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from sparsejax.data.idx import StrPath
-from sparsejax.data.labels import Labelled, Labels, check_numbers, check_table, parts
+from sparsejax.data.labels import Labeled, Labels, check_numbers, check_table, parts
 
 _INDEX = ("image", "split", "ih", "iw", "sh", "sw")
 _TRAIN = 0.7  # share of the images
@@ -23,7 +23,7 @@ _TRAIN = 0.7  # share of the images
 
 def write_broden(
     root: StrPath,
-    labelled: Labelled | Iterable[Any],
+    labeled: Labeled | Iterable[Any],
     labels: Labels,
     *,
     split: str | None = None,
@@ -36,7 +36,7 @@ def write_broden(
 
     Args:
         root: a folder that is not there yet, or empty.
-        labelled: images, or chunks of them.
+        labeled: images, or chunks of them.
         labels: the table.
         split: of all images; by default a digest of its name makes an image "train"
             (0.7 of them) or "val".
@@ -45,7 +45,7 @@ def write_broden(
         ValueError: for a folder that has files, shapes and numbers that do not fit,
             and images outside [0, 1].
     """
-    chunks = [labelled] if isinstance(labelled, Labelled) else labelled
+    chunks = [labeled] if isinstance(labeled, Labeled) else labeled
     kinds = _checked(labels)
     # Of every label: images that have it, and the sum of the shares of their pixels.
     frequency = np.zeros(len(labels.names), int)

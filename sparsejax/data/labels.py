@@ -24,7 +24,7 @@ class Labels:
     category: np.ndarray
 
 
-class Labelled(NamedTuple):
+class Labeled(NamedTuple):
     """Images and the numbers of their labels; NumPy arrays.
 
     Attributes:

@@ -6,7 +6,7 @@ label of every unit, and `consistency` compares two of them.
 
 A count of detectors alone says little. `consistency` tells what chance would give;
 `rotation` and parameters from a random start are the controls for `dissect`;
-`normalised` scores take out that large labels, such as colours, are hard to fit and
+`normalized` scores take out that large labels, such as colours, are hard to fit and
 small ones easy.
 """
 
@@ -24,7 +24,7 @@ from sparsejax.dissect.table import write_table as write_table
 from sparsejax.dissect.tally import UNIONS as UNIONS
 from sparsejax.dissect.tally import Tally as Tally
 from sparsejax.dissect.tally import iou as iou
-from sparsejax.dissect.tally import normalised as normalised
+from sparsejax.dissect.tally import normalized as normalized
 from sparsejax.dissect.tally import tally as tally
 from sparsejax.dissect.thresholds import thresholds as thresholds
 from sparsejax.dissect.upsample import upsample as upsample

@@ -17,7 +17,7 @@ from jaxtyping import Array, ArrayLike, Float, Int, PyTree
 from tqdm import tqdm
 
 from sparsejax import checks, lift
-from sparsejax.data.labels import Labelled, Labels, check_table, parts
+from sparsejax.data.labels import Labeled, Labels, check_table, parts
 from sparsejax.dissect import table as table_
 from sparsejax.dissect import tally as tally_
 from sparsejax.dissect.table import Table
@@ -48,21 +48,21 @@ class Dissection(NamedTuple):
     exemplars: Int[np.ndarray, "units images"]
 
     def scores(
-        self, union: str = "unit", normalised: bool = False
+        self, union: str = "unit", normalized: bool = False
     ) -> Float[np.ndarray, "units labels"]:
-        """Intersection over union of units and labels; see `iou` and `normalised`."""
-        if normalised:
-            return tally_.normalised(self.tally, self.quantile, union)
+        """Intersection over union of units and labels; see `iou` and `normalized`."""
+        if normalized:
+            return tally_.normalized(self.tally, self.quantile, union)
         return tally_.iou(self.tally, union)
 
     def table(
         self,
         union: str = "unit",
-        normalised: bool = False,
+        normalized: bool = False,
         categories: str | Iterable[str] | None = None,
     ) -> Table:
         """The best label of every unit, out of all categories, one or some."""
-        scores = self.scores(union, normalised)
+        scores = self.scores(union, normalized)
         return table_.assign(scores, self.labels, categories=categories)
 
 
@@ -70,7 +70,7 @@ def dissect(
     fn: Callable[[PyTree, Array], Any],
     params: PyTree,
     node: Any,
-    batches: Labelled | Iterable[Any],
+    batches: Labeled | Iterable[Any],
     labels: Labels,
     *,
     quantile: float | int = 0.005,
@@ -90,7 +90,7 @@ def dissect(
             or (units,).
         batches: what can be gone through several times, such as a list, of examples
             (x, label maps, labels of whole images) as `tally` takes them, x as fn does,
-            one array; close over what else fn takes. Or one `Labelled`. In what batches
+            one array; close over what else fn takes. Or one `Labeled`. In what batches
             they come makes no difference at all.
         labels: the table of labels.
         quantile: the share of its values that exceed a unit's threshold.
@@ -122,7 +122,7 @@ def dissect(
     Reference: Bau et al., "Network Dissection: Quantifying Interpretability of Deep
     Visual Representations", 2017 (arXiv 1704.05796).
     """
-    if isinstance(batches, Labelled):
+    if isinstance(batches, Labeled):
         batches = [batches]
     check_table(labels)
     if not isinstance(node, str):

@@ -180,7 +180,7 @@ class _Subject:
             name = f"rotated_{i}" if i else "scores"
             found[f"{name}/unit"] = made.scores(self.config.union)
             found[f"{name}/normalised"] = made.scores(
-                self.config.union, normalised=True
+                self.config.union, normalized=True
             )
         return found
 
@@ -255,7 +255,7 @@ class _Subject:
             size=32,
             first=first,
         )
-        return drawn.labels, [drawn.labelled]
+        return drawn.labels, [drawn.labeled]
 
 
 def _counts(table: dissect.Table, threshold: float) -> tuple[int, int]:

@@ -220,7 +220,7 @@ def _draw(config: Config, network: Subject, node: str, units) -> dict[str, np.nd
         size=_size(config, network),
         steps=config.steps,
         count=config.count,
-        parametrisation=_PARAMETRISATIONS[config.parametrisation](),
+        parametrization=_PARAMETRISATIONS[config.parametrisation](),
         bounds=network.bounds,
         learning_rate=config.learning_rate,
     )

@@ -173,7 +173,7 @@ def _areas(curve, fn, params, x, target, maps):
 @partial(jax.jit, static_argnums=0)
 def _auc(fn, dense, params, x, target, region):
     maps = _maps(fn, params, x, target)
-    return jax.vmap(relevance.localisation_auc, (0, None))(maps, region).mean()
+    return jax.vmap(relevance.localization_auc, (0, None))(maps, region).mean()
 
 
 @partial(jax.jit, static_argnums=0)
@@ -192,7 +192,7 @@ _SCORES = {"auc": _auc, "faithfulness": _faithfulness}
 def _measure(fn, dense, params, x, target, region) -> dict[str, Any]:
     """What is told of one explanation."""
     maps = _maps(fn, params, x, target)
-    auc = jax.vmap(relevance.localisation_auc, (0, None))(maps, region)
+    auc = jax.vmap(relevance.localization_auc, (0, None))(maps, region)
     pointing = jax.vmap(relevance.pointing_game, (0, None))(maps, region)
     agrees = fn(params, x).argmax() == fn(dense, x).argmax()
     return {

@@ -93,7 +93,7 @@ def _driving(params) -> np.ndarray:
     found = features.render(
         _fn, params, _APART, [0], key=jax.random.key(5), size=(1, 2), count=_STARTS,
         steps=200, learning_rate=0.1, redirect=0, bounds=(-1.0, 1.0), progress=False,
-        transform=features.compose(), parametrisation=features.pixels(1.5),
+        transform=features.compose(), parametrization=features.pixels(1.5),
     )  # fmt: skip
     return np.asarray(found.images)[0, :, 0]
 

@@ -10,7 +10,7 @@ from sparsejax.features.objectives import (
     logit,
     neuron,
 )
-from sparsejax.features.parametrisations import Parametrisation, fourier, pixels
+from sparsejax.features.parametrisations import Parametrization, fourier, pixels
 from sparsejax.features.redirect import redirected
 from sparsejax.features.render import Pictures, render
 from sparsejax.features.transforms import (
@@ -26,7 +26,7 @@ from sparsejax.features.transforms import (
 __all__ = [
     "PHOTOGRAPHS",
     "Objective",
-    "Parametrisation",
+    "Parametrization",
     "Pictures",
     "channel",
     "compose",

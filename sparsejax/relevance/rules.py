@@ -90,11 +90,11 @@ def gamma(gamma: float = 0.25, eps: float = 1e-6) -> LayerRule:
     more = 1.0 + gamma
     for_positive, for_negative = Kernel(more, 1.0), Kernel(1.0, more)
 
-    def favoured(sign):
+    def favored(sign):
         return lambda c: 1 + gamma * _is(sign * c)
 
     def group(sign, same, other):
-        parts = Part("positive", same, favoured(sign)), Part("negative", other)
+        parts = Part("positive", same, favored(sign)), Part("negative", other)
         return Group(lambda z: _is(sign * z), parts)
 
     groups = group(1, for_positive, for_negative), group(-1, for_negative, for_positive)
@@ -177,9 +177,9 @@ class Rules:
             (f(a) - f(a0)) / (a - a0); "ignore": everything; "repeat": f of what
             arrives, the deconvnet; "guided": at ReLUs both gradient and repeat, at
             others gradient. By default "gradient" without a reference, else "slope"
-            ("ignore" with `matrix="normalised"`).
+            ("ignore" with `matrix="normalized"`).
         matrix: what these rules act on: "gradient", multipliers Q = R / a, which a
-            matrix product passes on as W Q; or "normalised", relevances R, which it
+            matrix product passes on as W Q; or "normalized", relevances R, which it
             splits by shares. Consistent: gradient, slope, repeat with the first;
             ignore with the second. Others run, and their residual tells.
         maximum: "winner": all to the (first) largest; "radial": shares of the positive
@@ -253,7 +253,7 @@ def _settled(place: str | int, rule: Any) -> LayerRule | None:
 
 _OPTIONS: dict[str, tuple[Any, ...]] = {
     "nonlinear": (None, "gradient", "slope", "ignore", "repeat", "guided"),
-    "matrix": ("gradient", "normalised"),
+    "matrix": ("gradient", "normalized"),
     "maximum": (None, "winner", "radial", "cross", "path"),
     "product": (None, "gradient", "uniform", "detach"),
 }
@@ -273,7 +273,7 @@ def settle(rules: Rules, reference: Any) -> Mode:
     """Defaults: the gradient without a reference, else the rules that conserve."""
     plain = reference is None
     compared = not plain and not isinstance(reference, str)
-    exact = "ignore" if rules.matrix == "normalised" else "slope"
+    exact = "ignore" if rules.matrix == "normalized" else "slope"
     return Mode(
         rules.nonlinear
         or ("gradient" if plain and rules.matrix == "gradient" else exact),

@@ -118,7 +118,7 @@ def test_convolution_over_patches_equals_the_one_of_xla(monkeypatch, rng):
                 np.testing.assert_allclose(patches, xla, rtol=close, atol=close)
 
 
-class Normalised(nn.Module):
+class Normalized(nn.Module):
     @nn.compact
     def __call__(self, x, train: bool = False):
         x = nn.BatchNorm(not train, momentum=0.9, epsilon=1e-3, name="norm")(x)
@@ -133,8 +133,8 @@ class Plain(nn.Module):
         return train
 
 
-def normalised(x):
-    model = models.linen(Normalised())
+def normalized(x):
+    model = models.linen(Normalized())
     params = model.init(jax.random.key(0), x)
     params["norm"] = {
         "mean": jnp.array([1.0, 2, 3]),
@@ -147,7 +147,7 @@ def normalised(x):
 
 def test_statistics_are_parameters_and_apply_evaluates(rng):
     x = rng.normal(size=(40, 3)).astype(np.float32)
-    model, params = normalised(x)
+    model, params = normalized(x)
     assert jax.tree.structure(params) == jax.tree.structure(
         model.init(jax.random.key(1), x)
     )
@@ -160,7 +160,7 @@ def test_statistics_are_parameters_and_apply_evaluates(rng):
 
 def test_train_apply_updates_statistics_and_drops_out(rng):
     x = rng.normal(size=(400, 3)).astype(np.float32)
-    model, params = normalised(x)
+    model, params = normalized(x)
 
     def run(seed):
         return model.train_apply(params, x, key=jax.random.key(seed))
@@ -198,7 +198,7 @@ def test_without_statistics_training_mode_is_evaluation(model, rng):
 
 
 def test_only_statistics_are_not_trainable():
-    model, params = normalised(jnp.ones((2, 3)))
+    model, params = normalized(jnp.ones((2, 3)))
     moved = sj.trees.by_path(sj.trees.map_with_path(models.is_trainable, params))
     fixed = [name for name, trainable in moved.items() if not trainable]
     assert fixed == ["norm/mean", "norm/var"]

@@ -208,7 +208,7 @@ def test_a_layer_that_would_lose_everything_is_named():
     assert sj.masks.counts(tickets[1].mask)["dense_2/kernel"] == 0
 
 
-class Normalised(nn.Module):
+class Normalized(nn.Module):
     @nn.compact
     def __call__(self, x, train: bool = False):
         x = nn.BatchNorm(not train, momentum=0.9, name="norm")(x)
@@ -216,7 +216,7 @@ class Normalised(nn.Module):
 
 
 def test_statistics_of_normalisation_rewind_with_the_weights():
-    model = models.linen(Normalised())
+    model = models.linen(Normalized())
     apply = sj.masked(model.train_apply)
     params = jax.jit(model.init)(jax.random.key(0), DATA.x)
     mask = sj.masks.ones(model.apply, params, DATA.x).weights

@@ -12,8 +12,8 @@ ALPHA, A, WEIGHT = -1.7, 0.6, 2.3
 
 # Scaling b = alpha a, as a 1x1 matrix and as a function of each element, must be alike.
 CONSISTENT = [("gradient", rule) for rule in ("gradient", "slope", "repeat")]
-CONSISTENT += [("normalised", "ignore")]
-ALL = [(m, n) for m in ("gradient", "normalised")
+CONSISTENT += [("normalized", "ignore")]
+ALL = [(m, n) for m in ("gradient", "normalized")
        for n in ("gradient", "slope", "repeat", "ignore")]  # fmt: skip
 
 

@@ -157,15 +157,15 @@ def convolve(kernel, x):
 
 
 @pytest.mark.parametrize("rule", [*RULES])
-@pytest.mark.parametrize("normalised", [False, True])
-def test_convolutions_and_batch_normalisation_need_no_surgery(rule, normalised, rng):
+@pytest.mark.parametrize("normalized", [False, True])
+def test_convolutions_and_batch_normalisation_need_no_surgery(rule, normalized, rng):
     kernel, x = rng.normal(size=(3, 2, 2, 3)), rng.normal(size=(5, 4, 2))
     mean, scale, shift = rng.normal(size=(3, 3))  # some scales are negative
     bias, readout = rng.normal(size=3), rng.normal(size=(36, 2))
 
     def fn(params, x):
         h = convolve(params["conv"]["kernel"], x) + params["conv"]["bias"][None, None]
-        if normalised:
+        if normalized:
             stats = {k: v[None, None] for k, v in params["norm"].items()}
             h = (h - stats["mean"]) * stats["scale"] + stats["bias"]
         return jax.nn.relu(h).reshape(-1) @ params["dense"]["kernel"]
@@ -192,7 +192,7 @@ def test_convolutions_and_batch_normalisation_need_no_surgery(rule, normalised, 
         matrix = jax.vmap(lambda x: convolve(jnp.array(kernel), x).reshape(-1))(basis)
         matrix = np.array(matrix)
     fixed = bias
-    if normalised:
+    if normalized:
         matrix, fixed = matrix * np.tile(scale, 12), (bias - mean) * scale + shift
     if rule == "flat":  # ones where a weight is, not everywhere
         ones = jnp.ones_like(kernel)

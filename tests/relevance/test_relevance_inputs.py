@@ -134,15 +134,15 @@ def test_keys(name, key):
 
 def test_keys_of_the_randomisation_check():
     with pytest.raises(ValueError, match="not jax.random.PRNGKey"):
-        plain("randomisation_check")(lambda p: p, KERNEL, np.zeros(2, np.uint32))
+        plain("randomization_check")(lambda p: p, KERNEL, np.zeros(2, np.uint32))
 
 
 @pytest.mark.parametrize(
     "name, given",
     [
         ("pointing_game", {"region": REGION}),
-        ("localisation", {"region": REGION}),
-        ("localisation_auc", {"region": REGION}),
+        ("localization", {"region": REGION}),
+        ("localization_auc", {"region": REGION}),
         ("deletion", {"fn": fn, "params": KERNEL, "x": X, "target": 0}),
         ("insertion", {"fn": fn, "params": KERNEL, "x": X, "target": 0}),
     ],
@@ -180,7 +180,7 @@ def test_layers_to_randomise_are_one_name_or_several():
     params = {"first": {"kernel": KERNEL}, "last": {"kernel": KERNEL + 1.0}}
 
     def run(layers):
-        return relevance.randomisation_check(
+        return relevance.randomization_check(
             lambda p: (X @ p["first"]["kernel"]) @ p["last"]["kernel"] + X,
             params,
             KEY(),
