@@ -183,7 +183,7 @@ def beside_peers() -> None:
 
 
 def over_masks() -> None:
-    model = sj.models.mlp((32, 32, 10))
+    model = sj.models.mlp((32, 32), 10)
     params = model.init(jax.random.key(0), jnp.zeros(784))
     apply = sj.masked(model.apply)
     ones = sj.masks.ones(model.apply, params, jnp.zeros(784))

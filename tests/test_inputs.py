@@ -135,10 +135,10 @@ SEVERAL = {
         lambda v: flowgraph.trace(total_of, X, output_names=v).output_names, "out",
         ["out"]
     ),
-    "models.modules.convnet channels": (
+    "models.modules.convnet widths": (
         lambda v: shapes(models.convnet(v), (9, 9, 1)), 3, [3, 2]
     ),
-    "models.modules.mlp features": (lambda v: shapes(models.mlp(v), 4), 3, [3, 2]),
+    "models.modules.mlp widths": (lambda v: shapes(models.mlp(v, 2), 4), 3, [3, 2]),
     "models.modules.resnet widths": (
         lambda v: shapes(models.resnet(8, widths=v), (8, 8, 1)), None, [1, 2, 2]
     ),

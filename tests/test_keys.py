@@ -110,7 +110,7 @@ TABLE = {
     **{
         f"{kind}.{method}": call
         for kind, model in {
-            "models.mlp": models.mlp((2, 2)),
+            "models.mlp": models.mlp((2,), 2),
             "models.resnet": models.resnet(8, widths=(1, 1, 1)),
         }.items()
         for method, call in {

@@ -42,7 +42,7 @@ def task(config: Config) -> Task:
     """Data and initial networks, the same under every loss."""
     places, order = jax.random.split(jax.random.key(config.data_seed))
     sets = data.textures(places, jitter=config.jitter, contrast=config.contrast)
-    model = models.mlp((*config.widths, 10))
+    model = models.mlp(config.widths, 10)
     keys = jax.vmap(jax.random.key)(jnp.array(config.seeds, jnp.uint32))
 
     def start(key):

@@ -19,7 +19,7 @@ DISCS = {"large": (-0.45, 0.1, 0.42), "small": (0.6, -0.35, 0.22)}  # x, y, radi
 SEEDS = 8
 _NOISE = 0.07  # of variations of a point
 _WIDTH = 64
-_MODEL = models.mlp((_WIDTH, _WIDTH, 2))
+_MODEL = models.mlp((_WIDTH, _WIDTH), 2)
 # All inputs of a layer in one block: units that nothing near the point wakes lose all
 # their weights. With shares of its own for every input they would keep some.
 _DENSITY, _BLOCK = {"dense_1/*": 0.3, "dense_2/*": 0.3}, _WIDTH

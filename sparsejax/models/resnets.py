@@ -40,7 +40,7 @@ def normalize(
 def init(
     key: Key[Array, ""] | Any,
     depth: int,
-    classes: int,
+    outputs: int,
     widths: tuple[int, ...],
     channels: int,
 ) -> PyTree:
@@ -69,8 +69,8 @@ def init(
         params.setdefault(f"layer{stage}", {})[str(block)] = made
         into = out
     last = "linear" if small else "fc"
-    kernel = jax.nn.initializers.lecun_normal()(next(keys), (into, classes))
-    params[last] = {"kernel": kernel, "bias": jnp.zeros(classes)}
+    kernel = jax.nn.initializers.lecun_normal()(next(keys), (into, outputs))
+    params[last] = {"kernel": kernel, "bias": jnp.zeros(outputs)}
     return params
 
 
@@ -80,7 +80,7 @@ def apply(
     depth: int,
     first: int,
     train: bool,
-) -> tuple[Float[Array, "*batch classes"], PyTree]:
+) -> tuple[Float[Array, "*batch outputs"], PyTree]:
     """Logits, and parameters with new statistics (the same ones in evaluation).
 
     The first convolution has stride `first`.

@@ -114,7 +114,7 @@ def test_equinox_modules():
 
 
 @pytest.mark.parametrize("model, shape", [
-    (models.mlp((6, 5, 3)), (7,)), (models.convnet((3, 2), 4), (7, 7, 1)),
+    (models.mlp((6, 5), 3), (7,)), (models.convnet((3, 2), 4), (7, 7, 1)),
 ])  # fmt: skip
 def test_shipped_models(model, shape):
     params = jax.jit(model.init)(KEY, np.zeros(shape, "f4"))

@@ -9,7 +9,7 @@ import pytest
 import sparsejax as sj
 from sparsejax import models
 
-MLP = models.mlp((6, 5, 3))
+MLP = models.mlp((6, 5), 3)
 CONVNET = models.convnet((3, 4), 5)
 
 
@@ -66,7 +66,7 @@ def test_equal_to_loops_in_float64(model, shape, rng):
 @pytest.mark.parametrize(
     "model, shape, kernels",
     [
-        (models.mlp((32, 32, 10)), (784,), [25088, 1024, 320]),
+        (models.mlp((32, 32), 10), (784,), [25088, 1024, 320]),
         (models.convnet((6, 6, 6)), (28, 28, 1), [54, 324, 324, 29040]),
     ],
 )
@@ -78,7 +78,7 @@ def test_published_sizes(model, shape, kernels):
 
 
 def test_he_normal_kernels_and_zero_biases():
-    init = jax.jit(models.mlp((200, 2)).init)
+    init = jax.jit(models.mlp((200,), 2).init)
     kernels = []
     for x in (jnp.zeros(100), jnp.ones((3, 100))):  # values and batch do not matter
         layer = init(jax.random.key(0), x)["dense_0"]
@@ -188,7 +188,7 @@ def test_train_apply_updates_statistics_and_drops_out(rng):
     assert abs(seen - 50).max() < 5 * np.sqrt(400 * 7 / 64)
 
 
-@pytest.mark.parametrize("model", [models.linen(Plain()), models.mlp((3, 2))])
+@pytest.mark.parametrize("model", [models.linen(Plain()), models.mlp((3,), 2)])
 def test_without_statistics_training_mode_is_evaluation(model, rng):
     x = jnp.asarray(rng.normal(size=(5, 4)), jnp.float32)
     params = model.init(jax.random.key(0), x)

@@ -16,7 +16,7 @@ from sparsejax.masks import Masks
 DATA = sj.data.circle(jax.random.key(0), 200)
 BATCH, END = 32, 15  # six steps an epoch: the end lies inside one
 ORDER = jax.random.key(7)
-MODEL = models.mlp((8, 6, 2))
+MODEL = models.mlp((8, 6), 2)
 APPLY = sj.masked(MODEL.apply)
 INIT = jax.jit(MODEL.init)
 RATE = optax.piecewise_constant_schedule(0.2, {10: 0.1})

@@ -29,7 +29,7 @@ def randomized(init, x, rng, dtype=np.float64):
 
 
 def mlp(rng, features=(9, 8, 4), inputs=5, dtype=np.float64):
-    model = models.mlp(features)
+    model = models.mlp(features[:-1], features[-1])
     x = jnp.asarray(rng.normal(size=(60, inputs)), dtype)
     return model.apply, randomized(model.init, x, rng, dtype), x
 

@@ -156,7 +156,7 @@ def test_several_samples_are_as_one_by_one(network):
 
 
 def test_outputs_on_the_sample_move_less_than_by_magnitude(getkey):
-    model = models.mlp((32, 10))
+    model = models.mlp((32,), 10)
     x = jax.random.uniform(getkey(), (30,))
     params = model.init(getkey(), x)
     params = jax.tree.map(np.array, params)  # that could be written to

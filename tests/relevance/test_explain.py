@@ -75,7 +75,7 @@ def network(number, dtype=jnp.float64):
     rng = np.random.default_rng(number)
     activation = list(ACTIVATIONS.values())[number // 3 % len(ACTIVATIONS)]
     if number % 3 == 0:
-        model, shape = sj.models.mlp((9, 7, 3), activation), (6,)
+        model, shape = sj.models.mlp((9, 7), 3, activation), (6,)
     elif number % 3 == 1:
         model, shape = sj.models.convnet((4, 5), 3, activation), (7, 6, 2)
     else:
@@ -292,7 +292,7 @@ def test_hidden_units_and_edges():
 
 
 def test_jit_and_vmap_over_examples_and_masks():
-    model = sj.models.mlp((8, 7, 3))
+    model = sj.models.mlp((8, 7), 3)
     x = jnp.asarray(np.random.default_rng(0).normal(size=(4, 6)))
     params = jax.jit(model.init)(jax.random.key(0), x.astype(jnp.float32))
     params = jax.tree.map(lambda a: jnp.asarray(np.float64(a) + 0.01), params)
@@ -328,7 +328,7 @@ def test_jit_and_vmap_over_examples_and_masks():
     "name", ["lrp0", *(pytest.param(n, marks=pytest.mark.slow) for n in [*RULES][1:])]
 )
 def test_explanations_have_gradients(name):
-    model = sj.models.mlp((8, 7, 3), jnp.tanh)  # no kinks
+    model = sj.models.mlp((8, 7), 3, jnp.tanh)  # no kinks
     x = jnp.asarray(np.random.default_rng(0).normal(size=6))
     params = jax.jit(model.init)(jax.random.key(0), x.astype(jnp.float32))
     params = jax.tree.map(lambda a: jnp.asarray(np.float64(a) + 0.1), params)

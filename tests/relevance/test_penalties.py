@@ -32,7 +32,7 @@ def network(seed):
         }
         for i, size in enumerate(sizes)
     }
-    return models.mlp((7, 6, CLASSES)).apply, params, jnp.asarray(draw.normal(size=9))
+    return models.mlp((7, 6), CLASSES).apply, params, jnp.asarray(draw.normal(size=9))
 
 
 def by_hand(params, x):

@@ -30,7 +30,7 @@ class Normalized(nn.Module):
 
 
 def test_every_stage_by_hand(rng):
-    net, x = models.mlp((6, 5, 3)), rng.normal(size=4)
+    net, x = models.mlp((6, 5), 3), rng.normal(size=4)
     shapes = jax.eval_shape(net.init, KEY(), jnp.float32(x))
     params = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape), shapes)
     seen = []
@@ -95,7 +95,7 @@ def test_a_normalisation_comes_before_the_kernel_that_reads_it(rng):
 
 
 def test_masked_networks(rng):
-    net, x = models.mlp((6, 3)), jnp.asarray(rng.normal(size=4))
+    net, x = models.mlp((6,), 3), jnp.asarray(rng.normal(size=4))
     shapes = jax.eval_shape(net.init, KEY(), x.astype(jnp.float32))
     params = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape)), shapes)
     apply, kept = masked(net.apply), masks.ones(net.apply, params, x)

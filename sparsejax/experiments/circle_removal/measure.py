@@ -226,7 +226,7 @@ def _backward(losses) -> np.ndarray:
 @functools.cache
 def _model(nodes: int):
     """The network and its masked form, the same objects at every call."""
-    model = models.mlp((nodes, 2))
+    model = models.mlp((nodes,), 2)
     return model, lift.masked(model.apply)
 
 
