@@ -140,7 +140,7 @@ def maps(fn: Callable, params: Any, x: Array) -> tuple[Array, Array]:
         answer = jnp.argmax(logits)
         weights = jnp.where(jnp.arange(len(logits)) == answer, 1.0, 0.0)
         weights = weights - 1 / len(logits)
-        found = relevance.explain(fn, params, x, target=weights, reference="zero")
+        found = relevance.explain(fn, params, x, target=weights, baseline="zero")
         return answer, found.input
 
     return jax.vmap(one)(x)

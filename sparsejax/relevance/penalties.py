@@ -166,7 +166,7 @@ def rrr(
 
 
 def _relevance(fn, params, x, target):
-    return explain(fn, params, x, target=target, reference="zero").input
+    return explain(fn, params, x, target=target, baseline="zero").input
 
 
 def _checked(x, region) -> tuple[Array, Array]:

@@ -176,7 +176,7 @@ class Rules:
             "slope": (f(a) - f(0)) / a, f(0) being a constant's, or against a baseline
             (f(a) - f(a0)) / (a - a0); "ignore": everything; "repeat": f of what
             arrives, the deconvnet; "guided": at ReLUs both gradient and repeat, at
-            others gradient. By default "gradient" without a reference, else "slope"
+            others gradient. By default "gradient" without a baseline, else "slope"
             ("ignore" with `matrix="normalized"`).
         matrix: what these rules act on: "gradient", multipliers Q = R / a, which a
             matrix product passes on as W Q; or "normalized", relevances R, which it
@@ -189,7 +189,7 @@ class Rules:
         product: of two values of the input. "gradient": both derivatives; "uniform":
             half the relevance each (against a baseline: exact midpoints);
             "detach": a factor that weighs (softmax, one over a norm) is a constant.
-            By default "gradient" without a reference, else "uniform".
+            By default "gradient" without a baseline, else "uniform".
         primitives: rules of further primitives: `rule(step, inputs, outputs, q)`, whose
             arguments are the step (`run`, `params`, `place`), its operands and results
             as arrays, and the multipliers of the results; returns one multiplier, or
@@ -260,7 +260,7 @@ _OPTIONS: dict[str, tuple[Any, ...]] = {
 
 
 class Mode(NamedTuple):
-    """Rules with defaults filled in for a reference."""
+    """Rules with defaults filled in for a baseline."""
 
     nonlinear: str
     matrix: str
@@ -269,10 +269,10 @@ class Mode(NamedTuple):
     compared: bool
 
 
-def settle(rules: Rules, reference: Any) -> Mode:
-    """Defaults: the gradient without a reference, else the rules that conserve."""
-    plain = reference is None
-    compared = not plain and not isinstance(reference, str)
+def settle(rules: Rules, baseline: Any) -> Mode:
+    """Defaults: the gradient without a baseline, else the rules that conserve."""
+    plain = baseline is None
+    compared = not plain and not isinstance(baseline, str)
     exact = "ignore" if rules.matrix == "normalized" else "slope"
     return Mode(
         rules.nonlinear

@@ -109,7 +109,7 @@ def test_every_rule_in_every_layer_of_an_mlp(rule, rng):
             as_params(layers),
             jnp.array(x),
             target=1,
-            reference="zero",
+            baseline="zero",
             rules=Rules(layer=RULES[rule]),
             edges=True,
         )
@@ -136,7 +136,7 @@ def test_rules_for_the_first_layer(first, rng):
             as_params(layers),
             jnp.array(x),
             target=2,
-            reference="zero",
+            baseline="zero",
             rules=Rules(first=RULES[first], layer=RULES["z_plus"]),
         )
     r, biases, absorbed, _ = oracle([first, "z_plus", "z_plus"], layers, x, 2)
@@ -185,7 +185,7 @@ def test_convolutions_and_batch_normalisation_need_no_surgery(rule, normalized, 
             params,
             jnp.array(x),
             target=0,
-            reference="zero",
+            baseline="zero",
             rules=Rules(first=RULES[rule], last=RULES["epsilon"]),
         )
         basis = jnp.eye(x.size).reshape(-1, *x.shape)
@@ -236,7 +236,7 @@ def test_rules_by_name_by_kind_by_index_and_by_end(rng):
     x = x.astype(np.float32)
 
     def run(rules):
-        return explain(fn, params, x, target=0, reference="zero", rules=rules).input
+        return explain(fn, params, x, target=0, baseline="zero", rules=rules).input
 
     four = ("flat", "gamma", "alpha_beta", "epsilon")
     same = Rules(names={i: RULES[name] for i, name in enumerate(four)})
@@ -274,7 +274,7 @@ def test_a_rule_of_ones_own(rng):
     params = jax.tree.map(lambda a: a.astype(jnp.float32), as_params(layers))
     part = relevance.Part(lambda a: a**2, relevance.Kernel(degree=2))
     rule = relevance.LayerRule((relevance.Group(jnp.ones_like, (part,)),), 0.0)
-    found = explain(mlp, params, x, target=0, reference="zero", rules=Rules(layer=rule))
+    found = explain(mlp, params, x, target=0, baseline="zero", rules=Rules(layer=rule))
     share = (x**2) @ np.diag(layers[0][0][:, 0] ** 2)
     out = x @ layers[0][0][:, 0] + layers[0][1][0]
     np.testing.assert_allclose(found.input, share / share.sum() * out, rtol=1e-4)
@@ -282,7 +282,7 @@ def test_a_rule_of_ones_own(rng):
 
 def explained(fn, params, x, **rules):
     rules = Rules(**rules)
-    return explain(fn, params, x, reference="zero", rules=rules, edges=True)
+    return explain(fn, params, x, baseline="zero", rules=rules, edges=True)
 
 
 @pytest.mark.parametrize("first", ["flat", "w_square", "z_box"])

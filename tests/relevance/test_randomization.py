@@ -70,7 +70,7 @@ def test_layers_come_in_the_order_of_the_function(method, jit):
 
             def run(params):
                 return relevance.explain(
-                    apply, params, x, target=0, reference="zero"
+                    apply, params, x, target=0, baseline="zero"
                 ).input
 
         run = jax.jit(run) if jit else run
