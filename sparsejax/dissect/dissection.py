@@ -77,7 +77,7 @@ def dissect(
     rotation: Float[ArrayLike, "units units"] | None = None,
     exemplars: int = 10,
     count: int | None = None,
-    chunk_size: int | None = None,
+    batch_size: int | None = None,
     progress: bool = True,
 ) -> Dissection:
     """Compare where units of a layer are active with where labels are.
@@ -98,7 +98,7 @@ def dissect(
         exemplars: how many examples to name for each unit.
         count: how many examples there are; by default they are counted, which reads
             them once more.
-        chunk_size: examples at a time; by default 32 on CPUs and 256 elsewhere. Makes
+        batch_size: examples at a time; by default 32 on CPUs and 256 elsewhere. Makes
             no difference beyond rounding in fn.
         progress: show a bar.
 
@@ -137,11 +137,11 @@ def dissect(
         raise ValueError("there are no examples to dissect")
     if count is None:
         count = sum(len(x) for x, *_ in _batches(batches))
-    if chunk_size is None:
-        chunk_size = _CHUNK.get(jax.default_backend(), _CHUNK_ELSEWHERE)
-    if chunk_size < 1 or exemplars < 1:
+    if batch_size is None:
+        batch_size = _CHUNK.get(jax.default_backend(), _CHUNK_ELSEWHERE)
+    if batch_size < 1 or exemplars < 1:
         raise ValueError(
-            f"chunk_size and exemplars must be 1 or more, got {chunk_size}, {exemplars}"
+            f"batch_size and exemplars must be 1 or more, got {batch_size}, {exemplars}"
         )
     if rotation is not None:
         rotation = jnp.asarray(rotation)
@@ -154,9 +154,9 @@ def dissect(
     with tqdm(total=total, disable=not progress, unit="image") as bar:
 
         def chunks():
-            for some in _chunks(_examples(batches), chunk_size):
+            for some in _chunks(_examples(batches), batch_size):
                 x, pixels, whole = zip(*some)
-                x = _stack(x, min(chunk_size, count))
+                x = _stack(x, min(batch_size, count))
                 acts = np.asarray(_read(fn, node, params, x, rotation))[: len(some)]
                 yield acts, pixels, whole
                 bar.update(len(some))

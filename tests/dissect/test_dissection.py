@@ -106,7 +106,7 @@ def test_batches_and_chunks_change_nothing(params, rng, monkeypatch):
     monkeypatch.setattr("sparsejax.dissect.dissection._HELD", 11 * 80 - 1)
     assert_equal(whole, run(params, batches(data, 4)))  # in two passes
     for chunk in (1, 3, 11):
-        other = run(params, batches(data, 4), chunk_size=chunk)
+        other = run(params, batches(data, 4), batch_size=chunk)
         assert_equal(whole._replace(thresholds=other.thresholds), other)
         np.testing.assert_allclose(whole.thresholds, other.thresholds, rtol=1e-5)
 
@@ -242,8 +242,8 @@ def test_bad_input(params, rng):
         run(params, data, count=12)
     with fails(r"examples have shapes \(4, 8, 3\) and \(8, 8, 3\)"):
         run(params, [data, (x[:, :4], pixels, whole)])
-    with fails("chunk_size and exemplars must be 1 or more"):
-        run(params, data, chunk_size=0)
+    with fails("batch_size and exemplars must be 1 or more"):
+        run(params, data, batch_size=0)
     beyond = x, pixels + 1, whole
     with fails("example 0: label map has label 3, but the table goes from 0 .* to 2"):
         dissect.dissect(
