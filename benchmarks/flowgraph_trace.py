@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sparsejax.experiments import flowgraph, networks
+from sparsejax.experiments import flowgraph, subjects
 
 SAMPLES, REPEATS = 100_000, 5
 
@@ -56,7 +56,7 @@ def main():
     parser.add_argument("--seed", type=int)
     flags = parser.parse_args()
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    network = networks.load(flags.run, seed=flags.seed, data_dir=flags.data_dir)
+    network = subjects.of_run(flags.run, seed=flags.seed, data_dir=flags.data_dir)
     cold, warm, graph = seconds(lambda: flowgraph.traced(network))
     _, simple, smaller = seconds(lambda: graph.simplify("off"))
     _, interval, wide = seconds(lambda: graph.bounds("interval", nodes="outputs"))
@@ -84,13 +84,13 @@ def main():
         ("mean width, sampled", f"{(most - least).mean():.1f}"),
         ("intervals hold exact", bool(above.all())),
         ("exact holds sampled", bool(inside.all())),
-        ("largest difference", f"{graph.check(network.fn, network.x):.1e}"),
+        ("largest difference", f"{graph.check(network.bound(), network.x):.1e}"),
     ]
     with tempfile.TemporaryDirectory() as folder:
         chosen = flowgraph.examples(network, 6)
         page = Path(folder, "page.html")
         graph.save_html(page, samples=network.x[chosen], labels=network.y[chosen],
-                        fn=network.fn, data=network.x)  # fmt: skip
+                        fn=network.bound(), data=network.x)  # fmt: skip
         rows.append(("page with six samples", f"{page.stat().st_size / 1000:.0f} kB"))
     print(f"{network.title}\n")
     for name, value in rows:

@@ -35,7 +35,7 @@ def glorot(key, shape):
 def network(seed: int):
     """The trained parameters, and test points; as the source's."""
     keys = jax.random.split(jax.random.key(seed), 5)
-    model = sj.models.mlp((N, 2))
+    model = sj.models.mlp((N,), 2)
     params = {
         "dense_0": {"kernel": glorot(keys[0], (2, N)), "bias": jnp.zeros(N)},
         "dense_1": {"kernel": glorot(keys[1], (N, 2)), "bias": jnp.zeros(2)},
@@ -56,14 +56,14 @@ def network(seed: int):
 
 def readout(params, x):
     """What `evaluate_readout` takes, for the labels apart."""
-    _, acts = sj.activations(sj.models.mlp((N, 2)).apply)(params, x)
+    _, acts = sj.activations(sj.models.mlp((N,), 2).apply)(params, x)
     return acts["hidden_0"], params["dense_1"]["kernel"], params["dense_1"]["bias"]
 
 
 def mask_loss(params, x, y):
     """The loss as a function of the node mask, through the model."""
-    apply = sj.masked(sj.models.mlp((N, 2)).apply)
-    weights = sj.masks.ones(sj.models.mlp((N, 2)).apply, params, x).weights
+    apply = sj.masked(sj.models.mlp((N,), 2).apply)
+    weights = sj.masks.ones(sj.models.mlp((N,), 2).apply, params, x).weights
 
     def loss(nodes):
         masks = sj.masks.Masks(weights, {"hidden_0": nodes})

@@ -23,7 +23,7 @@ data = (
     jnp.asarray(rng.integers(0, 10, 60_000).astype(np.int32)),
 )
 STEPS = 3 * (60_000 // 64)
-model = sj.models.mlp((32, 32, 10))
+model = sj.models.mlp((32, 32), 10)
 apply = sj.masked(model.apply)
 schedule = optax.warmup_cosine_decay_schedule(0.0, 0.05, STEPS // 10, STEPS)
 optimizer = optax.sgd(schedule, momentum=0.9)

@@ -121,10 +121,10 @@ def by_captum():
     return lambda part: explainer.attribute(batch[part], zeros[part], labels[part])
 
 
-def ours(rules, reference="zero"):
+def ours(rules, baseline="zero"):
     def one(x, target):
         return relevance.explain(
-            network, params, x, target=target, reference=reference, rules=rules
+            network, params, x, target=target, baseline=baseline, rules=rules
         )
 
     run = jax.jit(jax.vmap(one))
@@ -183,7 +183,7 @@ def beside_peers() -> None:
 
 
 def over_masks() -> None:
-    model = sj.models.mlp((32, 32, 10))
+    model = sj.models.mlp((32, 32), 10)
     params = model.init(jax.random.key(0), jnp.zeros(784))
     apply = sj.masked(model.apply)
     ones = sj.masks.ones(model.apply, params, jnp.zeros(784))
@@ -201,7 +201,7 @@ def over_masks() -> None:
         def fn(params, x):
             return apply(params, masks, x)
 
-        return relevance.explain(fn, params, x, target=0, reference="zero")
+        return relevance.explain(fn, params, x, target=0, baseline="zero")
 
     run = jax.jit(jax.vmap(jax.vmap(one, (None, 0)), (0, None)))
     inputs = rng.random((8, 784), np.float32)

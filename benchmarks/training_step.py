@@ -60,7 +60,7 @@ def torch_masked(loader=False):
     return epoch
 
 
-model = sj.models.mlp(SIZES[1:])
+model = sj.models.mlp(SIZES[1:-1], SIZES[-1])
 apply = sj.masked(model.apply)
 optimizer = optax.adam(1e-3)
 

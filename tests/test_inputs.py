@@ -44,7 +44,7 @@ def places(params, x):
 
 
 def layers(x=X[None]):
-    return prune.layers(net, P, jnp.asarray(x))
+    return prune.layer_hessians(net, P, jnp.asarray(x))
 
 
 def tune(seen=None, groups=("a",), densities=(0.5,)):
@@ -99,8 +99,8 @@ SEVERAL = {
         lambda v: render(node=features.Objective(v, value, four))["values"],
         "hidden", ["hidden"]
     ),
-    "hypercube.exact.probabilities keep_prob": (
-        lambda v: exact.probabilities(v), 0.5, [0.5, 0.25]
+    "hypercube.exact.keep_probs keep_prob": (
+        lambda v: exact.keep_probs(v), 0.5, [0.5, 0.25]
     ),
     "hypercube.exact.mean keep_prob": (
         lambda v: hypercube.mean(np.arange(4.0), v), 0.5, [0.5, 0.25]
@@ -135,10 +135,10 @@ SEVERAL = {
         lambda v: flowgraph.trace(total_of, X, output_names=v).output_names, "out",
         ["out"]
     ),
-    "models.modules.convnet channels": (
+    "models.modules.convnet widths": (
         lambda v: shapes(models.convnet(v), (9, 9, 1)), 3, [3, 2]
     ),
-    "models.modules.mlp features": (lambda v: shapes(models.mlp(v), 4), 3, [3, 2]),
+    "models.modules.mlp widths": (lambda v: shapes(models.mlp(v, 2), 4), 3, [3, 2]),
     "models.modules.resnet widths": (
         lambda v: shapes(models.resnet(8, widths=v), (8, 8, 1)), None, [1, 2, 2]
     ),

@@ -93,8 +93,8 @@ TABLE = {
     "relevance.averages.smoothgrad": lambda key: relevance.smoothgrad(
         linear, P, X, key=key, target=0, samples=2
     ),
-    "relevance.randomisation.randomisation_check": lambda key: (
-        relevance.randomisation_check(
+    "relevance.randomisation.randomization_check": lambda key: (
+        relevance.randomization_check(
             lambda params: X @ params["a"], {"a": P}, key, layers=["a"]
         )
     ),
@@ -114,7 +114,7 @@ TABLE = {
     **{
         f"{kind}.{method}": call
         for kind, model in {
-            "models.mlp": models.mlp((2, 2)),
+            "models.mlp": models.mlp((2,), 2),
             "models.resnet": models.resnet(8, widths=(1, 1, 1)),
         }.items()
         for method, call in {

@@ -245,7 +245,7 @@ def test_gradients_reach_the_masks(rng):
     "model, x, kernels, units",
     [
         (
-            models.mlp((4, 3, 2)),
+            models.mlp((4, 3), 2),
             jnp.ones((2, 5)),
             {"dense_0/kernel": 20, "dense_1/kernel": 12, "dense_2/kernel": 6},
             {"hidden_0": (4,), "hidden_1": (3,)},

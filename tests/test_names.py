@@ -71,7 +71,7 @@ def test_analyses_call_them_the_same():
 
     params = {"a": W, "b": W + 1, "c": W - 1, "d": jnp.zeros(2)}
     names = ["mlp", "mlp#2"]
-    explained = sj.relevance.explain(fn, params, X, target=0, reference="zero")
+    explained = sj.relevance.explain(fn, params, X, target=0, baseline="zero")
     assert [n for n in explained.nodes if n.startswith("mlp")] == names
     graph = sj.flowgraph.trace(lambda x: fn(params, x), X)
     named = {key.split("[")[0].split(".")[0] for key in graph.keys}
@@ -258,7 +258,7 @@ def test_errors_of_lifted_functions_point_to_the_users_code():
     errors = []
     for fn in (module.apply, bound, edited, twice):
         with pytest.raises(ValueError, match="cumprod") as error:
-            sj.relevance.explain(fn, params, X, target=0, reference="zero")
+            sj.relevance.explain(fn, params, X, target=0, baseline="zero")
         errors.append(str(error.value))
     assert "test_names.py:" in errors[0] and "Unknown" in errors[0]
     for error in errors[1:]:

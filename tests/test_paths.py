@@ -180,7 +180,7 @@ def test_selections_see_escaped_paths():
     params, seen = colliding(), []
     sj.masks.ones(fn, params, X, prunable=lambda path, _: not seen.append(path))
     assert seen == [INNER, OUTER]
-    check = relevance.randomisation_check(
+    check = relevance.randomization_check(
         lambda p: jax.grad(lambda x: fn(p, x).sum())(X), params, jax.random.key(0)
     )
     assert check.layers == ("mlp/linear", "mlp%2Flinear")  # the last first

@@ -23,7 +23,7 @@ def test_density_is_the_direct_sum(weighted, rng):
     weights = rng.random(700) ** 3 if weighted else None
     for width in (0.003, 0.03, 0.4):
         at = rng.uniform(-4, 4, 1500)  # more than one chunk, in any order
-        got = removal.density(values, width, at, weights)
+        got = removal.kde(values, width, at, weights)
         expected = direct(values, width, at, weights)
         assert abs(got - expected).max() < 1e-4 * expected.max()
 
@@ -31,7 +31,7 @@ def test_density_is_the_direct_sum(weighted, rng):
 @pytest.mark.parametrize("offset", np.linspace(0, 0.02, 6))
 def test_density_of_one_value_is_a_gaussian_wherever_it_falls_in_a_cell(offset):
     at = np.linspace(-0.2, 0.2, 301)
-    got = removal.density(np.array([offset * 0.03]), 0.03, at)
+    got = removal.kde(np.array([offset * 0.03]), 0.03, at)
     expected = stats.norm(offset * 0.03, 0.03).pdf(at)
     assert abs(got - expected).max() < 1e-4 * expected.max()
 
@@ -39,11 +39,11 @@ def test_density_of_one_value_is_a_gaussian_wherever_it_falls_in_a_cell(offset):
 def test_density_of_rows_is_that_of_all_values_with_the_weight_of_their_row(rng):
     values, weights = rng.normal(size=(30_000, 5)), rng.random(30_000)
     at = np.linspace(-3, 3, 50)
-    got = removal.density(values.astype(np.float32), 0.1, at, weights)
-    flat = removal.density(values.reshape(-1), 0.1, at, np.repeat(weights, 5))
+    got = removal.kde(values.astype(np.float32), 0.1, at, weights)
+    flat = removal.kde(values.reshape(-1), 0.1, at, np.repeat(weights, 5))
     np.testing.assert_allclose(got, flat, rtol=1e-4)
     few, some = at[::10], values[:500]
-    got = removal.density(some, 0.1, few, weights[:500])
+    got = removal.kde(some, 0.1, few, weights[:500])
     expected = direct(some.reshape(-1), 0.1, few, np.repeat(weights[:500], 5))
     np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-4)
 
@@ -51,9 +51,9 @@ def test_density_of_rows_is_that_of_all_values_with_the_weight_of_their_row(rng)
 def test_density_integrates_to_one_and_ignores_what_is_far(rng):
     values = rng.normal(size=1000)
     at = np.linspace(-6, 6, 2001)
-    inside = removal.density(values, 0.1, at)
+    inside = removal.kde(values, 0.1, at)
     assert abs(np.trapezoid(inside, at) - 1) < 1e-6
-    with_far = removal.density(np.append(values, [1e300, -1e300]), 0.1, at)
+    with_far = removal.kde(np.append(values, [1e300, -1e300]), 0.1, at)
     np.testing.assert_allclose(with_far, inside * 1000 / 1002, atol=1e-12)
 
 
@@ -89,7 +89,7 @@ def test_log_normal_is_scipys(ties, rng):
 def test_log_normal_of_a_sample_approaches_that_of_the_exact_distribution(rng):
     n, keep_prob = 10, 0.3
     values = np.exp(rng.normal(size=1 << n))
-    weights = hypercube.weights(n, keep_prob)
+    weights = hypercube.probabilities(n, keep_prob)
     exact = removal.fit_log_normal(values, weights)
     drawn = rng.choice(1 << n, 40_000, p=weights)
     np.testing.assert_allclose(removal.fit_log_normal(values[drawn]), exact, atol=0.05)
@@ -180,7 +180,7 @@ def test_flips_estimate_the_exact_covariance(rng):
     keys = jax.random.split(jax.random.key(0), paths)
     masks = jax.vmap(lambda key: sj.masks.flip_path(key, n))(keys)
     index = np.asarray(masks, int) @ (1 << np.arange(n))
-    got = removal.flips(table[index])
+    got = removal.path_statistics(table[index])
     exact = hypercube.path_covariance(table)
     error = 5 * table.var() * np.sqrt(2 / paths)
     np.testing.assert_allclose(got.covariance, exact, atol=error)
@@ -191,7 +191,7 @@ def test_flips_estimate_the_exact_covariance(rng):
 
 def test_flips_by_hand():
     values = np.array([[0.0, 1.0, 4.0], [2.0, 1.0, 0.0]])
-    got = removal.flips(values)
+    got = removal.path_statistics(values)
     np.testing.assert_array_equal(got.covariance, [[2, 0, -4], [0, 0, 0], [-4, 0, 8]])
     np.testing.assert_array_equal(got.from_start, [2, 0, -4])
     np.testing.assert_array_equal(got.from_end, [8, 0, -4])
@@ -201,19 +201,19 @@ def test_flips_by_hand():
 ones = np.ones(3)
 square = np.ones((3, 2))
 BAD = {
-    "no values": (lambda: removal.density(ones[:0], 1.0, ones), "filled array"),
+    "no values": (lambda: removal.kde(ones[:0], 1.0, ones), "filled array"),
     "nan": (
-        lambda: removal.density(np.array([1, np.nan, np.inf]), 1.0, ones),
+        lambda: removal.kde(np.array([1, np.nan, np.inf]), 1.0, ones),
         r"2 of 3 values are not finite; the first is values\[1\] = nan",
     ),
-    "width": (lambda: removal.density(ones, 0.0, ones), "width must be .* got 0.0"),
+    "width": (lambda: removal.kde(ones, 0.0, ones), "width must be .* got 0.0"),
     "span": (
-        lambda: removal.density(ones, 1e-9, np.array([0.0, 1.0])),
+        lambda: removal.kde(ones, 1e-9, np.array([0.0, 1.0])),
         r"spans 1, .*1e\+09 wid",
     ),
-    "places": (lambda: removal.density(ones, 1.0, square), r"at must be .*\(3, 2\)"),
+    "places": (lambda: removal.kde(ones, 1.0, square), r"at must be .*\(3, 2\)"),
     "weights": (
-        lambda: removal.density(ones, 1.0, ones, np.array([1, -1, 2])),
+        lambda: removal.kde(ones, 1.0, ones, np.array([1, -1, 2])),
         "weights must be at least 0 .* smallest is -1",
     ),
     "no weight": (lambda: removal.moments(ones, 0 * ones), "not all 0"),
@@ -230,8 +230,11 @@ BAD = {
         r"2 entries .* neither 0 nor 1; the first is masks\[1, 1\] = 0.5",
     ),
     "shapes": (lambda: removal.by_state(square, np.ones((3, 4))), "the same shape"),
-    "paths": (lambda: removal.flips(np.ones((1, 4))), "at least two paths"),
-    "path": (lambda: removal.flips(ones), "values must be a filled array of 2 axes"),
+    "paths": (lambda: removal.path_statistics(np.ones((1, 4))), "at least two paths"),
+    "path": (
+        lambda: removal.path_statistics(ones),
+        "values must be a filled array of 2 axes",
+    ),
     "mask": (lambda: removal.heat_maps(lambda m, p: p[0], square), "vector over nodes"),
     "number": (
         lambda: removal.heat_maps(lambda m, p: p * m[0], ones),

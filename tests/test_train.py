@@ -15,7 +15,7 @@ RNG = np.random.default_rng(0)
 X = RNG.normal(size=(50, 6)).astype(np.float32)
 Y = RNG.integers(0, 3, 50).astype(np.int32)
 BATCH, PER_EPOCH = 8, 6  # two examples are left over in every epoch
-MODEL = models.mlp((8, 3))
+MODEL = models.mlp((8,), 3)
 APPLY = sj.masked(MODEL.apply)
 ORDER = jax.random.key(42)
 

@@ -2,7 +2,7 @@
 
 Everything comes as `Split(x, y)` (toys) or `Dataset(train, test)` of float32 inputs and
 int32 labels, whole and in memory: small data, many cheap experiments. To dissect
-networks on there are images with labels of their pixels, `Labelled`: `scenes` draws
+networks on there are images with labels of their pixels, `Labeled`: `scenes` draws
 them, `broden` reads them in chunks. Nothing is downloaded; `mnist` and `fashion_mnist`
 read the files that they are pointed to.
 """
@@ -14,7 +14,7 @@ from sparsejax.data._catalogue import NAMES, load
 from sparsejax.data._digits import digits
 from sparsejax.data._idx import fashion_mnist, mnist
 from sparsejax.data._images import VARIABLE, Images, cifar10, image_folder
-from sparsejax.data._labels import Labelled, Labels
+from sparsejax.data._labels import Labeled, Labels
 from sparsejax.data._planted import PATCHES, Planted, draw_patch, plant
 from sparsejax.data._scenes import Scenes, scenes
 from sparsejax.data._splits import Dataset, Split
@@ -28,7 +28,7 @@ __all__ = [
     "Broden",
     "Dataset",
     "Images",
-    "Labelled",
+    "Labeled",
     "Labels",
     "Planted",
     "Scenes",

@@ -28,7 +28,7 @@ from PIL import Image
 
 from sparsejax import checks
 from sparsejax.data._idx import StrPath
-from sparsejax.data._labels import Labelled, Labels
+from sparsejax.data._labels import Labeled, Labels
 from sparsejax.data._pictures import picture, pixels
 
 _SIZES = ("ih", "iw", "sh", "sw")
@@ -87,10 +87,10 @@ class Broden:
     def __len__(self) -> int:
         return -(-self.count // self.batch_size)
 
-    def __iter__(self) -> Iterator[Labelled]:
+    def __iter__(self) -> Iterator[Labeled]:
         return (self[i] for i in range(len(self)))
 
-    def __getitem__(self, chunk: int) -> Labelled:
+    def __getitem__(self, chunk: int) -> Labeled:
         chunk = range(len(self))[chunk]
         rows = self.rows[chunk * self.batch_size :][: self.batch_size]
         layers, most = len(self.layers), max(len(row.whole) for row in self.rows)
@@ -104,7 +104,7 @@ class Broden:
                 free[layer] = -1
                 pixels[i, layer] = _label_map(self, row, name)
         images = np.stack([_image(self, row) for row in rows])
-        return Labelled(images, pixels, whole)
+        return Labeled(images, pixels, whole)
 
 
 def broden(
@@ -134,7 +134,7 @@ def broden(
             and must have one size.
 
     Returns:
-        Chunks of `Labelled`, to be gone through any number of times. All chunks have
+        Chunks of `Labeled`, to be gone through any number of times. All chunks have
         the same layers: as many of every category as an image has maps of it at most.
 
     Raises:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from sparsejax._labels import check_numbers, check_table, parts
 from sparsejax.data._idx import StrPath
-from sparsejax.data._labels import Labelled, Labels
+from sparsejax.data._labels import Labeled, Labels
 
 _INDEX = ("image", "split", "ih", "iw", "sh", "sw")
 _TRAIN = 0.7  # share of the images
@@ -24,7 +24,7 @@ _TRAIN = 0.7  # share of the images
 
 def write_broden(
     root: StrPath,
-    labelled: Labelled | Iterable[Any],
+    labeled: Labeled | Iterable[Any],
     labels: Labels,
     *,
     split: str | None = None,
@@ -37,7 +37,7 @@ def write_broden(
 
     Args:
         root: a folder that is not there yet, or empty.
-        labelled: images, or chunks of them.
+        labeled: images, or chunks of them.
         labels: the table.
         split: of all images; by default a digest of its name makes an image "train"
             (0.7 of them) or "val".
@@ -46,7 +46,7 @@ def write_broden(
         ValueError: for a folder that has files, shapes and numbers that do not fit,
             and images outside [0, 1].
     """
-    chunks = [labelled] if isinstance(labelled, Labelled) else labelled
+    chunks = [labeled] if isinstance(labeled, Labeled) else labeled
     kinds = _checked(labels)
     # Of every label: images that have it, and the sum of the shares of their pixels.
     frequency = np.zeros(len(labels.names), int)

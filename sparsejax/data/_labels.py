@@ -1,4 +1,4 @@
-"""Labelled images, and the table that says what the labels' numbers mean."""
+"""Labeled images, and the table that says what the labels' numbers mean."""
 
 import dataclasses
 from typing import NamedTuple
@@ -22,7 +22,7 @@ class Labels:
     category: np.ndarray
 
 
-class Labelled(NamedTuple):
+class Labeled(NamedTuple):
     """Images and the numbers of their labels; NumPy arrays.
 
     Attributes:

@@ -55,7 +55,7 @@ def picture(raw: bytes, least: int = 0) -> Image.Image:
         ImageOps.exif_transpose(image, in_place=True)
         most = _most(image, coding)
         if most:
-            return Image.fromarray(255 * _greys(image, most))
+            return Image.fromarray(255 * _grays(image, most))
         if coding in ("L;2", "L;4") and "transparency" in image.info:
             # Pillow spreads the greys over 0 to 255, but not the transparent one.
             image.info["transparency"] *= {"L;2": 85, "L;4": 17}[coding]
@@ -108,20 +108,20 @@ def _most(image: Image.Image, coding: str) -> int:
     return 1 if image.mode == "F" else 0
 
 
-def _greys(image: Image.Image, most: int) -> Float32[np.ndarray, "h w"]:
+def _grays(image: Image.Image, most: int) -> Float32[np.ndarray, "h w"]:
     """From 0 to 1, where `most` is white."""
     numbers = np.asarray(image)
-    greys = numbers.astype(np.float32) / np.float32(most)
+    grays = numbers.astype(np.float32) / np.float32(most)
     if getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0:  # white is 0 in this TIFF
-        greys = 1 - greys
+        grays = 1 - grays
     if "transparency" in image.info:
-        greys[numbers == image.info["transparency"]] = 1
-    if not ((greys >= 0) & (greys <= 1)).all():
+        grays[numbers == image.info["transparency"]] = 1
+    if not ((grays >= 0) & (grays <= 1)).all():
         raise ValueError(
             f"its numbers ({image.mode}) go from {numbers.min()} to {numbers.max()}; "
             f"expected 0 (black) to {most} (white)"
         )
-    return greys
+    return grays
 
 
 def _has_alpha(image: Image.Image) -> bool:

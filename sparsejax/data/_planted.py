@@ -19,7 +19,7 @@ _DRAWINGS = {  # by rows: what is drawn (1), the eyes and mouths in it (2)
     "star": ("001100", "001100", "111111", "011110", "011110", "110011"),
     "fish": ("000000", "111001", "121111", "111111", "111001", "000000"),
 }
-_COLOURS = {  # of the drawing, of its eyes and mouths
+_COLORS = {  # of the drawing, of its eyes and mouths
     "smile": ((1.0, 0.85, 0.1), (0.1, 0.1, 0.1)),
     "heart": ((0.9, 0.1, 0.3), (1.0, 1.0, 1.0)),
     "star": ((0.2, 0.9, 0.9), (1.0, 1.0, 1.0)),
@@ -123,7 +123,7 @@ def draw_patch(
 ) -> tuple[Float32[np.ndarray, "side side channels"], Bool[np.ndarray, "side side"]]:
     """A patch and where it is drawn; grey if there are not three channels."""
     code = np.array([[int(c) for c in row] for row in _DRAWINGS[name]])
-    colours = np.array([(0, 0, 0), *_COLOURS[name]], np.float32)
+    colors = np.array([(0, 0, 0), *_COLORS[name]], np.float32)
     if channels != 3:
-        colours = np.repeat(colours.mean(1, keepdims=True), channels, axis=1)
-    return colours[code], code > 0
+        colors = np.repeat(colors.mean(1, keepdims=True), channels, axis=1)
+    return colors[code], code > 0

@@ -76,10 +76,10 @@ TEXTURES: dict[str, Callable[[Grid, Grid, Column], Grid]] = {
 }
 
 
-def _metal(colour, behind, x: Grid, y: Grid, outside: Grid):
+def _metal(color, behind, x: Grid, y: Grid, outside: Grid):
     """A bright band across a dark body that has lost half of its colour."""
     along = (x + y)[..., None] * 0.7
-    body = 0.5 * (colour + colour.mean(-1, keepdims=True))
+    body = 0.5 * (color + color.mean(-1, keepdims=True))
 
     def band(at, width):
         return np.exp(-(((along - at) / width) ** 2))
@@ -87,9 +87,9 @@ def _metal(colour, behind, x: Grid, y: Grid, outside: Grid):
     return body * (0.35 + 0.3 * band(0.7, 0.2)) + 0.85 * band(-0.15, 0.22)
 
 
-def _glass(colour, behind, x: Grid, y: Grid, outside: Grid):
+def _glass(color, behind, x: Grid, y: Grid, outside: Grid):
     """What is behind it shows; its edge and a glint are light."""
-    body = 0.6 * behind + 0.4 * colour
+    body = 0.6 * behind + 0.4 * color
     edge = np.exp(-(((outside + 0.03) / 0.06) ** 2))
     streak = np.abs(x + y + 0.35) + 0.35 * np.abs(x - y)
     glint = np.exp(-((streak / 0.2) ** 2))
@@ -150,7 +150,7 @@ SCENES: dict[str, Callable[[Grid, Grid, list[Column]], Grid]] = {
     "sea": _sea,
     "studio": _studio,
 }
-COLOURS = {  # hue, and how far it varies
+COLORS = {  # hue, and how far it varies
     "red": (0.0, 0.025),
     "yellow": (0.145, 0.025),
     "green": (0.36, 0.05),

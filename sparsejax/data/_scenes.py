@@ -15,7 +15,7 @@ from jaxtyping import Float32, Int
 
 from sparsejax import checks
 from sparsejax.data import _scene_drawing as drawing
-from sparsejax.data._labels import Labelled, Labels
+from sparsejax.data._labels import Labeled, Labels
 
 _CHUNK = 64  # images drawn together: more leave the cache
 _PART, _FINISH, _HUE = 0.7, 0.4, 0.6  # shares of objects that have one
@@ -28,7 +28,7 @@ _VOCABULARY = {
     "scene": tuple(drawing.SCENES),
     "material": tuple(drawing.MATERIALS),
     "texture": tuple(drawing.TEXTURES),
-    "color": tuple(drawing.COLOURS),
+    "color": tuple(drawing.COLORS),
 }
 _LAYERS = ("object", "part", "material", "texture", "color")
 _NUMBERS = {  # of labels
@@ -36,7 +36,7 @@ _NUMBERS = {  # of labels
     for number, name in enumerate(sum(_VOCABULARY.values(), ()), 1)
 }  # fmt: skip
 _KINDS = np.repeat(np.arange(len(_VOCABULARY)), [*map(len, _VOCABULARY.values())])
-_HUES = [name for name in drawing.COLOURS if name != "grey"]
+_HUES = [name for name in drawing.COLORS if name != "grey"]
 _TASK = np.array([0, *(_KINDS != [*_VOCABULARY].index("color"))]).nonzero()[0]
 
 
@@ -44,7 +44,7 @@ class Scenes(NamedTuple):
     """Scenes, their labels, and what to train a network for.
 
     Attributes:
-        labelled: images `(n, size, size, 3)` of 8 bits, label maps of half their size
+        labeled: images `(n, size, size, 3)` of 8 bits, label maps of half their size
             `(n, 5, size / 2, size / 2)`, a layer for each category but scenes, and the
             scene of every image `(n, 1)`.
         labels: the table.
@@ -53,7 +53,7 @@ class Scenes(NamedTuple):
         outputs: the number of each target's label.
     """
 
-    labelled: Labelled
+    labeled: Labeled
     labels: Labels
     targets: Float32[np.ndarray, "n outputs"]
     outputs: Int[np.ndarray, " outputs"]
@@ -80,10 +80,10 @@ def scenes(key: Any, n: int, *, size: int = 56, first: int = 0) -> Scenes:
 
     Example:
         >>> found = scenes(jax.random.key(0), 3, size=32)
-        >>> found.labelled.images.shape, found.labelled.pixels.shape
+        >>> found.labeled.images.shape, found.labeled.pixels.shape
         ((3, 32, 32, 3), (3, 5, 16, 16))
         >>> later = scenes(jax.random.key(0), 1, size=32, first=2)
-        >>> bool((later.labelled.images[0] == found.labelled.images[2]).all())
+        >>> bool((later.labeled.images[0] == found.labeled.images[2]).all())
         True
     """
     checks.one_key(key)
@@ -100,19 +100,19 @@ def scenes(key: Any, n: int, *, size: int = 56, first: int = 0) -> Scenes:
         here = slice(start, min(start + _CHUNK, n))
         numbers = range(first + here.start, first + here.stop)
         images[here], pixels[here], whole[here] = _draw(words, numbers, size)
-    labelled = Labelled(images, pixels, whole)
-    return Scenes(labelled, _labels(), _targets(labelled), _TASK.copy())
+    labeled = Labeled(images, pixels, whole)
+    return Scenes(labeled, _labels(), _targets(labeled), _TASK.copy())
 
 
 def _labels() -> Labels:
     return Labels(("", *_NUMBERS), tuple(_VOCABULARY), np.array([-1, *_KINDS]))
 
 
-def _targets(labelled: Labelled) -> Float32[np.ndarray, "n outputs"]:
-    found = np.zeros((len(labelled.whole), len(_NUMBERS) + 1), np.float32)
+def _targets(labeled: Labeled) -> Float32[np.ndarray, "n outputs"]:
+    found = np.zeros((len(labeled.whole), len(_NUMBERS) + 1), np.float32)
     rows = np.arange(len(found))[:, None]
-    found[rows, labelled.pixels.reshape(len(found), -1)] = 1
-    found[rows, labelled.whole] = 1
+    found[rows, labeled.pixels.reshape(len(found), -1)] = 1
+    found[rows, labeled.whole] = 1
     return found[:, _TASK]
 
 
@@ -120,8 +120,8 @@ class _Objects(NamedTuple):
     """Objects in a row, those of all images; n numbers of each kind.
 
     Attributes:
-        shape, part, finish, colour: labels, 0 for none.
-        paint: what the colour is here, shape (n, 3).
+        shape, part, finish, color: labels, 0 for none.
+        paint: what the color is here, shape (n, 3).
         radius: in sides of the image.
         down, across: where it is, -1 to 1 in what its quarter leaves free.
         tilt, slant: angles of the object, and of its texture to it.
@@ -131,7 +131,7 @@ class _Objects(NamedTuple):
     shape: np.ndarray
     part: np.ndarray
     finish: np.ndarray
-    colour: np.ndarray
+    color: np.ndarray
     paint: np.ndarray
     radius: np.ndarray
     down: np.ndarray
@@ -189,14 +189,14 @@ def _objects(drawn: np.ndarray) -> _Objects:
     def take():
         return next(columns)
 
-    colour = _pick(take(), _HUES, _HUE)
-    colour = np.where(colour > 0, colour, _NUMBERS["grey"])
+    color = _pick(take(), _HUES, _HUE)
+    color = np.where(color > 0, color, _NUMBERS["grey"])
     return _Objects(
         shape=_pick(take(), drawing.OBJECTS),
         part=_pick(take(), drawing.PARTS, _PART),
         finish=_pick(take(), [*drawing.MATERIALS, *drawing.TEXTURES], _FINISH),
-        colour=colour,
-        paint=_paint(colour, take(), take(), take()),
+        color=color,
+        paint=_paint(color, take(), take(), take()),
         radius=_RADIUS[0] + (_RADIUS[1] - _RADIUS[0]) * take(),
         down=2 * take() - 1,
         across=2 * take() - 1,
@@ -206,15 +206,15 @@ def _objects(drawn: np.ndarray) -> _Objects:
     )
 
 
-def _paint(colour, a, b, c) -> Float32[np.ndarray, "n 3"]:
+def _paint(color, a, b, c) -> Float32[np.ndarray, "n 3"]:
     """A colour of that name for three numbers; greys are light or dark."""
-    hue, width = np.array(list(drawing.COLOURS.values()), np.float32)[
-        colour - _NUMBERS["red"]
+    hue, width = np.array(list(drawing.COLORS.values()), np.float32)[
+        color - _NUMBERS["red"]
     ].T
-    grey = np.where(c < 0.5, 0.1 + 0.3 * c, 0.72 + 0.28 * c)
-    grey = drawing.rgb(a, 0.06 * b, grey)
+    gray = np.where(c < 0.5, 0.1 + 0.3 * c, 0.72 + 0.28 * c)
+    gray = drawing.rgb(a, 0.06 * b, gray)
     hued = drawing.rgb(hue + width * (2 * a - 1), 0.6 + 0.35 * b, 0.6 + 0.38 * c)
-    return np.where((colour == _NUMBERS["grey"])[:, None], grey, hued)
+    return np.where((color == _NUMBERS["grey"])[:, None], gray, hued)
 
 
 def _put(objects: _Objects, at, images: np.ndarray, pixels: np.ndarray) -> None:
@@ -259,7 +259,7 @@ def _put(objects: _Objects, at, images: np.ndarray, pixels: np.ndarray) -> None:
         "part": (objects.part, there),
         "material": (objects.finish * material, here & ~there),
         "texture": (objects.finish * ~material, here & ~there),
-        "color": (objects.colour, here & ~there),
+        "color": (objects.color, here & ~there),
     }
     quarters = pixels.reshape(-1, len(_LAYERS), 2, half // 2, 2, half // 2)
     quarters = quarters.transpose(1, 0, 2, 4, 3, 5)

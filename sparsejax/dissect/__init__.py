@@ -6,7 +6,7 @@ label of every unit, and `consistency` compares two of them.
 
 A count of detectors alone says little. `consistency` tells what chance would give;
 `rotation` and parameters from a random start are the controls for `dissect`;
-`normalised` scores take out that large labels, such as colours, are hard to fit and
+`normalized` scores take out that large labels, such as colours, are hard to fit and
 small ones easy.
 """
 
@@ -14,7 +14,7 @@ from sparsejax.dissect._consistency import Consistency, consistency, drift
 from sparsejax.dissect._dissection import Dissection, dissect
 from sparsejax.dissect._rotation import rotation
 from sparsejax.dissect._table import Count, Table, assign, read_table, write_table
-from sparsejax.dissect._tally import UNIONS, Tally, iou, normalised, tally
+from sparsejax.dissect._tally import UNIONS, Tally, iou, normalized, tally
 from sparsejax.dissect._thresholds import thresholds
 from sparsejax.dissect._upsample import upsample
 
@@ -30,7 +30,7 @@ __all__ = [
     "dissect",
     "drift",
     "iou",
-    "normalised",
+    "normalized",
     "read_table",
     "rotation",
     "tally",

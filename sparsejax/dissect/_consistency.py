@@ -13,11 +13,12 @@ class Consistency(NamedTuple):
     """From a dense to a pruned network; shares, NaN where they are of nothing.
 
     Attributes:
-        still: of the dense network's detectors, those that are detectors in the pruned.
-        same: of these, those with the same label.
-        still_by_chance: what `still` is on average if the pruned network's detectors
-            are any units.
-        same_by_chance: what `same` is on average if both draw labels as often as all
+        still_detector: share of the dense network's detectors that are detectors in the
+            pruned.
+        same_label: share of these with the same label.
+        still_detector_by_chance: mean of `still_detector` if the pruned network's
+            detectors are any units.
+        same_label_by_chance: mean of `same_label` if both draw labels as often as all
             their detectors have them.
         jaccard: of the units that are detectors in either, those that are in both.
         survival: of the dense network's concepts, those that the pruned has anywhere.
@@ -25,10 +26,10 @@ class Consistency(NamedTuple):
         pruned: detectors in the pruned network.
     """
 
-    still: float
-    same: float
-    still_by_chance: float
-    same_by_chance: float
+    still_detector: float
+    same_label: float
+    still_detector_by_chance: float
+    same_label_by_chance: float
     jaccard: float
     survival: float
     dense: int
@@ -53,7 +54,7 @@ def consistency(
         >>> a = Table(("cat", "dog"), ("object",) * 2, np.array([0.1, 0.2]))
         >>> b = Table(("cat", "cat"), ("object",) * 2, np.array([0.1, 0.2]))
         >>> found = consistency(a, b)
-        >>> found.still, found.same, found.survival
+        >>> found.still_detector, found.same_label, found.survival
         (1.0, 0.5, 0.5)
     """
     units = len(dense.score)
@@ -74,10 +75,10 @@ def consistency(
     news = Counter(new[k] for k in np.flatnonzero(after))
     pairs = sum(count * news[label] for label, count in olds.items())
     return Consistency(
-        still=_share(len(both), before.sum()),
-        same=_share(sum(old[k] == new[k] for k in both), len(both)),
-        still_by_chance=_share(after.sum(), units) if before.any() else np.nan,
-        same_by_chance=_share(pairs, before.sum() * after.sum()),
+        still_detector=_share(len(both), before.sum()),
+        same_label=_share(sum(old[k] == new[k] for k in both), len(both)),
+        still_detector_by_chance=_share(after.sum(), units) if before.any() else np.nan,
+        same_label_by_chance=_share(pairs, before.sum() * after.sum()),
         jaccard=_share(len(both), (before | after).sum()),
         survival=_share(len(olds.keys() & news.keys()), len(olds)),
         dense=int(before.sum()),

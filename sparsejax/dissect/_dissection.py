@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from sparsejax import checks, lift
 from sparsejax._labels import check_table, parts
-from sparsejax.data import Labelled, Labels
+from sparsejax.data import Labeled, Labels
 from sparsejax.dissect import _table as table_
 from sparsejax.dissect import _tally as tally_
 from sparsejax.dissect._table import Table
@@ -49,21 +49,21 @@ class Dissection(NamedTuple):
     exemplars: Int[np.ndarray, "units images"]
 
     def scores(
-        self, union: str = "unit", normalised: bool = False
+        self, union: str = "unit", normalized: bool = False
     ) -> Float[np.ndarray, "units labels"]:
-        """Intersection over union of units and labels; see `iou` and `normalised`."""
-        if normalised:
-            return tally_.normalised(self.tally, self.quantile, union)
+        """Intersection over union of units and labels; see `iou` and `normalized`."""
+        if normalized:
+            return tally_.normalized(self.tally, self.quantile, union)
         return tally_.iou(self.tally, union)
 
     def table(
         self,
         union: str = "unit",
-        normalised: bool = False,
+        normalized: bool = False,
         categories: str | Iterable[str] | None = None,
     ) -> Table:
         """The best label of every unit, out of all categories, one or some."""
-        scores = self.scores(union, normalised)
+        scores = self.scores(union, normalized)
         return table_.assign(scores, self.labels, categories=categories)
 
 
@@ -71,14 +71,14 @@ def dissect(
     fn: Callable[[PyTree, Array], Any],
     params: PyTree,
     node: Any,
-    batches: Labelled | Iterable[Any],
+    batches: Labeled | Iterable[Any],
     labels: Labels,
     *,
     quantile: float | int = 0.005,
     rotation: Float[ArrayLike, "units units"] | None = None,
     exemplars: int = 10,
     count: int | None = None,
-    chunk_size: int | None = None,
+    batch_size: int | None = None,
     progress: bool = True,
 ) -> Dissection:
     """Compare where units of a layer are active with where labels are.
@@ -91,7 +91,7 @@ def dissect(
             or (units,).
         batches: what can be gone through several times, such as a list, of examples
             (x, label maps, labels of whole images) as `tally` takes them, x as fn does,
-            one array; close over what else fn takes. Or one `Labelled`. In what batches
+            one array; close over what else fn takes. Or one `Labeled`. In what batches
             they come makes no difference at all.
         labels: the table of labels.
         quantile: the share of its values that exceed a unit's threshold.
@@ -99,7 +99,7 @@ def dissect(
         exemplars: how many examples to name for each unit.
         count: how many examples there are; by default they are counted, which reads
             them once more.
-        chunk_size: examples at a time; by default 32 on CPUs and 256 elsewhere. Makes
+        batch_size: examples at a time; by default 32 on CPUs and 256 elsewhere. Makes
             no difference beyond rounding in fn.
         progress: show a bar.
 
@@ -123,7 +123,7 @@ def dissect(
     Reference: Bau et al., "Network Dissection: Quantifying Interpretability of Deep
     Visual Representations", 2017 (arXiv 1704.05796).
     """
-    if isinstance(batches, Labelled):
+    if isinstance(batches, Labeled):
         batches = [batches]
     check_table(labels)
     if not isinstance(node, str):
@@ -138,11 +138,11 @@ def dissect(
         raise ValueError("there are no examples to dissect")
     if count is None:
         count = sum(len(x) for x, *_ in _batches(batches))
-    if chunk_size is None:
-        chunk_size = _CHUNK.get(jax.default_backend(), _CHUNK_ELSEWHERE)
-    if chunk_size < 1 or exemplars < 1:
+    if batch_size is None:
+        batch_size = _CHUNK.get(jax.default_backend(), _CHUNK_ELSEWHERE)
+    if batch_size < 1 or exemplars < 1:
         raise ValueError(
-            f"chunk_size and exemplars must be 1 or more, got {chunk_size}, {exemplars}"
+            f"batch_size and exemplars must be 1 or more, got {batch_size}, {exemplars}"
         )
     if rotation is not None:
         rotation = jnp.asarray(rotation)
@@ -155,9 +155,9 @@ def dissect(
     with tqdm(total=total, disable=not progress, unit="image") as bar:
 
         def chunks():
-            for some in _chunks(_examples(batches), chunk_size):
+            for some in _chunks(_examples(batches), batch_size):
                 x, pixels, whole = zip(*some)
-                x = _stack(x, min(chunk_size, count))
+                x = _stack(x, min(batch_size, count))
                 acts = np.asarray(_read(fn, node, params, x, rotation))[: len(some)]
                 yield acts, pixels, whole
                 bar.update(len(some))

@@ -74,7 +74,7 @@ def assign(
     """Give every unit the label of the highest score, the first of equals.
 
     Args:
-        scores: of every unit and label, as from `iou` or `normalised`.
+        scores: of every unit and label, as from `iou` or `normalized`.
         labels: the table.
         categories: the one or those whose labels may be given; by default all.
 

@@ -26,7 +26,7 @@ class Tally(NamedTuple):
     """Numbers of pixels. With label number 0, which stands for none, all are zero.
 
     Attributes:
-        labelled: with a label, shape (labels + 1,).
+        labeled: with a label, shape (labels + 1,).
         active: in a unit's masks, shape (units,).
         both: in a unit's masks and with a label, shape (units, labels + 1).
         touching: in masks that touch a pixel labelled in a category, shape (units,
@@ -36,7 +36,7 @@ class Tally(NamedTuple):
         category: of every label, shape (labels + 1,).
     """
 
-    labelled: Int64[np.ndarray, " labels"]
+    labeled: Int64[np.ndarray, " labels"]
     active: Int64[np.ndarray, " units"]
     both: Int64[np.ndarray, "units labels"]
     touching: Int64[np.ndarray, "units categories"]
@@ -85,7 +85,7 @@ def tally(
 
     units, kinds = len(limits), len(labels.categories)
     found = Tally(
-        labelled=empty(len(category)),
+        labeled=empty(len(category)),
         active=empty(units),
         both=empty(units, len(category)),
         touching=empty(units, kinds),
@@ -126,11 +126,11 @@ def iou(tally: Tally, union: str = "unit") -> Float[np.ndarray, "units labels"]:
         raise ValueError(f"union is {union!r}; expected one of {', '.join(UNIONS)}")
     everywhere = np.broadcast_to(tally.active[:, None], tally.touching.shape)
     masks = dict(zip(UNIONS, (tally.touching, tally.beside, everywhere)))[union]
-    either = masks[:, tally.category] + tally.labelled - tally.both
+    either = masks[:, tally.category] + tally.labeled - tally.both
     return _ratio(tally.both, either)
 
 
-def normalised(
+def normalized(
     tally: Tally, quantile: float | int, union: str = "unit"
 ) -> Float[np.ndarray, "units labels"]:
     """`iou` over what a unit could reach at best with a label of that size.
@@ -145,7 +145,7 @@ def normalised(
         union: as in `iou`.
     """
     check_quantile(quantile)
-    p = tally.labelled / tally.pixels
+    p = tally.labeled / tally.pixels
     best = np.minimum(p, quantile) / np.maximum(p, quantile)
     return _ratio(iou(tally, union), best)
 
@@ -160,9 +160,9 @@ def _count(found: Tally, above, layers, whole) -> None:
     """Add what one image has: `above` are its maps less the thresholds."""
     size, shape = layers[0].size, layers.shape[1:]
     rows = _once(layers.reshape(len(layers), size))
-    counts = np.bincount(rows.ravel(), minlength=len(found.labelled))
+    counts = np.bincount(rows.ravel(), minlength=len(found.labeled))
     counts[0], counts[whole] = 0, size
-    found.labelled[:] += counts
+    found.labeled[:] += counts
     here = np.flatnonzero(counts)  # the labels of this image, from now on 1, 2, ...
     number = np.zeros(len(counts), np.int64)
     number[here] = np.arange(1, len(here) + 1)

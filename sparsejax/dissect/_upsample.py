@@ -32,7 +32,7 @@ def upsample(
 def _weights(cells: int, pixels: int) -> Float[np.ndarray, "pixels cells"]:
     """Row j has the share of each cell in pixel j: never negative, sum one."""
     scale = cells / pixels
-    centres = (np.arange(pixels) + 0.5) * scale
-    distance = np.abs(centres[:, None] - (np.arange(cells) + 0.5))
+    centers = (np.arange(pixels) + 0.5) * scale
+    distance = np.abs(centers[:, None] - (np.arange(cells) + 0.5))
     shares = np.maximum(0, 1 - distance / max(scale, 1))
     return shares / shares.sum(1, keepdims=True)

@@ -182,7 +182,7 @@ def blank(
     if dataset in CIRCLES:
         if model != "mlp":
             raise ValueError(f"{dataset} has points, not images: model must be mlp")
-        return models.mlp((*(widths or (20,)), 2)), (2,)
+        return models.mlp(widths or (20,), 2), (2,)
     side = 8 if dataset == "digits" else 28
     shape = (side * side,) if model == "mlp" else (side, side, 1)
     config = lottery_.resolve(lottery_.Config(dataset, model=model, widths=widths))

@@ -261,7 +261,7 @@ def _samples(config: Config, which: Sweep, arrays, n: int) -> Iterable[Sample]:
     bits = (np.arange(1 << n)[:, None] >> np.arange(n) & 1).astype(bool)
     for p in config.keep_probs:
         label = node_sweep_config.kept_label(p)
-        yield Sample(label, p, bits, *table, hypercube.weights(n, p))
+        yield Sample(label, p, bits, *table, hypercube.probabilities(n, p))
 
 
 def _scores(config, folder, subject, samples, report, progress) -> dict[str, Score]:

@@ -149,7 +149,7 @@ def _losses(subject, samples, records):
     at = np.linspace(low, high, 600)
     curves = []
     for (sample, fit), log, width in zip(spread, logs, widths, strict=True):
-        density = removal.density(log, width, at, sample.weights)
+        density = removal.kde(log, width, at, sample.weights)
         curves.append(plots.Curve(sample.label, density, None, fit))
     return plots.densities_and_points(
         at,

@@ -160,7 +160,7 @@ def _check_fraction(config) -> None:
     if config.remove == "weights":  # of the first kernel more is left than of others
         ends = zip(sizes, (*sizes[1:], outputs), strict=True)
         sizes = [before * after for before, after in ends]
-    if not all(prune.remaining(size, config.fraction) for size in sizes):
+    if not all(prune.kept_count(size, config.fraction) for size in sizes):
         raise ValueError(
             f"fraction {config.fraction} would leave nothing of a layer of "
             f"{min(sizes)} {config.remove}"

@@ -64,7 +64,7 @@ def task(config: prune_order_config.Config, data_dir: Any = None) -> Task:
         )
     toy = config.dataset == "spiral"
     hidden = prune_order_config.widths(config)
-    model = models.mlp((*hidden, 1 if toy else 10))
+    model = models.mlp(hidden, 1 if toy else 10)
     fn = partial(_two_logits, model.apply) if toy else model.apply
     keys = jax.vmap(jax.random.key)(jnp.array(config.seeds, jnp.uint32))
     shapes = jax.eval_shape(model.init, jax.random.key(0), training[0][:1])

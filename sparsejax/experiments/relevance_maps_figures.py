@@ -134,7 +134,7 @@ def _randomised(subject: Subject, records) -> tuple[Any, str]:
     }  # None becomes NaN
     most = max(series, key=lambda name: np.nan_to_num(series[name])[-1])
     images = min(measure.CHUNK, records[0]["images"])
-    figure = figures_.randomised_layers(
+    figure = figures_.randomized_layers(
         layers,
         series,
         title="Maps while layers are shuffled"

@@ -225,7 +225,7 @@ def _randomised(
         return jnp.abs(runner(params, chosen, targets).map)
 
     key = jax.random.fold_in(jax.random.key(config.draw_seed), (1 << 30) + 1)
-    check = relevance.randomisation_check(
+    check = relevance.randomization_check(
         sizes, subject.network.params, key, layers=subject.layers
     )
     return np.stack([agreement(check.maps[0], maps) for maps in check.maps[1:]])

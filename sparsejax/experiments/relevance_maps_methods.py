@@ -127,7 +127,7 @@ def _lrp(make: Callable[[Setting], Rules] | None = None) -> Callable:
         del key
         rules = None if make is None else make(s)
         return relevance.explain(
-            s.fn, params, x, target=target, reference="zero", rules=rules
+            s.fn, params, x, target=target, baseline="zero", rules=rules
         )
 
     return run
@@ -180,7 +180,7 @@ def _occlusion(s, params, x, target, key):
 
     found = relevance.occlusion(
         fn, params, x.reshape(s.image), target=target, window=side, stride=step,
-        value=s.baseline.reshape(s.image),
+        baseline=s.baseline.reshape(s.image),
     )  # fmt: skip
     return found.reshape(x.shape)
 

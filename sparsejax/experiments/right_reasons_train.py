@@ -41,7 +41,7 @@ def task(config: Config) -> Task:
     """Data and initial networks, the same under every loss."""
     places, order = jax.random.split(jax.random.key(config.data_seed))
     sets = data.textures(places, jitter=config.jitter, contrast=config.contrast)
-    model = models.mlp((*config.widths, 10))
+    model = models.mlp(config.widths, 10)
     keys = jax.vmap(jax.random.key)(jnp.array(config.seeds, jnp.uint32))
 
     def start(key):
@@ -139,7 +139,7 @@ def maps(fn: Callable, params: Any, x: Array) -> tuple[Array, Array]:
         answer = jnp.argmax(logits)
         weights = jnp.where(jnp.arange(len(logits)) == answer, 1.0, 0.0)
         weights = weights - 1 / len(logits)
-        found = relevance.explain(fn, params, x, target=weights, reference="zero")
+        found = relevance.explain(fn, params, x, target=weights, baseline="zero")
         return answer, found.input
 
     return jax.vmap(one)(x)

@@ -11,7 +11,6 @@ import numpy as np
 
 from sparsejax import data, lift, models, prune, relevance
 from sparsejax.data import augmentations
-from sparsejax.prune import Pruned
 
 STAGES = ("layer1/*", "layer2/*", "layer3/*", "linear/*")
 METHODS = ("gradient", "input x gradient", "integrated gradients")
@@ -84,7 +83,7 @@ def seed(config, fn, number: int, params, test, report) -> dict[str, np.ndarray]
     report(f"seed {number}: {config.tune} {tuned.score:.3f} when tuned to {density}")
     found["density"] = np.array([density[stage] for stage in STAGES])
     some = np.random.default_rng(number).choice(len(test.y), config.samples)
-    everything = prune.layers(fn, params, jnp.asarray(test.x[some]))
+    everything = prune.layer_hessians(fn, params, jnp.asarray(test.x[some]))
     fixed = {
         "dataset": prune.prune_layers(params, everything, density).params,
         "magnitude": prune.prune_layers(params, everything, density, largest).params,
@@ -138,7 +137,7 @@ def layers(fn, params, x, key, samples: int) -> list:
     """What the kernels read of variations of one image."""
     vary = augmentations.standard(x.shape)
     batch = augmentations.variations(vary, key, jnp.asarray(x), samples)
-    return prune.layers(fn, params, batch)
+    return prune.layer_hessians(fn, params, batch)
 
 
 def logits(fn, params, x) -> np.ndarray:
@@ -174,7 +173,7 @@ def _areas(curve, fn, params, x, target, maps):
 @partial(jax.jit, static_argnums=0)
 def _auc(fn, dense, params, x, target, region):
     maps = _maps(fn, params, x, target)
-    return jax.vmap(relevance.localisation_auc, (0, None))(maps, region).mean()
+    return jax.vmap(relevance.localization_auc, (0, None))(maps, region).mean()
 
 
 @partial(jax.jit, static_argnums=0)
@@ -193,7 +192,7 @@ _SCORES = {"auc": _auc, "faithfulness": _faithfulness}
 def _measure(fn, dense, params, x, target, region) -> dict[str, Any]:
     """What is told of one explanation."""
     maps = _maps(fn, params, x, target)
-    auc = jax.vmap(relevance.localisation_auc, (0, None))(maps, region)
+    auc = jax.vmap(relevance.localization_auc, (0, None))(maps, region)
     pointing = jax.vmap(relevance.pointing_game, (0, None))(maps, region)
     agrees = fn(params, x).argmax() == fn(dense, x).argmax()
     return {
@@ -210,7 +209,7 @@ def _measure(fn, dense, params, x, target, region) -> dict[str, Any]:
 def _masked(scores, kernel, density):
     weights = jnp.ones_like(kernel)
     mask = prune.remove({"w": scores}, {"w": weights}, 1 - density)["w"]
-    return Pruned(kernel * mask, mask)
+    return prune.Pruned(kernel * mask, mask)
 
 
 def largest(kernel, state, density, block):

@@ -19,7 +19,7 @@ DISCS = {"large": (-0.45, 0.1, 0.42), "small": (0.6, -0.35, 0.22)}  # x, y, radi
 SEEDS = 8
 _NOISE = 0.07  # of variations of a point
 _WIDTH = 64
-_MODEL = models.mlp((_WIDTH, _WIDTH, 2))
+_MODEL = models.mlp((_WIDTH, _WIDTH), 2)
 # All inputs of a layer in one block: units that nothing near the point wakes lose all
 # their weights. With shares of its own for every input they would keep some.
 _DENSITY, _BLOCK = {"dense_1/*": 0.3, "dense_2/*": 0.3}, _WIDTH
@@ -74,7 +74,7 @@ def _networks(seed: int) -> dict[str, Any]:
             _fn, state.params, jnp.array([left, up]), key=for_views, samples=256,
             density=_DENSITY, augment=augmentations.noise(_NOISE), block_size=_BLOCK,
         ).params  # fmt: skip
-    everywhere = prune.layers(_fn, state.params, x[:1000])
+    everywhere = prune.layer_hessians(_fn, state.params, x[:1000])
     made["dataset"] = prune.prune_layers(
         state.params, everywhere, _DENSITY, block_size=_BLOCK
     ).params
@@ -93,7 +93,7 @@ def _driving(params) -> np.ndarray:
     found = features.render(
         _fn, params, _APART, [0], key=jax.random.key(5), size=(1, 2), count=_STARTS,
         steps=200, learning_rate=0.1, redirect=0, bounds=(-1.0, 1.0), progress=False,
-        transform=features.compose(), parametrisation=features.pixels(1.5),
+        transform=features.compose(), parametrization=features.pixels(1.5),
     )  # fmt: skip
     return np.asarray(found.images)[0, :, 0]
 

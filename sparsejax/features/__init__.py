@@ -1,7 +1,7 @@
 """Feature visualisation: pictures of what units of a network respond to."""
 
 from sparsejax.data.augmentations import compose
-from sparsejax.features._colour import PHOTOGRAPHS, decorrelation
+from sparsejax.features._color import PHOTOGRAPHS, decorrelation
 from sparsejax.features._objectives import (
     Objective,
     channel,
@@ -10,7 +10,7 @@ from sparsejax.features._objectives import (
     logit,
     neuron,
 )
-from sparsejax.features._parametrisations import Parametrisation, fourier, pixels
+from sparsejax.features._parametrizations import Parametrization, fourier, pixels
 from sparsejax.features._redirect import redirected
 from sparsejax.features._render import Pictures, render
 from sparsejax.features._transforms import (
@@ -26,7 +26,7 @@ from sparsejax.features._transforms import (
 __all__ = [
     "PHOTOGRAPHS",
     "Objective",
-    "Parametrisation",
+    "Parametrization",
     "Pictures",
     "channel",
     "compose",

@@ -15,7 +15,7 @@ from jaxtyping import Array
 
 from sparsejax import lift
 from sparsejax.features._objectives import OUTPUT, Objective
-from sparsejax.features._parametrisations import Parametrisation
+from sparsejax.features._parametrizations import Parametrization
 from sparsejax.features._redirect import redirected
 from sparsejax.features._transforms import Transform
 
@@ -26,7 +26,7 @@ class How(NamedTuple):
     fn: Callable
     objective: Objective
     size: tuple[int, ...]
-    parametrisation: Parametrisation
+    parametrization: Parametrization
     transform: Transform
     learning_rate: float
     redirect: int
@@ -40,7 +40,7 @@ class How(NamedTuple):
 class Look(NamedTuple):
     """From a parametrisation's values to those of an image."""
 
-    colour: Array
+    color: Array
     low: Array
     high: Array
 
@@ -52,7 +52,7 @@ def start(how: How, key, units, count, dtype):
     def one(unit):
         own = jax.random.fold_in(key, unit)
         keys = jax.vmap(lambda i: jax.random.fold_in(own, i))(jnp.arange(count))
-        theta = jax.vmap(lambda k: how.parametrisation.init(k, how.shape, dtype))(keys)
+        theta = jax.vmap(lambda k: how.parametrization.init(k, how.shape, dtype))(keys)
         return theta, _optimizer(how).init(theta)
 
     return jax.vmap(one)(units)
@@ -61,7 +61,7 @@ def start(how: How, key, units, count, dtype):
 @partial(jax.jit, static_argnames="how")
 def step(how: How, look, params, units, state, key, index):
     moves = jax.random.fold_in(key, index)
-    on = (index < how.redirect).astype(look.colour.dtype)
+    on = (index < how.redirect).astype(look.color.dtype)
     read = reader(how, on)
 
     def one(unit, state):
@@ -109,8 +109,8 @@ def _values(how, look, read, params, unit, theta, seen):
 
 def _image(how: How, look: Look, theta, seen: Callable) -> Array:
     """What the function is given: between bounds, of its size if it is kept."""
-    image = how.parametrisation.image(theta, how.shape)
-    image = seen(jax.nn.sigmoid(image @ look.colour.T))
+    image = how.parametrization.image(theta, how.shape)
+    image = seen(jax.nn.sigmoid(image @ look.color.T))
     image = look.low + (look.high - look.low) * image
     return image if len(how.size) > 1 else image[..., 0]
 

@@ -19,11 +19,11 @@ from tqdm import tqdm
 
 from sparsejax import checks, trees
 from sparsejax.features import _ascent as ascent
-from sparsejax.features import _colour as colour_
+from sparsejax.features import _color as color_
 from sparsejax.features import _transforms as transforms
 from sparsejax.features._ascent import How, Look
 from sparsejax.features._objectives import Objective, channel
-from sparsejax.features._parametrisations import Parametrisation, fourier
+from sparsejax.features._parametrizations import Parametrization, fourier
 
 # Units in a chunk, at most, and bytes of temporaries. On CPUs the fastest chunks stay
 # in the cache; what is above 32 MB is paged in at every call on Linux.
@@ -58,9 +58,9 @@ def render(
     size: int | Iterable,
     steps: int = 256,
     count: int | None = None,
-    parametrisation: Parametrisation | None = None,
+    parametrization: Parametrization | None = None,
     transform: transforms.Transform | None = None,
-    colour: Float[ArrayLike, "channels channels"] | None = None,
+    color: Float[ArrayLike, "channels channels"] | None = None,
     bounds: tuple[Any, Any] = (0.0, 1.0),
     learning_rate: float | int = 0.05,
     redirect: int = 64,
@@ -81,11 +81,11 @@ def render(
             (length, channels), or (length,) for one channel.
         steps: of gradient ascent (Adam).
         count: pictures of each unit, for `diversity`; by default one, without an axis.
-        parametrisation: what is optimised; `fourier()` by default.
+        parametrization: what is optimised; `fourier()` by default.
         transform: `transform(key, image) -> image`, drawn anew for every step, the same
             for all; by default `standard` for the size; `compose()` is none. Applied
             to values between 0 and 1.
-        colour: matrix from uncorrelated channels to colours, as from `decorrelation`;
+        color: matrix from uncorrelated channels to colours, as from `decorrelation`;
             by default that of photographs for three channels, else none.
         bounds: lowest and highest values of x, numbers or one for each channel.
         learning_rate: of Adam.
@@ -125,13 +125,13 @@ def render(
         fn,
         node if isinstance(node, Objective) else channel(node),
         size,
-        parametrisation or fourier(),
+        parametrization or fourier(),
         transform or transforms.standard(size[:-1] or size),
         learning_rate,
         redirect,
     )
     dtype = trees.float_dtype(params)
-    look = _look(colour, bounds, how.shape[-1], dtype)
+    look = _look(color, bounds, how.shape[-1], dtype)
     numbers = _units(how, params, units, dtype)
     keys, parts = jax.random.split(key), []
     most = batch_size or _most(how, look, params, numbers, keys, count or 1)
@@ -156,7 +156,7 @@ def _most(how: How, look: Look, params, numbers, keys, count: int) -> int:
     chunks = -(-len(numbers) // most)
     units = jnp.asarray(numbers[: -(-len(numbers) // chunks)])
     state = jax.eval_shape(
-        lambda key: ascent.start(how, key, units, count, look.colour.dtype), keys[0]
+        lambda key: ascent.start(how, key, units, count, look.color.dtype), keys[0]
     )
     step = ascent.step.lower(how, look, params, units, state, keys[1], jnp.int32(0))
     used = step.compile().memory_analysis()
@@ -169,7 +169,7 @@ def _ascend(how: How, look: Look, params, units, keys, steps, count, bar):
     """Images, values and history of one chunk."""
     for_start, for_moves = keys
     units, history = jnp.asarray(units), []
-    state = ascent.start(how, for_start, units, count, look.colour.dtype)
+    state = ascent.start(how, for_start, units, count, look.color.dtype)
     for i in range(steps):
         at = for_moves, jnp.int32(i)
         state, values = ascent.step(how, look, params, units, state, *at)
@@ -204,16 +204,16 @@ def _size(size: Any) -> tuple[int, ...]:
     return found
 
 
-def _look(colour, bounds, channels: int, dtype) -> Look:
-    if colour is None:
-        colour = colour_.PHOTOGRAPHS if channels == 3 else np.eye(channels)
-    if np.shape(colour) != (channels, channels):
+def _look(color, bounds, channels: int, dtype) -> Look:
+    if color is None:
+        color = color_.PHOTOGRAPHS if channels == 3 else np.eye(channels)
+    if np.shape(color) != (channels, channels):
         raise ValueError(
-            f"colour has shape {np.shape(colour)}, expected {(channels, channels)}: a "
+            f"color has shape {np.shape(color)}, expected {(channels, channels)}: a "
             "matrix of the image's channels"
         )
-    if not np.isfinite(colour).all():
-        raise ValueError("colour has values that are NaN or infinite")
+    if not np.isfinite(color).all():
+        raise ValueError("color has values that are NaN or infinite")
     if len(bounds) != 2:
         raise ValueError(f"bounds are {bounds}; expected two, the lowest and highest")
     low, high = (np.asarray(bound, dtype) for bound in bounds)
@@ -224,7 +224,7 @@ def _look(colour, bounds, channels: int, dtype) -> Look:
             f"bounds are {bounds}; expected the lowest and the highest value, numbers "
             f"or {channels} numbers each"
         )
-    return Look(*(jnp.asarray(part, dtype) for part in (colour, low, high)))
+    return Look(*(jnp.asarray(part, dtype) for part in (color, low, high)))
 
 
 def _units(how: How, params, units, dtype) -> Int[np.ndarray, " units"]:

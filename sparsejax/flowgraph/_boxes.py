@@ -24,7 +24,7 @@ KNOWN = {
 _MOST = 12  # nodes that gelu is written with
 
 
-def recognise(
+def recognize(
     nodes: list[tuple], name: Callable[[str, Graph], str]
 ) -> list[tuple[int, str, int]]:
     """The nodes that are a known activation of one other node.

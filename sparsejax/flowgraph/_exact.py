@@ -41,7 +41,7 @@ def solve(
         program, columns = _encode(flat, node, least, most)
         read = [i for i in range(len(flat.inputs)) if i in columns]
         for end, sign in enumerate((1.0, -1.0)):
-            proved, values = _minimise(program, columns[node], sign, limit)
+            proved, values = _minimize(program, columns[node], sign, limit)
             known = (least[node], -most[node])[end]
             bound[k, end] = max(proved - TOLERANCE * (1 + abs(proved)), known)
             if values is not None:
@@ -194,7 +194,7 @@ def _is_truth(graph: Structure, node: int, truths: set[int]) -> bool:
     return op in _TRUTHS or (passes and truths.issuperset(args.tolist()))
 
 
-def _minimise(
+def _minimize(
     program: _Program, column: int, sign: float, limit: float
 ) -> tuple[float, np.ndarray | None]:
     """A proved lower bound of `sign * column`, and the best columns found."""

@@ -169,7 +169,7 @@ class Tracer:
 
     def finished(self) -> list[tuple]:
         """All nodes, with keys as text, none twice."""
-        for node, op, operand in _boxes.recognise(self.nodes.rows, self.function):
+        for node, op, operand in _boxes.recognize(self.nodes.rows, self.function):
             *_, (layer, unit) = self.nodes.rows[node]
             self._renamed.setdefault(layer, layer.replace("mul", op))
             self.nodes.rows[node] = op, (operand,), (1.0,), 0.0, (layer, unit)

@@ -28,16 +28,16 @@ from sparsejax.hypercube._exact import (
     Best,
     banzhaf,
     best,
+    cdf,
     interactions,
     local_minima,
     mean,
     moebius,
     path_covariance,
-    rank,
+    probabilities,
     shapley,
-    sizes,
+    subset_sizes,
     walsh,
-    weights,
 )
 from sparsejax.hypercube._readout import Readout, evaluate_readout
 from sparsejax.hypercube._values import evaluate
@@ -57,11 +57,11 @@ __all__ = [
     "mean",
     "moebius",
     "path_covariance",
-    "rank",
+    "cdf",
     "shapley",
-    "sizes",
+    "subset_sizes",
     "walsh",
-    "weights",
+    "probabilities",
 ]
 
 

@@ -24,7 +24,7 @@ from jaxtyping import Array, ArrayLike, Float, Key
 from scipy import special
 
 from sparsejax import checks, masks, sweep, trees
-from sparsejax.hypercube._exact import probabilities
+from sparsejax.hypercube._exact import keep_probs
 
 _METHODS = ("antithetic", "permutation", "stratified")
 
@@ -164,7 +164,7 @@ def estimate_mean(
         ValueError: if an argument is out of range, or `fn` returns no scalar.
     """
     checks.one_key(key)
-    p = probabilities(keep_prob)
+    p = keep_probs(keep_prob)
     if not p.size:
         raise ValueError("keep_prob must be in [0, 1], got none")
     if n < 1 or samples < 2 * n:

@@ -23,7 +23,7 @@ class Best(NamedTuple):
     subsets: Int[np.ndarray, " sizes"]
 
 
-def sizes(n: int) -> Int[np.ndarray, " subsets"]:
+def subset_sizes(n: int) -> Int[np.ndarray, " subsets"]:
     """The number of nodes in every subset."""
     return np.bitwise_count(np.arange(1 << n, dtype=np.uint32)).astype(np.int64)
 
@@ -42,7 +42,7 @@ def walsh(values: ArrayLike) -> Float[np.ndarray, " subsets"]:
     return _pairs(table, n, lambda a, b: (a + b, a - b)) / len(table)
 
 
-def weights(n: int, keep_prob: float) -> Float[np.ndarray, " subsets"]:
+def probabilities(n: int, keep_prob: float) -> Float[np.ndarray, " subsets"]:
     """The probability of every subset if each node is kept with a probability.
 
     With the values, the exact distribution: `np.histogram(values, weights=...)`.
@@ -52,10 +52,10 @@ def weights(n: int, keep_prob: float) -> Float[np.ndarray, " subsets"]:
     if np.ndim(keep_prob) or not 0 <= keep_prob <= 1:
         raise ValueError(f"keep_prob must be one number in [0, 1], got {keep_prob}")
     k = np.arange(n + 1)
-    return (keep_prob**k * (1 - keep_prob) ** (n - k))[sizes(n)]
+    return (keep_prob**k * (1 - keep_prob) ** (n - k))[subset_sizes(n)]
 
 
-def probabilities(keep_prob: ArrayLike | Iterable) -> Float[np.ndarray, "..."]:
+def keep_probs(keep_prob: ArrayLike | Iterable) -> Float[np.ndarray, "..."]:
     """One probability or several of any shape; what can be read once is read here."""
     read = isinstance(keep_prob, Iterator)
     p = np.asarray(checks.several(keep_prob) if read else keep_prob, np.float64)
@@ -74,14 +74,14 @@ def mean(
         keep_prob: one probability or an array of any shape.
     """
     table, n = _table(values)
-    p = probabilities(keep_prob)
-    totals = np.bincount(sizes(n), weights=table, minlength=n + 1)
+    p = keep_probs(keep_prob)
+    totals = np.bincount(subset_sizes(n), weights=table, minlength=n + 1)
     k = np.arange(n + 1)
     terms = totals * p[..., None] ** k * (1 - p[..., None]) ** (n - k)
     return np.asarray(terms.sum(axis=-1))
 
 
-def rank(
+def cdf(
     values: ArrayLike, value: ArrayLike, keep_prob: float = 0.5
 ) -> Float[np.ndarray, "..."]:
     """The exact probability of a value up to the given one.
@@ -98,7 +98,7 @@ def rank(
             f"{np.isnan(value).sum()} of {value.size} values asked are NaN"
         )
     order = np.argsort(table)
-    below = np.concatenate([[0.0], np.cumsum(weights(n, keep_prob)[order])])
+    below = np.concatenate([[0.0], np.cumsum(probabilities(n, keep_prob)[order])])
     upto = np.searchsorted(table[order], value, side="right")
     return np.asarray(below[upto])
 
@@ -114,7 +114,7 @@ def path_covariance(values: ArrayLike) -> Float[np.ndarray, "steps steps"]:
         Shape (n + 1, n + 1).
     """
     table, n = _table(values)
-    power = np.bincount(sizes(n), weights=walsh(table) ** 2, minlength=n + 1)
+    power = np.bincount(subset_sizes(n), weights=walsh(table) ** 2, minlength=n + 1)
     lags = [
         sum(power[d] * _krawtchouk(d, k, n) / math.comb(n, d) for d in range(1, n + 1))
         for k in range(n + 1)
@@ -129,7 +129,7 @@ def shapley(values: ArrayLike) -> Float[np.ndarray, " n"]:
     They add up to the value of all nodes less that of none.
     """
     table, n = _table(values)
-    size = sizes(n)
+    size = subset_sizes(n)
     spectrum = walsh(table) / np.maximum(size, 1)
     spectrum[size % 2 == 0] = 0
     return np.array([-2 * _with(spectrum, i).sum() for i in range(n)])
@@ -142,7 +142,7 @@ def banzhaf(values: ArrayLike, keep_prob: float = 0.5) -> Float[np.ndarray, " n"
     derivative of `mean` with respect to `keep_prob`.
     """
     table, n = _table(values)
-    chance = weights(n - 1, keep_prob)
+    chance = probabilities(n - 1, keep_prob)
 
     def effect(i):
         return (_with(table, i) - _without(table, i)).reshape(-1)
@@ -181,7 +181,7 @@ def interactions(
         needed = 8 * (order + 4) * n**order
         less = "ask for a lower order, or take single sets from moebius(values)"
         memory.check(needed, f"interactions of {order} of {n} nodes", less)
-    spectrum, size = walsh(table), sizes(n)
+    spectrum, size = walsh(table), subset_sizes(n)
     if index == "sii":
         extra = size - order
         spectrum /= np.maximum(extra + 1, 1)
@@ -196,7 +196,7 @@ def interactions(
 def best(values: ArrayLike) -> Best:
     """The subset of every size with the lowest value."""
     table, n = _table(values)
-    order = np.lexsort((table, sizes(n)))
+    order = np.lexsort((table, subset_sizes(n)))
     starts = np.concatenate([[0], np.cumsum([math.comb(n, k) for k in range(n)])])
     return Best(table[order[starts]], order[starts])
 

@@ -92,7 +92,7 @@ def numbered(program: Program) -> list[str]:
     return _numbers([e.params["name"] for e, *_ in _sites(program.closed.jaxpr)])
 
 
-def labelled(jaxpr, labels: Sequence[str]) -> Iterator[tuple[Any, list[str]]]:
+def labeled(jaxpr, labels: Sequence[str]) -> Iterator[tuple[Any, list[str]]]:
     """Every equation of a jaxpr with the names of the sites in it, of all of its."""
     rest = iter(labels)
     for equation in jaxpr.eqns:
@@ -135,7 +135,7 @@ class _How(NamedTuple):
 
 def _evaluate(jaxpr, consts, inputs, labels, how: _How, state: dict):
     values, read = program_.reader(jaxpr, consts, inputs)
-    equations = list(labelled(jaxpr, labels))
+    equations = list(labeled(jaxpr, labels))
     changed = frozenset(id(e) for e, inside in equations if how.names & {*inside})
     for equation, inside in equations:
         wanted = id(equation) in changed

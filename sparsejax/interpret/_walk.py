@@ -74,7 +74,7 @@ class _Around(NamedTuple):
 def _walk(jaxpr, consts, inputs, rule, around: _Around) -> list:
     values, read = program_.reader(jaxpr, consts, inputs)
     uses = _uses(jaxpr)
-    for equation, labels in _names.labelled(jaxpr, around.labels):
+    for equation, labels in _names.labeled(jaxpr, around.labels):
         step = _step(equation, around._replace(labels=labels), uses)
         outs = rule(step, [read(atom) for atom in equation.invars])
         values.update(zip(equation.outvars, outs, strict=True))

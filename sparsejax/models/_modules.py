@@ -23,12 +23,15 @@ from sparsejax.models._variables import Model, linen
 
 
 def mlp(
-    features: int | Iterable, activation: Callable[[Array], Array] = jax.nn.relu
+    widths: int | Iterable,
+    outputs: int,
+    activation: Callable[[Array], Array] = jax.nn.relu,
 ) -> Model:
-    """A multilayer perceptron `(..., inputs) -> (..., features[-1])`.
+    """A multilayer perceptron `(..., inputs) -> (..., outputs)`.
 
     Args:
-        features: units of every layer, the last being the outputs (logits).
+        widths: units of every hidden layer; () for none.
+        outputs: units of the last layer (logits).
         activation: after every layer but the last.
 
     Returns:
@@ -36,26 +39,25 @@ def mlp(
         `dense_i/bias` (zero); activations are named `hidden_i`.
 
     Example:
-        >>> model = mlp((32, 32, 10))
+        >>> model = mlp((32, 32), 10)
         >>> params = model.init(jax.random.key(0), jnp.zeros(784))
         >>> sum(layer["kernel"].size for layer in params.values())
         26432
     """
-    features = checks.sizes(features, "features", 0)
-    if not features:
-        raise ValueError("features are (); the last are the outputs, so expected one")
-    return linen(_Mlp(features, activation))
+    widths = checks.sizes(widths, "widths", 0)
+    outputs = checks.integer(outputs, "outputs", 0)
+    return linen(_Mlp(widths, outputs, activation))
 
 
 def convnet(
-    channels: int | Iterable = (6, 6, 6),
+    widths: int | Iterable = (6, 6, 6),
     outputs: int = 10,
     activation: Callable[[Array], Array] = jax.nn.relu,
 ) -> Model:
     """3x3 convolutions without padding, then one dense layer.
 
     Args:
-        channels: channels of every convolution.
+        widths: channels of every convolution.
         outputs: units of the dense layer (logits).
         activation: after every convolution.
 
@@ -64,14 +66,14 @@ def convnet(
         `conv_i/kernel` of shape `(3, 3, in, out)` and `dense_0/kernel`; activations are
         named `hidden_i`, their units being the channels.
     """
-    channels = checks.sizes(channels, "channels", 0)
+    widths = checks.sizes(widths, "widths", 0)
     outputs = checks.integer(outputs, "outputs", 0)
-    return linen(_ConvNet(channels, outputs, activation))
+    return linen(_ConvNet(widths, outputs, activation))
 
 
 def resnet(
     depth: int = 20,
-    classes: int | None = None,
+    outputs: int | None = None,
     widths: int | Iterable | None = None,
     stride: int | None = None,
 ) -> Model:
@@ -79,7 +81,7 @@ def resnet(
 
     Args:
         depth: how many layers.
-        classes: outputs (logits); by default 10 or 1000.
+        outputs: units of the last layer (logits); by default 10 or 1000.
         widths: channels of each stage; by default 16, 32, 64 or 64 to 512.
         stride: of the first convolution; by default 1 or 2. CIFAR's with stride 2 cost
             a quarter.
@@ -101,8 +103,8 @@ def resnet(
     widths = usual if widths is None else checks.sizes(widths, "widths")
     if len(widths) != len(usual):
         raise ValueError(f"ResNet-{depth} has {len(usual)} stages, got widths {widths}")
-    classes = (10 if small else 1000) if classes is None else classes
-    outputs = checks.integer(classes, "classes", 1)
+    outputs = (10 if small else 1000) if outputs is None else outputs
+    outputs = checks.integer(outputs, "outputs", 1)
     stride = (1 if small else 2) if stride is None else stride
     first = checks.integer(stride, "stride", 1)
 
@@ -118,33 +120,34 @@ def resnet(
 
 
 class _Mlp(nn.Module):
-    features: tuple[int, ...]
+    widths: tuple[int, ...]
+    outputs: int
     activation: Callable[[Array], Array]
 
     @nn.compact
     def __call__(self, x: Float[ArrayLike, "*batch inputs"]):
         h = jnp.asarray(x)
-        for i, units in enumerate(self.features[:-1]):
+        for i, units in enumerate(self.widths):
             h = self.activation(_dense(units, f"dense_{i}")(h))
             h = checkpoint_name(h, f"hidden_{i}")
-        return _dense(self.features[-1], f"dense_{len(self.features) - 1}")(h)
+        return _dense(self.outputs, f"dense_{len(self.widths)}")(h)
 
 
 class _ConvNet(nn.Module):
-    channels: tuple[int, ...]
+    widths: tuple[int, ...]
     outputs: int
     activation: Callable[[Array], Array]
 
     @nn.compact
     def __call__(self, x: Float[ArrayLike, "*batch height width channels"]):
         h = jnp.asarray(x)
-        if min(h.shape[-3:-1]) <= 2 * len(self.channels):
+        if min(h.shape[-3:-1]) <= 2 * len(self.widths):
             raise ValueError(
-                f"{len(self.channels)} 3x3 convolutions without padding need images of "
-                f"more than {2 * len(self.channels)} pixels a side, got "
+                f"{len(self.widths)} 3x3 convolutions without padding need images of "
+                f"more than {2 * len(self.widths)} pixels a side, got "
                 f"{h.shape[-3]}x{h.shape[-2]}"
             )
-        for i, units in enumerate(self.channels):
+        for i, units in enumerate(self.widths):
             conv = nn.Conv(
                 units,
                 (3, 3),

@@ -40,7 +40,7 @@ def normalize(
 def init(
     key: Key[Array, ""] | Any,
     depth: int,
-    classes: int,
+    outputs: int,
     widths: tuple[int, ...],
     channels: int,
 ) -> PyTree:
@@ -69,8 +69,8 @@ def init(
         params.setdefault(f"layer{stage}", {})[str(block)] = made
         into = out
     last = "linear" if small else "fc"
-    kernel = jax.nn.initializers.lecun_normal()(next(keys), (into, classes))
-    params[last] = {"kernel": kernel, "bias": jnp.zeros(classes)}
+    kernel = jax.nn.initializers.lecun_normal()(next(keys), (into, outputs))
+    params[last] = {"kernel": kernel, "bias": jnp.zeros(outputs)}
     return params
 
 
@@ -80,7 +80,7 @@ def apply(
     depth: int,
     first: int,
     train: bool,
-) -> tuple[Float[Array, "*batch classes"], PyTree]:
+) -> tuple[Float[Array, "*batch outputs"], PyTree]:
     """Logits, and parameters with new statistics (the same ones in evaluation).
 
     The first convolution has stride `first`.
@@ -89,7 +89,7 @@ def apply(
     new = jax.tree.map(lambda leaf: leaf, params)
     stem, after = params["conv1"]["kernel"], {"train": train}
     h = convolve(x, stem, first, 1 if small else 3)
-    h, new["bn1"] = _normalise(params["bn1"], h, **after)
+    h, new["bn1"] = _normalize(params["bn1"], h, **after)
     h = checkpoint_name(jax.nn.relu(h), "stem")
     h = h if small else _max_pool(h)
     for stage, block, _, stride in _blocks(depth, widths):
@@ -101,12 +101,12 @@ def apply(
             kernel = made[f"conv{i}"]["kernel"]
             here = stride if i == count - 1 else 1
             h = convolve(h, kernel, here, kernel.shape[0] // 2)
-            h, fresh[f"bn{i}"] = _normalise(made[f"bn{i}"], h, **after)
+            h, fresh[f"bn{i}"] = _normalize(made[f"bn{i}"], h, **after)
             if i < count:
                 h = checkpoint_name(jax.nn.relu(h), f"{name}_conv{i}")
         if "downsample" in made:
             into = convolve(into, made["downsample"]["0"]["kernel"], stride)
-            into, fresh["downsample"]["1"] = _normalise(
+            into, fresh["downsample"]["1"] = _normalize(
                 made["downsample"]["1"], into, **after
             )
         elif into.shape != h.shape:
@@ -129,7 +129,7 @@ def _norm(width: int) -> dict[str, Array]:
     return {"scale": ones, "bias": zeros, "mean": zeros, "var": ones}
 
 
-def _normalise(norm, h, train: bool):
+def _normalize(norm, h, train: bool):
     """Batch normalisation over all but the last axis, and its new statistics."""
     if not train:
         scale = norm["scale"] * jax.lax.rsqrt(norm["var"] + _EPSILON)

@@ -162,7 +162,7 @@ def removal_curves(
 
 
 @styled
-def randomised_layers(
+def randomized_layers(
     layers: Sequence[str], series: Mapping[str, ArrayLike], *, title: str
 ) -> Figure:
     """How like its map of the trained network a method's map stays.

@@ -115,8 +115,8 @@ def causes(
     for column, (name, images) in enumerate(columns.items()):
         grid[0, column].set_title(textwrap.fill(name, 17), size=11, weight="normal")
         for axes, image in zip(grid[:, column], np.asarray(images), strict=True):
-            grey = image.shape[-1] == 1
-            shown = np.clip(image[..., 0] if grey else image, 0, 1)
+            gray = image.shape[-1] == 1
+            shown = np.clip(image[..., 0] if gray else image, 0, 1)
             axes.imshow(shown, cmap="gray", vmin=0, vmax=1)
             axes.set(xticks=[], yticks=[])
             axes.grid(False)

@@ -98,16 +98,16 @@ def themed(svg: str) -> str:
     """
     used = re.findall(rf"(fill|stroke): (#([0-9a-f])\3{{5}}|{_GRID})\b", svg)
     rules = [
-        f'[style*="{what}: {grey}"]{{{what}:{_darkened(grey)}!important}}'
-        for what, grey in sorted({(what, grey) for what, grey, _ in used})
+        f'[style*="{what}: {gray}"]{{{what}:{_darkened(gray)}!important}}'
+        for what, gray in sorted({(what, gray) for what, gray, _ in used})
     ]
     rules.insert(0, f"text{{fill:{_darkened('#000000')}}}")
     media = f"@media (prefers-color-scheme: dark){{{''.join(rules)}}}"
     return svg.replace("</style>", f"{media}</style>", 1)
 
 
-def _darkened(grey: str) -> str:
-    share = int(grey[1:3], 16) / 255
+def _darkened(gray: str) -> str:
+    share = int(gray[1:3], 16) / 255
     mixed = zip(_DARK["ink"], _DARK["paper"], strict=True)
     return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in mixed)
 

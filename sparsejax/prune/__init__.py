@@ -7,23 +7,22 @@ removes weights of a layer and lets the others make up for them on given inputs,
 `spade` does so in all layers, for one sample; `tune_density` says how much where.
 """
 
-from sparsejax.prune._amounts import erk, remaining
+from sparsejax.prune._amounts import erk, kept_count
 from sparsejax.prune._compact import compact, idle
 from sparsejax.prune._hessian import Hessian, accumulate, hessian, patches
-from sparsejax.prune._kernels import layers
+from sparsejax.prune._kernels import layer_hessians
 from sparsejax.prune._lottery import Ticket, barrier, lottery, shuffle
 from sparsejax.prune._nodes import remove_nodes
 from sparsejax.prune._obs import Pruned, obs
 from sparsejax.prune._remove import remove
 from sparsejax.prune._scores import activation_std, magnitude, random, snip
-from sparsejax.prune._spade import Trace, prune_layers, spade
+from sparsejax.prune._spade import prune_layers, spade
 from sparsejax.prune._tuning import Tuning, tune_density
 
 __all__ = [
     "Hessian",
     "Pruned",
     "Ticket",
-    "Trace",
     "Tuning",
     "accumulate",
     "activation_std",
@@ -32,14 +31,14 @@ __all__ = [
     "erk",
     "hessian",
     "idle",
-    "layers",
+    "layer_hessians",
     "lottery",
     "magnitude",
     "obs",
     "patches",
     "prune_layers",
     "random",
-    "remaining",
+    "kept_count",
     "remove",
     "remove_nodes",
     "shuffle",

@@ -23,14 +23,14 @@ from sparsejax import checks, masks, trees
 Amount = Any
 
 
-def remaining(alive: int, fraction: Amount) -> int:
+def kept_count(alive: int, fraction: Amount) -> int:
     """How many of `alive` weights stay when `fraction` of them is removed.
 
     Raises:
         ValueError: if `fraction` is no number in [0, 1).
 
     Example:
-        >>> remaining(10, 0.25), remaining(14, 0.25)  # half to even: 2.5 -> 2, 3.5 -> 4
+        >>> kept_count(10, 0.25), kept_count(14, 0.25)  # half to even: 7.5 -> 8
         (8, 10)
     """
     alive = operator.index(alive)

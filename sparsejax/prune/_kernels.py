@@ -57,7 +57,7 @@ class Layer(NamedTuple):
     state: Hessian
 
 
-def layers(
+def layer_hessians(
     fn: Callable[[PyTree, Array], Any], params: PyTree, batch: Float[Array, "n ..."]
 ) -> list[Layer]:
     """Every dense and convolution kernel of a function, and what it reads.
@@ -117,7 +117,7 @@ class _Value(NamedTuple):
 
 @partial(jax.jit, static_argnums=0)
 def _look(fn, params, batch) -> list[Layer]:
-    """`layers` of one batch, compiled."""
+    """`layer_hessians` of one batch, compiled."""
     program = interpret.trace(jax.vmap(fn, (None, 0)), params, batch)
     shapes = trees.by_path(params)
     starts = [

@@ -24,27 +24,29 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import ArrayLike, PyTree
 from threadpoolctl import threadpool_limits
 
 from sparsejax import checks, trees
 from sparsejax.prune import _choice as choice
 from sparsejax.prune import _surgeon as surgeon
-from sparsejax.prune._amounts import Amount, decimal, remaining
+from sparsejax.prune._amounts import Amount, decimal, kept_count
 from sparsejax.prune._hessian import Hessian
 from sparsejax.prune._hessian import hessian as summed
 
 
 class Pruned(NamedTuple):
-    """A layer after surgery.
+    """A kernel or a network after surgery.
 
     Attributes:
-        kernel: the new weights, exactly zero where the mask is.
-        mask: 0/1, of the shape and dtype of the kernel.
+        params: new weights, exactly zero where the mask is: one array from `obs`, a
+            tree of the structure of the old parameters from `spade` and `prune_layers`.
+        mask: 0/1 arrays like `params`, as `Masks.weights`; a tree has 0-d ones for
+            leaves that are no pruned kernel.
     """
 
-    kernel: Float[Array, "..."]
-    mask: Float[Array, "..."]
+    params: PyTree
+    mask: PyTree
 
 
 def obs(
@@ -66,7 +68,7 @@ def obs(
             the `patches` of images, shape (groups, rows, height * width * inputs). Or
             the `Hessian` of all batches of them.
         density: part of all the kernel's weights that is kept, counted as by
-            `remaining(size, 1 - density)`; None keeps what `mask` or `pattern` says.
+            `kept_count(size, 1 - density)`; None keeps what `mask` or `pattern` says.
         mask: what may be kept; the rest goes first. With density None, the support.
         pattern: (n, m) keeps at most n of every m inputs in a row, for each output.
         damping: added to the diagonal of H, in units of its mean over inputs that are
@@ -223,7 +225,7 @@ def _count(density, alive) -> int:
     part = decimal(density, "density", "[0, 1]")
     if not 0 <= part <= 1:
         raise ValueError(f"density must be in [0, 1], got {density}")
-    kept = remaining(alive.size, 1 - part) if part else 0
+    kept = kept_count(alive.size, 1 - part) if part else 0
     if kept > most:
         raise ValueError(
             f"density {density} keeps {kept} of {alive.size} weights, but the mask has "

@@ -20,7 +20,7 @@ from jaxtyping import PyTree
 
 from sparsejax import checks, masks, meshes, trees
 from sparsejax.prune import _order as order
-from sparsejax.prune._amounts import Amount, exact, portion, remaining
+from sparsejax.prune._amounts import Amount, exact, kept_count, portion
 
 # "layer", "global" or a dict from path to fraction; others are refused in one wording.
 Scope = Any
@@ -155,7 +155,7 @@ def _keep_on_host(names, scores, alive, fraction) -> list[np.ndarray]:
     rank = join([order.integers(score, dtype).reshape(-1) for score in scores])
     kept = join([np.asarray(a).reshape(-1) != 0 for a in alive])
     count = int(np.count_nonzero(kept))
-    removed = count - remaining(count, fraction)
+    removed = count - kept_count(count, fraction)
     if removed:
         candidates = np.where(kept, rank, np.iinfo(rank.dtype).max)
         candidates.partition(removed - 1)

@@ -13,7 +13,7 @@ those before it.
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,23 +24,10 @@ from jaxtyping import Array, ArrayLike, Key, PyTree
 from sparsejax import checks, trees
 from sparsejax.data import augmentations
 from sparsejax.prune._hessian import Hessian
-from sparsejax.prune._kernels import Layer, layers
+from sparsejax.prune._kernels import Layer, layer_hessians
 from sparsejax.prune._obs import Pruned, obs
 
 Solve = Callable[[Array, Hessian, float, int], Pruned]
-
-
-class Trace(NamedTuple):
-    """A network pruned for one sample; with several samples, for each.
-
-    Attributes:
-        params: the new parameters, of the structure of the old.
-        mask: what is kept of them, as `Masks.weights`: 0-d ones for leaves that are no
-            pruned kernel.
-    """
-
-    params: PyTree
-    mask: PyTree
 
 
 def spade(
@@ -54,7 +41,7 @@ def spade(
     augment: augmentations.Augment | None = None,
     damping: float | int = 0.01,
     block_size: int | None = None,
-) -> Trace:
+) -> Pruned:
     """Prune a network for one sample, or for each of several.
 
     Args:
@@ -75,7 +62,7 @@ def spade(
             all inputs in one block, units that no variation wakes lose all weights.
 
     Returns:
-        `Trace(params, mask)`, with a leading axis for several samples.
+        `Pruned(params, mask)`, with a leading axis for several samples.
 
     Raises:
         ValueError: for a sample, density or pattern that does not fit, values that are
@@ -131,7 +118,7 @@ def spade(
     def one(key, x):
         batch = augmentations.variations(vary, key, x, samples)
         return prune_layers(
-            params, layers(fn, params, batch), density, solve, block_size
+            params, layer_hessians(fn, params, batch), density, solve, block_size
         )
 
     if not key.ndim:
@@ -142,25 +129,25 @@ def spade(
 
 def prune_layers(
     params: PyTree,
-    found: list[Layer],
+    layers: list[Layer],
     density: float | int | Mapping[str, float | int],
     solve: Solve | None = None,
     block_size: int | None = None,
-) -> Trace:
+) -> Pruned:
     """Prune kernels for what they read; `spade` once the layers are known.
 
     Args:
         params: parameters.
-        found: from `layers`.
+        layers: from `layer_hessians`.
         density: as in `spade`.
         solve: `solve(kernel, state, density, block_size) -> Pruned`; by default `obs`.
         block_size: as in `spade`.
     """
     solve = solve or _surgery
-    shares = _shares(density, [kernel.path for kernel, _ in found])
+    shares = _shares(density, [kernel.path for kernel, _ in layers])
     new = trees.by_path(params)
     masks = {p: jnp.ones((), jnp.result_type(leaf)) for p, leaf in new.items()}
-    for kernel, state in found:
+    for kernel, state in layers:
         if kernel.path not in shares:
             continue
         leaf, block = new[kernel.path], block_size or kernel.taps
@@ -178,9 +165,9 @@ def prune_layers(
                 .reshape(leaf.shape)
             )
 
-        new[kernel.path], masks[kernel.path] = put(pruned.kernel), put(pruned.mask)
+        new[kernel.path], masks[kernel.path] = put(pruned.params), put(pruned.mask)
     build = partial(jax.tree.unflatten, jax.tree.structure(params))
-    return Trace(build(list(new.values())), build(list(masks.values())))
+    return Pruned(build(list(new.values())), build(list(masks.values())))
 
 
 def _surgery(kernel, state, density, block_size, damping=0.01) -> Pruned:

@@ -55,7 +55,7 @@ def tune_density(
 
     Args:
         params: of the dense network.
-        seen: what `prune.layers` found on each sample's variations.
+        seen: what `prune.layer_hessians` found on each sample's variations.
         score: `score(pruned, i)` of the parameters pruned for the i-th sample; larger
             is better.
         groups: a pattern of kernels, such as "layer3*", or several; all others are
@@ -72,12 +72,12 @@ def tune_density(
 
     Example:
         >>> import jax.numpy as jnp
-        >>> from sparsejax.prune import layers
+        >>> from sparsejax.prune import layer_hessians
         >>> fn = lambda params, x: x @ params["out"]
         >>> x, params = jnp.array([9.0, 0.1]), {"out": jnp.ones((2, 1))}
         >>> score = lambda pruned, i: -abs(fn(pruned, x) - 9).item()
         >>> tune_density(
-        ...     params, [layers(fn, params, x[None])], score, groups=["out"],
+        ...     params, [layer_hessians(fn, params, x[None])], score, groups=["out"],
         ...     block_size=2, progress=False,
         ... ).density
         {'out': 0.5}

@@ -19,8 +19,8 @@ from sparsejax.relevance._metrics import (
     Curve,
     deletion,
     insertion,
-    localisation,
-    localisation_auc,
+    localization,
+    localization_auc,
     pointing_game,
     rank_correlation,
 )
@@ -31,7 +31,7 @@ from sparsejax.relevance._penalties import (
     outside_target,
     rrr,
 )
-from sparsejax.relevance._randomisation import Randomisation, randomisation_check
+from sparsejax.relevance._randomization import Randomization, randomization_check
 from sparsejax.relevance._rules import (
     Group,
     Kernel,
@@ -54,7 +54,7 @@ __all__ = [
     "Kernel",
     "LayerRule",
     "Part",
-    "Randomisation",
+    "Randomization",
     "Relevance",
     "Rules",
     "alpha_beta",
@@ -73,14 +73,14 @@ __all__ = [
     "guided_backprop",
     "insertion",
     "integrated_gradients",
-    "localisation",
-    "localisation_auc",
+    "localization",
+    "localization_auc",
     "occlusion",
     "outside_share",
     "outside_squared",
     "outside_target",
     "pointing_game",
-    "randomisation_check",
+    "randomization_check",
     "rank_correlation",
     "rrr",
     "smoothgrad",

@@ -98,7 +98,7 @@ def expected_gradients(
     fn: Callable[[PyTree, Array], Array],
     params: PyTree,
     x: Float[ArrayLike, "..."],
-    baselines: Float[ArrayLike, "..."],
+    baseline: Float[ArrayLike, "..."],
     *,
     key: Key[Array, ""] | Any,
     target: Any = None,
@@ -112,7 +112,7 @@ def expected_gradients(
 
     Args:
         fn, params, x, target: as in `gradient`.
-        baselines: shape (n, *x.shape), such as examples of the training set.
+        baseline: several, shape (n, *x.shape), such as examples of the training set.
         key: a key.
         samples: gradients in all.
         batch_size: gradients at a time; by default all, or what is reasonable.
@@ -123,14 +123,14 @@ def expected_gradients(
     checks.one_key(key)
     batches.check_count("samples", samples)
     x = targets.example(x)
-    targets.one_array(baselines, "baselines")
-    count, *shape = jnp.shape(baselines) or (0,)
+    targets.one_array(baseline, "baseline")
+    count, *shape = jnp.shape(baseline) or (0,)
     if not count or tuple(shape) != x.shape:
         raise ValueError(
-            f"baselines have shape {jnp.shape(baselines)}, expected (n, "
+            f"baseline has shape {jnp.shape(baseline)}, expected (n, "
             f"{', '.join(map(str, x.shape))}): examples like x, at least one"
         )
-    starts = jnp.asarray(baselines).astype(x.dtype)
+    starts = jnp.asarray(baseline).astype(x.dtype)
     for_turn, for_place = jax.random.split(key)
     rounds = -(-samples // count)
     turn = jax.random.permutation(for_turn, rounds * count)[:samples] % count

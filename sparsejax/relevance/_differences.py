@@ -19,11 +19,11 @@ from sparsejax.relevance import _structure as structure
 from sparsejax.relevance._nodes import Entry, Node, baseline, change, value
 
 
-def start(inputs: Sequence, references: Sequence, params: Sequence) -> None:
+def start(inputs: Sequence, baselines: Sequence, params: Sequence) -> None:
     """Those of a function's inputs; parameters are the same for both."""
-    for node, reference in zip(inputs, references, strict=True):
+    for node, there in zip(inputs, baselines, strict=True):
         if node is not None:
-            node.baseline, node.change = reference, node.value - reference
+            node.baseline, node.change = there, node.value - there
     for node in filter(None, params):
         node.baseline, node.change = node.value, jnp.zeros_like(node.value)
 

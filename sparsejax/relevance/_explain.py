@@ -30,7 +30,7 @@ class Relevance(NamedTuple):
         input: relevance of the input, of its shape; of a tree the same tree, with zeros
             for what is no real number.
         multiplier: relevance / input (against a baseline: / (input - baseline)), where
-            it is one; without a reference the gradient.
+            it is one; without a baseline the gradient.
         bias: relevance of every parameter that is added (itself, moved or scaled by
             constants), by its path and of its shape.
         constants: of numbers in the function, by the steps that brought them in.
@@ -74,7 +74,7 @@ def explain(
     x: PyTree,
     *,
     target: Any = None,
-    reference: Any = None,
+    baseline: Any = None,
     rules: Rules | None = None,
     edges: bool = False,
 ) -> Relevance:
@@ -91,12 +91,12 @@ def explain(
         target: what to explain: an index of a vector of outputs; an array of the
             output's shape to weigh it by; a function of the output to a number; None
             for an output that is one number.
-        reference: what to compare with. None: nothing, multipliers are the gradient
+        baseline: what to compare with. None: nothing, multipliers are the gradient
             (of what is inside functions that have derivative rules of their own).
             "zero": zero everywhere, the ones that biases multiply included: layer-wise
-            relevance propagation. An array of x's shape, or a tree like x: a baseline
+            relevance propagation. An array of x's shape, or a tree like x: that
             (DeepLIFT's rescale rule); biases are the same in both and get nothing.
-        rules: see `Rules`; by default exact for the reference.
+        rules: see `Rules`; by default exact for the baseline.
         edges: whether to find relevance through every weight too.
 
     Raises:
@@ -108,7 +108,7 @@ def explain(
     Example:
         >>> fn = lambda params, x: jax.nn.relu(x @ params["kernel"] + params["bias"])
         >>> params = {"kernel": jnp.array([[2.0], [1.0]]), "bias": jnp.array([0.5])}
-        >>> r = explain(fn, params, jnp.array([1.0, -2.0]), target=0, reference="zero")
+        >>> r = explain(fn, params, jnp.array([1.0, -2.0]), target=0, baseline="zero")
         >>> r.output.item(), r.input.tolist(), r.bias["bias"].tolist()
         (0.5, [2.0, -2.0], [0.5])
 
@@ -119,15 +119,15 @@ def explain(
     """
     rules = rules or Rules()
     x = targets.examples(x)
-    baselines = _baselines(x, reference)
+    baselines = _baselines(x, baseline)
     program = interpret.trace(targets.chosen(fn, target), params, x)
     leaves = {k: v for k, v in trees.by_path(params).items() if hasattr(v, "dtype")}
     steps = tape.record(
-        program, [*leaves], baselines, rules.primitives, derivatives=reference is None
+        program, [*leaves], baselines, rules.primitives, derivatives=baseline is None
     )
     out = targets.only(steps.outputs)
     seed = targets.seed(nodes.value(out), target)
-    mode = settle(rules, reference)
+    mode = settle(rules, baseline)
     ledger = backward.propagate(steps, [seed], rules, mode, edges)
     explained = _explained(out, seed, mode.compared)
     result = _results(steps, ledger, explained, x)
@@ -149,15 +149,15 @@ def derivative(step, inputs: list, outputs: list, q: list) -> list:
     return [next(found) if r else None for r in real]
 
 
-def _baselines(x, reference) -> list | None:
+def _baselines(x, baseline) -> list | None:
     """The baseline's arrays, for each of the example's."""
-    if reference is None or (isinstance(reference, str) and reference == "zero"):
+    if baseline is None or (isinstance(baseline, str) and baseline == "zero"):
         return None
-    if isinstance(reference, str):
+    if isinstance(baseline, str):
         raise ValueError(
-            f'reference is {reference!r}; it can be None, "zero" or an array'
+            f'baseline is {baseline!r}; it can be None, "zero" or an array'
         )
-    return targets.baselines(x, reference)
+    return targets.baselines(x, baseline)
 
 
 def _explained(out, seed, compared: bool) -> Float[Array, ""]:

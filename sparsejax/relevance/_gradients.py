@@ -7,7 +7,7 @@ rule of ReLUs, and show what the first layers see more than what the output need
 layer.
 
 Everything is for one example: `jit` and `vmap` outside. Biases get nothing here:
-`explain(..., reference="zero")` says what they are to blame for.
+`explain(..., baseline="zero")` says what they are to blame for.
 """
 
 from collections.abc import Callable
@@ -132,7 +132,7 @@ def deeplift(
     """
     if baseline is None or isinstance(baseline, str):
         raise ValueError(f"baseline must be an array like x, got {baseline!r}")
-    return explain(fn, params, x, target=target, reference=baseline, rules=rules)
+    return explain(fn, params, x, target=target, baseline=baseline, rules=rules)
 
 
 def grad_cam(

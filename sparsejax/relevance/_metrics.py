@@ -2,9 +2,9 @@
 
 `deletion` and `insertion` ask the function: does the output fall, or rise, when what
 is most relevant goes, or comes, first? The others compare with a region where the
-answer is known to lie: `pointing_game`, `localisation`, `localisation_auc`.
+answer is known to lie: `pointing_game`, `localization`, `localization_auc`.
 `rank_correlation` compares two explanations. Whether an explanation is complete its own
-`residual()` or `gap()` tells, and `randomisation_check` whether it has to do with the
+`residual()` or `gap()` tells, and `randomization_check` whether it has to do with the
 parameters at all.
 
 All for one example, with `vmap` outside. A map of relevance may have fewer axes than x:
@@ -126,7 +126,7 @@ def pointing_game(
     return inside[jnp.argmax(scores)].astype(scores.dtype)
 
 
-def localisation(
+def localization(
     relevance: Float[ArrayLike, "..."], region: Bool[ArrayLike, "..."]
 ) -> Float[Array, ""]:
     """The share of the positive relevance that lies in the region.
@@ -135,7 +135,7 @@ def localisation(
 
     Example:
         >>> relevance = jnp.array([1.0, 3.0, -5.0])
-        >>> localisation(relevance, jnp.array([False, True, True])).item()
+        >>> localization(relevance, jnp.array([False, True, True])).item()
         0.75
 
     Reference: Kohlbrenner et al., "Towards Best Practice in Explaining Neural Network
@@ -149,7 +149,7 @@ def localisation(
     return jnp.where(inside, positive, 0).sum() / total
 
 
-def localisation_auc(
+def localization_auc(
     relevance: Float[ArrayLike, "..."], region: Bool[ArrayLike, "..."]
 ) -> Float[Array, ""]:
     """The chance that a place inside the region is more relevant than one outside.
@@ -159,7 +159,7 @@ def localisation_auc(
 
     Example:
         >>> relevance = jnp.array([1.0, 3.0, 1.0])
-        >>> localisation_auc(relevance, jnp.array([True, True, False])).item()
+        >>> localization_auc(relevance, jnp.array([True, True, False])).item()
         0.75
 
     Reference: Fawcett, "An introduction to ROC analysis", 2006.
@@ -195,7 +195,7 @@ def rank_correlation(
     if a.shape != b.shape:
         raise ValueError(f"maps have shapes {a.shape} and {b.shape}")
     targets.check_finite({"a": a, "b": b})
-    a, b = (_centred_ranks(v.ravel()) for v in (a, b))
+    a, b = (_centered_ranks(v.ravel()) for v in (a, b))
     return jnp.sum(a * b) / jnp.sqrt(jnp.sum(a * a) * jnp.sum(b * b))
 
 
@@ -248,7 +248,7 @@ def _below(values: Array) -> tuple[Array, Array]:
     return find("left"), find("right")
 
 
-def _centred_ranks(values: Array) -> Array:
+def _centered_ranks(values: Array) -> Array:
     """Ranks less their mean, over half their number; whole numbers until the end."""
     below, upto = _below(values)
     return (below + upto - values.size).astype(values.dtype) / values.size

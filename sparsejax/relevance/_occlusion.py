@@ -24,7 +24,7 @@ def occlusion(
     target: Any = None,
     window: int | Iterable[int],
     stride: int | Iterable[int] | None = None,
-    value: float | int | Float[ArrayLike, "..."] = 0.0,
+    baseline: float | int | Float[ArrayLike, "..."] = 0.0,
     batch_size: int | None = None,
 ) -> Float[Array, "..."]:
     """f(x) - f(hidden), at every place its mean over the windows that hide the place.
@@ -38,7 +38,7 @@ def occlusion(
             every axis but the channels, the last of three axes or more.
         stride: steps from window to window along the same axes; by default the window.
             The last window ends where x does.
-        value: what hides: a number, or an array that broadcasts to x.
+        baseline: what hides: a number, or an array that broadcasts to x.
         batch_size: windows at a time; by default all, or what is reasonable.
 
     Returns:
@@ -61,7 +61,7 @@ def occlusion(
     sides = _sides("window", window, x.shape, x.shape)
     strides = _sides("stride", window if stride is None else stride, x.shape, sides)
     hides = [_hides(*axis) for axis in zip(x.shape, sides, strides, strict=True)]
-    filling = targets.filling("value", value, x)
+    filling = targets.filling("baseline", baseline, x)
     run = targets.number(fn, target)
 
     def hidden(index):

@@ -55,8 +55,8 @@ def outside_squared(
     """
     x, region = _checked(x, region)
     classes = _classes(fn, params, x)
-    centred = jnp.eye(classes, dtype=jnp.result_type(x)) - 1 / classes
-    relevance = jax.vmap(lambda weights: _relevance(fn, params, x, weights))(centred)
+    centered = jnp.eye(classes, dtype=jnp.result_type(x)) - 1 / classes
+    relevance = jax.vmap(lambda weights: _relevance(fn, params, x, weights))(centered)
     return jnp.sum(jnp.where(region, 0, relevance) ** 2)
 
 
@@ -166,7 +166,7 @@ def rrr(
 
 
 def _relevance(fn, params, x, target):
-    return explain(fn, params, x, target=target, reference="zero").input
+    return explain(fn, params, x, target=target, baseline="zero").input
 
 
 def _checked(x, region) -> tuple[Array, Array]:

@@ -90,11 +90,11 @@ def gamma(gamma: float = 0.25, eps: float = 1e-6) -> LayerRule:
     more = 1.0 + gamma
     for_positive, for_negative = Kernel(more, 1.0), Kernel(1.0, more)
 
-    def favoured(sign):
+    def favored(sign):
         return lambda c: 1 + gamma * _is(sign * c)
 
     def group(sign, same, other):
-        parts = Part("positive", same, favoured(sign)), Part("negative", other)
+        parts = Part("positive", same, favored(sign)), Part("negative", other)
         return Group(lambda z: _is(sign * z), parts)
 
     groups = group(1, for_positive, for_negative), group(-1, for_negative, for_positive)
@@ -176,10 +176,10 @@ class Rules:
             "slope": (f(a) - f(0)) / a, f(0) being a constant's, or against a baseline
             (f(a) - f(a0)) / (a - a0); "ignore": everything; "repeat": f of what
             arrives, the deconvnet; "guided": at ReLUs both gradient and repeat, at
-            others gradient. By default "gradient" without a reference, else "slope"
-            ("ignore" with `matrix="normalised"`).
+            others gradient. By default "gradient" without a baseline, else "slope"
+            ("ignore" with `matrix="normalized"`).
         matrix: what these rules act on: "gradient", multipliers Q = R / a, which a
-            matrix product passes on as W Q; or "normalised", relevances R, which it
+            matrix product passes on as W Q; or "normalized", relevances R, which it
             splits by shares. Consistent: gradient, slope, repeat with the first;
             ignore with the second. Others run, and their residual tells.
         maximum: "winner": all to the (first) largest; "radial": shares of the positive
@@ -189,7 +189,7 @@ class Rules:
         product: of two values of the input. "gradient": both derivatives; "uniform":
             half the relevance each (against a baseline: exact midpoints);
             "detach": a factor that weighs (softmax, one over a norm) is a constant.
-            By default "gradient" without a reference, else "uniform".
+            By default "gradient" without a baseline, else "uniform".
         primitives: rules of further primitives: `rule(step, inputs, outputs, q)`, whose
             arguments are the step (`run`, `params`, `place`), its operands and results
             as arrays, and the multipliers of the results; returns one multiplier, or
@@ -253,14 +253,14 @@ def _settled(place: str | int, rule: Any) -> LayerRule | None:
 
 _OPTIONS: dict[str, tuple[Any, ...]] = {
     "nonlinear": (None, "gradient", "slope", "ignore", "repeat", "guided"),
-    "matrix": ("gradient", "normalised"),
+    "matrix": ("gradient", "normalized"),
     "maximum": (None, "winner", "radial", "cross", "path"),
     "product": (None, "gradient", "uniform", "detach"),
 }
 
 
 class Mode(NamedTuple):
-    """Rules with defaults filled in for a reference."""
+    """Rules with defaults filled in for a baseline."""
 
     nonlinear: str
     matrix: str
@@ -269,11 +269,11 @@ class Mode(NamedTuple):
     compared: bool
 
 
-def settle(rules: Rules, reference: Any) -> Mode:
-    """Defaults: the gradient without a reference, else the rules that conserve."""
-    plain = reference is None
-    compared = not plain and not isinstance(reference, str)
-    exact = "ignore" if rules.matrix == "normalised" else "slope"
+def settle(rules: Rules, baseline: Any) -> Mode:
+    """Defaults: the gradient without a baseline, else the rules that conserve."""
+    plain = baseline is None
+    compared = not plain and not isinstance(baseline, str)
+    exact = "ignore" if rules.matrix == "normalized" else "slope"
     return Mode(
         rules.nonlinear
         or ("gradient" if plain and rules.matrix == "gradient" else exact),

@@ -15,7 +15,7 @@ from sparsejax.relevance._nodes import Entry, Node, Tape, origin, value
 def record(
     program: interpret.Program,
     paths: Sequence[str],
-    references: Sequence | None,
+    baselines: Sequence | None,
     taught: Iterable[str],
     derivatives: bool,
 ) -> Tape:
@@ -24,7 +24,7 @@ def record(
     Args:
         program: of `fn(params, x)`: arrays of the parameters, then of the input.
         paths: of the parameters.
-        references: the baseline's, for each array of the input; or None.
+        baselines: the baseline's arrays, for each array of the input; or None.
         taught: primitives beyond those known that there is a rule for.
         derivatives: whether multipliers are to be the gradient. Else the maximum that
             softmax and its like subtract, and stop the derivative of, moves with the
@@ -39,13 +39,13 @@ def record(
         for array, path in zip(arrays, paths, strict=True)
     ]
     starts = [Node(x) if structure.is_real(x) else None for x in inputs]
-    if references is not None:
-        differences.start(starts, references, params)
+    if baselines is not None:
+        differences.start(starts, baselines, params)
     given = [
         array if node is None else node
         for array, node in zip(program.inputs, [*params, *starts], strict=True)
     ]
-    compared = references is not None
+    compared = baselines is not None
     recorder = _Recorder(compared, frozenset(taught), derivatives)
     outputs = interpret.walk(program, given, recorder.rule)
     if compared:

@@ -8,7 +8,7 @@ from jaxtyping import ArrayLike, Float
 from sparsejax.removal._checks import chances, finite
 
 
-def density(
+def kde(
     values: ArrayLike,
     width: float | int,
     at: ArrayLike,
@@ -29,7 +29,7 @@ def density(
         Shape (k,); it integrates to 1.
 
     Example:
-        >>> density(np.zeros(5), 0.5, np.zeros(1)).round(3).tolist()
+        >>> kde(np.zeros(5), 0.5, np.zeros(1)).round(3).tolist()
         [0.798]
     """
     values = finite("values", values, (1, 2))

@@ -49,7 +49,7 @@ class States(NamedTuple):
     off_nodes: Moments
 
 
-class Flips(NamedTuple):
+class PathStatistics(NamedTuple):
     """How a value changes along paths that flip every node once.
 
     Attributes:
@@ -162,7 +162,7 @@ def by_state(
     )
 
 
-def flips(values: ArrayLike) -> Flips:
+def path_statistics(values: ArrayLike) -> PathStatistics:
     """Covariances along paths that flip every node once, estimated from many paths.
 
     Args:
@@ -170,8 +170,8 @@ def flips(values: ArrayLike) -> Flips:
             (paths, n + 1).
 
     Returns:
-        `Flips`, unbiased (divided by paths - 1); correlations are NaN where a value
-        does not vary. `hypercube.path_covariance` is what they estimate.
+        `PathStatistics`, unbiased (divided by paths - 1); correlations are NaN where a
+        value does not vary. `hypercube.path_covariance` is what they estimate.
     """
     values = finite("values", values, (2,)).astype(np.float64)
     if values.shape[0] < 2 or values.shape[1] < 2:
@@ -184,7 +184,9 @@ def flips(values: ArrayLike) -> Flips:
     covariance[constant] = covariance[:, constant] = 0
     spread = np.sqrt(np.diag(covariance))
     scale = np.where(spread * spread[0] > 0, spread * spread[0], np.nan)
-    return Flips(covariance, covariance[0], covariance[-1, ::-1], covariance[0] / scale)
+    return PathStatistics(
+        covariance, covariance[0], covariance[-1, ::-1], covariance[0] / scale
+    )
 
 
 def _columns(values, chance, chosen=None) -> tuple[np.ndarray, Moments]:

@@ -136,7 +136,7 @@ def environment(config: Config) -> Environment:
 
 def model(config: Config) -> models.Model:
     """The network, of scaled observations."""
-    return models.mlp((*config.widths, len(environment(config).actions)))
+    return models.mlp(config.widths, len(environment(config).actions))
 
 
 def values(config: Config) -> Callable[[PyTree, Array], Array]:

@@ -252,7 +252,7 @@ def test_tables_of_other_systems_and_one_category(folder):
     assert kinds.rows == found.rows
 
 
-def random_labelled(seed, n=5):
+def random_labeled(seed, n=5):
     """Layers of one category each, in the order of categories."""
     rng = np.random.default_rng(seed)
     kinds = ("object", "part-of", "scene")
@@ -268,11 +268,11 @@ def random_labelled(seed, n=5):
     whole = np.flatnonzero(category == 2)[rng.integers(0, 2, (n, 1))]
     images = rng.integers(0, 256, (n, 6, 8, 3)).astype("f4") / np.float32(255)
     pixels, whole = pixels.astype("i4"), whole.astype("i4")
-    return data.Labelled(images, pixels, whole), labels
+    return data.Labeled(images, pixels, whole), labels
 
 
 def test_what_is_written_is_read(tmp_path):
-    given, labels = random_labelled(0)
+    given, labels = random_labeled(0)
     data.write_broden(tmp_path / "new", given, labels)
     read = data.broden(tmp_path / "new")
     assert read.labels.names == labels.names
@@ -281,7 +281,7 @@ def test_what_is_written_is_read(tmp_path):
     for a, b in zip(read[0], given, strict=True):
         np.testing.assert_array_equal(a, b)
     assert [p.name for p in tmp_path.iterdir()] == ["new"]
-    chunks = [data.Labelled(*(part[i : i + 2] for part in given)) for i in (0, 2, 4)]
+    chunks = [data.Labeled(*(part[i : i + 2] for part in given)) for i in (0, 2, 4)]
     data.write_broden(tmp_path / "pieces", iter(chunks), labels, split="val")
     read = data.broden(tmp_path / "pieces", split="val")
     for a, b in zip(read[0], given, strict=True):
@@ -293,7 +293,7 @@ def test_what_is_written_is_read(tmp_path):
 
 
 def test_tables_count_images_and_pixels(tmp_path):
-    given, labels = random_labelled(1)
+    given, labels = random_labeled(1)
     data.write_broden(tmp_path / "new", given, labels)
     share = {}
     for pixels, whole in zip(given.pixels, given.whole):
@@ -327,11 +327,11 @@ def test_tables_count_images_and_pixels(tmp_path):
 @given(st.integers(0, 10**6))
 def test_any_layers_keep_the_labels_of_pixels(tmp_path, seed):
     rng, root = np.random.default_rng(seed), tmp_path / f"{seed}"
-    (images, _, _), labels = random_labelled(seed, 3)
+    (images, _, _), labels = random_labeled(seed, 3)
     pixels = rng.choice(rng.integers(0, 300, 5), (3, 2, 4, 3)).astype("i4")
     whole = np.full((3, 1), 1, "i4")
     shutil.rmtree(root, ignore_errors=True)
-    data.write_broden(root, data.Labelled(images, pixels, whole), labels)
+    data.write_broden(root, data.Labeled(images, pixels, whole), labels)
     read = data.broden(root)[0]
     assert [at_pixels(p) for p in read.pixels] == [at_pixels(p) for p in pixels]
 
@@ -346,7 +346,7 @@ def test_any_layers_keep_the_labels_of_pixels(tmp_path, seed):
     ],
 )
 def test_nothing_is_left_of_what_cannot_be_written(tmp_path, part, value, message):
-    given, labels = random_labelled(2)
+    given, labels = random_labeled(2)
     getattr(given, part)[1] = value
     with pytest.raises(ValueError, match=message):
         data.write_broden(tmp_path / "new", given, labels)
@@ -354,7 +354,7 @@ def test_nothing_is_left_of_what_cannot_be_written(tmp_path, part, value, messag
 
 
 def test_bad_tables_shapes_and_folders(tmp_path):
-    given, labels = random_labelled(3)
+    given, labels = random_labeled(3)
 
     def write(given, labels):
         return data.write_broden(tmp_path / "new", given, labels)

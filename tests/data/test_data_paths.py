@@ -38,7 +38,7 @@ def root(tmp_path_factory):
     table = dissect.Table(("cat",), ("object",), np.array([0.5]))
     dissect.write_table(root / "table.csv", table)
     scenes = data.scenes(jax.random.key(0), 2, size=16)
-    data.write_broden(root / "broden", scenes.labelled, scenes.labels)
+    data.write_broden(root / "broden", scenes.labeled, scenes.labels)
     return root
 
 
@@ -77,5 +77,5 @@ def test_paths_that_are_written(tmp_path, kind):
     dissect.write_table(kind(tmp_path / "table.csv"), table)
     assert dissect.read_table(kind(tmp_path / "table.csv")).label == ("cat",)
     scenes = data.scenes(jax.random.key(0), 1, size=16)
-    data.write_broden(kind(tmp_path / "broden"), scenes.labelled, scenes.labels)
+    data.write_broden(kind(tmp_path / "broden"), scenes.labeled, scenes.labels)
     assert data.broden(kind(tmp_path / "broden")).count == 1

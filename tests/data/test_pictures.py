@@ -21,7 +21,7 @@ def save(kind, mode, value, size=(2, 1), **options):
     return file.getvalue()
 
 
-def png(depth, colour, row, width, transparent=None, palette=None):
+def png(depth, color, row, width, transparent=None, palette=None):
     number = struct.Struct(">I").pack
 
     def chunk(name, data):
@@ -29,7 +29,7 @@ def png(depth, colour, row, width, transparent=None, palette=None):
             (number(len(data)), name, data, number(zlib.crc32(name + data)))
         )
 
-    head = struct.pack(">IIBBBBB", width, 1, depth, colour, 0, 0, 0)
+    head = struct.pack(">IIBBBBB", width, 1, depth, color, 0, 0, 0)
     parts = [chunk(b"IHDR", head)]
     parts += [chunk(b"PLTE", palette)] if palette else []
     parts += [chunk(b"tRNS", transparent)] if transparent else []
@@ -87,8 +87,8 @@ def lab(light, a, b):
     )
 
 
-def on_white(alpha, *colours):
-    return [c / 255 * alpha / 255 + 1 - alpha / 255 for c in colours]
+def on_white(alpha, *colors):
+    return [c / 255 * alpha / 255 + 1 - alpha / 255 for c in colors]
 
 
 def palette(image):
@@ -240,13 +240,13 @@ def test_what_is_refused(raw, message):
 @pytest.mark.parametrize("turn", range(1, 9))
 def test_images_stand_as_exif_says(kind, turn):
     """A 2x2 square of blocks; EXIF's numbers by the formulas of the standard."""
-    grey = np.kron([[0, 80], [160, 240]], np.ones((16, 24))).astype(np.uint8)
+    gray = np.kron([[0, 80], [160, 240]], np.ones((16, 24))).astype(np.uint8)
     exif = Image.Exif()
     exif[274] = turn
-    raw = save(kind, "", Image.fromarray(grey).convert("RGB"), exif=exif)
-    shown = {1: grey, 2: grey[:, ::-1], 3: grey[::-1, ::-1], 4: grey[::-1], 5: grey.T,
-             6: grey[::-1].T, 7: grey[::-1, ::-1].T,
-             8: grey[:, ::-1].T}[turn]  # fmt: skip
+    raw = save(kind, "", Image.fromarray(gray).convert("RGB"), exif=exif)
+    shown = {1: gray, 2: gray[:, ::-1], 3: gray[::-1, ::-1], 4: gray[::-1], 5: gray.T,
+             6: gray[::-1].T, 7: gray[::-1, ::-1].T,
+             8: gray[:, ::-1].T}[turn]  # fmt: skip
     found = pixels(picture(raw))
     assert found.shape == (*shown.shape, 3)
     assert np.abs(found.astype(int) - shown[..., None]).max() < 20

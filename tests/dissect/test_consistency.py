@@ -10,6 +10,9 @@ import pytest
 
 from sparsejax import dissect
 
+SHARES = {f"{name}{of}" for name in ("still_detector", "same_label")
+          for of in ("", "_by_chance")}  # fmt: skip
+
 
 def table(text):
     """Units by their label's first letter; capitals are detectors."""
@@ -20,15 +23,15 @@ def table(text):
 def test_by_hand():
     found = dissect.consistency(table("AABBCdd"), table("AcBAcDd"))
     assert found.dense == 5 and found.pruned == 4
-    assert found.still == 3 / 5 and found.same == 2 / 3
-    assert found.still_by_chance == 4 / 7
-    assert found.same_by_chance == pytest.approx((2 * 2 + 2 * 1) / (5 * 4))
+    assert found.still_detector == 3 / 5 and found.same_label == 2 / 3
+    assert found.still_detector_by_chance == 4 / 7
+    assert found.same_label_by_chance == pytest.approx((2 * 2 + 2 * 1) / (5 * 4))
     assert found.jaccard == 3 / 6 and found.survival == 2 / 3
 
 
 def test_a_network_with_itself():
     found = dissect.consistency(table("AABcD"), table("AABcD"))
-    shares = found.still, found.same, found.jaccard, found.survival
+    shares = found.still_detector, found.same_label, found.jaccard, found.survival
     assert shares == (1, 1, 1, 1) and found.dense == found.pruned == 4
 
 
@@ -42,19 +45,23 @@ def test_chance_levels_are_means_over_permutations():
     def mean(values):
         return math.fsum(values) / len(ways)
 
-    assert mean(w.still for w in ways) == pytest.approx(first.still_by_chance)
-    both = [w.still * w.dense for w in ways]
-    agree = [0 if math.isnan(w.same) else w.same * b for w, b in zip(ways, both)]
-    assert sum(agree) / sum(both) == pytest.approx(first.same_by_chance)
-    assert len({w.same_by_chance for w in ways}) == 1
+    assert mean(w.still_detector for w in ways) == pytest.approx(
+        first.still_detector_by_chance
+    )
+    both = [w.still_detector * w.dense for w in ways]
+    agree = [
+        0 if math.isnan(w.same_label) else w.same_label * b for w, b in zip(ways, both)
+    ]
+    assert sum(agree) / sum(both) == pytest.approx(first.same_label_by_chance)
+    assert len({w.same_label_by_chance for w in ways}) == 1
 
 
 @pytest.mark.parametrize(
     ("dense", "pruned", "nans"),
     [
-        ("abc", "ABc", {"still", "same", "still_by_chance", "same_by_chance"}),
-        ("ABc", "abc", {"same", "same_by_chance"}),
-        ("ABc", "abC", {"same"}),
+        ("abc", "ABc", SHARES),
+        ("ABc", "abc", {"same_label", "same_label_by_chance"}),
+        ("ABc", "abC", {"same_label"}),
         ("abc", "abc", set(dissect.Consistency._fields) - {"dense", "pruned"}),
     ],
 )
@@ -68,8 +75,8 @@ def test_categories_and_thresholds_count():
     a = dissect.Table(("bed",), ("object",), np.array([0.05]))
     b = dissect.Table(("bed",), ("scene",), np.array([0.05]))
     assert dissect.consistency(a, b).dense == 0
-    assert dissect.consistency(a, b, strict=False).same == 0
-    assert dissect.consistency(a, a, threshold=0.04).same == 1
+    assert dissect.consistency(a, b, strict=False).same_label == 0
+    assert dissect.consistency(a, a, threshold=0.04).same_label == 1
     with pytest.raises(ValueError, match="tables have 1 and 3 units"):
         dissect.consistency(a, table("abc"))
 
@@ -99,6 +106,7 @@ def test_published_tables_of_two_networks():
         "scene": 132, "object": 51, "texture": 36, "part": 13, "material": 4,
     }  # fmt: skip
     found = dissect.consistency(imagenet, places)
-    assert found.still == pytest.approx(0.533, abs=5e-4)
-    assert found.still_by_chance == 1092 / 2048
-    assert found.same == 2 / 528 and found.same_by_chance == pytest.approx(0.0072, 0.01)
+    assert found.still_detector == pytest.approx(0.533, abs=5e-4)
+    assert found.still_detector_by_chance == 1092 / 2048
+    assert found.same_label == 2 / 528
+    assert found.same_label_by_chance == pytest.approx(0.0072, 0.01)

@@ -8,7 +8,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 import sparsejax as sj
 from sparsejax import dissect
-from sparsejax.data import Labelled, Labels
+from sparsejax.data import Labeled, Labels
 
 LABELS = Labels(
     ("", "left", "right", "day"), ("object", "scene"), np.array([-1, 0, 0, 1])
@@ -89,9 +89,9 @@ def test_the_parts_together(params, node, turned, rng, getkey):
     order = np.argsort(-peaks, axis=0, kind="stable")[:3].T
     np.testing.assert_array_equal(found.exemplars, order)
     np.testing.assert_array_equal(found.scores(), dissect.iou(tally))
-    scores = dissect.normalised(tally, QUANTILE, "image")
-    np.testing.assert_array_equal(found.scores("image", normalised=True), scores)
-    named = found.table("image", normalised=True, categories=["object"])
+    scores = dissect.normalized(tally, QUANTILE, "image")
+    np.testing.assert_array_equal(found.scores("image", normalized=True), scores)
+    named = found.table("image", normalized=True, categories=["object"])
     assert named.label == dissect.assign(scores[:, :3], LABELS_OF_OBJECTS).label
 
 
@@ -106,7 +106,7 @@ def test_batches_and_chunks_change_nothing(params, rng, monkeypatch):
     monkeypatch.setattr("sparsejax.dissect._dissection._HELD", 11 * 80 - 1)
     assert_equal(whole, run(params, batches(data, 4)))  # in two passes
     for chunk in (1, 3, 11):
-        other = run(params, batches(data, 4), chunk_size=chunk)
+        other = run(params, batches(data, 4), batch_size=chunk)
         assert_equal(whole._replace(thresholds=other.thresholds), other)
         np.testing.assert_allclose(whole.thresholds, other.thresholds, rtol=1e-5)
 
@@ -197,7 +197,7 @@ def test_a_node_is_one_name(params, rng, node):
 
 
 def test_tokens_and_what_is_labelled_at_once(rng):
-    """Integers are looked up by the function; a `Labelled` is one batch."""
+    """Integers are looked up by the function; a `Labeled` is one batch."""
     table = jnp.asarray(rng.normal(size=(7, 4)), "float32")
 
     def fn(params, x):
@@ -213,7 +213,7 @@ def test_tokens_and_what_is_labelled_at_once(rng):
 
     limits = dissect.thresholds(np.asarray(table)[x], QUANTILE)
     np.testing.assert_array_equal(run([(x, pixels, whole)]).thresholds, limits)
-    assert_equal(run(Labelled(x, pixels, whole)), run([(x, pixels, whole)]))
+    assert_equal(run(Labeled(x, pixels, whole)), run([(x, pixels, whole)]))
 
 
 def test_bad_input(params, rng):
@@ -242,8 +242,8 @@ def test_bad_input(params, rng):
         run(params, data, count=12)
     with fails(r"examples have shapes \(4, 8, 3\) and \(8, 8, 3\)"):
         run(params, [data, (x[:, :4], pixels, whole)])
-    with fails("chunk_size and exemplars must be 1 or more"):
-        run(params, data, chunk_size=0)
+    with fails("batch_size and exemplars must be 1 or more"):
+        run(params, data, batch_size=0)
     beyond = x, pixels + 1, whole
     with fails("example 0: label map has label 3, but the table goes from 0 .* to 2"):
         dissect.dissect(

@@ -40,7 +40,7 @@ def value(cells, row, column, shape):
 def by_loops(maps, pixels, whole, limits, labels, union):
     """Sets of pixels, image after image: masks, labels, both, and the IoU."""
     units, count = maps.shape[-1], len(labels.names)
-    active, labelled = np.zeros(units), np.zeros(count)
+    active, labeled = np.zeros(units), np.zeros(count)
     both, counted = np.zeros((units, count)), np.zeros((units, count))
     for image, layers, extra in zip(maps, pixels, whole):
         everywhere = list(np.ndindex(layers.shape[1:]))
@@ -53,7 +53,7 @@ def by_loops(maps, pixels, whole, limits, labels, union):
         for label, places in has.items():
             kind = labels.category[label]
             of_kind[kind] = of_kind.get(kind, set()) | places
-            labelled[label] += len(places)
+            labeled[label] += len(places)
         for k in range(units):
             mask = {
                 place
@@ -66,8 +66,8 @@ def by_loops(maps, pixels, whole, limits, labels, union):
                 joins = {"none": mask, "image": concerned, "unit": mask & concerned}
                 both[k, label] += len(mask & places)
                 counted[k, label] += len(mask) if joins[union] else 0
-    either = counted + labelled - both
-    return active, labelled, both, both / np.where(either, either, 1)
+    either = counted + labeled - both
+    return active, labeled, both, both / np.where(either, either, 1)
 
 
 def setting(seed, n=3, cells=(2, 4), size=(8, 8), layers=2, units=4):
@@ -93,9 +93,9 @@ def setting(seed, n=3, cells=(2, 4), size=(8, 8), layers=2, units=4):
 def test_loops(seed, cells, layers, union):
     maps, pixels, whole, limits = setting(seed, cells=cells, layers=layers)
     found = dissect.tally([(maps, pixels, whole)], limits, MANY)
-    active, labelled, both, scores = by_loops(maps, pixels, whole, limits, MANY, union)
+    active, labeled, both, scores = by_loops(maps, pixels, whole, limits, MANY, union)
     np.testing.assert_array_equal(found.active, active)
-    np.testing.assert_array_equal(found.labelled, labelled)
+    np.testing.assert_array_equal(found.labeled, labeled)
     np.testing.assert_array_equal(found.both, both)
     assert found.pixels == pixels[:, 0].size
     np.testing.assert_allclose(dissect.iou(found, union), scores, rtol=1e-15)
@@ -142,7 +142,7 @@ def test_the_best_unit_for_a_concept(p, q, rng):
     found = planted(maps, inside.reshape(4, 1, 50, 50).astype(np.int32), q)
     best = min(p, q) / max(p, q)
     assert dissect.iou(found, "none")[0, 1] == pytest.approx(best, rel=1e-12)
-    assert dissect.normalised(found, q, "none")[0, 1] == pytest.approx(1, rel=1e-12)
+    assert dissect.normalized(found, q, "none")[0, 1] == pytest.approx(1, rel=1e-12)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
@@ -192,7 +192,7 @@ def test_a_label_of_whole_images(rng):
     limits = dissect.thresholds(maps, q)
     pixels = np.zeros((n, 1, 10, 10), np.int32)
     found = dissect.tally([(maps, pixels, whole)], limits, table("scene", "scene"))
-    assert found.labelled.tolist() == [0, 400, 1600]
+    assert found.labeled.tolist() == [0, 400, 1600]
     for union in dissect.UNIONS:
         scores = dissect.iou(found, union)[0]
         np.testing.assert_allclose(scores, [0, q / f, 0], rtol=1e-12)
@@ -251,7 +251,7 @@ def test_a_label_counts_once_at_a_pixel():
     pixels = np.array([[[[1, 2]], [[1, 1]], [[2, 1]]]], np.int32)
     chunk = np.ones((1, 1, 1, 1)), pixels, np.array([[2, 2, 0]])
     found = dissect.tally([chunk], np.zeros(1), table("object", "part"))
-    assert found.labelled.tolist() == [0, 2, 2] == found.both[0].tolist()
+    assert found.labeled.tolist() == [0, 2, 2] == found.both[0].tolist()
     assert (dissect.iou(found)[0, 1:] == 1).all()
 
 
@@ -309,4 +309,4 @@ def test_nothing_and_unknown_unions():
     with pytest.raises(ValueError, match="'all'; expected one of unit, image, none"):
         dissect.iou(found, "all")
     with pytest.raises(ValueError, match="quantile must be"):
-        dissect.normalised(found, 0)
+        dissect.normalized(found, 0)

@@ -16,7 +16,7 @@ def _graph(fn):
 
 
 def _random(getkey, widths, outputs=2):
-    model = models.mlp((*widths, outputs))
+    model = models.mlp(widths, outputs)
     params = model.init(getkey(), jnp.zeros(4))
     params = jax.tree.map(
         lambda leaf: leaf + 0.3 * jax.random.normal(getkey(), leaf.shape), params

@@ -111,7 +111,7 @@ def test_pruned_first_equals_training_the_smaller_network(task):
     start = training.remove(SMALL, task, task.params, kept)
     found, _ = training.fit(task, 0.02, start, kept[1], 25)
     x, y = task.training
-    small, adam = models.mlp((3, 3, 1)), optax.adam(0.02)
+    small, adam = models.mlp((3, 3), 1), optax.adam(0.02)
 
     def loss(p):
         z = small.apply(p, x)[:, 0]

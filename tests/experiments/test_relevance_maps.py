@@ -229,7 +229,7 @@ def test_every_method_explains_a_convnet(convnet, tmp_path):
         return relevance.explain(
             *args,
             target=target,
-            reference="zero",
+            baseline="zero",
             rules=rule and relevance.Rules(**rule),
         ).input
 
@@ -257,7 +257,7 @@ def test_every_method_explains_a_convnet(convnet, tmp_path):
         "deconvnet": relevance.deconvnet(*args, target=target),
         "grad_cam": jax.image.resize(cam, (8, 8), "linear")[..., None],
         "occlusion": relevance.occlusion(
-            *args, target=target, window=2, stride=1, value=mean),
+            *args, target=target, window=2, stride=1, baseline=mean),
     }  # fmt: skip
     assert set(config_.LABELS) - set(wanted) == {"expected_gradients", "smoothgrad"}
     for name, expected in wanted.items():

@@ -49,7 +49,7 @@ def draw(params, node, units, fn=convnet, size=SIZE, **knobs):
 def test_a_linear_unit_shows_its_filter(make, rng):
     weights = rng.normal(size=(60, 3))
     found = draw(
-        weights, features.logit(), None, linear, steps=300, parametrisation=make(),
+        weights, features.logit(), None, linear, steps=300, parametrization=make(),
         transform=STILL, learning_rate=0.5, bounds=(-1.0, 2.0),
     )  # fmt: skip
     for unit, image in enumerate(found.images):
@@ -68,7 +68,7 @@ def test_first_steps_go_along_the_filter(rng):
     weights = rng.normal(size=(60, 1))
     found = draw(
         weights, features.logit(), [0], linear, steps=3, transform=STILL,
-        parametrisation=features.pixels(0.0), learning_rate=0.01,
+        parametrization=features.pixels(0.0), learning_rate=0.01,
     )  # fmt: skip
     signs = np.sign(found.images.reshape(-1) - 0.5)
     np.testing.assert_array_equal(signs, np.sign(weights[:, 0]))
@@ -177,7 +177,7 @@ def test_dead_units_are_woken():
         return jax.nn.relu(x.reshape(-1) @ params - 35)
 
     args = np.ones((60, 1)), features.logit(), [0], fn
-    knobs = {"steps": 60, "transform": STILL, "parametrisation": features.pixels()}
+    knobs = {"steps": 60, "transform": STILL, "parametrization": features.pixels()}
     still = draw(*args, redirect=0, **knobs)
     assert still.values[0] == 0 and not still.history.any()
     assert draw(*args, redirect=20, **knobs).values[0] > 10
@@ -218,8 +218,8 @@ def test_padding_for_networks_of_any_size(params):
         ({"batch_size": 0}, "batch_size must be a whole number, 1 or more"),
         ({"learning_rate": -1.0}, "learning_rate must be positive"),
         ({"bounds": (0.0, np.inf)}, "bounds must be finite"),
-        ({"colour": np.full((2, 2), np.nan)}, "colour has values that are NaN"),
-        ({"colour": np.eye(3)}, r"colour has shape \(3, 3\), expected \(2, 2\)"),
+        ({"color": np.full((2, 2), np.nan)}, "color has values that are NaN"),
+        ({"color": np.eye(3)}, r"color has shape \(3, 3\), expected \(2, 2\)"),
         ({"bounds": (1.0, 0.0)}, "lowest and the highest"),
         ({"bounds": (np.zeros(3), 1.0)}, "2 numbers each"),
         ({"node": features.logit(4)}, "no unit 4 in the output, which has 4"),

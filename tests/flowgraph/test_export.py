@@ -206,7 +206,7 @@ def test_svg_shows_ranges_weights_and_colours():
         assert f"<{write(low)}, {write(high)}>" in texts
     for weight in KERNEL[KERNEL != 0]:
         assert weight == 1 or write(weight) in texts
-    assert svg.COLOURS["input"][0] in text and svg.COLOURS["output"][0] in text
+    assert svg.COLORS["input"][0] in text and svg.COLORS["output"][0] in text
     assert dot.GREEN in text and dot.RED in text
 
 
@@ -221,8 +221,8 @@ def test_svg_draws_lines_by_the_value_they_carry():
         for p in root.iter(f"{SPACE}path")
     ]
     wide = dict(lines)
-    assert set(wide) == {dot.GREEN, dot.RED, dot.GREY}
-    assert wide[dot.GREEN] > wide[dot.RED] > wide[dot.GREY]
+    assert set(wide) == {dot.GREEN, dot.RED, dot.GRAY}
+    assert wide[dot.GREEN] > wide[dot.RED] > wide[dot.GRAY]
 
 
 @pytest.mark.parametrize("level", ["dot", "neuron"])

@@ -89,7 +89,7 @@ def compare(fn, params, x, outputs):
     graph = flowgraph.trace(lambda x: fn(params, x), x, domain=(-3.0, 3.0))
     for k in range(outputs):
         found = graph.relevance(x, k)
-        expected = explain(fn, params, x, reference="zero", target=k)
+        expected = explain(fn, params, x, baseline="zero", target=k)
         close(found.output, expected.output)
         close(found.input, expected.input)
         numbers = jax.tree.leaves((expected.bias, expected.constants))

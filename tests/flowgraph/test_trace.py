@@ -59,7 +59,7 @@ class Transposed(nn.Module):
         return nn.Dense(2)(nn.relu(x).mean((1, 2)))
 
 
-class Normalised(nn.Module):
+class Normalized(nn.Module):
     @nn.compact
     def __call__(self, x):
         x = nn.gelu(nn.LayerNorm()(nn.Dense(4)(x)))
@@ -71,10 +71,10 @@ class Normalised(nn.Module):
     [
         (Convolutions(), (9, 8, 2)),
         (Transposed(), (4, 3, 1)),
-        (Normalised(), (5,)),
+        (Normalized(), (5,)),
         (nn.Sequential([nn.Conv(2, (3,), padding=1), nn.relu]), (6, 1)),
     ],
-    ids=["convolutions", "transposed", "normalised", "one-dimensional"],
+    ids=["convolutions", "transposed", "normalized", "one-dimensional"],
 )
 def test_linen_modules(module, shape):
     with jax.numpy_dtype_promotion("standard"):
@@ -114,7 +114,7 @@ def test_equinox_modules():
 
 
 @pytest.mark.parametrize("model, shape", [
-    (models.mlp((6, 5, 3)), (7,)), (models.convnet((3, 2), 4), (7, 7, 1)),
+    (models.mlp((6, 5), 3), (7,)), (models.convnet((3, 2), 4), (7, 7, 1)),
 ])  # fmt: skip
 def test_shipped_models(model, shape):
     params = jax.jit(model.init)(KEY, np.zeros(shape, "f4"))
@@ -302,8 +302,8 @@ def test_names_of_inputs_and_outputs():
     assert names((4,), image=(2, 2), names="px{i}: {r}/{c}")[3] == "px3: 1/1"
     assert names((1, 2, 2), names="{r}{c}{ch}")[1] == "001"
     assert names((2,), names=["cart", "pole"]) == ("cart", "pole")
-    labelled = flowgraph.trace(lambda x: x, jnp.zeros(2), output_names=["a", "b"])
-    assert labelled.output_names == ("a", "b")
+    labeled = flowgraph.trace(lambda x: x, jnp.zeros(2), output_names=["a", "b"])
+    assert labeled.output_names == ("a", "b")
 
 
 def test_the_same_box_is_one_function():

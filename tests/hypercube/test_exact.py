@@ -37,7 +37,7 @@ def test_walsh_by_its_definition():
 def test_means_and_weights_by_enumeration(p):
     values, n = table(5), 5
     chance = [p ** m.bit_count() * (1 - p) ** (n - m.bit_count()) for m in range(32)]
-    np.testing.assert_allclose(hypercube.weights(n, p), chance, atol=1e-15)
+    np.testing.assert_allclose(hypercube.probabilities(n, p), chance, atol=1e-15)
     assert hypercube.mean(values, p) == pytest.approx(chance @ values)
     many = hypercube.mean(values, np.full((2, 3), p))
     np.testing.assert_allclose(many, np.full((2, 3), chance @ values), atol=1e-14)
@@ -46,11 +46,11 @@ def test_means_and_weights_by_enumeration(p):
 @pytest.mark.parametrize("p", [0.0, 0.3, 1.0])
 def test_rank_by_counting(p):
     values, n = np.round(table(5, 8), 1), 5  # with ties
-    chance = hypercube.weights(n, p)
+    chance = hypercube.probabilities(n, p)
     for value in (-9.0, values[7], 0.05, 9.0):
         expected = chance[values <= value].sum()
-        assert hypercube.rank(values, value, p) == pytest.approx(expected, abs=1e-12)
-    many = hypercube.rank(values, values.reshape(4, 8), p)
+        assert hypercube.cdf(values, value, p) == pytest.approx(expected, abs=1e-12)
+    many = hypercube.cdf(values, values.reshape(4, 8), p)
     expected = [chance[values <= v].sum() for v in values]
     np.testing.assert_allclose(many.reshape(-1), expected, atol=1e-12)
 
@@ -58,7 +58,7 @@ def test_rank_by_counting(p):
 def test_one_node_is_enough():
     values = np.array([1.0, 4.0])
     assert hypercube.mean(values, 0.25) == 1.75
-    assert hypercube.rank(values, 2.0, 0.25) == 0.75
+    assert hypercube.cdf(values, 2.0, 0.25) == 0.75
     np.testing.assert_allclose(
         hypercube.path_covariance(values) * 4, [[9, -9], [-9, 9]]
     )
@@ -225,12 +225,13 @@ def test_values_come_from_a_sweep():
         (lambda: hypercube.best(np.array([0, 1, np.nan, 2])),
          r"1 of 4 values are not finite; .* nan, of the nodes \[1\]"),
         (lambda: hypercube.mean(np.zeros(4), 1.5), "keep_prob must be in"),
-        (lambda: hypercube.weights(3, -0.1), "keep_prob must be one number in"),
-        (lambda: inspect.unwrap(hypercube.weights)(3, np.array([0.1, 0.2])),
+        (lambda: hypercube.probabilities(3, -0.1), "keep_prob must be one number in"),
+        (lambda: inspect.unwrap(hypercube.probabilities)(3, np.array([0.1, 0.2])),
          r"one number in \[0, 1\], got \[0.1 0.2\]"),
-        (lambda: hypercube.weights(-1, 0.5), "an integer, got -1"),
-        (lambda: inspect.unwrap(hypercube.weights)(2.5, 0.5), "an integer, got 2.5"),
-        (lambda: hypercube.rank(np.zeros(4), np.array([0, np.nan])), "1 of 2 values"),
+        (lambda: hypercube.probabilities(-1, 0.5), "an integer, got -1"),
+        (lambda: inspect.unwrap(hypercube.probabilities)(2.5, 0.5),
+         "an integer, got 2.5"),
+        (lambda: hypercube.cdf(np.zeros(4), np.array([0, np.nan])), "1 of 2 values"),
         (lambda: hypercube.walsh(np.zeros(4) + 1j), "values are complex"),
         (lambda: hypercube.interactions(np.zeros(1 << 10), order=10),
          "interactions of 10 of 10 nodes need 1,120.0 GB"),

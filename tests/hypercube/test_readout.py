@@ -102,7 +102,7 @@ def test_ties_go_to_the_lowest_class_as_with_argmax():
 
 
 def test_the_model_itself_agrees():
-    model = sj.models.mlp((6, 3))
+    model = sj.models.mlp((6,), 3)
     rng = np.random.default_rng(1)
     x = rng.normal(size=(40, 2)).astype(np.float32)
     y = rng.integers(0, 3, 40)

@@ -9,7 +9,7 @@ import pytest
 import sparsejax as sj
 from sparsejax import models
 
-MLP = models.mlp((6, 5, 3))
+MLP = models.mlp((6, 5), 3)
 CONVNET = models.convnet((3, 4), 5)
 
 
@@ -66,7 +66,7 @@ def test_equal_to_loops_in_float64(model, shape, rng):
 @pytest.mark.parametrize(
     "model, shape, kernels",
     [
-        (models.mlp((32, 32, 10)), (784,), [25088, 1024, 320]),
+        (models.mlp((32, 32), 10), (784,), [25088, 1024, 320]),
         (models.convnet((6, 6, 6)), (28, 28, 1), [54, 324, 324, 29040]),
     ],
 )
@@ -78,7 +78,7 @@ def test_published_sizes(model, shape, kernels):
 
 
 def test_he_normal_kernels_and_zero_biases():
-    init = jax.jit(models.mlp((200, 2)).init)
+    init = jax.jit(models.mlp((200,), 2).init)
     kernels = []
     for x in (jnp.zeros(100), jnp.ones((3, 100))):  # values and batch do not matter
         layer = init(jax.random.key(0), x)["dense_0"]
@@ -118,7 +118,7 @@ def test_convolution_over_patches_equals_the_one_of_xla(monkeypatch, rng):
                 np.testing.assert_allclose(patches, xla, rtol=close, atol=close)
 
 
-class Normalised(nn.Module):
+class Normalized(nn.Module):
     @nn.compact
     def __call__(self, x, train: bool = False):
         x = nn.BatchNorm(not train, momentum=0.9, epsilon=1e-3, name="norm")(x)
@@ -133,8 +133,8 @@ class Plain(nn.Module):
         return train
 
 
-def normalised(x):
-    model = models.linen(Normalised())
+def normalized(x):
+    model = models.linen(Normalized())
     params = model.init(jax.random.key(0), x)
     params["norm"] = {
         "mean": jnp.array([1.0, 2, 3]),
@@ -147,7 +147,7 @@ def normalised(x):
 
 def test_statistics_are_parameters_and_apply_evaluates(rng):
     x = rng.normal(size=(40, 3)).astype(np.float32)
-    model, params = normalised(x)
+    model, params = normalized(x)
     assert jax.tree.structure(params) == jax.tree.structure(
         model.init(jax.random.key(1), x)
     )
@@ -160,7 +160,7 @@ def test_statistics_are_parameters_and_apply_evaluates(rng):
 
 def test_train_apply_updates_statistics_and_drops_out(rng):
     x = rng.normal(size=(400, 3)).astype(np.float32)
-    model, params = normalised(x)
+    model, params = normalized(x)
 
     def run(seed):
         return model.train_apply(params, x, key=jax.random.key(seed))
@@ -188,7 +188,7 @@ def test_train_apply_updates_statistics_and_drops_out(rng):
     assert abs(seen - 50).max() < 5 * np.sqrt(400 * 7 / 64)
 
 
-@pytest.mark.parametrize("model", [models.linen(Plain()), models.mlp((3, 2))])
+@pytest.mark.parametrize("model", [models.linen(Plain()), models.mlp((3,), 2)])
 def test_without_statistics_training_mode_is_evaluation(model, rng):
     x = jnp.asarray(rng.normal(size=(5, 4)), jnp.float32)
     params = model.init(jax.random.key(0), x)
@@ -198,7 +198,7 @@ def test_without_statistics_training_mode_is_evaluation(model, rng):
 
 
 def test_only_statistics_are_not_trainable():
-    model, params = normalised(jnp.ones((2, 3)))
+    model, params = normalized(jnp.ones((2, 3)))
     moved = sj.trees.by_path(sj.trees.map_with_path(models.is_trainable, params))
     fixed = [name for name, trainable in moved.items() if not trainable]
     assert fixed == ["norm/mean", "norm/var"]

@@ -67,7 +67,7 @@ def test_units_and_kernels_are_found(small):
     weights = masks.ones(model.apply, params, x).weights
     assert sum(m.ndim > 0 for m in jax.tree.leaves(weights)) == 20
     found = {layer.kernel.path: layer.kernel.places.shape
-             for layer in prune.layers(model.apply, params, x)}  # fmt: skip
+             for layer in prune.layer_hessians(model.apply, params, x)}  # fmt: skip
     assert len(found) == 20 and found["layer3/0/conv1/kernel"] == (3, 3, 4, 8)
 
 

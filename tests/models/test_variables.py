@@ -36,7 +36,7 @@ class Boxed(nn.Module):
         return x * self.param("mean", boxed, (3,)) + self.param("var_of", ones, (3,))
 
 
-class Normalised(nn.Module):
+class Normalized(nn.Module):
     named: bool = False
 
     @nn.compact
@@ -133,8 +133,8 @@ TRAIN, NONE = mode("train", True), ({}, {})
 UPDATE = mode("update_stats", True)
 TABLE = {
     "names of statistics": (Named(), NONE, False),
-    "batch norm": (Normalised(), TRAIN, True),
-    "batch norm and names": (Normalised(True), TRAIN, False),
+    "batch norm": (Normalized(), TRAIN, True),
+    "batch norm and names": (Normalized(True), TRAIN, False),
     "boxes": (Boxed(), TRAIN, False),
     "nn.BatchNorm": (nn.BatchNorm(), mode("use_running_average", False), True),
     "spectral norm": (Spectral(), TRAIN, False),

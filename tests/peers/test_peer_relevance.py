@@ -170,20 +170,20 @@ def by_zennit(net, x, targets, rule, first=None, merge=()):
         return from_torch(attribute(to_torch(x), lambda out: onehot.to(out) * out)[1])
 
 
-def ours(net, x, targets, rules=None, reference: Any = "zero"):
+def ours(net, x, targets, rules=None, baseline: Any = "zero"):
     """`explain` for every example; an array of baselines has one for each."""
     params = weights(net, x.dtype.name)
-    paired = isinstance(reference, np.ndarray)
+    paired = isinstance(baseline, np.ndarray)
 
-    def one(x, target, baseline):
-        given = baseline if paired else reference
+    def one(x, target, start):
+        start = start if paired else baseline
         return relevance.explain(
-            network, params, x, target=target, reference=given, rules=rules
+            network, params, x, target=target, baseline=start, rules=rules
         )
 
     with jax.enable_x64(x.dtype == np.float64):
         run = quick(jax.vmap(one, (0, 0, 0 if paired else None)))
-        return jax.tree.map(np.asarray, run(x, targets, reference if paired else 0))
+        return jax.tree.map(np.asarray, run(x, targets, baseline if paired else 0))
 
 
 def assert_close(found, expected, dtype, quantile=1.0):
@@ -258,7 +258,7 @@ def test_gradients_are_zennits(net, dtype, rule):
     }[rule]
     attribute = attribution.Gradient(model, composite)
     _, expected = attribute(to_torch(x), onehot.to(to_torch(x)))
-    found = ours(net, x, targets, Rules(nonlinear=rule), reference=None).multiplier
+    found = ours(net, x, targets, Rules(nonlinear=rule), baseline=None).multiplier
     assert_close(found, from_torch(expected), dtype)
 
 
@@ -295,7 +295,7 @@ def test_deep_lift_is_captums(net, dtype):
     model = as_torch(net, dtype, apart=True)
     arguments = to_torch(x), to_torch(reference), torch.from_numpy(targets)
     expected = from_torch(captum.DeepLift(model).attribute(*arguments))
-    assert_close(ours(net, x, targets, reference=reference).input, expected, dtype)
+    assert_close(ours(net, x, targets, baseline=reference).input, expected, dtype)
 
 
 def test_captums_deep_lift_loses_what_pools_compare_after_a_relu():
@@ -308,7 +308,7 @@ def test_captums_deep_lift_loses_what_pools_compare_after_a_relu():
         _, delta = explainer.attribute(*inputs, labels, return_convergence_delta=True)
         deltas[apart] = delta.abs().max()
     assert deltas[False] > 0.1 and deltas[True] < 1e-12
-    found = ours("convnet", x, targets, reference=reference)
+    found = ours("convnet", x, targets, baseline=reference)
     rest = found.input.sum((1, 2, 3)) - found.output
     assert np.abs(rest).max() < 1e-12
 
@@ -325,7 +325,7 @@ def by_deep_lift(model, x, reference, target):
 
 def our_multipliers(fn, x, reference, target):
     def explain(x, x0):
-        return relevance.explain(fn, (), x, target=target, reference=x0)
+        return relevance.explain(fn, (), x, target=target, baseline=x0)
 
     with jax.enable_x64(True):
         found = quick(jax.vmap(explain))(x.numpy(), reference.numpy())
@@ -409,7 +409,7 @@ def test_zennit_doubles_the_relevance_of_a_plain_residual_and_captum_inflates_it
     params = {"inner": inner, "head": head}
     with jax.enable_x64(True):
         for one in x:
-            r = relevance.explain(fn, params, one, reference="zero")
+            r = relevance.explain(fn, params, one, baseline="zero")
             np.testing.assert_allclose(r.input.sum() / r.output, 1, atol=1e-12)
 
 

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.ticker import FixedLocator, NullLocator
 from test_order_figures import figures as order_figures
 from test_pruning_figures import figures as pruning_figures
-from test_relevance_figures import biases, curves, grid, randomised
+from test_relevance_figures import biases, curves, grid, randomized
 from test_removal_figures import figures as removal_figures
 from test_right_reasons_figures import figures as reasons_figures
 
@@ -67,7 +67,7 @@ def short():
 def usual():
     for figures in (order_figures, pruning_figures, removal_figures, reasons_figures):
         yield from figures()
-    yield from (make() for make in (biases, curves, grid, randomised))
+    yield from (make() for make in (biases, curves, grid, randomized))
 
 
 def axes_of(figure):
@@ -162,8 +162,8 @@ def test_every_drawing_has_a_dark_side(tmp_path):
         plots.save(figure, tmp_path / "a.svg")
         svg = (tmp_path / "a.svg").read_text()
         body = svg.partition("</style>")[2]
-        greys = re.findall(r"(?:fill|stroke): #(?:([0-9a-f])\1{5}|e5e5e5)\b", body)
-        assert greys and svg.count("@media (prefers-color-scheme: dark)") == 1
+        grays = re.findall(r"(?:fill|stroke): #(?:([0-9a-f])\1{5}|e5e5e5)\b", body)
+        assert grays and svg.count("@media (prefers-color-scheme: dark)") == 1
         used = re.finditer(r"(?:fill|stroke): #(?:([0-9a-f])\1{5}|e5e5e5)\b", body)
         assert {match[0] for match in used} == rules(svg).keys()
         assert "text{fill:#e9eaed}" in svg

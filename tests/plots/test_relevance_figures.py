@@ -28,12 +28,12 @@ def curves():
     return figures_.removal_curves([0, 0.5, 1], found, random, title="t")
 
 
-def randomised():
+def randomized():
     series = {"one": [0.5, 0.2], "two": [0.9, np.nan]}
-    return figures_.randomised_layers(["last", "first"], series, title="t")
+    return figures_.randomized_layers(["last", "first"], series, title="t")
 
 
-@pytest.mark.parametrize("make", [grid, biases, curves, randomised])
+@pytest.mark.parametrize("make", [grid, biases, curves, randomized])
 def test_saves_the_same_bytes_twice(tmp_path, make):
     for name in ("a.svg", "b.svg"):
         plots.save(make(), tmp_path / name)
@@ -75,7 +75,7 @@ def test_the_legend_is_in_the_order_of_areas():
 
 
 def test_every_method_starts_as_itself():
-    (axes,) = randomised().axes
+    (axes,) = randomized().axes
     starts = [line.get_ydata()[0] for line in axes.lines[:2]]
     assert starts == [1, 1]
     words = [text.get_text() for text in axes.get_xticklabels()]

@@ -32,14 +32,15 @@ def widths(params):
 @pytest.mark.parametrize("density", [0.04, 0.15, 0.4])
 def test_mlp_is_equal_and_has_no_idle_units_left(seed, density, rng):
     x = jnp.asarray(rng.normal(size=(50, 12)), jnp.float32)
-    model = models.mlp((9, 8, 7, 4))
+    model = models.mlp((9, 8, 7), 4)
     params = sparse(model, x, density, seed)
     small, kept = prune.compact(params)
-    narrow = models.mlp(widths(small))
+    *hidden, outputs = widths(small)
+    narrow = models.mlp(hidden, outputs)
     np.testing.assert_allclose(
         narrow.apply(small, x), model.apply(params, x), rtol=1e-4, atol=1e-5
     )
-    assert [len(kept[f"hidden_{i}"]) for i in range(3)] == list(widths(small)[:-1])
+    assert [len(kept[f"hidden_{i}"]) for i in range(3)] == hidden
     for units in prune.idle(small).values():
         assert not units.unread.any()
 
@@ -61,7 +62,7 @@ def test_convnet_is_equal(seed, density, rng):
 
 def test_constant_units_are_constant_and_unread_ones_unread(rng):
     x = jnp.asarray(rng.normal(size=(50, 12)), jnp.float32)
-    model = models.mlp((9, 8, 4))
+    model = models.mlp((9, 8), 4)
     params = sparse(model, x, 0.15, 3)
     found = prune.idle(params)
     assert any(f.constant.any() for f in found.values())

@@ -16,7 +16,7 @@ from sparsejax.masks import Masks
 DATA = sj.data.circle(jax.random.key(0), 200)
 BATCH, END = 32, 15  # six steps an epoch: the end lies inside one
 ORDER = jax.random.key(7)
-MODEL = models.mlp((8, 6, 2))
+MODEL = models.mlp((8, 6), 2)
 APPLY = sj.masked(MODEL.apply)
 INIT = jax.jit(MODEL.init)
 RATE = optax.piecewise_constant_schedule(0.2, {10: 0.1})
@@ -86,11 +86,11 @@ def test_every_round_removes_the_lowest_in_exact_numbers(fraction, scope):
         assert sj.masks.is_nested(new.mask, old.mask)
         before, after = sj.masks.counts(old.mask), sj.masks.counts(new.mask)
         if where == "global":
-            left = prune.remaining(sum(before.values()), part)
+            left = prune.kept_count(sum(before.values()), part)
             assert sum(after.values()) == left
         else:
             of = where if isinstance(where, dict) else {}
-            left = {k: prune.remaining(n, of.get(k, part)) for k, n in before.items()}
+            left = {k: prune.kept_count(n, of.get(k, part)) for k, n in before.items()}
             assert after == left
         found = prune.magnitude(old.trained.params)
         assert_equal(new.mask, prune.remove(found, old.mask, part, scope=where))
@@ -208,7 +208,7 @@ def test_a_layer_that_would_lose_everything_is_named():
     assert sj.masks.counts(tickets[1].mask)["dense_2/kernel"] == 0
 
 
-class Normalised(nn.Module):
+class Normalized(nn.Module):
     @nn.compact
     def __call__(self, x, train: bool = False):
         x = nn.BatchNorm(not train, momentum=0.9, name="norm")(x)
@@ -216,7 +216,7 @@ class Normalised(nn.Module):
 
 
 def test_statistics_of_normalisation_rewind_with_the_weights():
-    model = models.linen(Normalised())
+    model = models.linen(Normalized())
     apply = sj.masked(model.train_apply)
     params = jax.jit(model.init)(jax.random.key(0), DATA.x)
     mask = sj.masks.ones(model.apply, params, DATA.x).weights

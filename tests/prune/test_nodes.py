@@ -18,7 +18,7 @@ def named(h, name="h"):
     return checkpoint_name(h, name)
 
 
-def randomised(init, x, rng, dtype=np.float64):
+def randomized(init, x, rng, dtype=np.float64):
     """Parameters of random numbers, biases too."""
     shapes = jax.eval_shape(init, jax.random.key(0), jnp.asarray(x, np.float32))
 
@@ -29,9 +29,9 @@ def randomised(init, x, rng, dtype=np.float64):
 
 
 def mlp(rng, features=(9, 8, 4), inputs=5, dtype=np.float64):
-    model = models.mlp(features)
+    model = models.mlp(features[:-1], features[-1])
     x = jnp.asarray(rng.normal(size=(60, inputs)), dtype)
-    return model.apply, randomised(model.init, x, rng, dtype), x
+    return model.apply, randomized(model.init, x, rng, dtype), x
 
 
 def removed(fn, params, nodes, x, **how):
@@ -163,7 +163,7 @@ def test_convnet_dense_layer_after_flattening_and_convolutions(rng):
     with jax.enable_x64(True):
         model = models.convnet((4, 5), 3)
         x = jnp.asarray(rng.normal(size=(20, 7, 8, 2)))
-        params = randomised(model.init, x, rng)
+        params = randomized(model.init, x, rng)
         nodes = masks(rng, hidden_0=4, hidden_1=5)
         got = removed(model.apply, params, nodes, x)
         _, acts = jax.jit(sj.activations(model.apply))(params, x)
@@ -193,7 +193,7 @@ def test_convnet_without_constant_channels_is_the_same_function(rng):
     with jax.enable_x64(True):
         model = models.convnet((4, 5), 3)
         x = jnp.asarray(rng.normal(size=(6, 7, 8, 2)))
-        params = randomised(model.init, x, rng)
+        params = randomized(model.init, x, rng)
         nodes = masks(rng, hidden_0=4, hidden_1=5)
         for i in range(2):
             kernel, gone = params[f"conv_{i}"]["kernel"], nodes[f"hidden_{i}"] == 0
@@ -243,7 +243,7 @@ class Pooled(nn.Module):
 def test_flax_convolutions_and_pooling(module, rng):
     with jax.enable_x64(True):
         x = jnp.asarray(rng.normal(size=(5, 8, 9, 2)))
-        params = randomised(module.init, x, rng)
+        params = randomized(module.init, x, rng)
         mask = np.array([1, 0, 0, 1.0])
         got = removed(module.apply, params, {"h": mask}, x)
         check_affine_reader(module.apply, params, got, mask, x)
@@ -438,7 +438,7 @@ READERS = {
     ),
     "tied bias": (lambda p, h: (h @ p["k"] + p["b"]) * p["b"], "parameter 'b' .*once"),
     "returned bias": (lambda p, h: (h @ p["k"] + p["b"], p["b"]), "the results of fn"),
-    "normalised": (
+    "normalized": (
         lambda p, h: ((h - h.mean(axis=0)) / h.std(axis=0)) @ p["k"] + p["b"],
         "'reduce_sum'|'sub' at",
     ),

@@ -127,7 +127,7 @@ def test_exact_surgery_is_that_of_the_formulas(rng, density, damping, pruned_bef
     if pruned_before:
         mask = (rng.random(kernel.shape) < 0.9).astype(float)
     keep = min(
-        prune.remaining(kernel.size, 1 - Fraction(str(density))), int(mask.sum())
+        prune.kept_count(kernel.size, 1 - Fraction(str(density))), int(mask.sum())
     )
     expected = one_by_one(x, kernel, mask, int(mask.sum()) - keep, damping)
     with jax.enable_x64(True):
@@ -145,7 +145,7 @@ def test_many_panels_of_removals(monkeypatch, rng):
         monkeypatch.setattr(surgeon, "_PANEL", panel)
         new, kept = prune.obs(kernel, x, 0.2)
         np.testing.assert_array_equal(kept, expected[1])
-        np.testing.assert_allclose(new, whole.kernel, atol=1e-12)
+        np.testing.assert_allclose(new, whole.params, atol=1e-12)
 
 
 @settings(max_examples=20, deadline=None)
@@ -153,7 +153,7 @@ def test_many_panels_of_removals(monkeypatch, rng):
 def test_blocks_are_chosen_and_made_up_for_from_left_to_right(rng, block, density):
     kernel, x = data(rng)
     h = squares(x, 0.01)
-    keep = prune.remaining(kernel.size, 1 - Fraction(str(density)))
+    keep = prune.kept_count(kernel.size, 1 - Fraction(str(density)))
     ends = [min(b + block, 7) * 3 for b in range(0, 7, block)]
     upto = [0] + [round(Fraction(keep * end, 21)) for end in ends]
 
@@ -181,7 +181,7 @@ def test_block_sizes_do_not_matter_for_a_given_support(rng):
     first = solve(1)
     np.testing.assert_array_equal(first.mask, mask)
     for block in (7, 8, 100, 128, 129, 300, 1000):
-        np.testing.assert_allclose(solve(block).kernel, first.kernel, atol=1e-10)
+        np.testing.assert_allclose(solve(block).params, first.params, atol=1e-10)
 
 
 @pytest.mark.parametrize("density", [0.1, 0.5, 0.9])
@@ -193,8 +193,8 @@ def test_zeroing_is_worse_than_sparsegpt_is_worse_than_exact(rng, density, width
     zeroed = kernel * np.asarray(swept.mask)
     same = prune.obs(kernel, x, None, mask=swept.mask)
     greedy = prune.obs(kernel, x, density)
-    errors = [cost(h, kernel, k) for k in (zeroed, swept.kernel, same.kernel)]
-    assert errors[0] > errors[1] > errors[2] > cost(h, kernel, greedy.kernel) > 0
+    errors = [cost(h, kernel, k) for k in (zeroed, swept.params, same.params)]
+    assert errors[0] > errors[1] > errors[2] > cost(h, kernel, greedy.params) > 0
 
 
 @settings(max_examples=30, deadline=None)
@@ -203,10 +203,10 @@ def test_nothing_on_the_support_is_better(rng, block, density):
     kernel, x = data(rng, groups=2, outputs=2)
     with jax.enable_x64(True):
         new, mask = prune.obs(kernel, x, density, block_size=block)
-        best = prune.obs(kernel, x, None, mask=mask).kernel
+        best = prune.obs(kernel, x, None, mask=mask).params
     assert set(np.unique(mask)) <= {0, 1}
     assert not np.asarray(new)[np.asarray(mask) == 0].any()
-    assert mask.sum() == prune.remaining(kernel.size, 1 - Fraction(str(density)))
+    assert mask.sum() == prune.kept_count(kernel.size, 1 - Fraction(str(density)))
     for g, inputs in enumerate(x):
 
         def part(k, g=g):
@@ -230,12 +230,12 @@ def test_units_rows_and_order_do_not_matter(rng, block, density):
         new, mask = prune.obs(kernel, x, density, block_size=block)
         again = prune.obs(kernel, 1e6 * np.tile(x, (3, 1)), density, block_size=block)
         np.testing.assert_array_equal(mask, again.mask)
-        np.testing.assert_allclose(new, again.kernel, atol=1e-9)
+        np.testing.assert_allclose(new, again.params, atol=1e-9)
         if block is None:
             moved = prune.obs(kernel[i][:, o], x[:, i], density)
             np.testing.assert_array_equal(moved.mask, np.asarray(mask)[i][:, o])
             np.testing.assert_allclose(
-                moved.kernel, np.asarray(new)[i][:, o], atol=1e-8
+                moved.params, np.asarray(new)[i][:, o], atol=1e-8
             )
 
 
@@ -294,13 +294,13 @@ def test_patterns(rng, n, m):
 def test_masks_are_nested_and_the_order_of_removal_does_not_matter(rng, block):
     kernel, x = data(rng, width=20)
     first = prune.obs(kernel, x, 0.5, damping=0, block_size=block)
-    last = prune.obs(first.kernel, x, 0.2, mask=first.mask, damping=0, block_size=block)
+    last = prune.obs(first.params, x, 0.2, mask=first.mask, damping=0, block_size=block)
     assert (last.mask <= first.mask).all()
     assert (first.mask.sum(), last.mask.sum()) == (30, 12)
-    assert not np.asarray(last.kernel)[np.asarray(last.mask) == 0].any()
+    assert not np.asarray(last.params)[np.asarray(last.mask) == 0].any()
     if block is None:
-        at_once = prune.obs(kernel, x, None, mask=last.mask, damping=0).kernel
-        np.testing.assert_allclose(last.kernel, at_once, atol=1e-9)
+        at_once = prune.obs(kernel, x, None, mask=last.mask, damping=0).params
+        np.testing.assert_allclose(last.params, at_once, atol=1e-9)
         np.testing.assert_array_equal(prune.obs(kernel, x, 0.2, damping=0)[1], last[1])
 
 
@@ -318,13 +318,13 @@ def test_inputs_that_are_always_zero_go_first_and_change_nothing(rng, block):
         same = prune.obs(kernel, x, Fraction(15, 21), **{**knobs, "block_size": None})
         if block is None:
             np.testing.assert_array_equal(np.asarray(mask)[live], same.mask)
-            np.testing.assert_allclose(np.asarray(new)[live], same.kernel, atol=1e-12)
+            np.testing.assert_allclose(np.asarray(new)[live], same.params, atol=1e-12)
         kept = np.asarray(prune.obs(wide, inputs, Fraction(23, 27), **knobs).mask)
         assert kept[0].sum() == 0 and kept[3].tolist() == [0, 1, 1]
     new, mask = map(np.asarray, prune.obs(wide, inputs, 0.9, **knobs))
     np.testing.assert_array_equal(new[dead], 50 * mask[dead])
     nothing = prune.obs(wide, np.zeros((4, 9)), 0.5, damping=0, block_size=block)
-    np.testing.assert_array_equal(nothing.kernel, wide * np.asarray(nothing.mask))
+    np.testing.assert_array_equal(nothing.params, wide * np.asarray(nothing.mask))
     assert nothing.mask.sum() == 13
 
 
@@ -351,7 +351,7 @@ def test_outputs_that_lose_nothing_are_the_same_to_the_bit(rng):
     mask = np.ones_like(kernel)
     mask[:5, 1] = 0
     for block in (None, 3):
-        new = np.asarray(prune.obs(kernel, x, None, mask=mask, block_size=block).kernel)
+        new = np.asarray(prune.obs(kernel, x, None, mask=mask, block_size=block).params)
         np.testing.assert_array_equal(new[:, [0, 2]], kernel[:, [0, 2]])
         assert (new[5:, 1] != kernel[5:, 1]).all()
 
@@ -378,7 +378,7 @@ def test_float32_is_as_good_as_float64(rng, block):
         new, mask = prune.obs(half(kernel), inputs, 0.3, block_size=block)
         assert new.dtype == np.float32
         np.testing.assert_array_equal(mask, exact.mask)
-        np.testing.assert_allclose(new, exact.kernel, atol=1e-4)
+        np.testing.assert_allclose(new, exact.params, atol=1e-4)
     for dtype in (jnp.bfloat16, jnp.float16):
         new, mask = prune.obs(jnp.asarray(kernel, dtype), state, 0.3, block_size=block)
         assert new.dtype == mask.dtype == dtype and mask.sum() == 307
@@ -390,12 +390,12 @@ def test_few_rows_need_damping(rng):
         for inputs in (x, jax.jit(prune.hessian)(x.astype(np.float32))):
             with pytest.raises(ValueError, match="30 inputs from 10 rows is singular"):
                 prune.obs(kernel, inputs, 0.5, damping=0, block_size=block)
-        new = prune.obs(kernel, x, 0.5, block_size=block).kernel
+        new = prune.obs(kernel, x, 0.5, block_size=block).params
         assert abs(np.asarray(new)).max() < 10 * abs(kernel).max()
     # A support that the rows determine has its solution all the same.
     mask = np.zeros_like(kernel)
     mask[:6] = 1
-    new = prune.obs(kernel, x, None, mask=mask, damping=0).kernel
+    new = prune.obs(kernel, x, None, mask=mask, damping=0).params
     np.testing.assert_allclose(new, least_squares(x, kernel, mask, 0), atol=1e-9)
 
 
@@ -406,7 +406,7 @@ def test_scales_are_not_taken_for_singular(rng, scale):
     expected = least_squares(x, kernel, mask, 0)
     x[:, 2] *= scale
     kernel[2], expected[2] = kernel[2] / scale, expected[2] / scale
-    new = prune.obs(kernel, x, None, mask=mask, damping=0).kernel
+    new = prune.obs(kernel, x, None, mask=mask, damping=0).params
     np.testing.assert_allclose(new, expected, rtol=1e-9)
 
 
@@ -433,7 +433,7 @@ def test_hessian_weights_every_row_alike(rng):
     for block in (None, 2):
         a, b = (prune.obs(kernel, h, 0.4, block_size=block) for h in (x, state))
         np.testing.assert_array_equal(a.mask, b.mask)
-        np.testing.assert_allclose(a.kernel, b.kernel, atol=1e-10)
+        np.testing.assert_allclose(a.params, b.params, atol=1e-10)
 
 
 def test_hessian_inside_scan_and_vmap(rng):

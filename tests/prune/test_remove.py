@@ -245,7 +245,7 @@ def test_nan_ranks_highest_where_it_cannot_be_refused():
 def test_numbers_are_exact_at_any_size(count, fraction):
     got = int(amounts.portion(jnp.int32(count), amounts.exact(fraction)))
     assert got == round(count * Fraction(str(fraction)))
-    assert prune.remaining(count, fraction) == count - got
+    assert prune.kept_count(count, fraction) == count - got
 
 
 def test_twenty_per_cent_a_round_gives_the_known_counts():
@@ -260,7 +260,7 @@ def test_twenty_per_cent_a_round_gives_the_known_counts():
     assert per_layer[17] == (452, 18, 6)
     total, numbers = 26432, []
     for _ in range(18):
-        total = prune.remaining(total, 0.2)
+        total = prune.kept_count(total, 0.2)
         numbers.append(total)
     assert numbers == [
         21146, 16917, 13534, 10827, 8662, 6930, 5544, 4435, 3548, 2838, 2270, 1816,
@@ -368,7 +368,7 @@ def test_amounts_that_are_none(amount, message):
         lambda: prune.remove({"w": W}, mask, amount),
         lambda: prune.remove({"w": W}, mask, amount, scope="global"),
         lambda: prune.remove({"w": W}, mask, 0, scope={"w": amount}),
-        lambda: prune.remaining(4, amount),
+        lambda: prune.kept_count(4, amount),
         lambda: jax.jit(lambda m: prune.remove({"w": W}, m, amount))(mask),
     ):
         with pytest.raises(ValueError, match="a fraction to remove " + message):
@@ -390,7 +390,7 @@ def test_traced_amounts_are_refused():
     "amount", [np.float32(0.2), np.array(0.2), jnp.float32(0.2),
                Fraction(1, 5), Decimal("0.2"), 0.2], ids=repr)  # fmt: skip
 def test_amounts_are_read_as_they_are_written(amount):
-    assert prune.remaining(10**9, amount) == 8 * 10**8
+    assert prune.kept_count(10**9, amount) == 8 * 10**8
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def test_random_is_uniform_and_repeats_with_its_key():
 
 @pytest.mark.parametrize(
     "model, shape",
-    [(models.mlp((7, 6, 2)), (4,)), (models.convnet((3, 4), 2), (6, 7, 2))],
+    [(models.mlp((7, 6), 2), (4,)), (models.convnet((3, 4), 2), (6, 7, 2))],
 )
 def test_activation_std_is_that_of_a_unit_over_examples_and_places(model, shape, rng):
     x = rng.normal(size=(20, *shape)).astype(np.float32)
@@ -188,7 +188,7 @@ def test_wrong_arguments_of_scores():
 
 
 def test_one_name_or_a_generator_of_names():
-    model, x = models.mlp((3, 2)), jnp.arange(8.0).reshape(4, 2)
+    model, x = models.mlp((3,), 2), jnp.arange(8.0).reshape(4, 2)
     params = model.init(jax.random.key(0), x)
     whole = prune.activation_std(model.apply, params, x)
     for names in ("hidden_0", (name for name in ["hidden_0"]), ["hidden_0"]):

@@ -28,7 +28,7 @@ def network(rng):
 @pytest.fixture
 def seen(network, rng):
     batches = jnp.asarray(rng.normal(size=(3, 20, 4)), jnp.float32)
-    return [prune.layers(fn, network, batch) for batch in batches]
+    return [prune.layer_hessians(fn, network, batch) for batch in batches]
 
 
 def tune(network, seen, score, **knobs):

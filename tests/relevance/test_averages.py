@@ -231,7 +231,7 @@ BAD = {
     "batches": (lambda: eager(batch_size=0), "batch_size must be at least 1"),
     "shape": (lambda: eager(baseline=X[:2]), r"baseline has shape \(2,\), but"),
     "NaN": (lambda: eager(baseline=X * np.nan), "not finite in"),
-    "one": (lambda: averaged(X), r"baselines have shape \(3,\), expected \(n, 3\)"),
+    "one": (lambda: averaged(X), r"baseline has shape \(3,\), expected \(n, 3\)"),
     "none": (lambda: averaged(np.ones((0, 3))), "at least one"),
     "samples": (lambda: averaged(X[None], samples=0), "samples must be at least 1"),
     "noise": (lambda: smooth(noise=-0.1), "noise must be 0 or more, got -0.1"),

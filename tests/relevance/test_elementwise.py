@@ -12,8 +12,8 @@ ALPHA, A, WEIGHT = -1.7, 0.6, 2.3
 
 # Scaling b = alpha a, as a 1x1 matrix and as a function of each element, must be alike.
 CONSISTENT = [("gradient", rule) for rule in ("gradient", "slope", "repeat")]
-CONSISTENT += [("normalised", "ignore")]
-ALL = [(m, n) for m in ("gradient", "normalised")
+CONSISTENT += [("normalized", "ignore")]
+ALL = [(m, n) for m in ("gradient", "normalized")
        for n in ("gradient", "slope", "repeat", "ignore")]  # fmt: skip
 
 
@@ -29,7 +29,7 @@ def scaled(kind, matrix, nonlinear):
 
     params = {"alpha": jnp.array([[ALPHA]]), "weight": jnp.array([[WEIGHT]])}
     rules = Rules(matrix=matrix, nonlinear=nonlinear)
-    found = explain(fn, params, jnp.array([A]), reference="zero", rules=rules)
+    found = explain(fn, params, jnp.array([A]), baseline="zero", rules=rules)
     return float(found.input[0]), float(found.residual())
 
 
@@ -64,7 +64,7 @@ def test_every_pair_by_its_formula(matrix, nonlinear, f, derivative):
 
     rules = Rules(matrix=matrix, nonlinear=nonlinear)
     found = explain(
-        fn, jnp.asarray(weights), jnp.asarray(a), reference="zero", rules=rules
+        fn, jnp.asarray(weights), jnp.asarray(a), baseline="zero", rules=rules
     )
     b = np.asarray(f(jnp.asarray(a)))
     q, r = weights, weights * b
@@ -82,10 +82,10 @@ def test_every_pair_by_its_formula(matrix, nonlinear, f, derivative):
 def test_near_the_reference_the_slope_is_the_derivative():
     for value in (0.0, 1e-12, -1e-12):
         found = explain(lambda _, x: jnp.tanh(x).sum(), {}, jnp.array([value]),
-                        reference="zero")  # fmt: skip
+                        baseline="zero")  # fmt: skip
         np.testing.assert_allclose(found.multiplier, 1.0)
         against = explain(lambda _, x: jnp.exp(x).sum(), {}, jnp.array([1 + value]),
-                          reference=jnp.array([1.0]))  # fmt: skip
+                          baseline=jnp.array([1.0]))  # fmt: skip
         np.testing.assert_allclose(against.multiplier, np.e, rtol=1e-9)
 
 

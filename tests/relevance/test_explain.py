@@ -75,7 +75,7 @@ def network(number, dtype=jnp.float64):
     rng = np.random.default_rng(number)
     activation = list(ACTIVATIONS.values())[number // 3 % len(ACTIVATIONS)]
     if number % 3 == 0:
-        model, shape = sj.models.mlp((9, 7, 3), activation), (6,)
+        model, shape = sj.models.mlp((9, 7), 3, activation), (6,)
     elif number % 3 == 1:
         model, shape = sj.models.convnet((4, 5), 3, activation), (7, 6, 2)
     else:
@@ -118,7 +118,7 @@ def explainer(number, name="lrp0", dtype=jnp.float64):
     def one(params, x, target, baseline=None):
         reference = "zero" if baseline is None else baseline
         rules = RULES[name]
-        return explain(fn, params, x, target=target, reference=reference, rules=rules)
+        return explain(fn, params, x, target=target, baseline=reference, rules=rules)
 
     return one
 
@@ -210,7 +210,7 @@ def test_a_residual_sum_does_not_double_anything():
     x = jnp.asarray(rng.normal(size=4))
     for rule in (None, relevance.epsilon(1e-9), relevance.gamma(0.0, 0.0)):
         found = run(
-            fn, {"w": w, "v": v}, x, target=1, reference="zero", rules=Rules(layer=rule)
+            fn, {"w": w, "v": v}, x, target=1, baseline="zero", rules=Rules(layer=rule)
         )
         np.testing.assert_allclose(found.input.sum(), found.output, rtol=1e-6)
 
@@ -230,7 +230,7 @@ def test_reused_functions_and_layers():
         return layer(params, layer(params, layer(params, x))).sum()
 
     x = jnp.asarray(rng.normal(size=4))
-    found = run(fn, params, x, reference="zero", edges=True)
+    found = run(fn, params, x, baseline="zero", edges=True)
     by_params = jax.jit(jax.grad(fn))(params, x)
     np.testing.assert_allclose(found.bias["bias"], params["bias"] * by_params["bias"])
     assert list(sorted(found.edges)) == ["kernel", "kernel#2", "kernel#3"]
@@ -243,7 +243,7 @@ def test_constants_answer_for_what_functions_are_at_zero():
     """sigmoid(0) = 1/2, softplus(0) = log 2."""
     for f, zero in ((jax.nn.sigmoid, 0.5), (jax.nn.softplus, np.log(2))):
         a = jnp.array([0.5, -1.5, 0.0])
-        found = run(lambda _, x, f=f: f(x).sum(), {}, a, reference="zero")
+        found = run(lambda _, x, f=f: f(x).sum(), {}, a, baseline="zero")
         (constant,) = found.constants.values()
         np.testing.assert_allclose(constant, 3 * zero, rtol=1e-12)
         np.testing.assert_allclose(found.input, f(a) - zero, atol=1e-12)
@@ -256,21 +256,21 @@ def test_gelu_is_one_piece(approximate):
     def gelu(x):
         return jax.nn.gelu(x, approximate=approximate)
 
-    found = explain(lambda _, x: gelu(x).sum(), {}, a, reference="zero")
+    found = explain(lambda _, x: gelu(x).sum(), {}, a, baseline="zero")
     np.testing.assert_allclose(found.input, gelu(a), atol=1e-12)
     assert all(abs(c) < 1e-15 for c in found.constants.values())
 
 
 def test_numbers_in_sums_are_constants():
     found = explain(lambda _, x: (2 * x + 3.0).sum() - 1.0, {}, jnp.ones(2),
-                    reference="zero")  # fmt: skip
+                    baseline="zero")  # fmt: skip
     assert {k: float(v) for k, v in found.constants.items()} == {"add": 6, "sub": -1}
     np.testing.assert_allclose(found.input, [2, 2])
 
 
 def test_hidden_units_and_edges():
     fn, params, x = network(0)
-    found = run(fn, params, x, target=1, reference="zero", edges=True)
+    found = run(fn, params, x, target=1, baseline="zero", edges=True)
     _, acts = jax.jit(sj.activations(fn))(params, x)
     found, acts = jax.tree.map(np.asarray, (found, acts))
 
@@ -292,7 +292,7 @@ def test_hidden_units_and_edges():
 
 
 def test_jit_and_vmap_over_examples_and_masks():
-    model = sj.models.mlp((8, 7, 3))
+    model = sj.models.mlp((8, 7), 3)
     x = jnp.asarray(np.random.default_rng(0).normal(size=(4, 6)))
     params = jax.jit(model.init)(jax.random.key(0), x.astype(jnp.float32))
     params = jax.tree.map(lambda a: jnp.asarray(np.float64(a) + 0.01), params)
@@ -305,7 +305,7 @@ def test_jit_and_vmap_over_examples_and_masks():
     )
 
     def one(masks, x):
-        return explain(sj.bind(apply, masks), params, x, target=0, reference="zero")
+        return explain(sj.bind(apply, masks), params, x, target=0, baseline="zero")
 
     alone, output = jax.jit(one), jax.jit(apply)
     both = jax.jit(jax.vmap(jax.vmap(one, (None, 0)), (0, None)))(many, x)
@@ -328,7 +328,7 @@ def test_jit_and_vmap_over_examples_and_masks():
     "name", ["lrp0", *(pytest.param(n, marks=pytest.mark.slow) for n in [*RULES][1:])]
 )
 def test_explanations_have_gradients(name):
-    model = sj.models.mlp((8, 7, 3), jnp.tanh)  # no kinks
+    model = sj.models.mlp((8, 7), 3, jnp.tanh)  # no kinks
     x = jnp.asarray(np.random.default_rng(0).normal(size=6))
     params = jax.jit(model.init)(jax.random.key(0), x.astype(jnp.float32))
     params = jax.tree.map(lambda a: jnp.asarray(np.float64(a) + 0.1), params)
@@ -336,7 +336,7 @@ def test_explanations_have_gradients(name):
     @jax.jit
     def loss(params):
         found = explain(
-            model.apply, params, x, target=0, reference="zero", rules=RULES[name]
+            model.apply, params, x, target=0, baseline="zero", rules=RULES[name]
         )
         return jnp.sum(found.input[:3] ** 2)
 
@@ -373,7 +373,7 @@ def test_any_library_of_layers():
     def apply(state, x):
         return nnx.merge(graph, state, rest)(x)
 
-    found = run(apply, state, x, target=0, reference="zero")
+    found = run(apply, state, x, target=0, baseline="zero")
     assert ratio(found) < 1e-12
     assert any("first" in path and "bias" in path for path in found.bias)
 
@@ -383,7 +383,7 @@ def test_any_library_of_layers():
     def apply(arrays, x):
         return eqx.combine(arrays, static)(x)
 
-    found = run(apply, arrays, x, target=1, reference="zero")
+    found = run(apply, arrays, x, target=1, baseline="zero")
     assert ratio(found) < 1e-12
     by = jax.jit(jax.grad(lambda x: apply(arrays, x)[1]))(x)
     np.testing.assert_allclose(found.input, x * by, atol=1e-12)
@@ -403,7 +403,7 @@ def test_products_of_two_values():
     params["r"] = jnp.asarray(rng.normal(size=(4, 2)))
     x = jnp.asarray(rng.normal(size=(3, 4)))
     uniform, detach, gradient = (
-        run(attention, params, x, target=0, reference="zero", rules=Rules(product=kind))
+        run(attention, params, x, target=0, baseline="zero", rules=Rules(product=kind))
         for kind in ("uniform", "detach", "gradient")
     )
     assert ratio(uniform) < 1e-12 and ratio(detach) < 1e-12
@@ -416,7 +416,7 @@ def test_products_of_two_values():
     by = jax.jit(jax.grad(lambda x: (held(x) @ params["r"])[0]))(x)
     np.testing.assert_allclose(detach.input, x * by, atol=1e-12)
     assert ratio(gradient) > 1e-3  # counts both factors whole
-    against = run(attention, params, x, target=0, reference=jnp.ones_like(x) * 0.3)
+    against = run(attention, params, x, target=0, baseline=jnp.ones_like(x) * 0.3)
     assert ratio(against) < 1e-12
 
 
@@ -426,11 +426,11 @@ def test_a_square_is_a_function_and_a_product_a_pair():
     def fn(_, x):
         return x[0] * x[1]
 
-    half = explain(fn, {}, x, reference="zero")
+    half = explain(fn, {}, x, baseline="zero")
     np.testing.assert_allclose(half.input, [3.0, 3.0])
-    against = explain(fn, {}, x, reference=jnp.array([1.0, 1.0]))
+    against = explain(fn, {}, x, baseline=jnp.array([1.0, 1.0]))
     np.testing.assert_allclose(against.input, [2.0, 3.0])  # midpoints: 1 x 2, 2 x 1.5
-    square = explain(lambda _, x: (x**2).sum(), {}, x, reference="zero")
+    square = explain(lambda _, x: (x**2).sum(), {}, x, baseline="zero")
     np.testing.assert_allclose(square.input, [4.0, 9.0])
 
 
@@ -439,7 +439,7 @@ def test_a_custom_rule_of_a_primitive():
         return jnp.sort(x)[-1]
 
     rules = Rules(primitives={"sort": relevance.derivative})
-    found = explain(fn, {}, jnp.array([3.0, 1.0, 2.0]), reference="zero", rules=rules)
+    found = explain(fn, {}, jnp.array([3.0, 1.0, 2.0]), baseline="zero", rules=rules)
     np.testing.assert_allclose(found.input, [3, 0, 0])
 
 
@@ -458,12 +458,12 @@ BAD = {
     "weights": (lambda p, x: x, {"target": jnp.ones(2)}, r"output's shape \(3,\)"),
     "baseline": (
         lambda p, x: x.sum(),
-        {"reference": jnp.ones((1, 3))},
+        {"baseline": jnp.ones((1, 3))},
         r"baseline has shape \(1, 3\), but x has shape \(3,\)",
     ),
-    "word": (lambda p, x: x.sum(), {"reference": "mean"}, '"zero" or an array'),
+    "word": (lambda p, x: x.sum(), {"baseline": "mean"}, '"zero" or an array'),
     "nan": (lambda p, x: (x / 0.0).sum(), {}, "not finite in 'output'"),
-    "log": (lambda p, x: jnp.log(x - 5.0).sum(), {"reference": "zero"}, "not finite"),
+    "log": (lambda p, x: jnp.log(x - 5.0).sum(), {"baseline": "zero"}, "not finite"),
 }
 
 
@@ -478,7 +478,7 @@ def test_nan_inside_jit_shows_in_the_residual():
     def fn(p, x):
         return (x * p).sum()
 
-    found = run(fn, jnp.array([1.0, np.nan]), jnp.ones(2), reference="zero")
+    found = run(fn, jnp.array([1.0, np.nan]), jnp.ones(2), baseline="zero")
     assert np.isnan(found.residual())
 
 
@@ -492,15 +492,15 @@ def test_the_maximum_that_softmax_subtracts_is_no_constant():
 
         value = jax.jit(jax.value_and_grad(lambda x, fn=fn: fn({}, x)))
         (output, by), (base, _) = value(x), value(other)
-        against = run(fn, {}, x, reference=other)
+        against = run(fn, {}, x, baseline=other)
         np.testing.assert_allclose(np.sum(against.input), output - base)
         np.testing.assert_allclose(run(fn, {}, x).multiplier, by)
-        assert ratio(run(fn, {}, x, reference="zero")) < 1e-14
+        assert ratio(run(fn, {}, x, baseline="zero")) < 1e-14
 
     def stopped(_, x):
         return (jax.lax.stop_gradient(x) * x).sum()
 
-    found = explain(stopped, {}, x, reference="zero")
+    found = explain(stopped, {}, x, baseline="zero")
     np.testing.assert_allclose(found.input, x**2)  # what users stop stays stopped
 
 
@@ -511,8 +511,8 @@ def test_the_maximum_that_softmax_subtracts_is_no_constant():
 ])  # fmt: skip
 def test_choices_that_differ_for_the_baseline_lose_nothing(fn):
     x, other = jnp.array([0.3, 2.0, -1.0]), jnp.array([-1.0, -0.5, 0.2])
-    there = run(fn, {}, x, reference=other)
-    back = run(fn, {}, other, reference=x)
+    there = run(fn, {}, x, baseline=other)
+    back = run(fn, {}, other, baseline=x)
     assert ratio(there) < 1e-14
     np.testing.assert_allclose(there.input, -back.input)
 
@@ -523,7 +523,7 @@ def test_choices_that_differ_for_the_baseline_lose_nothing(fn):
 
 
 def test_a_branch_not_taken_may_be_anything():
-    found = explain(lambda _, x: x.var(), {}, jnp.array([1.0, 2.0]), reference="zero")
+    found = explain(lambda _, x: x.var(), {}, jnp.array([1.0, 2.0]), baseline="zero")
     assert ratio(found) < 1e-14
 
 
@@ -539,10 +539,10 @@ def test_slopes_close_to_the_reference_are_not_rounding(distance):
     """In float32 the quotient of differences is noise there, the derivative is not."""
     for f, slope in ((jax.nn.sigmoid, 0.25), (jnp.tanh, 1.0)):
         a = jnp.float32(distance)
-        found = explain(lambda _, x, f=f: f(x), {}, a, reference="zero")
+        found = explain(lambda _, x, f=f: f(x), {}, a, baseline="zero")
         np.testing.assert_allclose(found.multiplier, slope, rtol=1e-5)
     a, b = jnp.float32(0.5 + distance), jnp.float32(0.5)
-    found = explain(lambda _, x: jnp.tanh(x), {}, a, reference=b)
+    found = explain(lambda _, x: jnp.tanh(x), {}, a, baseline=b)
     exact = 1 - np.tanh(0.5 + distance / 2) ** 2
     np.testing.assert_allclose(found.multiplier, exact, rtol=1e-5)
 
@@ -550,7 +550,7 @@ def test_slopes_close_to_the_reference_are_not_rounding(distance):
 def test_a_kink_between_the_input_and_the_baseline_is_no_rounding():
     for width in (1e-1, 1e-3, 1e-5):
         a, b = jnp.float32(0.75 * width), jnp.float32(-0.25 * width)
-        found = explain(lambda _, x: jax.nn.leaky_relu(x, 0.5), {}, a, reference=b)
+        found = explain(lambda _, x: jax.nn.leaky_relu(x, 0.5), {}, a, baseline=b)
         np.testing.assert_allclose(found.multiplier, 0.875, rtol=1e-5)
 
 
@@ -562,7 +562,7 @@ def test_functions_with_a_derivative_rule_of_their_own():
     activation.defvjp(lambda x: (jnp.tanh(x), x), lambda x, q: (q * (1 - x**2),))
     x = jnp.array([0.4, -0.9])
     for reference in (None, "zero", jnp.array([0.1, 0.2])):
-        found = run(lambda _, x: activation(x).sum(), {}, x, reference=reference)
+        found = run(lambda _, x: activation(x).sum(), {}, x, baseline=reference)
         if reference is not None:
             assert ratio(found) < 1e-14
 
@@ -573,7 +573,7 @@ def test_biases_inside_an_activation_have_their_share():
     def fn(p, x):
         return jnp.sum(x * jax.nn.sigmoid(x + p["b"]))
 
-    found = explain(fn, params, x, reference="zero")
+    found = explain(fn, params, x, baseline="zero")
     assert found.bias["b"].any() and ratio(found) < 1e-14
 
 
@@ -582,7 +582,7 @@ def test_what_does_not_depend_on_the_input_explains_no_difference():
         return jnp.sum(p["w"] * p["w"])
 
     params, x = {"w": jnp.array([1.0, 2.0])}, jnp.ones(2)
-    found = explain(fn, params, x, reference=jnp.zeros(2))
+    found = explain(fn, params, x, baseline=jnp.zeros(2))
     assert found.output == 0 and found.residual() == 0
 
 
@@ -604,11 +604,11 @@ def test_rules_of_steps_with_parameters_inside_lose_rather_than_invent():
 
     rules = Rules(primitives={"scan": relevance.derivative})
     x = jnp.asarray(rng.normal(size=3))
-    found = explain(fn, params, x, reference="zero", rules=rules)
+    found = explain(fn, params, x, baseline="zero", rules=rules)
     assert ratio(found) < 1e-14 and not found.bias
     wrong = Rules(primitives={"scan": lambda step, inputs, outputs, q: q})
     with pytest.raises(ValueError, match="returned 1 multipliers"):
-        explain(fn, params, x, reference="zero", rules=wrong)
+        explain(fn, params, x, baseline="zero", rules=wrong)
 
 
 def test_half_precision():
@@ -619,7 +619,7 @@ def test_half_precision():
         return jax.nn.relu(x.astype(jnp.float32) @ p["k"]).sum()
 
     x = jnp.asarray(rng.normal(size=6), jnp.bfloat16)
-    found = run(fn, params, x, reference="zero")
+    found = run(fn, params, x, baseline="zero")
     assert found.output.dtype == jnp.float32 and ratio(found) < 0.01
     half = jax.tree.map(lambda a: a.astype(jnp.float16), params)
 
@@ -627,7 +627,7 @@ def test_half_precision():
         return jax.nn.relu(x @ p["k"]).sum()
 
     rules = Rules(layer=relevance.z_plus())
-    found = run(fn, half, x.astype(jnp.float16), reference="zero", rules=rules)
+    found = run(fn, half, x.astype(jnp.float16), baseline="zero", rules=rules)
     assert ratio(found) < 0.01
 
 
@@ -637,13 +637,13 @@ def test_long_chains_and_constant_vectors():
             x = jnp.exp(-jnp.log1p(jnp.exp(x)))
         return x
 
-    assert ratio(explain(chain, {}, jnp.float64(0.3), reference="zero")) < 1e-12
+    assert ratio(explain(chain, {}, jnp.float64(0.3), baseline="zero")) < 1e-12
     over = np.array([1.0, 2.0])
 
     def fn(p, x):
         return (x * (over / p["v"])).sum()
 
-    assert ratio(explain(fn, {"v": jnp.ones(2)}, jnp.ones(2), reference="zero")) == 0
+    assert ratio(explain(fn, {"v": jnp.ones(2)}, jnp.ones(2), baseline="zero")) == 0
 
 
 @pytest.mark.parametrize("target", ["a", (0,), [0.0, 1.0]])

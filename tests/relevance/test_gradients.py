@@ -78,7 +78,7 @@ def test_gradient_by_finite_differences(rng):
 
 def test_gradient_x_input_is_lrp_of_relu_networks(rng):
     layers, x = dense_layers(rng), rng.normal(size=5)
-    lrp = relevance.explain(mlp, layers, x, target=2, reference="zero").input
+    lrp = relevance.explain(mlp, layers, x, target=2, baseline="zero").input
     found = relevance.gradient_x_input(mlp, layers, x, target=2)
     np.testing.assert_allclose(found, lrp, atol=1e-12)
 

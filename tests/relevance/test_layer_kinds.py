@@ -282,7 +282,7 @@ def explained(kind: str):
     def run(params, x):
         return {
             (name, fn is positive): relevance.explain(
-                fn, params, x, target=params.worth, reference="zero",
+                fn, params, x, target=params.worth, baseline="zero",
                 rules=Rules(layer=rule), edges=True,
             )
             for name, (rule, _) in RULES.items() for fn in (signed, positive)
@@ -338,7 +338,7 @@ def test_gamma_by_hand():
     given = (jnp.array(v).reshape(1, 1, 1, 4) for v in (x, w, b))
     x, w, b = given
     rules = Rules(first=relevance.gamma(0.25, 0.0))
-    found = relevance.explain(fn, {"w": w, "b": b}, x, reference="zero", rules=rules)
+    found = relevance.explain(fn, {"w": w, "b": b}, x, baseline="zero", rules=rules)
     # 2.5 of 2.5 - 1; -2 of -2 + 3.75; -3.75 of -3.75 + 1; 1 of 1 - 2.5
     by_hand = [2.5 / 1.5, -2 / 1.75, -2 * 3.75 / 2.75, 1 / 1.5]
     np.testing.assert_allclose(found.input.ravel(), by_hand, rtol=1e-12)

@@ -109,7 +109,7 @@ def test_every_rule_in_every_layer_of_an_mlp(rule, rng):
             as_params(layers),
             jnp.array(x),
             target=1,
-            reference="zero",
+            baseline="zero",
             rules=Rules(layer=RULES[rule]),
             edges=True,
         )
@@ -136,7 +136,7 @@ def test_rules_for_the_first_layer(first, rng):
             as_params(layers),
             jnp.array(x),
             target=2,
-            reference="zero",
+            baseline="zero",
             rules=Rules(first=RULES[first], layer=RULES["z_plus"]),
         )
     r, biases, absorbed, _ = oracle([first, "z_plus", "z_plus"], layers, x, 2)
@@ -157,15 +157,15 @@ def convolve(kernel, x):
 
 
 @pytest.mark.parametrize("rule", [*RULES])
-@pytest.mark.parametrize("normalised", [False, True])
-def test_convolutions_and_batch_normalisation_need_no_surgery(rule, normalised, rng):
+@pytest.mark.parametrize("normalized", [False, True])
+def test_convolutions_and_batch_normalisation_need_no_surgery(rule, normalized, rng):
     kernel, x = rng.normal(size=(3, 2, 2, 3)), rng.normal(size=(5, 4, 2))
     mean, scale, shift = rng.normal(size=(3, 3))  # some scales are negative
     bias, readout = rng.normal(size=3), rng.normal(size=(36, 2))
 
     def fn(params, x):
         h = convolve(params["conv"]["kernel"], x) + params["conv"]["bias"][None, None]
-        if normalised:
+        if normalized:
             stats = {k: v[None, None] for k, v in params["norm"].items()}
             h = (h - stats["mean"]) * stats["scale"] + stats["bias"]
         return jax.nn.relu(h).reshape(-1) @ params["dense"]["kernel"]
@@ -185,14 +185,14 @@ def test_convolutions_and_batch_normalisation_need_no_surgery(rule, normalised, 
             params,
             jnp.array(x),
             target=0,
-            reference="zero",
+            baseline="zero",
             rules=Rules(first=RULES[rule], last=RULES["epsilon"]),
         )
         basis = jnp.eye(x.size).reshape(-1, *x.shape)
         matrix = jax.vmap(lambda x: convolve(jnp.array(kernel), x).reshape(-1))(basis)
         matrix = np.array(matrix)
     fixed = bias
-    if normalised:
+    if normalized:
         matrix, fixed = matrix * np.tile(scale, 12), (bias - mean) * scale + shift
     if rule == "flat":  # ones where a weight is, not everywhere
         ones = jnp.ones_like(kernel)
@@ -236,7 +236,7 @@ def test_rules_by_name_by_kind_by_index_and_by_end(rng):
     x = x.astype(np.float32)
 
     def run(rules):
-        return explain(fn, params, x, target=0, reference="zero", rules=rules).input
+        return explain(fn, params, x, target=0, baseline="zero", rules=rules).input
 
     four = ("flat", "gamma", "alpha_beta", "epsilon")
     same = Rules(names={i: RULES[name] for i, name in enumerate(four)})
@@ -274,7 +274,7 @@ def test_a_rule_of_ones_own(rng):
     params = jax.tree.map(lambda a: a.astype(jnp.float32), as_params(layers))
     part = relevance.Part(lambda a: a**2, relevance.Kernel(degree=2))
     rule = relevance.LayerRule((relevance.Group(jnp.ones_like, (part,)),), 0.0)
-    found = explain(mlp, params, x, target=0, reference="zero", rules=Rules(layer=rule))
+    found = explain(mlp, params, x, target=0, baseline="zero", rules=Rules(layer=rule))
     share = (x**2) @ np.diag(layers[0][0][:, 0] ** 2)
     out = x @ layers[0][0][:, 0] + layers[0][1][0]
     np.testing.assert_allclose(found.input, share / share.sum() * out, rtol=1e-4)
@@ -282,7 +282,7 @@ def test_a_rule_of_ones_own(rng):
 
 def explained(fn, params, x, **rules):
     rules = Rules(**rules)
-    return explain(fn, params, x, reference="zero", rules=rules, edges=True)
+    return explain(fn, params, x, baseline="zero", rules=rules, edges=True)
 
 
 @pytest.mark.parametrize("first", ["flat", "w_square", "z_box"])

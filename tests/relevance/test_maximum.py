@@ -142,10 +142,10 @@ def test_pooling_window_by_window(rule, size, stride, low, high, dilation, rng):
             given = None if other is None else other[inside]
             expected[k, inside] += q[j] * contributions(rule, x[inside], given)
     rules = Rules(maximum=rule)
-    found = explain(fn, {}, jnp.asarray(x), reference="zero", rules=rules)
+    found = explain(fn, {}, jnp.asarray(x), baseline="zero", rules=rules)
     np.testing.assert_allclose(found.input, expected[0], atol=1e-12)
     if rule != "radial":
-        found = explain(fn, {}, jnp.asarray(x), reference=baseline, rules=rules)
+        found = explain(fn, {}, jnp.asarray(x), baseline=baseline, rules=rules)
         expected[1] = expected[1] if rule != "winner" else found.input
         np.testing.assert_allclose(found.input, expected[1], atol=1e-12)
 
@@ -159,5 +159,5 @@ def test_ties_go_to_the_first():
         )[0],
         lambda _, x: jnp.maximum(jnp.maximum(x[0], x[1]), jnp.maximum(x[2], x[3])),
     ):
-        found = explain(fn, {}, x, reference="zero")
+        found = explain(fn, {}, x, baseline="zero")
         np.testing.assert_array_equal(found.input, [1, 0, 0, 0])

@@ -111,7 +111,7 @@ def test_auc_is_scikit_learns(pairs):
         np.array([p[1] for p in pairs]),
     )
     with jax.enable_x64(True):
-        found = relevance.localisation_auc(scores, inside)
+        found = relevance.localization_auc(scores, inside)
     np.testing.assert_allclose(found, roc_auc_score(inside, scores), rtol=1e-12)
 
 
@@ -132,8 +132,8 @@ def test_rank_correlation_is_scipys(pairs):
 def test_localisation_by_hand(rng):
     scores = np.array([[3.0, -9.0], [1.0, 4.0]])
     region = np.array([[True, True], [False, False]])
-    assert relevance.localisation(scores, region) == 3 / 8
-    assert relevance.localisation(scores, ~region) == 5 / 8
+    assert relevance.localization(scores, region) == 3 / 8
+    assert relevance.localization(scores, ~region) == 5 / 8
     assert relevance.pointing_game(scores, region) == 0
     assert relevance.pointing_game(scores, ~region) == 1
     assert relevance.pointing_game(abs(scores), region) == 1
@@ -143,7 +143,7 @@ def test_localisation_by_hand(rng):
 
 
 REGIONAL = [
-    relevance.pointing_game, relevance.localisation, relevance.localisation_auc
+    relevance.pointing_game, relevance.localization, relevance.localization_auc
 ]  # fmt: skip
 
 
@@ -161,7 +161,7 @@ def test_metrics_in_float32(rng):
     with jax.enable_x64(False):
         scores = rng.integers(0, 1000, size=(224, 224, 3)).astype(np.float32)
         region = rng.random((224, 224)) < 0.3
-        found = jax.jit(relevance.localisation_auc)(scores, region)
+        found = jax.jit(relevance.localization_auc)(scores, region)
         whole = np.broadcast_to(region[..., None], scores.shape)
         wanted = roc_auc_score(whole.ravel(), scores.ravel())
         np.testing.assert_allclose(found, wanted, rtol=1e-5)
@@ -179,12 +179,12 @@ def test_what_regions_are_refused(rng):
         with pytest.raises(ValueError, match="not finite in 'relevance'"):
             metric(scores * np.nan, region)
     with pytest.raises(ValueError, match="no relevance is positive"):
-        relevance.localisation(-abs(scores), region)
+        relevance.localization(-abs(scores), region)
     for region in (np.zeros((4, 3), bool), np.ones((4, 3), bool)):
         with pytest.raises(ValueError, match=r"region has \d+ of 12 places"):
-            relevance.localisation_auc(scores, region)
-    assert np.isnan(jax.jit(relevance.localisation_auc)(scores, region))
-    assert np.isnan(jax.jit(relevance.localisation)(-abs(scores), region))
+            relevance.localization_auc(scores, region)
+    assert np.isnan(jax.jit(relevance.localization_auc)(scores, region))
+    assert np.isnan(jax.jit(relevance.localization)(-abs(scores), region))
     with pytest.raises(ValueError, match=r"maps have shapes \(4, 3\) and \(3, 4\)"):
         relevance.rank_correlation(scores, scores.T)
 

@@ -68,7 +68,7 @@ def test_by_a_loop_over_windows(shape, window, stride, sides, steps, rng):
     wanted = by_loop(f, np.asarray(x), sides, steps, 0.3)
     for batch_size in (None, 2):
         found = run(
-            kernel, x, window=window, stride=stride, value=0.3, batch_size=batch_size
+            kernel, x, window=window, stride=stride, baseline=0.3, batch_size=batch_size
         )
         np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-12)
 
@@ -90,7 +90,7 @@ def test_any_windows(data):
 def test_what_hides_can_be_an_array(rng):
     x, kernel, f = setting(rng, (4, 3, 2))
     for value in (rng.normal(size=2), rng.normal(size=(4, 3, 2))):
-        found = run(kernel, x, window=2, value=value)
+        found = run(kernel, x, window=2, baseline=value)
         wanted = by_loop(f, x, (2, 2, 2), (2, 2, 2), value)
         np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-12)
 
@@ -100,12 +100,15 @@ BAD = {
     "empty": ({"window": 0}, r"window is \(0, 0\), but"),
     "axes": ({"window": (1, 1, 1)}, r"window is \(1, 1, 1\), but x has shape"),
     "gaps": ({"window": 2, "stride": 3}, r"stride is \(3, 3\), but the window is \(2,"),
-    "value": (
-        {"window": 2, "value": np.ones(4)},
-        r"value has shape \(4,\); .*\(4, 6\)",
+    "baseline": (
+        {"window": 2, "baseline": np.ones(4)},
+        r"baseline has shape \(4,\); .*\(4, 6\)",
     ),
-    "more": ({"window": 2, "value": np.ones((2, 4, 6))}, r"value has shape \(2, 4, 6"),
-    "NaN": ({"window": 2, "value": np.nan}, "not finite in 'input'"),
+    "more": (
+        {"window": 2, "baseline": np.ones((2, 4, 6))},
+        r"baseline has shape \(2, 4, 6",
+    ),
+    "NaN": ({"window": 2, "baseline": np.nan}, "not finite in 'input'"),
     "batches": ({"window": 2, "batch_size": 0}, "batch_size must be at least 1, got 0"),
 }
 

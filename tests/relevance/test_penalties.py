@@ -32,7 +32,7 @@ def network(seed):
         }
         for i, size in enumerate(sizes)
     }
-    return models.mlp((7, 6, CLASSES)).apply, params, jnp.asarray(draw.normal(size=9))
+    return models.mlp((7, 6), CLASSES).apply, params, jnp.asarray(draw.normal(size=9))
 
 
 def by_hand(params, x):
@@ -50,8 +50,8 @@ def oracle(name, params, x, region=REGION):
     logits, jacobian = by_hand(params, x)
     relevance = np.asarray(x)[:, None] * jacobian
     if name == "squared":
-        centred = relevance - relevance.mean(axis=1, keepdims=True)
-        return sum(centred[i, k] ** 2 for i in range(PIXELS) for k in range(CLASSES)
+        centered = relevance - relevance.mean(axis=1, keepdims=True)
+        return sum(centered[i, k] ** 2 for i in range(PIXELS) for k in range(CLASSES)
                    if not region[i])  # fmt: skip
     if name == "target":
         return sum(relevance[~region, TARGET] ** 2)

@@ -249,9 +249,9 @@ def explained(name, way):
 
     @functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
     def run(x, baseline):
-        def explain(x, reference):
+        def explain(x, baseline):
             return relevance.explain(
-                lambda params, x: fn(x), (), x, target=weights, reference=reference
+                lambda params, x: fn(x), (), x, target=weights, baseline=baseline
             )
 
         return Found(
@@ -321,7 +321,7 @@ def test_what_has_no_rule_is_named_with_its_place(name, reference):
     given = 0 * x if reference == "baseline" else reference
     with pytest.raises(ValueError, match=f"primitive '{name}' at .*test_primitives"):
         relevance.explain(
-            lambda params, x: UNKNOWN[name](x).sum(), (), x, reference=given
+            lambda params, x: UNKNOWN[name](x).sum(), (), x, baseline=given
         )
 
 

@@ -33,10 +33,12 @@ def call(name, **given):
     parts = inspect.signature(plain(name)).parameters
     all_given = {
         "fn": fn, "params": KERNEL, "x": X, "target": 1, "region": REGION,
-        "baselines": jnp.stack([X, -X]), "relevance": X, "window": 2, "node": "hidden",
+        "relevance": X, "window": 2, "node": "hidden",
     }  # fmt: skip
     if name == "deeplift":
         all_given["baseline"] = 0 * X
+    if name == "expected_gradients":
+        all_given["baseline"] = jnp.stack([X, -X])
     if "key" in parts:
         all_given["key"] = KEY()
     all_given |= given
@@ -85,10 +87,10 @@ def test_inputs_that_are_not_one_array_of_real_numbers(name):
         ("deeplift", "baseline"),
         ("gradient_x_input", "baseline"),
         ("integrated_gradients", "baseline"),
-        ("expected_gradients", "baselines"),
+        ("expected_gradients", "baseline"),
         ("deletion", "baseline"),
         ("insertion", "baseline"),
-        ("occlusion", "value"),
+        ("occlusion", "baseline"),
     ],
 )
 def test_what_stands_beside_the_example(name, argument):
@@ -134,15 +136,15 @@ def test_keys(name, key):
 
 def test_keys_of_the_randomisation_check():
     with pytest.raises(ValueError, match="not jax.random.PRNGKey"):
-        plain("randomisation_check")(lambda p: p, KERNEL, np.zeros(2, np.uint32))
+        plain("randomization_check")(lambda p: p, KERNEL, np.zeros(2, np.uint32))
 
 
 @pytest.mark.parametrize(
     "name, given",
     [
         ("pointing_game", {"region": REGION}),
-        ("localisation", {"region": REGION}),
-        ("localisation_auc", {"region": REGION}),
+        ("localization", {"region": REGION}),
+        ("localization_auc", {"region": REGION}),
         ("deletion", {"fn": fn, "params": KERNEL, "x": X, "target": 0}),
         ("insertion", {"fn": fn, "params": KERNEL, "x": X, "target": 0}),
     ],
@@ -180,7 +182,7 @@ def test_layers_to_randomise_are_one_name_or_several():
     params = {"first": {"kernel": KERNEL}, "last": {"kernel": KERNEL + 1.0}}
 
     def run(layers):
-        return relevance.randomisation_check(
+        return relevance.randomization_check(
             lambda p: (X @ p["first"]["kernel"]) @ p["last"]["kernel"] + X,
             params,
             KEY(),
@@ -208,7 +210,7 @@ def test_rules_of_iterators_are_the_same_at_every_call():
 
     def run(rules):
         return relevance.explain(
-            fn, KERNEL, X, target=0, reference="zero", rules=rules
+            fn, KERNEL, X, target=0, baseline="zero", rules=rules
         ).input
 
     wanted = run(Rules(layer=made))
@@ -251,7 +253,7 @@ def test_a_tree_is_explained_as_its_arrays_are(reference):
     """Each leaf as if it were alone; together they and the constants are the output."""
     other = {**INPUT, "image": 0.5 * X, "scale": jnp.array(1.0)}
     given = other if reference == "baseline" else reference
-    found = relevance.explain(two, PARAMS, INPUT, target=2, reference=given)
+    found = relevance.explain(two, PARAMS, INPUT, target=2, baseline=given)
     assert jax.tree.structure(found.input) == jax.tree.structure(INPUT)
     assert found.input["image"].shape == X.shape and found.input["scale"].shape == ()
     assert found.input["label"] == 0 == found.multiplier["label"]
@@ -286,7 +288,7 @@ def test_trees_under_jit_and_vmap():
     batch = jax.tree.map(lambda a: jnp.stack([a, a, a]), INPUT)
 
     def one(x):
-        return relevance.explain(two, PARAMS, x, target=2, reference="zero")
+        return relevance.explain(two, PARAMS, x, target=2, baseline="zero")
 
     found = jax.jit(jax.vmap(one))(batch)
     alone = one(INPUT)
@@ -299,7 +301,7 @@ def test_lists_and_tuples_and_numbers_are_trees():
         return x[0] @ p["a"][:, 0] + x[1] ** 2
 
     for x in ((X, 3.0), [X, np.float32(3)]):
-        found = relevance.explain(fn, PARAMS, x, reference="zero")
+        found = relevance.explain(fn, PARAMS, x, baseline="zero")
         assert type(found.input) is type(x)
         np.testing.assert_allclose(found.input[1], 9.0)
     for name in ("guided_backprop", "deconvnet"):
@@ -312,15 +314,15 @@ def test_lists_and_tuples_and_numbers_are_trees():
         ({"a": np.arange(3)}, {}, "a dict of 'a' without real numbers"),
         ({"a": X, "b": "word"}, {}, "x/b must be one array, got the str 'word'"),
         ({"a": X * jnp.nan}, {}, "not finite in 'x/a'"),
-        ({"a": X}, {"reference": X}, "baseline is float32.* but x is a dict of 'a'"),
-        ({"a": X}, {"reference": {"a": X[:2]}}, r"baseline has shape \(2,\)"),
+        ({"a": X}, {"baseline": X}, "baseline is float32.* but x is a dict of 'a'"),
+        ({"a": X}, {"baseline": {"a": X[:2]}}, r"baseline has shape \(2,\)"),
         (
             {"a": X, "b": jnp.array([1, 2])},
-            {"reference": {"a": X, "b": jnp.array([0, 2])}},
+            {"baseline": {"a": X, "b": jnp.array([0, 2])}},
             r"int32 of shape \(2,\) in x differs from the baseline's",
         ),
         (None, {}, "x must be one array, got None"),
-        (X, {"reference": {"a": X}}, "baseline is a dict of 'a', but x is float32"),
+        (X, {"baseline": {"a": X}}, "baseline is a dict of 'a', but x is float32"),
     ],
 )
 def test_trees_that_cannot_be_explained(x, given, message):

@@ -80,7 +80,7 @@ def test_nothing_is_lost_in_a_resnet_50(rule, dtype):
 
     @jax.jit
     def both(params, x):
-        found = explain(fn, params, x, target=7, reference=reference, rules=rules)
+        found = explain(fn, params, x, target=7, baseline=reference, rules=rules)
         return found, jax.grad(lambda x: fn(params, x)[7])(x)
 
     found, gradient = both(params, x)

@@ -84,7 +84,7 @@ def test_values_take_raw_observations(getkey, rng):
     params = dqn.init(SMALL, getkey())
     seen = rng.standard_normal((7, 4)).astype(np.float32)
     scaled = seen * np.array([1 / 2.4, 1 / 3, 1 / np.radians(12), 1 / 3], np.float32)
-    expected = models.mlp((8, 8, 2)).apply(params, scaled)
+    expected = models.mlp((8, 8), 2).apply(params, scaled)
     np.testing.assert_allclose(dqn.values(SMALL)(params, seen), expected, rtol=1e-5)
 
 

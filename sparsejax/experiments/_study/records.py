@@ -1,14 +1,15 @@
 """Records of `metrics.jsonl`: grouped, averaged, and as curves."""
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 Record = Mapping[str, Any]
+R = TypeVar("R", bound=Record)
 
 
-def group(records: Iterable[Record], *keys: str) -> dict[Any, list[Record]]:
+def group(records: Iterable[R], *keys: str) -> dict[Any, list[R]]:
     """Records by the values of some fields, in the order they come in.
 
     Example:
@@ -16,7 +17,7 @@ def group(records: Iterable[Record], *keys: str) -> dict[Any, list[Record]]:
         >>> group(rows, "level")[1], list(group(rows, "level", "seed"))
         ([{'level': 1, 'seed': 0}], [(0, 0), (1, 0)])
     """
-    groups: dict[Hashable, list[Record]] = {}
+    groups: dict[Hashable, list[R]] = {}
     for record in records:
         values = tuple(record[key] for key in keys)
         groups.setdefault(values[0] if len(keys) == 1 else values, []).append(record)

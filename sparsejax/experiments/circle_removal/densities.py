@@ -48,10 +48,10 @@ def arrays(
         at = np.linspace(low, high, 250)
         found[f"{name}/at"] = at
         found[f"{name}/exact"] = np.stack(
-            [removal.density(table, width, at, weights) for weights in exact.values()]
+            [removal.kde(table, width, at, weights) for weights in exact.values()]
         )
         found[f"{name}/sampled"] = np.stack(
-            [removal.density(table[rows], width, at) for rows in drawn.values()]
+            [removal.kde(table[rows], width, at) for rows in drawn.values()]
         )
     return found | _by_state(gradients["log_loss"], exact[middle(exact)], width)
 
@@ -72,7 +72,7 @@ def _by_state(gradients, weights, width) -> dict[str, np.ndarray]:
         sides = [(values[side], weights[side]) for side in (on, ~on)]
 
         def draw(at, sides=sides):
-            return np.array([removal.density(v, width, at, w) for v, w in sides])
+            return np.array([removal.kde(v, width, at, w) for v, w in sides])
 
         by_node.append(draw(places[-1]))
         pooled += draw(at) / gradients.shape[1]

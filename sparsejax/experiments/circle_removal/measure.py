@@ -78,10 +78,10 @@ def measure(
     gradients = {"loss": slopes, "log_loss": removal.log_gradients(losses, slopes)}
     masks_ = mask_stream(config)
     drawn = {p: numbers(kept) for p, kept in masks_.items()}
-    exact = {p: hypercube.weights(n, p) for p in config.keep_probs}
+    exact = {p: hypercube.probabilities(n, p) for p in config.keep_probs}
     log_losses = np.log(losses)
     covariance = hypercube.path_covariance(log_losses)
-    paths = removal.flips(log_losses[_paths(config, seed)])
+    paths = removal.path_statistics(log_losses[_paths(config, seed)])
     record = {
         "seed": seed,
         "full_loss": losses[-1],
@@ -165,7 +165,7 @@ def _counts(masks_) -> dict[str, int]:
 
 def _power(values) -> np.ndarray:
     """Parts of the variance over all subsets, at degrees 1 to n."""
-    size = hypercube.sizes(len(values).bit_length() - 1)
+    size = hypercube.subset_sizes(len(values).bit_length() - 1)
     power = np.bincount(size, weights=hypercube.walsh(values) ** 2)[1:]
     return power / power.sum()
 
@@ -193,7 +193,7 @@ def _paths(config, seed) -> np.ndarray:
 def by_size(losses) -> dict[str, np.ndarray]:
     """Losses by number of nodes kept: the best subset, choices of it, all subsets."""
     n = len(losses).bit_length() - 1
-    sizes = hypercube.sizes(n)
+    sizes = hypercube.subset_sizes(n)
     ranked = np.argsort(hypercube.shapley(losses), kind="stable")  # lowest: lowers most
     top = np.concatenate([[0], np.cumsum(1 << ranked)])
     order = np.lexsort((losses, sizes))
@@ -226,7 +226,7 @@ def _backward(losses) -> np.ndarray:
 @functools.cache
 def _model(nodes: int):
     """The network and its masked form, the same objects at every call."""
-    model = models.mlp((nodes, 2))
+    model = models.mlp((nodes,), 2)
     return model, lift.masked(model.apply)
 
 

@@ -44,7 +44,7 @@ def page(
     test points, in natural logarithms.
 
     Args:
-        params: of `models.mlp((n, 2))`, trained, n from 1 to 24: "dense_0" has kernel
+        params: of `models.mlp((n,), 2)`, trained, n from 1 to 24: "dense_0" has kernel
             (2, n) and bias (n,), "dense_1" kernel (n, 2) and bias (2,).
         test: points x of shape (P, 2), and their classes y of shape (P,).
         losses: of all 2^n subsets, as `hypercube.evaluate_readout` returns them: bit i
@@ -110,7 +110,7 @@ def _made(n: int, points: int) -> str:
 
 def _by_size(table: np.ndarray, n: int) -> list[np.ndarray]:
     """The losses of the subsets of every size, sorted."""
-    size = hypercube.sizes(n)
+    size = hypercube.subset_sizes(n)
     return [np.sort(table[size == k]) for k in range(n + 1)]
 
 
@@ -138,7 +138,7 @@ def _network(params: Mapping[str, Mapping[str, ArrayLike]]) -> dict[str, np.ndar
             except (KeyError, TypeError, IndexError):
                 raise ValueError(
                     f"params have no dense_{layer}/{name}; expected those of "
-                    "models.mlp((n, 2))"
+                    "models.mlp((n,), 2)"
                 ) from None
             array = _finite(value, f"dense_{layer}/{name}", np.float64)
             net[f"{short}{layer}"] = array

@@ -27,10 +27,10 @@ def drawn(
         return curve(of_arm(records, "rewind"), key)
 
     chance = {
-        "still a detector": rate("still"),
-        "same concept, of these": rate("same"),
-        "still, by chance": rate("still_by_chance"),
-        "same, by chance": rate("same_by_chance"),
+        "still a detector": rate("still_detector"),
+        "same concept, of these": rate("same_label"),
+        "still, by chance": rate("still_detector_by_chance"),
+        "same, by chance": rate("same_label_by_chance"),
     }
     best = zip(shown["units"], shown["images"], strict=True)
     table = shown["table"]

@@ -60,7 +60,7 @@ class Dissector:
             units = len(dissection.thresholds)
             name, union = f"rotated_{i}" if i else "scores", self.config.union
             scores[f"{name}/unit"] = dissection.scores(union)
-            scores[f"{name}/normalized"] = dissection.scores(union, normalised=True)
+            scores[f"{name}/normalized"] = dissection.scores(union, normalized=True)
         return scores
 
     def exemplars(
@@ -107,10 +107,10 @@ class Dissector:
         return record | {
             "of": len(table.label),
             "categories": {k: list(v) for k, v in categories.items()},
-            "still": both.still,
-            "same": both.same,
-            "still_by_chance": both.still_by_chance,
-            "same_by_chance": both.same_by_chance,
+            "still_detector": both.still_detector,
+            "same_label": both.same_label,
+            "still_detector_by_chance": both.still_detector_by_chance,
+            "same_label_by_chance": both.same_label_by_chance,
             "jaccard": both.jaccard,
             "survival": both.survival,
         }
@@ -134,6 +134,7 @@ class Dissector:
                 self.config.broden, size=self.config.image_size or None
             )
             return broden.labels, broden
+        assert self.subject.image is not None
         height, _, channels = self.subject.image
         first = self.lottery.config.num_test_images or 1000
         scenes = data.scenes(
@@ -142,7 +143,7 @@ class Dissector:
             size=height,
             first=first,
         )
-        batch = scenes.labelled
+        batch = scenes.labeled
         if channels == 1:
             batch = batch._replace(images=batch.images.mean(-1, keepdims=True))
         return scenes.labels, [batch]

@@ -73,8 +73,8 @@ def table(records: Records) -> list[list[str]]:
     keys = {
         "units": "detectors", "rotated": "rotated", "units_normalized": "normalised",
         "rotated_normalized": "normalised, rotated", "concepts": "concepts",
-        "still": "still", "still_by_chance": "by chance", "same": "same",
-        "same_by_chance": "by chance",
+        "still_detector": "still", "still_detector_by_chance": "by chance",
+        "same_label": "same", "same_label_by_chance": "by chance",
     }  # fmt: skip
     rows = [["networks", "weights left", "accuracy", *keys.values()]]
     for arm in dict.fromkeys(r["arm"] for r in records):
@@ -86,7 +86,7 @@ def table(records: Records) -> list[list[str]]:
                 return _percent([r[key] for r in here])
 
             cells = [
-                share(key) if key.startswith(("still", "same"))
+                share(key) if key.startswith(("still_detector", "same_label"))
                 else _number([r[key] for r in here])
                 for key in keys
             ]  # fmt: skip

@@ -130,7 +130,7 @@ def _draw(config: Config, subject: Subject, node: str, units) -> dict[str, np.nd
         size=_size(config, subject),
         steps=config.steps,
         count=config.num_pictures,
-        parametrisation=_PARAMETRIZATIONS[config.parametrization](),
+        parametrization=_PARAMETRIZATIONS[config.parametrization](),
         bounds=subject.domain,
         learning_rate=config.learning_rate,
     )

@@ -62,6 +62,8 @@ def output(config: Config, known: Known, i: int) -> list[dict[str, Any]]:
     }
     if config.exact:
         bounds = graph.bounds("exact", nodes=[node], time_limit=config.time_limit)
+        assert bounds.gap is not None
+        assert bounds.witness_low is not None and bounds.witness_high is not None
         record["exact"] = [float(bounds.low[0]), float(bounds.high[0])]
         record["gap"] = bounds.gap[0].tolist()
         record["witness"] = [bounds.witness_low[0].tolist(),

@@ -23,7 +23,7 @@ def model(config: Config, outputs: int) -> models.Model:
         outputs: number of logits.
     """
     if config.model == "mlp":
-        return models.mlp((*config.widths, outputs))
+        return models.mlp(config.widths, outputs)
     if config.model == "convnet":
         return models.convnet(config.widths, outputs)
     depth = int(str(config.model).removeprefix("resnet"))

@@ -59,11 +59,11 @@ def of_form(config: Config, shape: tuple[int, ...], outputs: int) -> Rounds:
     counts, left = [total], dict(sizes)
     for fraction, scope in zip(fractions, scopes, strict=True):
         if scope == "global":
-            counts.append(prune.remaining(counts[-1], fraction))
+            counts.append(prune.kept_count(counts[-1], fraction))
         else:
             rates = scope if isinstance(scope, dict) else {}
             left = {
-                k: prune.remaining(n, rates.get(k, fraction)) for k, n in left.items()
+                k: prune.kept_count(n, rates.get(k, fraction)) for k, n in left.items()
             }
             counts.append(sum(left.values()))
     return Rounds(fractions, scopes, counts)
@@ -112,7 +112,7 @@ def _to_final_count(config: Config, total: int) -> list[float | Fraction]:
     fractions: list[float | Fraction] = []
     count = total
     while count > final and len(fractions) != config.rounds:
-        following = prune.remaining(count, fraction)
+        following = prune.kept_count(count, fraction)
         last = following <= final or len(fractions) + 1 == config.rounds
         if following == count and not last:
             raise ValueError(f"fraction {fraction} never reaches {final} weights")

@@ -111,8 +111,8 @@ def _scenes(config: Config) -> Task:
     first = many["test"] + DISSECTED
     training = data.scenes(key, many["train"], size=SIDE, first=first)
     return Task(
-        (training.labelled.images, training.targets),
-        (test.labelled.images, test.targets),
+        (training.labeled.images, training.targets),
+        (test.labeled.images, test.targets),
         (SIDE, SIDE, 3),
         training.targets.shape[1],
         _sigmoid,

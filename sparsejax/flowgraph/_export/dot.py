@@ -21,7 +21,7 @@ STYLE = {
     "edge": {"arrowsize": "0.5", "fontsize": "10"},
 }
 INPUT, OUTPUT = {"fillcolor": "#cfe3fb"}, {"fillcolor": "#ffe58a"}
-GREEN, RED, GREY = "#047e39", "#c5031b", "#9aa3ad"
+GREEN, RED, GRAY = "#047e39", "#c5031b", "#9aa3ad"
 
 
 def to_dot(graph: Structure) -> str:
@@ -106,14 +106,14 @@ def _parts(graph: Structure):
     outputs = set(graph.outputs.tolist())
     nodes = []
     for i, op in enumerate(graph.ops):
-        colour = OUTPUT if i in outputs else INPUT if op == "input" else {}
-        nodes.append((f"n{i}", {"label": "\n".join(title(graph, i)), **colour}))
+        color = OUTPUT if i in outputs else INPUT if op == "input" else {}
+        nodes.append((f"n{i}", {"label": "\n".join(title(graph, i)), **color}))
     targets = np.repeat(np.arange(len(graph)), np.diff(graph.starts)).tolist()
     edges = []
     for a, b, c in zip(graph.args.tolist(), targets, graph.coefs.tolist(), strict=True):
-        colour = GREEN if c > 0 else RED if c < 0 else GREY
+        color = GREEN if c > 0 else RED if c < 0 else GRAY
         label = {} if c == 1 else {"label": f"{c:.2f}".replace("-", "\u2212")}
-        edges.append((f"n{a}", f"n{b}", {"color": colour, **label}))
+        edges.append((f"n{a}", f"n{b}", {"color": color, **label}))
     row = rows(graph)
     layers = [[f"n{i}" for i in np.flatnonzero(row == r)] for r in np.unique(row)]
     return nodes, edges, layers

@@ -25,8 +25,8 @@ from sparsejax.flowgraph._structure import AnyStructure, Structure
 NOTE = 6.4  # mean width of a letter of the note
 MOST_BOXES, MOST_LABELS, ROW = 1500, 90, 16
 LINE, CHARACTER, PICTURE, GAP = 15, 6.6, 64, 16
-COLOURS = {"input": ("#dcebfd", "#5b94d6"), "output": ("#ffefad", "#d1a213")}
-COLOURS |= {"const": ("#eef0f3", "#9aa3ad"), "": ("#ffffff", "#8c96a3")}
+COLORS = {"input": ("#dcebfd", "#5b94d6"), "output": ("#ffefad", "#d1a213")}
+COLORS |= {"const": ("#eef0f3", "#9aa3ad"), "": ("#ffffff", "#8c96a3")}
 STYLE = """
 text { font: 12px system-ui, "Segoe UI", Helvetica, Arial, sans-serif; fill: #1d2733;
   text-anchor: middle; font-variant-numeric: tabular-nums }
@@ -205,7 +205,7 @@ def _short(text: str, most: int = 22) -> str:
 
 def _places(at: Layout, boxes: list[_Box]):
     """Centres in pixels; a row of many boxes is broken into several, one by one."""
-    x, centre, top = np.array(at.x), np.zeros((len(boxes), 2)), 24.0
+    x, center, top = np.array(at.x), np.zeros((len(boxes), 2)), 24.0
     shelves = []
     for y in np.unique(at.y):
         row = np.flatnonzero(at.y == y)
@@ -220,14 +220,14 @@ def _places(at: Layout, boxes: list[_Box]):
     for parts in shelves:
         for part in parts:
             height = max(boxes[i].height for i in part)
-            centre[part, 1] = top + height / 2
+            center[part, 1] = top + height / 2
             top += height + 20
         top += 20 + min(60.0, 3.0 * max(len(part) for part in parts))
     left = min(x[i] * scale - box.width / 2 for i, box in enumerate(boxes))
-    centre[:, 0] = x * scale - left + 24
-    right = max(centre[i, 0] + box.width / 2 for i, box in enumerate(boxes))
-    bottom = max(centre[i, 1] + box.height / 2 for i, box in enumerate(boxes))
-    return centre, (right + 24, bottom + 8)
+    center[:, 0] = x * scale - left + 24
+    right = max(center[i, 0] + box.width / 2 for i, box in enumerate(boxes))
+    bottom = max(center[i, 1] + box.height / 2 for i, box in enumerate(boxes))
+    return center, (right + 24, bottom + 8)
 
 
 def _edges(graph: Structure, at: Layout, place, boxes, values) -> list[str]:
@@ -261,13 +261,13 @@ def _edges(graph: Structure, at: Layout, place, boxes, values) -> list[str]:
             path += f"C{x0:.1f},{middle:.1f} {x1:.1f},{middle:.1f} {x1:.1f},{y1:.1f}"
         path += f"V{end[1]:.1f}"
         plain = values is None and v == 1
-        colour = dot.GREEN if v > 0 else dot.RED if v < 0 else dot.GREY
-        colour = dot.GREY if plain else colour
+        color = dot.GREEN if v > 0 else dot.RED if v < 0 else dot.GRAY
+        color = dot.GRAY if plain else color
         width = 0.7 + (2.8 if values is None else 5.3) * abs(v) / most * (not plain)
         shade = 0.35 + 0.6 * abs(v) / most if v else 0.9
         dashes = "" if v else ' stroke-dasharray="3 4"'
         lines.append(
-            f'<path d="{path}" stroke="{colour}" stroke-width="{width:.2f}" '
+            f'<path d="{path}" stroke="{color}" stroke-width="{width:.2f}" '
             f'stroke-opacity="{shade:.2f}"{dashes}/>'
         )
         boxed = graph.level == "scalar"  # there the product is a box
@@ -286,7 +286,7 @@ def _edges(graph: Structure, at: Layout, place, boxes, values) -> list[str]:
 
 def _drawn(graph: Structure, node: int, box: _Box, x: float, y: float) -> list[str]:
     kind = "output" if node in graph.outputs else graph.ops[node]
-    fill, stroke = COLOURS.get(kind, COLOURS[""])
+    fill, stroke = COLORS.get(kind, COLORS[""])
     left, top = x - box.width / 2, y - box.height / 2
     key = escape("".join(c if c.isprintable() else "?" for c in graph.keys[node]))
     parts = [

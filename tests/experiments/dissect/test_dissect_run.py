@@ -28,7 +28,7 @@ def test_dissects_every_network_and_an_untrained_one(finished):
     assert [(r["arm"], r["level"]) for r in records] == [
         ("rewind", 0), ("untrained", 0), ("rewind", 1), ("finetune", 1),
     ]  # fmt: skip
-    assert records[0]["of"] == 4 and records[0]["still"] in (1.0, None)
+    assert records[0]["of"] == 4 and records[0]["still_detector"] in (1.0, None)
     page = (folder / "index.html").read_text()
     assert "detectors, and" in page and (folder / "units.csv").exists()
     assert text.splitlines()[-3] == dissect.summary(folder).splitlines()[0]

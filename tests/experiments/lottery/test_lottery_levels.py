@@ -117,7 +117,7 @@ def test_the_network_of_a_run_is_that_of_its_config(small):
     run = lottery.read(small[0])
     params, _ = lottery.network(run)
     x = jnp.ones(64)
-    same = models.mlp((12, 8, 10)).apply(params, x)
+    same = models.mlp((12, 8), 10).apply(params, x)
     np.testing.assert_array_equal(lottery.model(run).apply(params, x), same)
     assert dataclasses.replace(run.config, rounds=3) == run.config
 

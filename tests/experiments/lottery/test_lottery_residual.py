@@ -103,7 +103,7 @@ def test_folders_of_images_are_read_while_training(tmp_path):
 def test_training_and_dissection_see_different_scenes(resnet):
     task = lottery.task(resnet)
     key = jax.random.key(SCENES)
-    shown = data.scenes(key, 3, size=32, first=4).labelled.images
+    shown = data.scenes(key, 3, size=32, first=4).labeled.images
     for x in (task.training[0], task.test[0]):
         assert not any((image == x).all((1, 2, 3)).any() for image in shown)
     logits = np.where(task.test[1] > 0, 1.0, -1.0)

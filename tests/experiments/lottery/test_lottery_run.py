@@ -305,7 +305,7 @@ def test_idle_units_in_the_metrics_are_those_of_the_weights(small):
         other = models.mlp([layer["kernel"].shape[-1] for layer in narrow.values()])
         np.testing.assert_allclose(
             other.apply(narrow, x),
-            models.mlp((12, 8, 10)).apply(params, x),
+            models.mlp((12, 8), 10).apply(params, x),
             rtol=1e-4,
             atol=1e-5,
         )

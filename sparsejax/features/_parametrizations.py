@@ -22,7 +22,7 @@ from jaxtyping import Float
 from sparsejax import checks
 
 
-class Parametrisation(NamedTuple):
+class Parametrization(NamedTuple):
     """Pure functions between what is optimised and an image.
 
     Attributes:
@@ -36,7 +36,7 @@ class Parametrisation(NamedTuple):
 
 
 @ft.cache
-def fourier(decay: float = 1.0, sd: float = 0.01) -> Parametrisation:
+def fourier(decay: float = 1.0, sd: float = 0.01) -> Parametrization:
     """Frequencies, each divided by its size to the power of `decay`.
 
     image = 1/4 irfft(z / max(f, 1/n)^decay), a unitary transform; n is the longest
@@ -68,18 +68,18 @@ def fourier(decay: float = 1.0, sd: float = 0.01) -> Parametrisation:
         axes = range(len(places))
         return jnp.fft.irfftn(spectrum, places, tuple(axes), norm="ortho") / 4
 
-    return Parametrisation(init, image)
+    return Parametrization(init, image)
 
 
 @ft.cache
-def pixels(sd: float = 0.01) -> Parametrisation:
+def pixels(sd: float = 0.01) -> Parametrization:
     """The image's own values; `sd` is their deviation at the start."""
 
     def init(key, size, dtype):
         checks.one_key(key)
         return sd * jax.random.normal(key, size, dtype)
 
-    return Parametrisation(init, lambda state, size: state)
+    return Parametrization(init, lambda state, size: state)
 
 
 def _sizes(places: tuple[int, ...]) -> Float[np.ndarray, "..."]:

@@ -17,7 +17,7 @@ from sparsejax.relevance import _targets as targets
 from sparsejax.relevance._metrics import rank_correlation
 
 
-class Randomisation(NamedTuple):
+class Randomization(NamedTuple):
     """An explanation while layers are randomised, the last first.
 
     Attributes:
@@ -32,13 +32,13 @@ class Randomisation(NamedTuple):
     maps: Float[Array, "stages+1 ..."]
 
 
-def randomisation_check(
+def randomization_check(
     explain_fn: Callable[[PyTree], Array],
     params: PyTree,
     key: Key[Array, ""] | Any,
     *,
     layers: str | Iterable[str] | None = None,
-) -> Randomisation:
+) -> Randomization:
     """How an explanation changes while layers are randomised, from the last to all.
 
     The entries of each array of a layer are shuffled, which keeps their distribution;
@@ -55,7 +55,7 @@ def randomisation_check(
             kernels.
 
     Returns:
-        A `Randomisation` with one stage per layer.
+        A `Randomization` with one stage per layer.
 
     Raises:
         ValueError: for a layer without parameters; if the order cannot be told
@@ -80,7 +80,7 @@ def randomisation_check(
         maps.append(found(params))
     targets.check_finite({"map": maps})
     correlations = [rank_correlation(maps[0], one) for one in maps[1:]]
-    return Randomisation(
+    return Randomization(
         tuple(reversed(order)), jnp.stack(correlations), jnp.stack(maps)
     )
 

@@ -16,7 +16,7 @@ def KEY():
     return jax.random.key(5)
 
 
-class Normalised(nn.Module):
+class Normalized(nn.Module):
     """Names that do not sort in the order of layers, and normalisations between."""
 
     @nn.compact
@@ -30,7 +30,7 @@ class Normalised(nn.Module):
 
 
 def test_every_stage_by_hand(rng):
-    net, x = models.mlp((6, 5, 3)), rng.normal(size=4)
+    net, x = models.mlp((6, 5), 3), rng.normal(size=4)
     shapes = jax.eval_shape(net.init, KEY(), jnp.float32(x))
     params = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape), shapes)
     seen = []
@@ -39,7 +39,7 @@ def test_every_stage_by_hand(rng):
         seen.append(params)
         return relevance.gradient(net.apply, params, x, target=0)
 
-    found = relevance.randomisation_check(explain_fn, params, KEY())
+    found = relevance.randomization_check(explain_fn, params, KEY())
     assert found.layers == ("dense_2", "dense_1", "dense_0")
     assert found.maps.shape == (4, 4)
     stages = seen[-4:]  # the first call finds the order
@@ -60,8 +60,8 @@ def test_every_stage_by_hand(rng):
 def test_layers_come_in_the_order_of_the_function(method, jit):
     with jax.enable_x64(False):
         x = jax.random.normal(KEY(), (5, 5, 2))
-        params = Normalised().init(KEY(), x)
-        apply = Normalised().apply
+        params = Normalized().init(KEY(), x)
+        apply = Normalized().apply
         if method == "gradient":
 
             def run(params):
@@ -70,11 +70,11 @@ def test_layers_come_in_the_order_of_the_function(method, jit):
 
             def run(params):
                 return relevance.explain(
-                    apply, params, x, target=0, reference="zero"
+                    apply, params, x, target=0, baseline="zero"
                 ).input
 
         run = jax.jit(run) if jit else run
-        found = relevance.randomisation_check(run, params, KEY())
+        found = relevance.randomization_check(run, params, KEY())
     order = ["head", "before_head", "middle", "side", "after_stem", "stem"]
     first = [layer.removeprefix("params/") for layer in found.layers]
     assert sorted(first) == sorted(order)
@@ -90,12 +90,12 @@ def test_a_normalisation_comes_before_the_kernel_that_reads_it(rng):
     def run(p):
         return p["head"] @ (p["norm"] * (p["stem"] @ jnp.ones((4, 4))))
 
-    found = relevance.randomisation_check(run, params, KEY())
+    found = relevance.randomization_check(run, params, KEY())
     assert found.layers == ("head", "norm", "stem")
 
 
 def test_masked_networks(rng):
-    net, x = models.mlp((6, 3)), jnp.asarray(rng.normal(size=4))
+    net, x = models.mlp((6,), 3), jnp.asarray(rng.normal(size=4))
     shapes = jax.eval_shape(net.init, KEY(), x.astype(jnp.float32))
     params = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape)), shapes)
     apply, kept = masked(net.apply), masks.ones(net.apply, params, x)
@@ -106,7 +106,7 @@ def test_masked_networks(rng):
     def run(params):
         return relevance.gradient(fn, params, x, target=0)
 
-    found = relevance.randomisation_check(run, params, KEY())
+    found = relevance.randomization_check(run, params, KEY())
     assert found.layers == ("dense_1", "dense_0")
 
 
@@ -118,13 +118,13 @@ def test_a_map_of_the_input_alone_never_changes(rng):
     def run(params):
         return jnp.asarray(x) + 0 * jnp.sum(params["kernel"])
 
-    found = relevance.randomisation_check(run, params, KEY())
+    found = relevance.randomization_check(run, params, KEY())
     np.testing.assert_allclose(found.correlation, 1, rtol=1e-12)
 
     def run(params):
         return params["kernel"] @ jnp.asarray([1.0, 0.0, 0.0])
 
-    assert relevance.randomisation_check(run, params, KEY()).correlation[0] < 0.99
+    assert relevance.randomization_check(run, params, KEY()).correlation[0] < 0.99
 
 
 def test_what_is_refused(rng):
@@ -133,7 +133,7 @@ def test_what_is_refused(rng):
     def run(params):
         return jnp.ones(4) @ params["a"]["kernel"] @ params["b"]
 
-    check = relevance.randomisation_check
+    check = relevance.randomization_check
     assert check(run, params, KEY()).layers == ("b", "a")
     assert check(run, params, KEY(), layers=["b", "a/kernel"]).layers[0] == "a/kernel"
     with pytest.raises(
