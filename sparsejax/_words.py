@@ -1,5 +1,6 @@
 """Words for error messages: what a value is, and which names there are."""
 
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,7 +13,7 @@ def described(value: Any) -> str:
         >>> described({"a": 1}), described(np.zeros((2, 3), np.int32)), described("x")
         ("a dict of 'a'", 'int32 of shape (2, 3)', "the str 'x'")
     """
-    if hasattr(value, "dtype") and hasattr(value, "shape"):
+    if _is_array(value):
         return f"{value.dtype} of shape {tuple(value.shape)}"
     if isinstance(value, dict):
         return f"a dict of {', '.join(map(repr, value)) or 'nothing'}"
@@ -39,3 +40,10 @@ def listed(names: Iterable[Any], most: int = 12) -> str:
     names = list(names)
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return (", ".join(repr(name) for name in names[:most]) or "none") + more
+
+
+def _is_array(value: Any) -> bool:
+    """Whether it is NumPy's or JAX's, which need not be loaded; others are named."""
+    kinds = {"numpy": ("ndarray", "generic"), "jax": ("Array",)}
+    loaded = [(sys.modules[name], kinds[name]) for name in kinds if name in sys.modules]
+    return any(isinstance(value, getattr(m, k)) for m, names in loaded for k in names)

@@ -120,18 +120,18 @@ SEVERAL = {
     "features.transforms.standard places": (
         lambda v: id(features.standard(v)), 5, [5, 6]
     ),
-    "flowgraph._graph.Graph.bounds nodes": (
+    "flowgraph.graph.Graph.bounds nodes": (
         lambda v: GRAPH.bounds(nodes=v)._asdict(), "hidden[1]", [3, 5]
     ),
-    "flowgraph._structure.Structure.subgraph outputs": (
+    "flowgraph.structure.Structure.subgraph outputs": (
         lambda v: GRAPH.subgraph(v).to_json(), 1, ["output_1", 0]
     ),
-    "flowgraph._trace.trace boxes": (
+    "flowgraph.trace.trace boxes": (
         lambda v: trace(boxes=v), "silu", ["silu", "selu"]
     ),
-    "flowgraph._trace.trace image": (lambda v: trace(image=v), None, [1, 3]),
-    "flowgraph._trace.trace names": (lambda v: trace(names=v), None, ["a", "b", "c"]),
-    "flowgraph._trace.trace output_names": (
+    "flowgraph.trace.trace image": (lambda v: trace(image=v), None, [1, 3]),
+    "flowgraph.trace.trace names": (lambda v: trace(names=v), None, ["a", "b", "c"]),
+    "flowgraph.trace.trace output_names": (
         lambda v: flowgraph.trace(total_of, X, output_names=v).output_names, "out",
         ["out"]
     ),
