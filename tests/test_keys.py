@@ -93,7 +93,7 @@ TABLE = {
     "relevance.averages.smoothgrad": lambda key: relevance.smoothgrad(
         linear, P, X, key=key, target=0, samples=2
     ),
-    "relevance.randomisation.randomization_check": lambda key: (
+    "relevance.randomization.randomization_check": lambda key: (
         relevance.randomization_check(
             lambda params: X @ params["a"], {"a": P}, key, layers=["a"]
         )

@@ -10,7 +10,7 @@ read the files that they are pointed to.
 from sparsejax.data import augmentations
 from sparsejax.data._broden import Broden, broden
 from sparsejax.data._broden_writer import write_broden
-from sparsejax.data._catalogue import NAMES, load
+from sparsejax.data._catalog import NAMES, load
 from sparsejax.data._digits import digits
 from sparsejax.data._idx import fashion_mnist, mnist
 from sparsejax.data._images import VARIABLE, Images, cifar10, image_folder

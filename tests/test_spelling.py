@@ -1,0 +1,71 @@
+"""Names are spelled as in JAX, Flax and NumPy; prose may be spelled otherwise."""
+
+import inspect
+import re
+
+import sparsejax as sj
+
+STEMS = (
+    "colour", "favour", "behaviour", "neighbour", "centre", "grey", "labell", "modell",
+    "analys(e|ing)", "factoris", "generalis", "initialis", "linearis", "localis",
+    "maximis", "minimis", "normalis", "optimis", "parametris", "penalis", "quantis",
+    "randomis", "recognis", "regularis", "serialis", "standardis", "summaris",
+    "vectoris", "visualis",
+)  # fmt: skip
+BRITISH = re.compile("|".join(STEMS), re.IGNORECASE)
+
+
+def parameters(thing):
+    try:
+        return list(inspect.signature(thing).parameters)
+    except (TypeError, ValueError):  # there is no signature to read
+        return []
+
+
+def names(path, thing):
+    """All that users can write of a public thing: itself, its parameters and fields."""
+    yield path
+    if not inspect.isroutine(thing) and not inspect.isclass(thing):
+        return
+    yield from (f"{path}({name})" for name in parameters(thing))
+    if not inspect.isclass(thing):
+        return
+    yield from (f"{path}.{name}" for name in getattr(thing, "__annotations__", ()))
+    for name, member in vars(thing).items():
+        if not name.startswith("_"):
+            yield from names(f"{path}.{name}", member)
+
+
+def public():
+    for name in sj.__all__:
+        if name == "experiments":  # whose names are flags: tests of help texts see them
+            continue
+        thing = getattr(sj, name)
+        if not inspect.ismodule(thing):
+            yield from names(name, thing)
+            continue
+        yield name
+        for part in dir(thing):
+            if part.startswith("_"):
+                continue
+            member = getattr(thing, part)
+            owner = getattr(member, "__module__", None) or ""
+            if owner.startswith("sparsejax"):
+                yield from names(f"{name}.{part}", member)
+            elif not callable(member) and not inspect.ismodule(member):
+                yield f"{name}.{part}"
+
+
+def test_names_of_the_library_are_spelled_the_american_way():
+    found = {name for name in public() if BRITISH.search(name)}
+    assert not found, sorted(found)
+
+
+def test_the_walk_sees_functions_parameters_methods_and_fields():
+    seen = set(public())
+    assert {
+        "masked", "relevance.explain(baseline)", "features.render(color)",
+        "data.Labeled.pixels", "dissect.Consistency.still_detector",
+        "flowgraph.Graph.relevance(output)",
+    } <= seen  # fmt: skip
+    assert BRITISH.search("relevance.randomisation_check")
