@@ -1,4 +1,4 @@
-"""The finished lottery-ticket runs of a folder as one Markdown table.
+"""The finished lottery runs of a folder as one Markdown table.
 
 python benchmarks/results_table.py results/runs/lottery
 """
@@ -9,39 +9,45 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from sparsejax.experiments.lottery_config import Config
 
 from sparsejax import runs
+from sparsejax.experiments.lottery import Config, read
 
-HIDDEN = ("dataset", "final_count", "controls", "barrier")
+HIDDEN = ("dataset", "final_count", "arms", "barrier")
+CONTROLS = ("random_global", "random_layerwise", "reinit")
 
 
-def row(folder: Path) -> str:
-    records = runs.read_metrics(folder)
-    last = max(r["level"] for r in records)
+def rows(folder: Path) -> list[str]:
+    """A row for each arm that prunes by itself; controls are those of the tickets."""
+    run = read(folder)
+    return [row(run, arm) for arm in run.arms if arm not in CONTROLS]
 
-    def at(level, variant):
-        return [r for r in records if r["level"] == level and r["variant"] == variant]
 
-    dense, end = at(0, "ticket"), at(last, "ticket")
+def row(run, arm: str) -> str:
+    last = run.levels[arm][-1]
 
-    def accuracy(rows):
-        return [r["test_accuracy"] for r in rows]
+    def at(level, arm):
+        return [r for r in run.records if r["level"] == level and r["arm"] == arm]
 
-    kept = {
-        k: np.mean([r["kept_per_layer"][k] for r in end])
+    def accuracy(records):
+        return [r["test_accuracy"] for r in records]
+
+    dense, end = at(0, "rewind"), at(last, arm)
+    layers = "/".join(
+        f"{np.mean([r['kept_per_layer'][k] for r in end]):.0f}"
         for k in end[0]["kept_per_layer"]
-    }
-    layers = "/".join(f"{n:.0f}" for n in kept.values())
+    )
     controls = [
-        f"{np.mean(accuracy(rows)):.1%}" if (rows := at(last, name)) else ""
-        for name in ("random", "shuffled", "reinit")
+        f"{np.mean(accuracy(records)):.1%}"
+        if arm == "rewind" and (records := at(last, name))
+        else ""
+        for name in CONTROLS
     ]
     barriers = [r["barrier"] for r in end if r["barrier"] is not None]
-    barrier = f"{100 * np.mean(barriers):.2f}" if barriers else ""
     cells = [
-        runs.read_json(folder / "config.json")["config"]["dataset"],
-        options(folder),
+        Path(run.config.dataset).name,
+        options(run.folder),
+        arm,
         str(len(end)),
         str(last),
         f"{np.mean(accuracy(dense)):.2%}",
@@ -49,14 +55,14 @@ def row(folder: Path) -> str:
         f"**{np.mean(accuracy(end)):.2%}** [{min(accuracy(end)):.2%}, "
         f"{max(accuracy(end)):.2%}]",
         *controls,
-        barrier,
+        f"{100 * np.mean(barriers):.2f}" if barriers else "",
     ]
     return "| " + " | ".join(cells) + " |"
 
 
 def options(folder: Path) -> str:
     """The options that make the run what it is, as flags."""
-    config = runs.read_json(folder / "config.json")["config"]
+    config = runs.read(folder).config
     defaults = json.loads(json.dumps(dataclasses.asdict(Config())))
 
     def text(v):
@@ -72,14 +78,16 @@ def options(folder: Path) -> str:
 
 def main(root: Path) -> None:
     folders = [f for f in root.iterdir() if (f / "DONE").exists()]
-    folders.sort(key=lambda f: runs.read_json(f / "config.json")["started"])
+    folders.sort(key=lambda f: runs.read(f).about["started"])
     print(
-        "| data | options | seeds | rounds | dense | weights left (by layer) | "
-        "accuracy [min, max] | random | shuffled | reinit | barrier, points |"
+        "| data | options | arm | seeds | rounds | dense | weights left (by layer) | "
+        "accuracy [min, max] | random_global | random_layerwise | reinit | "
+        "barrier, points |"
     )
-    print("|" + "---|" * 11)
+    print("|" + "---|" * 12)
     for folder in folders:
-        print(row(folder))
+        for line in rows(folder):
+            print(line)
 
 
 if __name__ == "__main__":
