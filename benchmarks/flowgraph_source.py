@@ -33,16 +33,12 @@ ROWS, BATCH, REPEATS = 10_000, 2_000, 9
 def weights(run: Path | None = None):
     """Kernels and biases of a run's last network, or made up and always the same."""
     if run is not None:
-        from sparsejax.experiments import checkpoints
+        from sparsejax.experiments import lottery
 
-        last = max(int(p.name.removeprefix("level_")) for p in run.glob("level_*"))
-        saved = checkpoints.read_level(run, last)
-
-        def leaf(i, name):
-            return saved[f"params/dense_{i}/{name}"][0]
-
-        layers = range(sum(k.endswith("/kernel") for k in saved if "params/" in k))
-        return [leaf(i, "kernel") for i in layers], [leaf(i, "bias") for i in layers]
+        params, _ = lottery.network(lottery.read(run))
+        layers = [params[f"dense_{i}"] for i in range(len(params))]
+        return tuple([np.asarray(layer[leaf]) for layer in layers]
+                     for leaf in ("kernel", "bias"))  # fmt: skip
     rng = np.random.default_rng(0)
     kernels = []
     for n, m, count in zip(SIZES, SIZES[1:], COUNTS, strict=False):

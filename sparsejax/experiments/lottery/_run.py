@@ -139,12 +139,18 @@ class _Book:
     def __init__(self, study: Study, lab: Lab, levels: int):
         self.study, self.folder, self.log = study, study.folder, study.log
         self.lab, self.levels = lab, levels
-        self.records = _records(study, lab)
+        study.records = _records(study, lab)
         self.state, self.mask = lab.start()
         self.rewind: Any = None  # the state that rounds rewind to, once there is one
+        self.dense: list[Ticket] = []  # the first ticket, which arms share
         arms = set(lab.config.arms)
         self.left = 1 + (levels - 1) * len(arms)  # trainings
         self.began, self.made = time.perf_counter(), 0
+
+    @property
+    def records(self) -> list[Record]:
+        """The records by now."""
+        return self.study.records
 
     def rows(self, arm: str, level: int) -> list[Record]:
         """The records of an arm at a level."""
@@ -152,15 +158,14 @@ class _Book:
 
     def tickets(self, arm: str) -> list[Ticket]:
         """The levels of an arm that are there, up to the first that is not whole."""
-        dense = [] if arm == "rewind" else self.tickets("rewind")[:1]
-        tickets = dense
+        tickets = [] if arm == "rewind" else list(self.dense)
         while self.rows(arm, level := len(tickets)) and level < self.levels:
             ticket = self._read(arm, level)
             if ticket is None:
                 break
             tickets.append(ticket)
         self.drop(arm, len(tickets))
-        self.left -= len(tickets) - len(dense)
+        self.left -= len(tickets) - (arm != "rewind")
         return tickets
 
     def has(self, arm: str, level: int) -> bool:
@@ -177,7 +182,7 @@ class _Book:
 
     def drop(self, arm: str, level: int) -> None:
         """Forget the records of an arm from a level on."""
-        self.records = [
+        self.study.records = [
             r for r in self.records if r["arm"] != arm or r["level"] < level
         ]
 
@@ -186,8 +191,7 @@ class _Book:
         self.lab.doing = f"level {level}, {arm}"
         rows = measure.records(self.lab, arm, level, params, mask, again)
         records = [r for r in self.records if (r["arm"], r["level"]) != (arm, level)]
-        self.records = sorted(records + rows, key=_place(self.lab.config))
-        self.study.records = self.records
+        self.study.records = sorted(records + rows, key=_place(self.lab.config))
         self.study.write_records()
         self.left -= 1
         self.made += 1
@@ -244,7 +248,7 @@ def _sequence(book: _Book, arm: str, rounds: pruning.Rounds) -> None:
         else:
             book.tell(level, (arm,))
 
-    prune.lottery(
+    done = prune.lottery(
         lab.train,
         book.state,
         book.mask,
@@ -259,6 +263,7 @@ def _sequence(book: _Book, arm: str, rounds: pruning.Rounds) -> None:
         tickets=tickets,
         on_round=on_round,
     )
+    book.dense = done[:1]
 
 
 def _controls(book: _Book, ticket: Ticket, new: bool = False) -> None:

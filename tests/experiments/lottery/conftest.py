@@ -7,6 +7,7 @@ from sparsejax.experiments.lottery import Config
 
 SMALL = Config(
     widths=(12, 8), rounds=3, fraction=0.4, epochs=2, seeds=(0, 1), rewind_to=7,
+    num_train_images=640, num_test_images=200,
     arms=("rewind", "finetune", "random_global", "random_layerwise", "reinit"),
 )  # fmt: skip
 TINY = Config(

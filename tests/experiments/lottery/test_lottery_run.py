@@ -81,7 +81,7 @@ def test_invariants_of_every_level(small, mlp):
     sizes = {"dense_0": 64 * 12, "dense_1": 96, "dense_2": 80}
     counts = lottery.rounds(mlp).counts
     assert counts[0] == sum(sizes.values())
-    for arm, steps in (("rewind", 44), ("finetune", None)):
+    for arm, steps in (("rewind", 20), ("finetune", None)):
         before = None
         for level, arrays in enumerate(levels(folder, arm), arm != "rewind"):
             kept = masks_of(arrays)
@@ -100,7 +100,7 @@ def test_invariants_of_every_level(small, mlp):
                 for moment in moments:
                     assert (arrays[moment][~mask] == 0).all()
             assert (rewind["step"] == 7).all()
-            assert (arrays["step"] == (steps or 44 + level * 37)).all()
+            assert (arrays["step"] == (steps or 20 + level * 13)).all()
             before = kept
     for arm in mlp.arms:
         kept = [r["kept"] for r in records if r["arm"] == arm]
@@ -172,7 +172,7 @@ def test_controls_start_with_the_weights_of_the_rewind_point(
 @pytest.mark.parametrize(
     "lines",
     [
-        "text",
+        pytest.param("text", marks=pytest.mark.slow),
         pytest.param(5, marks=pytest.mark.slow),
         pytest.param(0, marks=pytest.mark.slow),
         pytest.param("missing", marks=pytest.mark.slow),
@@ -201,8 +201,8 @@ class Killed(BaseException):
 @pytest.mark.parametrize(
     "when",
     [
-        "before a ticket",
         "before a control",
+        pytest.param("before a ticket", marks=pytest.mark.slow),
         pytest.param("after a ticket", marks=pytest.mark.slow),
         pytest.param("in fine-tuning", marks=pytest.mark.slow),
         pytest.param("in the report", marks=pytest.mark.slow),
@@ -321,8 +321,8 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, mlp):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"batch_size": 9999}, "batch_size 9999 is larger than the 1437 training"),
-        ({"rewind_to": 44}, r"rewind_to must be in \[0, 44\)"),
+        ({"batch_size": 9999}, "batch_size 9999 is larger than the 640 training"),
+        ({"rewind_to": 20}, r"rewind_to must be in \[0, 20\)"),
         ({"exclude": ("dense_9",)}, "no layer 'dense_9'"),
     ],
 )
