@@ -12,11 +12,11 @@ from sparsejax.experiments import fields
 
 CONFIGS = ("cartpole_config", "dissect", "features", "flowgraph",
            "lottery.config", "node_sweep_config", "prune_order_config",
-           "relevance_maps_config", "right_reasons_config", "spade",
+           "relevance_maps_config", "right_reasons_config",
            "weights")  # fmt: skip
 RUNS = ("cartpole_dqn", "dissect", "features", "flowgraph",
         "node_sweep", "prune_order", "relevance_maps",
-        "right_reasons", "spade", "weights")  # fmt: skip
+        "right_reasons", "weights")  # fmt: skip
 NAN = float("nan")
 WRONG = {
     int: [None, "3", 1.5, 3.0, True, NAN, (1,), [1], np.arange(2), np.int64(3)],

@@ -22,7 +22,6 @@ CONFIGS = {
     "prune_order": "prune_order_config",
     "relevance": "relevance_maps_config",
     "right_reasons": "right_reasons_config",
-    "spade": "spade",
     "weights": "weights",
 }
 OF_RUNS = {

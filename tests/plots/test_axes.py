@@ -13,7 +13,9 @@ from test_removal_figures import figures as removal_figures
 from test_right_reasons_figures import figures as reasons_figures
 
 from sparsejax import plots
-from sparsejax.plots import cartpole, dissection, features, hypercube, order, spade
+from sparsejax.experiments.features import figures as features
+from sparsejax.experiments.spade import figures as spade
+from sparsejax.plots import cartpole, dissection, hypercube, order
 from sparsejax.plots.style import COLORS, colors, themed
 
 DENSITIES = {

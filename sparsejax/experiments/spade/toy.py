@@ -14,9 +14,9 @@ import optax
 
 from sparsejax import features, lift, masks, models, prune, train
 from sparsejax.data import augmentations
+from sparsejax.experiments.spade.config import Config
 
 DISCS = {"large": (-0.45, 0.1, 0.42), "small": (0.6, -0.35, 0.22)}  # x, y, radius
-SEEDS = 8
 _NOISE = 0.07  # of variations of a point
 _WIDTH = 64
 _MODEL = models.mlp((_WIDTH, _WIDTH), 2)
@@ -27,7 +27,7 @@ _STARTS, _SIDE, _EXAMPLES = 100, 160, 4000
 _APART = features.logit(1) - features.logit(0)
 
 
-def draw(report) -> dict[str, np.ndarray]:
+def draw(config: Config, log) -> dict[str, np.ndarray]:
     """Points and, of the first seed, probabilities over the square [-1, 1]^2.
 
     Returns:
@@ -37,9 +37,9 @@ def draw(report) -> dict[str, np.ndarray]:
     """
     points: dict[str, list] = {}
     surfaces = {}
-    for seed in range(SEEDS):
-        report(f"toy: seed {seed} of {SEEDS}")
-        for arm, params in _networks(seed).items():
+    for seed in range(config.num_planes):
+        log(f"toy: seed {seed} of {config.num_planes}")
+        for arm, params in _networks(seed, config.plane_epochs).items():
             points.setdefault(arm, []).append(_driving(params))
             if seed == 0:
                 surfaces[f"surface/{arm}"] = _surface(params)
@@ -52,7 +52,7 @@ def inside(points: np.ndarray, disc: str) -> np.ndarray:
     return np.hypot(points[..., 0] - x, points[..., 1] - y) < radius
 
 
-def _networks(seed: int) -> dict[str, Any]:
+def _networks(seed: int, epochs: int) -> dict[str, Any]:
     """Parameters of the dense network and of pruned ones."""
     for_data, for_init, for_order, for_views = jax.random.split(jax.random.key(seed), 4)
     x = jax.random.uniform(for_data, (_EXAMPLES, 2), jnp.float32, -1, 1)
@@ -65,20 +65,20 @@ def _networks(seed: int) -> dict[str, Any]:
         (x, y.astype(np.int32)),
         optimizer=optax.adamw(3e-3, weight_decay=0.03),
         batch_size=64,
-        epochs=40,
+        epochs=epochs,
         key=for_order,
     )
-    made = {"dense": state.params}
+    arms = {"dense": state.params}
     for disc, (left, up, _) in DISCS.items():
-        made[disc] = prune.spade(
+        arms[disc] = prune.spade(
             _fn, state.params, jnp.array([left, up]), key=for_views, samples=256,
             density=_DENSITY, augment=augmentations.noise(_NOISE), block_size=_BLOCK,
         ).params  # fmt: skip
     everywhere = prune.layer_hessians(_fn, state.params, x[:1000])
-    made["dataset"] = prune.prune_layers(
+    arms["dataset"] = prune.prune_layers(
         state.params, everywhere, _DENSITY, block_size=_BLOCK
     ).params
-    return made
+    return arms
 
 
 _apply = lift.masked(_MODEL.apply)
@@ -90,12 +90,12 @@ def _fn(params, x):
 
 def _driving(params) -> np.ndarray:
     """Points of the square found by ascent from random starts, shape (points, 2)."""
-    found = features.render(
+    rendered = features.render(
         _fn, params, _APART, [0], key=jax.random.key(5), size=(1, 2), count=_STARTS,
         steps=200, learning_rate=0.1, redirect=0, bounds=(-1.0, 1.0), progress=False,
         transform=features.compose(), parametrization=features.pixels(1.5),
     )  # fmt: skip
-    return np.asarray(found.images)[0, :, 0]
+    return np.asarray(rendered.images)[0, :, 0]
 
 
 def _surface(params) -> np.ndarray:

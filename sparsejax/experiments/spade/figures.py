@@ -1,13 +1,55 @@
-"""Figures of pruning for a sample: gains over the dense network, and maps."""
+"""Figures of pruning for a sample: gains over the dense network, maps, causes."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from sparsejax.experiments.spade import scores
+from sparsejax.experiments.spade.measure import ARMS
+from sparsejax.experiments.spade.pictures import CLASSES
+from sparsejax.experiments.spade.toy import DISCS, inside
+from sparsejax.pages import counted
 from sparsejax.plots.style import COLORS, ON_PICTURES, SIGNS, one_panel, styled
+
+Arrays = Mapping[str, np.ndarray]
+Drawing = tuple[Any, str]  # and its caption
+
+
+def figures(
+    records: scores.Records, first: Arrays, drawn: Arrays, plane: Arrays
+) -> dict[str, Drawing]:
+    """All of them, `{name: (figure, caption)}`.
+
+    Args:
+        records: the lines of `metrics.jsonl`.
+        first: arrays of the first seed.
+        drawn: arrays of the pictures, or none.
+        plane: arrays of the toy.
+    """
+    spread = {ARMS[arm]: scores.gains(records, arm) for arm in ARMS if arm != "dense"}
+    drawings = {
+        "auc": (
+            gains(spread, title="Gain in AUC over the dense network"),
+            "Mean over images and seeds of the paired gain, in points; lines are "
+            "95% intervals of a bootstrap over seeds and images.",
+        ),
+        "maps": (
+            maps(
+                first["shown"],
+                {ARMS[arm]: first[f"maps/{arm}"] for arm in ARMS},
+                title="|gradient| of the patch's class, dense and pruned",
+            ),
+            "The first measured images of the first seed, not chosen. Every map "
+            "has a scale of its own.",
+        ),
+        **({"causes": _causes(drawn)} if drawn else {}),
+        "toy": _toy(plane),
+    }
+    return drawings
 
 
 @styled
@@ -123,3 +165,75 @@ def causes(
     for axes, label in zip(grid[:, 0], labels, strict=True):
         axes.set_ylabel(label, size=11)
     return figure
+
+
+def _causes(drawn: Arrays) -> Drawing:
+    """Pictures of classes, and how much of the patch is in them."""
+
+    def first(name):
+        return drawn[name][:, 0]
+
+    amount = {
+        arm: drawn[f"amount/{arm}"].mean() for arm in ("dense", "clean", "patched")
+    }
+    height = first("drawn/dense").shape[1]
+    more = height - drawn["patches"].shape[1]
+    around = (more // 2, more - more // 2)
+    patches = np.pad(
+        drawn["patches"], ((0, 0), around, around, (0, 0)), constant_values=0
+    )
+    figure = causes(
+        {
+            "patch that means the class": patches,
+            "dense": first("drawn/dense"),
+            "image without patch": first("samples/clean"),
+            "pruned for it": first("drawn/clean"),
+            "image with patch": first("samples/patched"),
+            "pruned for that": first("drawn/patched"),
+        },
+        [f"class {label}" for label in CLASSES],
+        title="What drives a class: in the network, and pruned for one image",
+    )
+    told = ", ".join(f"{arm} {value:.2f}" for arm, value in amount.items())
+    caption = (
+        "Pictures that maximise a class's logit, first seed, first image of each kind. "
+        "How much of the patch is in them (0: as in images without, 1: with one), "
+        f"means over {counted(drawn['amount/clean'].size, 'network')} pruned for "
+        f"images without "
+        f"and as many for images with it: {told}."
+    )
+    return figure, caption
+
+
+def _toy(plane: Arrays) -> Drawing:
+    """Decision regions of the first seed, and shares over all."""
+    names = {"dense": "dense", "dataset": "pruned for the data set"}
+    names |= {disc: f"pruned for the {disc} disc" for disc in DISCS}
+
+    def share(arm, disc):
+        return inside(plane[f"points/{arm}"], disc).mean(1)
+
+    def label(arm, name):
+        return (
+            f"{name}\n{100 * share(arm, 'large')[0]:.0f}% large, "
+            f"{100 * share(arm, 'small')[0]:.0f}% small"
+        )
+
+    figure = planes(
+        {
+            label(arm, name): (plane[f"surface/{arm}"], plane[f"points/{arm}"][0])
+            for arm, name in names.items()
+        },
+        list(DISCS.values()),
+        title="What drives a unit with two positive regions (green), first seed",
+    )
+
+    def listed(values):
+        return ", ".join(f"{100 * v:.0f}" for v in values)
+
+    told = "; ".join(
+        f"{name}: {listed(share(arm, 'large'))}% in the large disc and "
+        f"{listed(share(arm, 'small'))}% in the small one"
+        for arm, name in names.items()
+    )
+    return figure, f"100 points from random starts, by seeds: {told}."

@@ -1,16 +1,16 @@
 """What is measured of one network: saliency against patches, dense and pruned."""
 
 import time
-from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sparsejax import data, lift, models, prune, relevance
+from sparsejax import data, prune, relevance
 from sparsejax.data import augmentations
+from sparsejax.experiments.spade.config import NUM_TESTED, Config
 
 STAGES = ("layer1/*", "layer2/*", "layer3/*", "linear/*")
 METHODS = ("gradient", "input x gradient", "integrated gradients")
@@ -22,52 +22,25 @@ ARMS = {
     "dataset": "data set's Hessian",
     "magnitude": "magnitude",
 }
-TESTED = 1000  # images, drawn for each seed, that all else is taken from
 SHOWN = 4  # images whose maps are kept
 
 
-class Subject(NamedTuple):
-    """A network of images in [0, 1] before fine-tuning.
-
-    Attributes:
-        fn: `fn(params, x)`, logits.
-        train_apply: `train_apply(params, masks, x, *, key)`, also new statistics.
-    """
-
-    fn: Callable
-    train_apply: Callable
-
-
-def subject(model: models.Model, normalised: Callable) -> Subject:
-    """A residual network and what is done to images before."""
-
-    def train_apply(params, x, *, key):
-        return model.train_apply(params, normalised(x), key=key)
-
-    def fn(params, x):
-        return model.apply(params, normalised(x))
-
-    return Subject(fn, lift.masked(train_apply))
-
-
-def seed(config, fn, number: int, params, test, report) -> dict[str, np.ndarray]:
+def seed(
+    config: Config, fn, number: int, params, test: data.Split, log
+) -> dict[str, np.ndarray]:
     """All measures of one network, under `measures/ARM/MEASURE`, and some maps."""
     for_patches, for_views = jax.random.split(jax.random.key(1000 + number))
-    some = np.random.default_rng(number).permutation(len(test.y))[:TESTED]
+    some = np.random.default_rng(number).permutation(len(test.y))[:NUM_TESTED]
     test = data.Split(test.x[some], test.y[some])
     images = data.plant(for_patches, test, share=1.0)
-    found, order = _deceived(config, fn, number, params, test, images)
-    tuning = order[: config.calibration]
-    chosen = order[config.calibration : config.calibration + config.count]
+    arrays, order = _deceived(config, fn, number, params, test, images)
+    tuning = order[: config.num_calibration_images]
+    ends = len(tuning), len(tuning) + config.num_images
+    measured = order[slice(*ends)]
 
     def views(i):
-        return layers(
-            fn,
-            params,
-            images.x[i],
-            jax.random.fold_in(for_views, int(i)),
-            config.samples,
-        )
+        key = jax.random.fold_in(for_views, int(i))
+        return layers(fn, params, images.x[i], key, config.num_variations)
 
     def image(i):
         return (images.x[i], images.y[i], images.region[i])
@@ -80,9 +53,9 @@ def seed(config, fn, number: int, params, test, report) -> dict[str, np.ndarray]
         densities=config.densities, progress=False,
     )  # fmt: skip
     density = tuned.density
-    report(f"seed {number}: {config.tune} {tuned.score:.3f} when tuned to {density}")
-    found["density"] = np.array([density[stage] for stage in STAGES])
-    some = np.random.default_rng(number).choice(len(test.y), config.samples)
+    log(f"seed {number}: {config.tune} {tuned.score:.3f} when tuned to {density}")
+    arrays["density"] = np.array([density[stage] for stage in STAGES])
+    some = np.random.default_rng(number).choice(len(test.y), config.num_variations)
     everything = prune.layer_hessians(fn, params, jnp.asarray(test.x[some]))
     fixed = {
         "dataset": prune.prune_layers(params, everything, density).params,
@@ -91,7 +64,7 @@ def seed(config, fn, number: int, params, test, report) -> dict[str, np.ndarray]
     rows: dict[str, dict[str, list]] = {arm: {} for arm in ARMS}
     before: Any = views(order[-1])
     seconds = []
-    for i in chosen:
+    for i in measured:
         began = time.perf_counter()
         here = views(i)
         spade = prune.prune_layers(params, here, density).params
@@ -109,34 +82,38 @@ def seed(config, fn, number: int, params, test, report) -> dict[str, np.ndarray]
             for name, value in one.items():
                 rows[arm].setdefault(name, []).append(np.asarray(value))
     for arm, columns in rows.items():
-        found[f"maps/{arm}"] = np.stack(columns.pop("map")[:SHOWN])
+        arrays[f"maps/{arm}"] = np.stack(columns.pop("map")[:SHOWN])
         for name, values in columns.items():
-            found[f"measures/{arm}/{name}"] = np.array(values)
-    found |= {"chosen": chosen, "seconds": seconds, "shown": images.x[chosen[:SHOWN]]}
-    return {name: np.asarray(value) for name, value in found.items()}
+            arrays[f"measures/{arm}/{name}"] = np.array(values)
+    arrays |= {"chosen": measured, "seconds": seconds,
+               "shown": images.x[measured[:SHOWN]]}  # fmt: skip
+    return {name: np.asarray(value) for name, value in arrays.items()}
 
 
-def _deceived(config, fn, number: int, params, test, images) -> tuple[dict, np.ndarray]:
+def _deceived(
+    config: Config, fn, number: int, params, test, images
+) -> tuple[dict, np.ndarray]:
     """Accuracies, and the images in which a patch decides, in a random order."""
     answers, clean = logits(fn, params, images.x), logits(fn, params, test.x)
     success = answers.argmax(1) == images.y
     order = np.random.default_rng(number).permutation(
         np.flatnonzero(success & (images.y != images.original))
     )
-    if len(order) < config.calibration + config.count:
+    needed = config.num_calibration_images + config.num_images
+    if len(order) < needed:
         raise ValueError(
             f"seed {number}: the patch decides in {len(order)} of {len(test.y)} test "
-            f"images, too few for calibration {config.calibration} and count "
-            f"{config.count}; take fewer, or train longer"
+            f"images, too few for num_calibration_images and num_images, {needed}; "
+            "take fewer, or train longer"
         )
     accuracy = (clean.argmax(1) == test.y).mean()
     return {"accuracy": accuracy, "success": success.mean()}, order
 
 
-def layers(fn, params, x, key, samples: int) -> list:
+def layers(fn, params, x, key, num_variations: int) -> list:
     """What the kernels read of variations of one image."""
     vary = augmentations.standard(x.shape)
-    batch = augmentations.variations(vary, key, jnp.asarray(x), samples)
+    batch = augmentations.variations(vary, key, jnp.asarray(x), num_variations)
     return prune.layer_hessians(fn, params, batch)
 
 

@@ -1,0 +1,105 @@
+"""Does pruning a network for one sample make explanations of it better?
+
+ResNet-20 on CIFAR-10 images with planted patches, three seeds with controls:
+    sparsejax spade --data_dir=DIR
+
+One seed, fewer images:
+    sparsejax spade --data_dir=DIR --seeds=0 --num_images=10 --num_calibration_images=8
+
+DIR holds cifar10/train.zip, cifar10/test.zip (class folders of images) and
+resnet_cifar10/resnet20_cifar10.safetensors, or give --checkpoint. A run leaves a folder
+with its config, metrics.jsonl (a line for each seed and arm), networks, all measures,
+figures, a table and index.html. Started again after a kill, it goes on with the seed it
+was at.
+"""
+
+import dataclasses
+
+from sparsejax.experiments._study import config as config_
+from sparsejax.experiments._study.config import COUNTS, POSITIVE, SEEDS, WHOLE, WIDTHS
+
+BATCH_SIZE = 64
+NUM_TESTED = 1000  # images, drawn for each seed, that all else is taken from
+SUBJECT = ("model", "checkpoint")
+CHOICES = {"dataset": ("cifar10", "mnist"), "tune": ("auc", "faithfulness")}
+WITHIN = {
+    "widths": WIDTHS,
+    "num_blocks": "[1, 100]",
+    "seeds": SEEDS,
+    "num_train_images": f"[{BATCH_SIZE}, 2^31)",
+    "epochs": WHOLE,
+    "share": "(0, 1]",
+    "learning_rate": POSITIVE,
+    "num_images": "[2, 2^31)",  # a control is pruned for another image
+    "num_calibration_images": COUNTS,
+    "num_variations": COUNTS,
+    "densities": "(0, 1]",
+    "num_pictures": WHOLE,
+    "picture_steps": COUNTS,
+    "num_planes": COUNTS,
+    "plane_epochs": COUNTS,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What to train, to prune and to measure.
+
+    Attributes:
+        dataset: Images to explain: "cifar10", on which a residual network is
+            fine-tuned, or "mnist", on which one is trained from the start.
+        widths: Channels of the three stages of MNIST's network.
+        num_blocks: Number of blocks in each stage of MNIST's network; 3 is ResNet-20.
+        seeds: Seeds of the trained networks, their data, patches and variations.
+        num_train_images: Number of images to train on.
+        epochs: Number of passes over these; 0 takes the network as it is.
+        share: Share of the training images that get a patch.
+        learning_rate: Learning rate of SGD with momentum, falling to 0 by a cosine.
+        num_images: Number of test images with patches that are measured, for each seed.
+        num_calibration_images: Number of other test images on which the densities of
+            the stages are chosen.
+        num_variations: Number of variations of each image that pruning looks at.
+        densities: Densities that a stage is given, whichever is best, beside 1.
+        tune: Score that chooses the densities: "auc" (needs the place of the patch) or
+            "faithfulness" (insertion minus deletion; needs none).
+        num_pictures: Number of images of every class that has a patch, with it and
+            without, for which the first seed's network is pruned to picture the class.
+        picture_steps: Number of steps of gradient ascent to such a picture.
+        num_planes: Number of networks of points in the plane that are pruned for one
+            of two regions.
+        plane_epochs: Number of passes over their training points.
+    """
+
+    dataset: str = "cifar10"
+    widths: tuple[int, ...] = (8, 16, 32)
+    num_blocks: int = 3
+    seeds: tuple[int, ...] = (0, 1, 2)
+    num_train_images: int = 7000
+    epochs: int = 3
+    share: float = 0.2
+    learning_rate: float = 0.01
+    num_images: int = 30
+    num_calibration_images: int = 16
+    num_variations: int = 64
+    densities: tuple[float, ...] = (0.5, 0.2, 0.1)
+    tune: str = "auc"
+    num_pictures: int = 2
+    picture_steps: int = 160
+    num_planes: int = 8
+    plane_epochs: int = 40
+
+    def __post_init__(self):
+        config_.check(self, WITHIN, CHOICES)
+        if len(self.widths) != 3:
+            raise ValueError(f"widths must be of three stages, got {self.widths}")
+        built = self.widths, self.num_blocks
+        if self.dataset != "mnist" and built != (Config.widths, Config.num_blocks):
+            raise ValueError(
+                "widths and num_blocks are of MNIST's network: leave them out with "
+                f"dataset {self.dataset}"
+            )
+        if self.num_images + self.num_calibration_images > NUM_TESTED:
+            raise ValueError(
+                f"num_images and num_calibration_images are parts of {NUM_TESTED} "
+                f"images, got {self.num_images} and {self.num_calibration_images}"
+            )
