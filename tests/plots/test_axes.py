@@ -13,7 +13,8 @@ from test_removal_figures import figures as removal_figures
 from test_right_reasons_figures import figures as reasons_figures
 
 from sparsejax import plots
-from sparsejax.plots import cartpole, dissection, features, hypercube, order, spade
+from sparsejax.experiments.prune_order import charts as order
+from sparsejax.plots import cartpole, dissection, features, hypercube, spade
 from sparsejax.plots.style import COLORS, colors, themed
 
 DENSITIES = {
