@@ -14,16 +14,6 @@ from sparsejax.plots.cartpole import units_kept as units_kept
 from sparsejax.plots.hypercube import by_degree as by_degree
 from sparsejax.plots.hypercube import by_size as by_size
 from sparsejax.plots.hypercube import pairs as pairs
-from sparsejax.plots.order import Pair as Pair
-from sparsejax.plots.order import Points as Points
-from sparsejax.plots.order import Share as Share
-from sparsejax.plots.order import accuracies as accuracies
-from sparsejax.plots.order import correlations as correlations
-from sparsejax.plots.order import decision_surfaces as decision_surfaces
-from sparsejax.plots.order import film as film
-from sparsejax.plots.order import kernel_pairs as kernel_pairs
-from sparsejax.plots.order import moves as moves
-from sparsejax.plots.order import shares as shares
 from sparsejax.plots.removal import Curve as Curve
 from sparsejax.plots.removal import cube as cube
 from sparsejax.plots.removal import densities as densities
@@ -41,31 +31,22 @@ from sparsejax.plots.sweeps import unit_scores as unit_scores
 
 __all__ = [
     "Curve",
-    "Pair",
-    "Points",
-    "Share",
     "Walk",
-    "accuracies",
     "against_density",
     "balance_film",
     "by_degree",
     "by_size",
-    "correlations",
     "cube",
-    "decision_surfaces",
     "decisions",
     "densities",
     "densities_and_points",
     "densities_by_node",
-    "film",
     "filters",
     "idle_units",
     "image_rows",
     "inputs_kept",
     "kept_units",
-    "kernel_pairs",
     "learning",
-    "moves",
     "pairs",
     "paths",
     "reason_maps",
@@ -73,7 +54,6 @@ __all__ = [
     "reason_strengths",
     "returns_by_weights",
     "save",
-    "shares",
     "square_maps",
     "unit_scores",
     "units_kept",

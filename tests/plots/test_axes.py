@@ -6,7 +6,7 @@ import matplotlib
 import numpy as np
 import pytest
 from matplotlib.ticker import FixedLocator, NullLocator
-from test_order_figures import figures as order_figures
+from test_order_charts import figures as order_figures
 from test_pruning_figures import figures as pruning_figures
 from test_relevance_figures import biases, curves, grid, randomized
 from test_removal_figures import figures as removal_figures
@@ -14,8 +14,9 @@ from test_right_reasons_figures import figures as reasons_figures
 
 from sparsejax import plots
 from sparsejax.experiments.features import figures as features
+from sparsejax.experiments.prune_order import charts as order
 from sparsejax.experiments.spade import figures as spade
-from sparsejax.plots import cartpole, dissection, hypercube, order
+from sparsejax.plots import cartpole, dissection, hypercube
 from sparsejax.plots.style import COLORS, colors, themed
 
 DENSITIES = {

@@ -172,7 +172,7 @@ def test_controls_keep_the_largest_of_what_they_look_at():
     assert by_size.mask.tolist() == [[0, 1], [1, 0]]
     by_use = measure.wanda(kernel, state, 0.5, 1)
     assert by_use.mask.tolist() == [[1, 1], [0, 0]]
-    assert by_use.kernel.tolist() == [[1, -4], [0, 0]]
+    assert by_use.params.tolist() == [[1, -4], [0, 0]]
 
 
 @pytest.mark.parametrize(

@@ -12,23 +12,16 @@ from PIL import Image
 from scipy import stats
 
 from sparsejax import models, runs, train, trees
-from sparsejax.experiments import (
-    prune_order,
-    prune_order_figures,
-    prune_order_measure,
-    prune_order_report,
-)
-from sparsejax.experiments import prune_order_train as training
-from sparsejax.experiments.prune_order import Config
+from sparsejax.experiments import prune_order
+from sparsejax.experiments.prune_order import _run, measure, report, surfaces
+from sparsejax.experiments.prune_order import train as training
+from sparsejax.experiments.prune_order.config import ORDERS, Config
 from sparsejax.masks import Masks
 
-pytestmark = pytest.mark.slow
-
 SMALL = Config(
-    widths=(6, 5), seeds=(0, 1, 2), learning_rates=(0.1, 0.02), examples=40,
-    test_examples=60, steps=20, frames=4,
+    widths=(6, 5), seeds=(0, 1, 2), learning_rates=(0.1, 0.02), num_points=40,
+    num_test_points=60, steps=20, num_frames=4,
 )  # fmt: skip
-ORDERS = training.ORDERS
 
 
 def quiet(line):
@@ -43,7 +36,11 @@ def task():
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("order") / "run"
-    return folder, prune_order.run(SMALL, folder, report=quiet)
+    return folder, prune_order.run(SMALL, folder, log=quiet)
+
+
+def read(folder, rate, selection=None):
+    return runs.read(folder).arrays(_run.file_name(rate, selection))
 
 
 def params_of(arrays, prefix, seed):
@@ -91,7 +88,7 @@ def test_adam_carries_a_weight_6_0055_rates_after_one_gradient():
         far += (first / (1 - b1**t)) / np.sqrt(second / (1 - b2**t))
         first, second = b1 * first, b2 * second
     assert far == pytest.approx(6.0055, abs=1e-4)
-    assert prune_order_measure.coast() == pytest.approx(far, rel=1e-12)
+    assert measure.coast() == pytest.approx(far, rel=1e-12)
     for size in (1e-3, 5.0):
         adam = optax.adam(0.1)
         weight, state = jnp.zeros(()), adam.init(jnp.zeros(()))
@@ -101,7 +98,7 @@ def test_adam_carries_a_weight_6_0055_rates_after_one_gradient():
                 update, state = adam.update(gradient, state)
             weight = weight + update
         assert -float(weight) / 0.1 == pytest.approx(far, rel=1e-3)
-    low, high = prune_order_measure.COASTING
+    low, high = measure.COASTING
     assert low < far < high
 
 
@@ -212,18 +209,18 @@ def test_comparison_counts_bits_and_coasts():
     start = np.float32([0.1, 0.2, 0.3, 0.4, 0.5])
     trained = np.float32([0.1, 0.8, 0.9, 0.41, 0.5])
     first = np.float32([0.1, 0.8, 0.3, 0.2, 0.5 + 6e-8])
-    found = prune_order_measure.compare(start, trained, first, 0.1)
+    found = measure.compare(start, trained, first, 0.1)
     assert found["never_updated"] == {"trained": 0.4, "prune_train": 0.4, "both": 0.2}
     assert found["coasting"] == {"trained": 0.4, "prune_train": 0.2}
     wanted = stats.pearsonr(trained.astype(np.float64), first.astype(np.float64))
     assert found["correlation"][0] == pytest.approx(wanted.statistic)
     assert found["correlation"][1:] == pytest.approx(wanted.confidence_interval())
-    assert prune_order_measure.correlation(start, np.ones(5)) is None
+    assert measure.correlation(start, np.ones(5)) is None
 
 
 def test_a_mean_has_students_interval(rng):
     values = rng.normal(size=12)
-    found = prune_order_measure.estimate(values)
+    found = measure.estimate(values)
     wanted = stats.ttest_1samp(values, 0).confidence_interval()
     assert found[1:] == pytest.approx(wanted)
 
@@ -237,15 +234,15 @@ def test_records_are_what_the_files_say(finished, task):
         rate, selection = record["learning_rate"], record["selection"]
         i = SMALL.seeds.index(record["seed"])
         found, whole = (
-            prune_order.read(folder, rate, selection),
-            prune_order.read(folder, rate),
+            read(folder, rate, selection),
+            read(folder, rate),
         )
         keep = [np.flatnonzero(found[f"kept_nodes/hidden_{k}"][i]) for k in range(2)]
         everything = [np.arange(6), np.arange(5)]
         for order in ORDERS:
             arrays, units = (whole, everything) if order == "trained" else (found, keep)
             score = small_accuracy(params_of(arrays, order, i), units, x, y)
-            assert record["accuracy"][order] == pytest.approx(score, abs=1e-6)
+            assert record["test_accuracy"][order] == pytest.approx(score, abs=1e-6)
         path, here = "dense_1/kernel", np.ix_(*keep)
         start = whole[f"init/{path}"][i][here]
         pair = whole[f"trained/{path}"][i][here], found[f"prune_train/{path}"][i][here]
@@ -262,7 +259,7 @@ def test_records_are_what_the_files_say(finished, task):
 
 def test_random_nodes_are_the_same_at_every_rate(finished):
     folder, _ = finished
-    a, b = (prune_order.read(folder, rate, "random") for rate in (0.1, 0.02))
+    a, b = (read(folder, rate, "random") for rate in (0.1, 0.02))
     for name in ("hidden_0", "hidden_1"):
         kept = a[f"kept_nodes/{name}"]
         np.testing.assert_array_equal(kept, b[f"kept_nodes/{name}"])
@@ -285,7 +282,7 @@ def test_a_run_leaves_a_complete_folder(finished):
     with Image.open(folder / "training.gif") as film:
         assert film.n_frames >= 4
     lines = []
-    prune_order.run(SMALL, folder, report=lines.append)
+    prune_order.run(SMALL, folder, log=lines.append)
     assert "is complete" in lines[-1]
 
 
@@ -306,10 +303,10 @@ def test_killed_and_resumed_is_the_same_bit_for_bit(
         return original(*args, **kwargs)
 
     monkeypatch.setattr(training, "fit", fit)
-    monkeypatch.setattr(prune_order_report, "write", lambda *a: None)
+    monkeypatch.setattr(report, "write", lambda *a: None)
     with pytest.raises(Killed):
-        prune_order.run(SMALL, folder, report=quiet)
-    prune_order.run(SMALL, folder, report=quiet)
+        prune_order.run(SMALL, folder, log=quiet)
+    prune_order.run(SMALL, folder, log=quiet)
     assert len(calls) <= 10 + 2  # a stage of two trainings is made again at most
     wanted, found = (runs.read_metrics(where) for where in (finished[0], folder))
     assert json.dumps(found) == json.dumps(wanted)
@@ -322,11 +319,11 @@ def test_pages_speak_of_what_was_run(finished):
     """A single network has no interval; the first rate is the one that leads."""
     folder, records = finished
     one = [record for record in records if record["seed"] == 1]
-    rows = prune_order_report.share_table(one)
-    assert "[" not in rows[1][2] and "±" not in prune_order_report.table(one)[1][2]
+    rows = report.share_table(one)
+    assert "[" not in rows[1][2] and "±" not in report.table(one)[1][2]
     html = (folder / "index.html").read_text()
     assert "mean of 3, learning rate 0.1" in html
-    assert prune_order_report.finding(records[6:]).startswith("Learning rate 0.02: ")
+    assert report.finding(records[6:]).startswith("Learning rate 0.02: ")
 
 
 def test_close_rates_have_files_of_their_own(tmp_path):
@@ -351,19 +348,19 @@ def test_a_film_lasts_as_long_as_the_longest_training(monkeypatch, tmp_path, tas
     def record(path, panels, steps, *a, **k):
         return shown.append((panels, steps))
 
-    monkeypatch.setattr(prune_order_figures.plots, "film", record)
-    prune_order_figures.film(tmp_path / "a.gif", SMALL, task, arrays)
+    monkeypatch.setattr(surfaces, "film", record)
+    surfaces.animation(tmp_path / "a.gif", SMALL, task, arrays)
     ((panels, steps),) = shown
     assert steps.tolist() == [0, 2, 5]
     assert all(len(surfaces) == 3 for _, surfaces in panels)
 
 
 def test_a_damaged_file_is_made_again(finished, tmp_path, monkeypatch):
-    monkeypatch.setattr(prune_order_report, "write", lambda *a: None)
+    monkeypatch.setattr(report, "write", lambda *a: None)
     folder, lines = tmp_path / "run", []
     shutil.copytree(finished[0], folder)
     (folder / "rate_0.02.npz").write_bytes(b"no")
-    records = prune_order.run(SMALL, folder, report=lines.append)
+    records = prune_order.run(SMALL, folder, log=lines.append)
     assert "damaged" in lines[0]
     assert json.dumps(records) == json.dumps(finished[1])
 
@@ -371,18 +368,18 @@ def test_a_damaged_file_is_made_again(finished, tmp_path, monkeypatch):
 @pytest.mark.slow  # a launcher's test runs the same quickly
 def test_weights_of_images(tmp_path, monkeypatch):
     """Pruned first with magnitudes of the trained network: a lottery ticket."""
-    monkeypatch.setattr(prune_order_report, "write", lambda *a: None)
+    monkeypatch.setattr(report, "write", lambda *a: None)
     config = Config(
         dataset="digits", remove="weights", widths=(7,), seeds=(3, 4), steps=30,
         learning_rates=(0.01,), fraction=0.75,
     )  # fmt: skip
-    records = prune_order.run(config, tmp_path / "run", report=quiet)
+    records = prune_order.run(config, tmp_path / "run", log=quiet)
     assert [record["selection"] for record in records] == ["random"] * 2 + [
         "magnitude"
     ] * 2
     assert not (tmp_path / "run" / "training.gif").exists()
-    whole = prune_order.read(tmp_path / "run", 0.01)
-    found = prune_order.read(tmp_path / "run", 0.01, "magnitude")
+    whole = read(tmp_path / "run", 0.01)
+    found = read(tmp_path / "run", 0.01, "magnitude")
     for path, size in (("dense_0/kernel", 64 * 7), ("dense_1/kernel", 70)):
         for i in range(2):
             kept = found[f"kept_weights/{path}"][i] != 0
@@ -393,7 +390,7 @@ def test_weights_of_images(tmp_path, monkeypatch):
                 found[f"train_prune/{path}"][i], trained * kept
             )
             assert (found[f"prune_train/{path}"][i][~kept] == 0).all()
-    pruned = [r["accuracy"]["train_prune"] for r in records]
+    pruned = [r["test_accuracy"]["train_prune"] for r in records]
     assert np.mean(pruned[2:]) > np.mean(pruned[:2])
 
 
@@ -414,30 +411,30 @@ def test_weights_of_images(tmp_path, monkeypatch):
         ({"batch_size": 900}, "batch_size 900 is larger than the 500 examples"),
         (
             {"learning_rates": (1e30,), "steps": 9, "widths": (3,), "seeds": (0,)},
-            "a loss is not finite",
+            "the loss is not finite",
         ),
     ],
     ids=str,
 )
 def test_bad_configs_get_one_clear_error(tmp_path, change, message):
     with pytest.raises(ValueError, match=message):
-        prune_order.run(Config(**change), tmp_path / "run", report=quiet)
+        prune_order.run(Config(**change), tmp_path / "run", log=quiet)
 
 
 @pytest.mark.slow
 def test_ten_networks_lie_in_the_bands(tmp_path):
     """Adam, full batch, 1.5 turns: what a study apart found, with room for chance."""
-    config = Config(seeds=tuple(range(10)), frames=0)
-    records = prune_order.run(config, tmp_path / "run", report=quiet)
+    config = Config(seeds=tuple(range(10)), num_frames=0)
+    records = prune_order.run(config, tmp_path / "run", log=quiet)
     found = {stage: [] for stage in prune_order.stages(config)}
     for record in records:
         found[record["learning_rate"], record["selection"]].append(record)
 
     def get(stage, *path):
-        return prune_order_measure.values(found[stage], *path)
+        return measure.values(found[stage], *path)
 
     def score(stage, order):
-        return get(stage, "accuracy", order).mean()
+        return get(stage, "test_accuracy", order).mean()
 
     random, std = (0.1, "random"), (0.1, "std")
     assert score(random, "trained") >= 0.97

@@ -9,6 +9,7 @@ tuned         train_prune, trained again
 import functools
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -18,10 +19,11 @@ import optax
 from jaxtyping import Array
 
 from sparsejax import data, lift, masks, models, prune, train, trees
-from sparsejax.experiments import prune_order_config
+from sparsejax.experiments._study.run import finite
+from sparsejax.experiments.prune_order import config as config_
+from sparsejax.experiments.prune_order.config import Config
 from sparsejax.masks import Masks
 
-ORDERS = ("trained", "train_prune", "prune_train", "tuned")
 Pair = tuple[Array, Array]  # inputs and labels
 _TILED = 2**22  # numbers in the copies of the data that one compiled call goes through
 
@@ -52,19 +54,32 @@ class Task(NamedTuple):
     order: Array
 
 
-def task(config: prune_order_config.Config, data_dir: Any = None) -> Task:
-    """Data, model and initial networks (Glorot uniform kernels, biases zero)."""
-    points, order = jax.random.split(jax.random.key(config.data_seed))
-    training, test = _data(config, points, data_dir)
-    size = prune_order_config.batch_size(config)
-    batches = training if size else _all_at_once(*training)
+def load(config: Config, data_dir: str | Path | None = None) -> tuple[Pair, Pair]:
+    """Training and test data.
+
+    Raises:
+        ValueError: for data that are missing or fewer than a batch.
+    """
+    training, test = _data(config, _keys(config)[0], data_dir)
+    size = config_.batch_size(config)
     if size > len(training[0]):
         raise ValueError(
             f"batch_size {size} is larger than the {len(training[0])} examples"
         )
+    return training, test
+
+
+def task(config: Config, data_dir: str | Path | None = None) -> Task:
+    """Data, model and initial networks (Glorot uniform kernels, biases zero).
+
+    Raises:
+        ValueError: as of `load`.
+    """
+    training, test = load(config, data_dir)
+    size, order = config_.batch_size(config), _keys(config)[1]
+    batches = training if size else _all_at_once(*training)
     toy = config.dataset == "spiral"
-    hidden = prune_order_config.widths(config)
-    model = models.mlp(hidden, 1 if toy else 10)
+    model = models.mlp(config_.widths(config), 1 if toy else 10)
     fn = partial(_two_logits, model.apply) if toy else model.apply
     keys = jax.vmap(jax.random.key)(jnp.array(config.seeds, jnp.uint32))
     shapes = jax.eval_shape(model.init, jax.random.key(0), training[0][:1])
@@ -81,10 +96,10 @@ def fit(
     Args:
         task: data and model.
         rate: learning rate of Adam.
-        params: where to start, stacked.
+        params: parameters to start with, stacked.
         kept: masks of the weights, stacked.
-        steps: how many.
-        frames: states of the first network to keep.
+        steps: number of steps.
+        frames: number of states of the first network to keep.
 
     Returns:
         Trained parameters; and, if `frames`, those of the first network at `step`
@@ -98,7 +113,7 @@ def fit(
     state = train.init(params, optimizer, task.keys)
     film = []
     for stop in stops:
-        try:
+        with finite(f"learning rate {rate}", "leave the rate out"):
             state, _ = train.fit(
                 task.apply,
                 params,
@@ -112,10 +127,6 @@ def fit(
                 steps=stop,
                 state=state,
             )
-        except train.NotFinite as error:
-            raise ValueError(
-                f"a loss is not finite at learning rate {rate}; leave the rate out"
-            ) from error
         film.append(jax.tree.map(lambda leaf: np.asarray(leaf[0]), state.params))
     if not frames:
         return state.params, {}
@@ -123,11 +134,11 @@ def fit(
     return state.params, {"step": np.array(stops), **pictures}
 
 
-def select(config, task: Task, selection: str, trained: Any) -> tuple[Any, Any]:
+def select(config: Config, task: Task, selection: str, trained: Any) -> tuple[Any, Any]:
     """What to keep: masks of nodes (none where weights go), and of weights, stacked.
 
     Args:
-        config: what to run.
+        config: choices of the run.
         task: data and model.
         selection: "random", "std" or "magnitude".
         trained: trained parameters, stacked.
@@ -153,7 +164,7 @@ def select(config, task: Task, selection: str, trained: Any) -> tuple[Any, Any]:
     return each(keep, task.training[0], (task.keys, trained))
 
 
-def remove(config, task: Task, params: Any, kept: tuple[Any, Any]) -> Any:
+def remove(config: Config, task: Task, params: Any, kept: tuple[Any, Any]) -> Any:
     """Parameters without what is not kept, stacked; biases take over nodes' means."""
     sequential = config.means == "sequential"
 
@@ -205,13 +216,19 @@ def everything(task: Task) -> Any:
     return jax.tree.map(stack, weights)
 
 
+def _keys(config: Config) -> tuple[Array, Array]:
+    """Of the points, and of the order of the data."""
+    points, order = jax.random.split(jax.random.key(config.data_seed))
+    return points, order
+
+
 def _data(config, key, data_dir) -> tuple[Pair, Pair]:
     """Training and test data."""
     if config.dataset == "spiral":
         first, second = jax.random.split(key)
         shape = {"turns": config.turns, "noise": config.noise}
-        training = data.spiral(first, config.examples, **shape)
-        test = data.spiral(second, config.test_examples, **shape)
+        training = data.spiral(first, config.num_points, **shape)
+        test = data.spiral(second, config.num_test_points, **shape)
         return _pair(training), _pair(test)
     splits = data.load(config.dataset, data_dir)
     return _pair(splits.train), _pair(splits.test)

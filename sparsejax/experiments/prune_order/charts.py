@@ -1,34 +1,18 @@
-"""Figures of the order of training and pruning: surfaces, kernels, shares, a film."""
+"""Drawings of networks after each order: accuracies, kernels, moves and shares."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib.animation import PillowWriter
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, MaxNLocator
 from numpy.typing import ArrayLike
 
-from sparsejax import runs
 from sparsejax.plots.style import COLORS, colors, percent, plain_log, styled
 
-# Blue (label 0) over white to orange (label 1), as in SIGNS, but white in the middle:
-# an undecided network should not look like a decided one in grey.
-_SIDES = LinearSegmentedColormap.from_list(
-    "sides", ["#3b8fc4", "#cfe3f1", "#f7f7f7", "#f8dcc4", "#e8894a"], N=15
-)
 _GROUPS = (COLORS[5], COLORS[0], COLORS[1])
 _REST = "moved otherwise"
-
-
-class Points(NamedTuple):
-    """Labelled points of the plane: `x` (points, 2), `y` (points,) of 0 and 1."""
-
-    x: ArrayLike
-    y: ArrayLike
 
 
 class Pair(NamedTuple):
@@ -59,49 +43,6 @@ class Share(NamedTuple):
 
     label: str
     values: Mapping[str, ArrayLike]
-
-
-@styled
-def decision_surfaces(
-    whole: tuple[str, ArrayLike],
-    rows: Sequence[Sequence[tuple[str, ArrayLike]]],
-    points: Points,
-    *,
-    extent: float,
-    title: str,
-) -> Figure:
-    """Decision surfaces with the data: one network, and rows of what became of it.
-
-    Args:
-        whole: label and probability of label 1 over the square, shape (size, size),
-            the first row at the top.
-        rows: the same for other networks.
-        points: the data.
-        extent: half a side of the square.
-        title: the finding.
-    """
-    size = (11.6, 3.1 * len(rows) + 0.7)
-    figure = Figure(figsize=size, layout="constrained")
-    figure.suptitle(title, x=0.01, ha="left", weight="bold", size=13)
-    names = [[f"{i},{j}" for j in range(len(row))] for i, row in enumerate(rows)]
-    panels = figure.subplot_mosaic([["whole", *row] for row in names])
-    shown = {"whole": whole}
-    for i, row in enumerate(rows):
-        shown |= {f"{i},{j}": panel for j, panel in enumerate(row)}
-    picture = None
-    for name, (label, values) in shown.items():
-        axes = panels[name]
-        picture = _surface(axes, values, points, extent)
-        axes.set_title(label, size=11, weight="normal")
-        axes.set_xlabel("$x_1$")
-    for name in ["whole", *(row[0] for row in names)]:
-        panels[name].set_ylabel("$x_2$")
-    assert picture is not None
-    figure.colorbar(
-        picture, ax=list(panels.values()), label="probability of the orange arm",
-        shrink=0.7, aspect=30, ticks=[0, 0.5, 1],
-    )  # fmt: skip
-    return figure
 
 
 @styled
@@ -240,7 +181,7 @@ def accuracies(
 
 @styled
 def shares(rows: Sequence[Share], *, title: str, xlabel: str) -> Figure:
-    """Shares of networks as dots, their mean as a bar; a colour for every series.
+    """Shares of networks as dots, their mean as a bar; a color for every series.
 
     Args:
         rows: what to draw, from the top.
@@ -306,53 +247,9 @@ def correlations(
     return figure
 
 
-@styled
-def film(
-    path: Path,
-    panels: Sequence[tuple[str, ArrayLike]],
-    steps: ArrayLike,
-    points: Points,
-    *,
-    extent: float,
-    title: str,
-    rate: int = 6,
-) -> Figure:
-    """Write a GIF of decision surfaces during training, whole or not at all.
-
-    Args:
-        path: the file.
-        panels: label and surfaces, shape (frames, size, size), see `decision_surfaces`.
-        steps: of each frame, shape (frames,).
-        points: the data.
-        extent: half a side of the square.
-        title: above every frame.
-        rate: frames a second; the last one stays for two seconds.
-
-    Returns:
-        The last frame.
-    """
-    figure = Figure(figsize=(2.9 * len(panels), 3.55), layout="constrained")
-    grid = figure.subplots(1, len(panels), squeeze=False)[0]
-    pictures = []
-    for axes, (label, values) in zip(grid, panels, strict=True):
-        pictures.append(_surface(axes, np.asarray(values)[0], points, extent))
-        axes.set_title(label, size=11, weight="normal")
-        axes.set_xticks([])
-        axes.set_yticks([])
-    order = [*range(len(np.asarray(steps))), *[-1] * (2 * rate)]
-    writer = PillowWriter(fps=rate)
-    with runs.atomic(path) as temporary, writer.saving(figure, str(temporary), 80):
-        for frame in order:
-            when = f"{title}, step {np.asarray(steps)[frame]:,}"
-            figure.suptitle(when, x=0.01, ha="left", size=12)
-            for picture, (_, values) in zip(pictures, panels, strict=True):
-                picture.set_data(np.asarray(values)[frame])
-            writer.grab_frame()
-            figure.set_layout_engine("none")  # as laid out once: faster, and steady
-    return figure
-
-
-def _grid(count, columns, size, title):
+def _grid(
+    count: int, columns: int, size: tuple[float, float], title: str
+) -> tuple[Figure, list[Any]]:
     """A figure of so many panels with one scale, and its axes, row by row."""
     rows, columns = -(-count // columns), min(count, columns)
     high = rows * size[1] + 0.4
@@ -362,19 +259,3 @@ def _grid(count, columns, size, title):
     for axes in grid[count:]:
         axes.remove()
     return figure, list(grid[:count])
-
-
-def _surface(axes, values, points, extent):
-    sides = (-extent, extent, -extent, extent)
-    # "nearest" keeps to the 15 colours, which makes files small.
-    picture = axes.imshow(
-        values, extent=sides, cmap=_SIDES, vmin=0, vmax=1, interpolation="nearest"
-    )
-    x, y = np.asarray(points.x), np.asarray(points.y)
-    for label, color in ((0, "#00395c"), (1, "#7a2e00")):
-        axes.plot(*x[y == label].T, ".", color=color, ms=3, mew=0, rasterized=True)
-    axes.grid(False)
-    axes.set_xticks([-1, 0, 1])
-    axes.set_yticks([-1, 0, 1])
-    axes.tick_params(labelsize=9)
-    return picture

@@ -4,18 +4,13 @@ Each comes with its caption, and has the finding for its title.
 """
 
 from collections.abc import Iterable, Sequence
-from functools import partial
-from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from sparsejax import plots, trees
-from sparsejax.experiments import prune_order_measure as measure
-from sparsejax.experiments.prune_order_config import LABELS, SHORT, Config
-from sparsejax.experiments.prune_order_measure import (
+from sparsejax.experiments.prune_order import charts, measure, surfaces
+from sparsejax.experiments.prune_order.config import LABELS, ORDERS, SHORT, Config
+from sparsejax.experiments.prune_order.measure import (
     Arrays,
     Groups,
     Records,
@@ -25,9 +20,8 @@ from sparsejax.experiments.prune_order_measure import (
     rates,
     values,
 )
-from sparsejax.experiments.prune_order_train import ORDERS, Task
+from sparsejax.experiments.prune_order.train import Task
 
-_EXTENT = 1.15
 _PUBLISHED = 0.59  # Hobson: "points moved about ±0.59 by the training process"
 
 Drawn = tuple[Any, str]
@@ -39,7 +33,7 @@ def figures(
     """All of them, `{name: (figure, caption)}`.
 
     Args:
-        config: what was run.
+        config: choices of the run.
         task: data and model.
         records: the lines of `metrics.jsonl`.
         arrays: those of every stage, by rate and selection (None: whole networks).
@@ -48,7 +42,9 @@ def figures(
     drawn = {"accuracy": _accuracy(groups)}
     for rate in rates(groups):
         if config.dataset == "spiral":
-            drawn[f"surfaces_{rate}"] = _surfaces(config, task, groups, arrays, rate)
+            drawn[f"surfaces_{rate}"] = surfaces.figure(
+                config, task, at_rate(groups, rate), arrays, rate
+            )
         drawn[f"kernels_{rate}"] = _kernels(config, groups, arrays, rate)
     drawn["moves"] = _moves(groups, arrays)
     drawn["shares"] = _shares(config, groups)
@@ -59,66 +55,20 @@ def figures(
     return drawn
 
 
-def film(path: Path, config: Config, task: Task, arrays: Arrays) -> str:
-    """Write the animation of the first network; its caption."""
-    rate, selection = next((r, s) for r, s in arrays if s is not None)
-    stages = {k: arrays[rate, selection] for k in ("prune_train", "tuned")}
-    stages = {"trained": arrays[rate, None], **stages}
-    times = [found[f"frames_{name}/step"] for name, found in stages.items()]
-    steps = max(times, key=lambda at: (at[-1], len(at)))
-    panels = []
-    for name, found in stages.items():
-        # Fine-tuning may take fewer steps or more: the last picture before each time.
-        at = np.searchsorted(found[f"frames_{name}/step"], steps, side="right") - 1
-        shots = _tree(found, f"frames_{name}", task)
-        panels.append((LABELS[name], surface(task, shots)[at]))
-    what, points = selected(config, selection), plots.Points(*task.training)
-    plots.film(
-        path, panels, steps, points, extent=_EXTENT, title=f"Learning rate {rate}"
-    )
-    return (
-        f"Seed {config.seeds[0]} in training at a learning rate of {rate}: the whole "
-        f"network, the one pruned before ({what}), and the trained one after pruning. "
-        "Time runs logarithmically."
-    )
-
-
-def selected(config: Config, selection: str) -> str:
-    """What is removed, in words."""
-    what = f"{100 * config.fraction:g}% of the {config.remove}"
-    how = {
-        "random": "at random",
-        "std": "those of smallest deviation",
-        "magnitude": "the smallest",
-    }
-    return f"{what}, {how[selection]}"
-
-
-def surface(task: Task, params: Any) -> np.ndarray:
-    """Probability of label 1 over the square, for stacked parameters."""
-    at = jnp.linspace(-_EXTENT, _EXTENT, 201)
-    points = jnp.stack(jnp.meshgrid(at, at[::-1]), axis=-1)
-
-    def chance(p):
-        return jax.nn.softmax(task.fn(p, points))[..., 1]
-
-    return np.asarray(jax.jit(partial(jax.lax.map, chance))(params))
-
-
 def _accuracy(groups) -> Drawn:
     panels = [
         (
             f"rate {rate}, {SHORT[selection]}",
-            [values(group, "accuracy", order) for order in ORDERS],
+            [values(group, "test_accuracy", order) for order in ORDERS],
         )
         for (rate, selection), group in groups.items()
     ]
     labels = ["trained", "train,\nprune", "prune,\ntrain", "train,\nprune,\ntune"]
 
     def span(order):
-        return _span([mean(g, "accuracy", order) for g in groups.values()])
+        return _span([mean(g, "test_accuracy", order) for g in groups.values()])
 
-    figure = plots.accuracies(
+    figure = charts.accuracies(
         panels,
         labels,
         title=f"Pruned, then trained: {span('prune_train')}; trained, then pruned: "
@@ -127,34 +77,6 @@ def _accuracy(groups) -> Drawn:
     return figure, (
         "Test accuracy, %. Thin: networks, which share their initial weights, data and "
         "removed parts over the four places; thick: their mean."
-    )
-
-
-def _surfaces(config, task, groups, arrays, rate) -> Drawn:
-    rows, fates = [], []
-    whole = _surface(task, arrays[rate, None], "trained")
-    for selection, group in at_rate(groups, rate).items():
-        found, row = arrays[rate, selection], []
-        for order in ORDERS[1:]:
-            score = values(group, "accuracy", order)[0]
-            label = f"{LABELS[order]}\n{SHORT[selection]}: {score:.1%}"
-            row.append((label, _surface(task, found, order)))
-        rows.append(row)
-        pruned = values(group, "accuracy", "train_prune")[0]
-        fates.append(f"{SHORT[selection]} {pruned:.1%}")
-    first = next(iter(at_rate(groups, rate).values()))
-    score = values(first, "accuracy", "trained")[0]
-    figure = plots.decision_surfaces(
-        (f"trained\n{score:.1%}", whole),
-        rows,
-        plots.Points(*task.training),
-        extent=_EXTENT,
-        title=f"One network, learning rate {rate}, trained, then pruned: "
-        f"{', '.join(fates)}",
-    )
-    return figure, (
-        f"Seed {config.seeds[0]}, {100 * config.fraction:g}% of the {config.remove} "
-        "removed; test accuracy above each. Dots: training points."
     )
 
 
@@ -174,10 +96,10 @@ def _kernels(config: Config, groups: Groups, arrays: Arrays, rate: float) -> Dra
         dashes += [shown["coasted in both"].mean(), shown["never updated"].mean()]
         label = f"{SHORT[selection]}: {_mean_of([r['correlation'] for r in group])}"
         zoom = float(np.abs(start).max() + 7 * rate)
-        pairs.append(plots.Pair(label, first, second, shown, zoom))
+        pairs.append(charts.Pair(label, first, second, shown, zoom))
     spiral = config.dataset == "spiral" and config.remove == "nodes"
     source = spiral and rate == 0.1
-    figure = plots.kernel_pairs(
+    figure = charts.kernel_pairs(
         pairs,
         names=(LABELS["train_prune"], LABELS["prune_train"]),
         title=f"Learning rate {rate}, {SHORT[selections[0]]}: {dashes[1]:.1%} never "
@@ -212,7 +134,7 @@ def _moves(groups: Groups, arrays: Arrays) -> Drawn:
 
     parts = [f"{share(rate):.0%} at {rate}" for rate in rates(groups)]
     coast, (low, high) = measure.coast(), measure.COASTING
-    figure = plots.moves(
+    figure = charts.moves(
         panels,
         mark=(coast, f"Adam after one gradient: {coast:.4f}"),
         title=f"Weights that coast, pruned, then trained: {', '.join(parts)}",
@@ -240,13 +162,13 @@ def _shares(config: Config, groups: Groups) -> Drawn:
         return f"learning rate {stage[0]:g}, {SHORT[stage[1]]}"
 
     rows = [
-        plots.Share(
+        charts.Share(
             name, {label(k): values(group, *path) for k, group in groups.items()}
         )
         for name, path in paths.items()
     ]
     (rate, selection), group = next(iter(groups.items()))
-    figure = plots.shares(
+    figure = charts.shares(
         rows,
         title=f"Trained at {rate}, {SHORT[selection]}: "
         f"{mean(group, 'never_updated', 'trained'):.1%} of the kept weights are never "
@@ -271,7 +193,7 @@ def _units(groups: Groups) -> Drawn:
         return values(groups[rate, selection], "constant_units", name)
 
     rows = [
-        plots.Share(
+        charts.Share(
             f"hidden layer {i + 1}",
             {f"learning rate {rate}": share(rate, name) for rate in rates(groups)},
         )
@@ -281,7 +203,7 @@ def _units(groups: Groups) -> Drawn:
         f"{share(rate, next(iter(layers))).mean():.0%} at {rate}"
         for rate in rates(groups)
     ]
-    figure = plots.shares(
+    figure = charts.shares(
         rows,
         title=f"Dead units of the first layer: {', '.join(parts)}",
         xlabel="share of the layer's units that never vary",
@@ -306,7 +228,7 @@ def _correlations(groups: Groups, name: str) -> Drawn:
         "weights": "Both start from the same weights, which alone makes them alike.",
         "updates": "Updates: weights less the initial ones.",
     }[what]
-    figure = plots.correlations(
+    figure = charts.correlations(
         panels,
         title=f"Correlation of the {what} of both orders: "
         f"{_span([average.mean for average in means], '+.2f')}",
@@ -323,21 +245,6 @@ def _correlations(groups: Groups, name: str) -> Drawn:
 def _span(means, form=".1%") -> str:
     low, high = (f"{value:{form}}" for value in (min(means), max(means)))
     return low if low == high else f"{low} to {high}"
-
-
-def _surface(task, found, order) -> np.ndarray:
-    """That of the first network."""
-    first = jax.tree.map(lambda leaf: leaf[:1], _tree(found, order, task))
-    return surface(task, first)[0]
-
-
-def _tree(found, prefix, task) -> Any:
-    """Parameters out of a file's arrays."""
-
-    def leaf(path, _):
-        return jnp.asarray(found[f"{prefix}/{path}"])
-
-    return trees.map_with_path(leaf, task.params)
 
 
 def _entries(whole, found) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,55 +1,46 @@
 """The figures, tables and page of a run on the order of training and pruning."""
 
-from pathlib import Path
-
-from sparsejax import pages, plots, runs
-from sparsejax.experiments import prune_order_config as config_
-from sparsejax.experiments import prune_order_figures as figures_
-from sparsejax.experiments import prune_order_measure as measure
-from sparsejax.experiments.prune_order_config import LABELS, SHORT, Config
-from sparsejax.experiments.prune_order_measure import Arrays, Records, values
-from sparsejax.experiments.prune_order_train import ORDERS, Task
+from sparsejax import pages, runs
+from sparsejax.experiments._study import report
+from sparsejax.experiments._study.run import Study
+from sparsejax.experiments.prune_order import config as config_
+from sparsejax.experiments.prune_order import figures, measure, surfaces
+from sparsejax.experiments.prune_order.config import LABELS, ORDERS, SHORT, Config
+from sparsejax.experiments.prune_order.measure import Arrays, Records, values
+from sparsejax.experiments.prune_order.train import Task
 from sparsejax.pages import counted
 
 
-def write(
-    folder: Path, config: Config, task: Task, records: Records, arrays: Arrays
-) -> None:
+def write(study: Study, task: Task, arrays: Arrays) -> None:
     """Write `fig_*.svg`, `training.gif` (spiral), `table.md` and `index.html`.
 
     Args:
-        folder: the run's.
-        config: what was run.
+        study: the run.
         task: data and model.
-        records: the lines of `metrics.jsonl`.
         arrays: those of every stage, by rate and selection (None: whole networks).
     """
-    drawn = {}
-    for name, (figure, caption) in figures_.figures(
-        config, task, records, arrays
-    ).items():
-        path = folder / f"fig_{name}.svg"
-        plots.save(figure, path)
-        drawn[name] = pages.figure_svg(path.read_bytes(), caption, caption)
-    moving = []
-    if config.dataset == "spiral" and config.frames:
-        caption = figures_.film(folder / "training.gif", config, task, arrays)
-        moving = [_film((folder / "training.gif").read_bytes(), caption)]
+    config, records = study.config, study.records
+    drawn = report.figures(study, figures.figures(config, task, records, arrays))
+    film = []
+    if config_.frames(config):
+        path = study.folder / "training.gif"
+        caption = surfaces.animation(path, config, task, arrays)
+        film = [_film(path.read_bytes(), caption)]
     header, *rows = table(records)
     more, *shares = share_table(records)
-    runs.write_text(
-        folder / "table.md", _markdown(header, rows) + "\n" + _markdown(more, shares)
-    )
+    text = report.markdown(header, rows) + "\n" + report.markdown(more, shares)
+    runs.write_text(study.folder / "table.md", text)
 
     def pick(prefix):
         return [v for k, v in drawn.items() if k.startswith(prefix)]
 
-    surfaces = [*pick("surfaces"), *moving]
-    html = pages.page(
+    planes = [*pick("surfaces"), *film]
+    report.page(
+        study,
         f"Train first or prune first: {config.dataset}, {config.remove}",
         pages.facts(_facts(records)),
         pages.section("Accuracy", drawn["accuracy"], pages.table(rows, header)),
-        *([pages.section("Decision surfaces", *surfaces)] if surfaces else []),
+        *([pages.section("Decision surfaces", *planes)] if planes else []),
         pages.section("One kernel after both orders", *pick("kernels")),
         pages.section(
             "Which weights training moves",
@@ -63,7 +54,6 @@ def write(
         lead=finding(records),
         footer=_footer(config, records),
     )
-    runs.write_text(folder / "index.html", html)
 
 
 def finding(records: Records) -> str:
@@ -72,7 +62,7 @@ def finding(records: Records) -> str:
     rate, _ = next(iter(groups))
 
     def mean(group, order):
-        return f"{measure.mean(group, 'accuracy', order):.1%}"
+        return f"{measure.mean(group, 'test_accuracy', order):.1%}"
 
     parts = [
         f"{SHORT[selection]} {mean(group, 'train_prune')} and "
@@ -89,7 +79,7 @@ def table(records: Records) -> list[list[str]]:
     """Rows of test accuracies by learning rate and selection: mean ± sd (lowest)."""
     rows = [["learning rate", "removed", *(LABELS[order] for order in ORDERS)]]
     for (rate, selection), group in measure.grouped(records).items():
-        cells = [_spread(values(group, "accuracy", order)) for order in ORDERS]
+        cells = [_spread(values(group, "test_accuracy", order)) for order in ORDERS]
         rows.append([f"{rate}", SHORT[selection], *cells])
     return rows
 
@@ -146,13 +136,13 @@ def _facts(records) -> list[tuple[str, str, str]]:
 
     who = f"mean of {len(first)}" if len(first) > 1 else "one network"
     low = f"{who}, learning rate {rate}"
-    facts = [("trained", mean("accuracy", "trained"), low)]
+    facts = [("trained", mean("test_accuracy", "trained"), low)]
     for (at, selection), group in groups.items():
         if at == rate:
-            score = mean("accuracy", "train_prune", group=group)
+            score = mean("test_accuracy", "train_prune", group=group)
             what = SHORT[selection]
             facts.append((f"train, prune ({what})", score, "test accuracy"))
-            score = mean("accuracy", "prune_train", group=group)
+            score = mean("test_accuracy", "prune_train", group=group)
             facts.append((f"prune ({what}), train", score, "test accuracy"))
     coasting = mean("coasting", "prune_train")
     note = f"of weights moved about {measure.coast():.4f} learning rates"
@@ -187,8 +177,3 @@ def _footer(config: Config, records) -> str:
         f"{means if config.remove == 'nodes' else ''} After Hobson, Train first VS "
         "prune first in neural networks."
     )
-
-
-def _markdown(header, rows) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)

@@ -5,11 +5,11 @@ import pytest
 from PIL import Image
 
 from sparsejax import plots
-from sparsejax.plots import order
+from sparsejax.experiments.prune_order import charts, surfaces
 
 draw = np.random.default_rng(0)
 surface = draw.uniform(size=(9, 9))
-points = order.Points(draw.uniform(-1, 1, (6, 2)), np.array([0, 1, 0, 1, 1, 0]))
+points = surfaces.Points(draw.uniform(-1, 1, (6, 2)), np.array([0, 1, 0, 1, 1, 0]))
 first, second = draw.normal(size=(2, 50))
 never = np.arange(50) < 10
 
@@ -17,26 +17,24 @@ never = np.arange(50) < 10
 def figures():
     draw = np.random.default_rng(1)
     row = [("a", surface), ("b", 1 - surface)]
-    yield order.decision_surfaces(
-        ("whole", surface), [row, row], points, extent=1.2, title="t"
-    )
-    yield order.kernel_pairs(
-        [order.Pair("random", first, second, {"never updated": never}, 0.5)],
+    yield surfaces.decision_surfaces(("whole", surface), [row, row], points, title="t")
+    yield charts.kernel_pairs(
+        [charts.Pair("random", first, second, {"never updated": never}, 0.5)],
         names=("p", "q"),
         title="t",
         offset=(0.59, "source"),
     )
-    yield order.moves(
+    yield charts.moves(
         [("rate 0.1", {"trained": np.abs(first) * 9, "other": np.abs(second)})],
         mark=(6.0055, "Adam"),
         title="t",
     )
-    yield order.accuracies(
+    yield charts.accuracies(
         [("a", draw.uniform(size=(3, 4)))] * 2, ["x", "y", "z"], title="t"
     )
-    yield order.shares(
+    yield charts.shares(
         [
-            order.Share(
+            charts.Share(
                 "dead", {"0.1": np.array([0.2, 0.4]), "0.01": np.array([0.0, 0.1])}
             )
         ],
@@ -44,7 +42,7 @@ def figures():
         xlabel="share",
     )
     values = np.array([[0.3, 0.2, 0.4], [0.1, 0.0, 0.2]])
-    yield order.correlations([("a", values, (0.2, 0.1, 0.3))], title="t", ylabel="r")
+    yield charts.correlations([("a", values, (0.2, 0.1, 0.3))], title="t", ylabel="r")
 
 
 def test_saves_the_same_bytes_twice(tmp_path):
@@ -74,7 +72,7 @@ def test_moves_are_shares_of_all_weights():
 def test_panels_are_labelled_and_go_on_in_a_second_row():
     values = np.random.default_rng(2).uniform(size=(3, 4))
     panels = [(f"rate {i}", values) for i in range(5)]
-    found = order.accuracies(panels, ["x", "y", "z"], title="t")
+    found = charts.accuracies(panels, ["x", "y", "z"], title="t")
     assert [axes.get_title("left") for axes in found.axes] == [p[0] for p in panels]
     places = [axes.get_subplotspec() for axes in found.axes]
     assert [place.rowspan.start for place in places] == [0, 0, 0, 0, 1]
@@ -82,7 +80,7 @@ def test_panels_are_labelled_and_go_on_in_a_second_row():
 
 def test_every_series_has_a_colour():
     series = {str(i): np.array([i / 10]) for i in range(10)}
-    axes = order.shares([order.Share("a", series)], title="t", xlabel="x").axes[0]
+    axes = charts.shares([charts.Share("a", series)], title="t", xlabel="x").axes[0]
     assert len({str(line.get_color()) for line in axes.lines}) == 10
 
 
@@ -95,9 +93,9 @@ def test_means_stand_where_networks_are():
 
 def test_a_film_has_every_step_and_stays_at_the_end(tmp_path):
     shots = np.stack([np.full((9, 9), value) for value in (0.0, 0.5, 1.0)])
-    last = order.film(
+    last = surfaces.film(
         tmp_path / "a.gif", [("p", shots), ("q", 1 - shots)], [0, 5, 1000], points,
-        extent=1.0, title="rate 0.1",
+        title="rate 0.1",
     )  # fmt: skip
     assert last.get_suptitle() == "rate 0.1, step 1,000"
     with Image.open(tmp_path / "a.gif") as film:

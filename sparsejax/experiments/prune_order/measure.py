@@ -9,7 +9,9 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from sparsejax import prune, train
-from sparsejax.experiments.prune_order_train import ORDERS, Task, each
+from sparsejax.experiments._study.records import group
+from sparsejax.experiments.prune_order.config import ORDERS, Config
+from sparsejax.experiments.prune_order.train import Task, each
 from sparsejax.masks import Masks
 
 KERNEL = "dense_1"  # the source's matrix: from the first hidden layer to the next
@@ -29,7 +31,7 @@ class Estimate(NamedTuple):
 
 def records(
     task: Task,
-    config: Any,
+    config: Config,
     rate: float,
     selection: str,
     networks: Mapping[str, Any],
@@ -39,7 +41,7 @@ def records(
 
     Args:
         task: data, model, initial parameters.
-        config: what was run.
+        config: choices of the run.
         rate: learning rate.
         selection: how nodes or weights were chosen.
         networks: parameters by order, see `ORDERS`, stacked.
@@ -59,8 +61,8 @@ def records(
             "learning_rate": rate,
             "selection": selection,
             "seed": seed,
-            "accuracy": {k: float(score["accuracy"][i]) for k, score in scores.items()},
-            "loss": {k: float(score["loss"][i]) for k, score in scores.items()},
+            "test_accuracy": {k: float(v["accuracy"][i]) for k, v in scores.items()},
+            "test_loss": {k: float(v["loss"][i]) for k, v in scores.items()},
             **compare(start[i][mask[i]], trained[i][mask[i]], after[i][mask[i]], rate),
             "constant_units": {name: float(part[i]) for name, part in idle.items()},
         }
@@ -145,16 +147,12 @@ def coast(b1: float = 0.9, b2: float = 0.999, steps: int = 1000) -> float:
     return float((first / np.sqrt(second)).sum())
 
 
-def grouped(records: Records) -> dict[tuple[float, str], list[Mapping[str, Any]]]:
+def grouped(records: Records) -> Groups:
     """Records by learning rate and selection."""
-    found: dict[tuple[float, str], list[Mapping[str, Any]]] = {}
-    for record in records:
-        stage = record["learning_rate"], record["selection"]
-        found.setdefault(stage, []).append(record)
-    return found
+    return group(records, "learning_rate", "selection")
 
 
-def values(group: Records, *path: str) -> np.ndarray:
+def values(records: Records, *path: str) -> np.ndarray:
     """What lies at a path in every record."""
 
     def at(record):
@@ -162,7 +160,7 @@ def values(group: Records, *path: str) -> np.ndarray:
             record = record[key]
         return record
 
-    return np.array([at(record) for record in group])
+    return np.array([at(record) for record in records])
 
 
 def rates(groups: Groups) -> list[float]:
@@ -172,12 +170,12 @@ def rates(groups: Groups) -> list[float]:
 
 def at_rate(groups: Groups, rate: float) -> dict[str, Records]:
     """The records of one learning rate by selection."""
-    return {name: group for (at, name), group in groups.items() if at == rate}
+    return {name: rows for (at, name), rows in groups.items() if at == rate}
 
 
-def mean(group: Records, *path: str) -> float:
+def mean(records: Records, *path: str) -> float:
     """Mean over records of what lies at a path in them."""
-    return float(values(group, *path).mean())
+    return float(values(records, *path).mean())
 
 
 def _test(task, params, kept, order):
