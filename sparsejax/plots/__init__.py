@@ -35,9 +35,6 @@ from sparsejax.plots.right_reasons import reason_maps as reason_maps
 from sparsejax.plots.right_reasons import reason_scores as reason_scores
 from sparsejax.plots.right_reasons import reason_strengths as reason_strengths
 from sparsejax.plots.style import save as save
-from sparsejax.plots.sweeps import densities_and_points as densities_and_points
-from sparsejax.plots.sweeps import kept_units as kept_units
-from sparsejax.plots.sweeps import unit_scores as unit_scores
 
 __all__ = [
     "Curve",
@@ -55,14 +52,12 @@ __all__ = [
     "decision_surfaces",
     "decisions",
     "densities",
-    "densities_and_points",
     "densities_by_node",
     "film",
     "filters",
     "idle_units",
     "image_rows",
     "inputs_kept",
-    "kept_units",
     "kernel_pairs",
     "learning",
     "moves",
@@ -75,7 +70,6 @@ __all__ = [
     "save",
     "shares",
     "square_maps",
-    "unit_scores",
     "units_kept",
     "weights_per_layer",
 ]
