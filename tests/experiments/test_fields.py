@@ -12,10 +12,10 @@ from sparsejax.experiments import fields
 
 CONFIGS = ("cartpole_config", "dissect", "features", "flowgraph",
            "lottery.config", "prune_order_config",
-           "relevance_maps_config", "right_reasons_config",
+           "right_reasons_config",
            "weights")  # fmt: skip
 RUNS = ("cartpole_dqn", "dissect", "features", "flowgraph",
-        "prune_order", "relevance_maps",
+        "prune_order",
         "right_reasons", "weights")  # fmt: skip
 NAN = float("nan")
 WRONG = {

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.ticker import FixedLocator, NullLocator
 from test_order_figures import figures as order_figures
 from test_pruning_figures import figures as pruning_figures
-from test_relevance_figures import biases, curves, grid, randomized
+from experiments.relevance.test_relevance_figures import biases, curves, grid, randomized
 from test_removal_figures import figures as removal_figures
 from test_right_reasons_figures import figures as reasons_figures
 

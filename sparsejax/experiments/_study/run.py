@@ -132,7 +132,7 @@ class Study:
         there = runs.cached(self.folder / f"{name}.npz", lambda: arrays, self.log)
         if there.keys() != arrays.keys() or not all(
             np.shape(there[k]) == np.shape(arrays[k])
-            and np.allclose(there[k], arrays[k], rtol, atol)
+            and np.allclose(there[k], arrays[k], rtol, atol, equal_nan=True)
             for k in arrays
         ):
             raise ValueError(

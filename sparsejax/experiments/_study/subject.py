@@ -115,6 +115,20 @@ class Subject:
         )
 
 
+def required(subject: Subject | None) -> Subject:
+    """A subject where an experiment cannot do without.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    if subject is None:
+        raise ValueError(
+            "--run is missing (in Python a subject): the folder of a lottery run; "
+            "`sparsejax lottery` makes one"
+        )
+    return subject
+
+
 def folder(name: str, config: Any, subject: Subject | None, out: str | None) -> Path:
     """Where a run goes: below `out`, else in the run that is looked at.
 

@@ -192,9 +192,12 @@ def _results(
 
     arrays = study.cached(name, flat)
     keys = dict.fromkeys(path.rsplit("/", 1)[0] for path in arrays)
-    return {
-        key: kind(**{k: arrays.get(f"{key}/{k}") for k in kind._fields}) for key in keys
-    }
+
+    def result(key: str) -> T:
+        fields: dict[str, Any] = {k: arrays.get(f"{key}/{k}") for k in kind._fields}
+        return kind(**fields)
+
+    return {key: result(key) for key in keys}
 
 
 def _line(record: Mapping[str, Any]) -> str:

@@ -14,8 +14,7 @@ import pytest
 from sparsejax import runs
 
 ROOT = Path(__file__).parents[3]
-SMALL = ["--widths=4", "--epochs=2", "--keep_probs=0.5,0.9", "--num_permutations=0"]
-MANY = "--num_masks=20000"
+SMALL = ["--widths=4", "--epochs=2", "--keep_probs=0.5", "--num_permutations=0"]
 
 
 def command(tmp_path, *flags):
@@ -56,17 +55,25 @@ def test_a_bad_flag_gets_one_line(launch, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_run_ends_with_what_was_found_and_where(launch):
-    flags = ["--num_units=3", "--num_masks=20", "--num_test_images=50", "--widths=5",
-             "--num_permutations=0", "--epochs=1", "--keep_probs=0.5",
-             "--nogradients"]  # fmt: skip
-    done = launch(*flags)
+def test_a_run_ends_with_what_was_found_and_where(launcher, lottery_run):
+    """Of a network of a lottery run, inside of its folder."""
+    flags = [f"--run={lottery_run}", "--num_masks=5", "--num_test_images=20",
+             "--num_permutations=0", "--keep_probs=0.5", "--nogradients",
+             "--num_units=2", "--run_seed=1"]  # fmt: skip
+    done = launcher("node_sweep", *flags)
     assert done.returncode == 0, done.stderr
-    assert "3 of 5 units switched, 2 always on; layers hidden_0 (5)" in done.stdout
-    found, where, following = done.stdout.splitlines()[-3:]
-    assert "right with all 5 units (3 of 5 units switched" in found
+    assert "2 of 14 units switched, 12 always on; layers hidden_0 (8)" in done.stdout
+    assert "mlp on digits, seed 1, level 2, 2 of 14 units switched" in done.stdout
+    finding, where, following = done.stdout.splitlines()[-3:]
+    assert "right with all 14 units (2 of 14 units switched" in finding
+    assert where.startswith(f"open {lottery_run / 'node_sweep'}")
     assert Path(where.removeprefix("open ")).exists()
     assert following.startswith("next: ")
+
+
+def test_the_network_of_a_run_is_as_it_is(launcher, lottery_run):
+    done = launcher("node_sweep", f"--run={lottery_run}", "--widths=3", "--dry_run")
+    assert done.stderr.startswith("error: 'widths' cannot be chosen for the network")
 
 
 def test_help_teaches(launch):
@@ -79,11 +86,8 @@ def test_help_teaches(launch):
 
 @pytest.mark.slow
 def test_killed_and_started_again_ends_with_the_same_arrays(tmp_path):
-    whole, cut, flags = (
-        tmp_path / "whole",
-        tmp_path / "cut",
-        [*SMALL, "--num_masks=9999"],
-    )
+    flags = [*SMALL, "--num_masks=20000"]
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
     done = start(whole, *flags)
     assert done.returncode == 0, done.stderr
     process = subprocess.Popen(command(cut, *flags), stdout=subprocess.DEVNULL)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from sparsejax import hypercube, lift, runs, sweep, train, trees
-from sparsejax.experiments import node_sweep
+from sparsejax.experiments import node_sweep, subjects
 from sparsejax.experiments._study import training
 from sparsejax.experiments.node_sweep import measure, sweeps
 from sparsejax.experiments.node_sweep import scores as scores_
@@ -321,6 +321,20 @@ def test_a_network_that_is_given(exact, network, tmp_path):
     other = dataclasses.replace(SUBSETS, dataset="mnist")
     with pytest.raises(ValueError, match="'dataset' cannot be chosen for the network"):
         node_sweep.run(other, folder, network, log=quiet)
+
+
+@pytest.mark.slow
+def test_channels_of_a_residual_network_of_several_labels(residual_run, tmp_path):
+    config = Config(
+        nodes=("stem",), num_units=2, distribution="subsets", num_test_images=8
+    )
+    subject = subjects.of_run(residual_run)
+    (record, *_) = node_sweep.run(config, tmp_path / "run", subject, log=quiet)
+    logits, y = np.asarray(subject.bound()(jnp.asarray(subject.x))), subject.y
+    right = ((logits > 0) == (y > 0.5)).mean(axis=1)
+    rows = np.sort(np.random.default_rng(0).permutation(len(y))[:8])
+    assert record["full"]["accuracy"] == pytest.approx(right[rows].mean())
+    assert record["units"] == 2
 
 
 def test_random_networks_of_every_size():
