@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sparsejax.experiments import networks as networks
     from sparsejax.experiments import node_sweep as node_sweep
     from sparsejax.experiments import prune_order as prune_order
-    from sparsejax.experiments import relevance_maps as relevance_maps
+    from sparsejax.experiments import relevance as relevance
     from sparsejax.experiments import right_reasons as right_reasons
     from sparsejax.experiments import spade as spade
     from sparsejax.experiments import subjects as subjects

@@ -1,7 +1,7 @@
-"""Subjects: networks of lottery runs, or out of files.
+"""Subjects: networks of lottery runs, out of files, or trained here.
 
-`of_run` reads any lottery run, `pretrained` a residual network's file; `chosen` makes
-of flags what they name. An experiment takes any of them.
+`of_run` reads any lottery run, `pretrained` a residual network's file, `trained` trains
+a small one; `chosen` makes of flags what they name. An experiment takes any of them.
 """
 
 import functools
@@ -16,6 +16,7 @@ import numpy as np
 from sparsejax import data, models, trees
 from sparsejax import pretrained as files
 from sparsejax.experiments._study.subject import Network, Subject
+from sparsejax.experiments._study.training import trained as trained
 from sparsejax.experiments.lottery.looking import subject as of_run
 
 SMALL = ("resnet20", "resnet56")  # for images of 32x32

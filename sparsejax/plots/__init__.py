@@ -25,9 +25,6 @@ from sparsejax.plots.right_reasons import reason_maps as reason_maps
 from sparsejax.plots.right_reasons import reason_scores as reason_scores
 from sparsejax.plots.right_reasons import reason_strengths as reason_strengths
 from sparsejax.plots.style import save as save
-from sparsejax.plots.sweeps import densities_and_points as densities_and_points
-from sparsejax.plots.sweeps import kept_units as kept_units
-from sparsejax.plots.sweeps import unit_scores as unit_scores
 
 __all__ = [
     "Curve",
@@ -39,13 +36,11 @@ __all__ = [
     "cube",
     "decisions",
     "densities",
-    "densities_and_points",
     "densities_by_node",
     "filters",
     "idle_units",
     "image_rows",
     "inputs_kept",
-    "kept_units",
     "learning",
     "pairs",
     "paths",
@@ -55,7 +50,6 @@ __all__ = [
     "returns_by_weights",
     "save",
     "square_maps",
-    "unit_scores",
     "units_kept",
     "weights_per_layer",
 ]

@@ -11,11 +11,11 @@ import pytest
 from sparsejax.experiments import fields
 
 CONFIGS = ("cartpole_config", "dissect", "features", "flowgraph",
-           "lottery.config", "node_sweep_config", "prune_order_config",
-           "relevance_maps_config", "right_reasons_config",
+           "lottery.config", "prune_order_config",
+           "right_reasons_config",
            "weights")  # fmt: skip
 RUNS = ("cartpole_dqn", "dissect", "features", "flowgraph",
-        "node_sweep", "prune_order", "relevance_maps",
+        "prune_order",
         "right_reasons", "weights")  # fmt: skip
 NAN = float("nan")
 WRONG = {

@@ -18,9 +18,7 @@ CONFIGS = {
     "dissect": "dissect",
     "features": "features",
     "flowgraph": "flowgraph",
-    "node_sweep": "node_sweep_config",
     "prune_order": "prune_order_config",
-    "relevance": "relevance_maps_config",
     "right_reasons": "right_reasons_config",
     "weights": "weights",
 }
@@ -28,8 +26,6 @@ OF_RUNS = {
     "dissect": lottery_config,
     "features": lottery_config,
     "flowgraph": lottery_config,
-    "node_sweep": lottery_config,
-    "relevance": lottery_config,
     "weights": lottery_config,
 }
 HUGE = 10**20
@@ -157,7 +153,7 @@ def test_damaged_metrics_of_a_run_get_a_line(ends, name, tmp_path):
         assert isinstance(end, str) and end.startswith("error: "), (case, end)
 
 
-@pytest.mark.parametrize("name", ["features", "flowgraph", "node_sweep", "relevance"])
+@pytest.mark.parametrize("name", ["features", "flowgraph"])
 def test_damaged_levels_get_a_line(ends, name, tmp_path):
     wrong = [{}, {"params/a": np.ones(5)}, {"mask/a": np.ones(5)},
              {"params/a": np.ones(4), "mask/a": np.ones(5)},

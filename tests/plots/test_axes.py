@@ -14,6 +14,7 @@ from test_right_reasons_figures import figures as reasons_figures
 
 from sparsejax import plots
 from sparsejax.experiments.features import figures as features
+from sparsejax.experiments.node_sweep import charts
 from sparsejax.experiments.prune_order import charts as order
 from sparsejax.experiments.spade import figures as spade
 from sparsejax.plots import cartpole, dissection, hypercube
@@ -63,8 +64,8 @@ def short():
     yield spade.gains({"a": (0.0, 0.0, 0.0)}, title="t")
     random = ([1], one.repeat(3, 0), one.repeat(3, 0))
     found = {"a": ([1.0, 0.99], [0.0, 1.0])}
-    yield plots.kept_units(found, random=random, title="t", whole=(0.99, 1.0))
-    yield plots.unit_scores({"a": (["0"], [0.0], None)}, title="t", xlabel="loss")
+    yield charts.kept_units(found, random=random, title="t", whole=(0.99, 1.0))
+    yield charts.unit_scores({"a": (["0"], [0.0], None)}, title="t", xlabel="loss")
 
 
 def usual():

@@ -30,10 +30,16 @@ def figure(study: Study, name: str, drawing: Any, caption: str) -> Html:
     return pages.figure_svg(path.read_bytes(), caption, caption)
 
 
-def table(study: Study, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> Html:
+def table(
+    study: Study,
+    header: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    *,
+    caption: str = "",
+) -> Html:
     """A table as `table.md`, and as an element of a page."""
     runs.write_text(study.folder / "table.md", markdown(header, rows))
-    return pages.table(rows, header)
+    return pages.table(rows, header, caption=caption)
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

@@ -115,6 +115,31 @@ class Study:
         self._clock.working = self._clock.working or False
         return runs.cached(self.folder / f"{name}.npz", timed, self.log)
 
+    def note(
+        self, name: str, arrays: Arrays, rtol: float = 0.0, atol: float = 0.0
+    ) -> None:
+        """Keep what is looked at as `NAME.npz`: a folder is of one network.
+
+        Args:
+            name: of the file.
+            arrays: what is to be the same whenever the run goes on.
+            rtol: how much may differ, as of `np.allclose`.
+            atol: see `rtol`.
+
+        Raises:
+            ValueError: if other arrays are there.
+        """
+        there = runs.cached(self.folder / f"{name}.npz", lambda: arrays, self.log)
+        if there.keys() != arrays.keys() or not all(
+            np.shape(there[k]) == np.shape(arrays[k])
+            and np.allclose(there[k], arrays[k], rtol, atol, equal_nan=True)
+            for k in arrays
+        ):
+            raise ValueError(
+                f"{self.folder} holds a run on another network; choose another folder "
+                "or remove it"
+            )
+
     def measured(
         self, name: str, make: Callable[[], tuple[Records, Arrays]], **where: Any
     ) -> dict[str, np.ndarray]:

@@ -48,6 +48,7 @@ class Subject:
         networks: all of the run in the order of its records, dense ones at level 0 of
             arm "rewind" alone.
         read: `read(network) -> (params, mask)` of any of these.
+        load_train_data: as `load_data`, of what it was trained on, if that is known.
     """
 
     title: str
@@ -62,6 +63,7 @@ class Subject:
     network: Network
     networks: tuple[Network, ...] = ()
     read: Callable[[Network], tuple[PyTree, PyTree]] | None = None
+    load_train_data: Callable[[], tuple[np.ndarray, np.ndarray]] | None = None
 
     @functools.cached_property
     def data(self) -> tuple[np.ndarray, np.ndarray]:
@@ -77,6 +79,17 @@ class Subject:
     def y(self) -> np.ndarray:
         """Labels of the test inputs, shape (n,)."""
         return self.data[1]
+
+    @functools.cached_property
+    def train_data(self) -> tuple[np.ndarray, np.ndarray]:
+        """Training inputs and labels, loaded when first asked for.
+
+        Raises:
+            ValueError: if they are not known.
+        """
+        if self.load_train_data is None:
+            raise ValueError(f"{self.title} comes without its training data")
+        return self.load_train_data()
 
     def bound(self) -> Callable[[Array], Array]:
         """The network as a function of one input."""
@@ -100,6 +113,20 @@ class Subject:
         return dataclasses.replace(
             self, title=title, params=params, mask=mask, network=at[-1]
         )
+
+
+def required(subject: Subject | None) -> Subject:
+    """A subject where an experiment cannot do without.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    if subject is None:
+        raise ValueError(
+            "--run is missing (in Python a subject): the folder of a lottery run; "
+            "`sparsejax lottery` makes one"
+        )
+    return subject
 
 
 def folder(name: str, config: Any, subject: Subject | None, out: str | None) -> Path:

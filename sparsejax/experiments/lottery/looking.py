@@ -1,5 +1,6 @@
 """A network of a lottery run as a `Subject`, to be looked at."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -50,8 +51,8 @@ def subject(
     image, _ = form(run.config, data_dir)
     shape = build.input_shape(run.config, image)
 
-    def load_data() -> tuple[np.ndarray, np.ndarray]:
-        x, y = task(run.config, data_dir).test
+    def load(part: str) -> tuple[np.ndarray, np.ndarray]:
+        x, y = getattr(task(run.config, data_dir), part)
         x = np.asarray(x[np.arange(len(x))] if isinstance(x, data.Images) else x)
         return x.reshape(len(x), *shape), np.asarray(y)
 
@@ -68,9 +69,10 @@ def subject(
         shape=shape,
         domain=(0.0, 1.0),
         image=image,
-        load_data=load_data,
+        load_data=partial(load, "test"),
         source={"run": str(folder), **which, "run_seed": seed, "level": level},
         network=one[0],
         networks=networks,
         read=read,
+        load_train_data=partial(load, "training"),
     )

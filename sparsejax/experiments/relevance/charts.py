@@ -1,4 +1,4 @@
-"""Figures of explanations: maps in a grid, biases, curves, randomised networks."""
+"""Drawings of explanations: maps in a grid, biases, curves, randomized networks."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -168,7 +168,7 @@ def randomized_layers(
     """How like its map of the trained network a method's map stays.
 
     Args:
-        layers: in the order in which they are randomised, each with those before.
+        layers: in the order in which they are randomized, each with those before.
         series: rank correlations by method, shape (layers,).
         title: the finding.
     """

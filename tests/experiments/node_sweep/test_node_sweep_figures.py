@@ -6,6 +6,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from sparsejax import plots
+from sparsejax.experiments.node_sweep import charts
 from sparsejax.plots.style import COLORS
 
 LOSSES, ACCURACIES = np.linspace(2, 0.1, 5), np.linspace(0.1, 0.9, 5)
@@ -13,7 +14,7 @@ BAND = np.array([[1.0, 0.5], [1.2, 0.6], [1.5, 0.7]])
 
 
 def kept_units():
-    return plots.kept_units(
+    return charts.kept_units(
         {"greedy": (LOSSES, ACCURACIES), "Shapley value": (LOSSES + 1, ACCURACIES)},
         random=([1, 3], BAND, BAND / 2),
         title="Two units are enough",
@@ -22,7 +23,7 @@ def kept_units():
 
 
 def unit_scores():
-    return plots.unit_scores(
+    return charts.unit_scores(
         {
             "hidden_0": (["0", "1", "2"], [0.1, 0.5, -0.2], [0.05, 0.1, 0.02]),
             "hidden_1": ([str(i) for i in range(50)], np.arange(50.0), None),
@@ -69,7 +70,7 @@ def test_kept_units_draws_nothing_between_sizes_that_were_not_measured():
 
 
 def test_kept_units_draws_all_of_many_curves():
-    figure = plots.kept_units(
+    figure = charts.kept_units(
         {f"score {i}": (LOSSES + i, ACCURACIES) for i in range(9)},
         random=([1, 3], BAND, BAND / 2),
         title="",
@@ -83,7 +84,7 @@ def test_kept_units_draws_all_of_many_curves():
 
 def test_points_are_labelled_lines_and_share_those_of_one_place():
     at = np.linspace(0, 1, 50)
-    figure = plots.densities_and_points(
+    figure = charts.densities_and_points(
         at,
         [plots.Curve("keep 0.5", np.ones(50))],
         {"keep 1": 0.2, "keep 0": 0.9, "keep 0.999": 0.2},

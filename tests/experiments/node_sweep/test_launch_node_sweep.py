@@ -13,8 +13,8 @@ import pytest
 
 from sparsejax import runs
 
-ROOT = Path(__file__).parents[2]
-SMALL = ["--widths=8,6", "--epochs=4", "--keep_probs=0.5,0.9", "--permutations=20"]
+ROOT = Path(__file__).parents[3]
+SMALL = ["--widths=4", "--epochs=2", "--keep_probs=0.5", "--num_permutations=0"]
 
 
 def command(tmp_path, *flags):
@@ -32,13 +32,19 @@ def launch(launcher, tmp_path):
 
 
 def test_dry_run_prints_the_plan_and_leaves_nothing(launch, tmp_path):
-    flags = ["--dataset=mnist", "--distribution=fixed_size", "--sizes=0.5,20"]
-    done = launch(*flags, "--count=30", "--dry_run")
+    flags = ["--distribution=fixed_size", "--subset_sizes=0.5,20", "--num_masks=30"]
+    done = launch(*flags, "--dry_run")
     assert done.returncode == 0, done.stderr
     assert "all 64 units switched; layers hidden_0 (32), hidden_1 (32)" in done.stdout
     assert "32 of 64: 30 masks\n20 of 64: 30 masks\n" in done.stdout
     assert "folder: " + str(tmp_path / "out") in done.stdout
     assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_looks_for_the_data(launch, tmp_path):
+    done = launch("--dataset=mnist", f"--data_dir={tmp_path}", "--dry_run")
+    assert done.returncode != 0 and "Traceback" not in done.stderr
+    assert done.stderr.startswith("error: ") and str(tmp_path) in done.stderr
 
 
 def test_a_bad_flag_gets_one_line(launch, tmp_path):
@@ -49,35 +55,39 @@ def test_a_bad_flag_gets_one_line(launch, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.slow
-def test_a_run_ends_with_what_was_found_and_where(launch):
-    flags = ["--units=3", "--count=20", "--examples=50", "--permutations=0"]
-    flags += ["--widths=5", "--epochs=1", "--keep_probs=0.5", "--nogradients"]
-    done = launch(*flags)
+def test_a_run_ends_with_what_was_found_and_where(launcher, lottery_run):
+    """Of a network of a lottery run, inside of its folder."""
+    flags = [f"--run={lottery_run}", "--num_masks=5", "--num_test_images=20",
+             "--num_permutations=0", "--keep_probs=0.5", "--nogradients",
+             "--num_units=2", "--run_seed=1"]  # fmt: skip
+    done = launcher("node_sweep", *flags)
     assert done.returncode == 0, done.stderr
-    assert "3 of 5 units switched, 2 always on; layers hidden_0 (5)" in done.stdout
-    found, where, following = done.stdout.splitlines()[-3:]
-    assert "right with all 5 units (3 of 5 units switched" in found
+    assert "2 of 14 units switched, 12 always on; layers hidden_0 (8)" in done.stdout
+    assert "mlp on digits, seed 1, level 2, 2 of 14 units switched" in done.stdout
+    finding, where, following = done.stdout.splitlines()[-3:]
+    assert "right with all 14 units (2 of 14 units switched" in finding
+    assert where.startswith(f"open {lottery_run / 'node_sweep'}")
     assert Path(where.removeprefix("open ")).exists()
     assert following.startswith("next: ")
 
 
+def test_the_network_of_a_run_is_as_it_is(launcher, lottery_run):
+    done = launcher("node_sweep", f"--run={lottery_run}", "--widths=3", "--dry_run")
+    assert done.stderr.startswith("error: 'widths' cannot be chosen for the network")
+
+
 def test_help_teaches(launch):
-    done = launch("--help")
-    text = " ".join(done.stdout.split())
-    for part in (
-        "--keep_probs",
-        "--[no]gradients",
-        "bernoulli|fixed_size|subsets",
-        "goes on with the chunk",
-        "those whose activation varies most",
-    ):
+    text = " ".join(launch("--help").stdout.split())
+    for part in ("--keep_probs", "--nogradients", '"fixed_size" (a number of units',
+                 "goes on with the chunk", "those whose activation varies most",
+                 "--run_seed="):  # fmt: skip
         assert part in text
 
 
 @pytest.mark.slow
 def test_killed_and_started_again_ends_with_the_same_arrays(tmp_path):
-    whole, cut, flags = tmp_path / "whole", tmp_path / "cut", [*SMALL, "--count=20000"]
+    flags = [*SMALL, "--num_masks=20000"]
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
     done = start(whole, *flags)
     assert done.returncode == 0, done.stderr
     process = subprocess.Popen(command(cut, *flags), stdout=subprocess.DEVNULL)
@@ -99,4 +109,3 @@ def test_killed_and_started_again_ends_with_the_same_arrays(tmp_path):
         a, b = runs.read_arrays(path), runs.read_arrays(other / path.name)
         for key in a:
             np.testing.assert_array_equal(a[key], b[key], err_msg=f"{path.name} {key}")
-    assert "is complete" in start(cut, *flags).stdout

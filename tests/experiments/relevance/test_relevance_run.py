@@ -11,22 +11,15 @@ import numpy as np
 import pytest
 
 from sparsejax import relevance, runs
-from sparsejax.experiments import lottery as lottery_
-from sparsejax.experiments import networks, relevance_maps
-from sparsejax.experiments import relevance_maps_config as config_
-from sparsejax.experiments import relevance_maps_measure as measure
-from sparsejax.experiments import relevance_maps_records as records_
-from sparsejax.experiments import relevance_maps_report as report_
-from sparsejax.experiments.fields import help_texts
-from sparsejax.experiments.lottery import Config as Lottery
-from sparsejax.experiments.relevance_maps import Config
+from sparsejax.experiments import relevance as relevance_
+from sparsejax.experiments import subjects
+from sparsejax.experiments.relevance import config as config_
+from sparsejax.experiments.relevance import measure, report
+from sparsejax.experiments.relevance import records as records_
+from sparsejax.experiments.relevance.config import Config
 
-USUAL = Lottery(
-    widths=(8, 6), rounds=2, fraction=0.5, epochs=2, seeds=(3,), arms=("rewind",),
-    barrier=False,
-)  # fmt: skip
 SMALL = Config(
-    samples=(4, 1), count=5, levels=(0,), target="predicted",
+    test_images=(4, 1), num_test_images=5, levels=(0,), target="predicted",
     methods=("blame_the_bias", "gradient", "gradient_x_input", "expected_gradients"),
 )  # fmt: skip
 
@@ -35,26 +28,20 @@ def quiet(line):
     pass
 
 
-def lottery_run(factory, **changes):
-    folder = factory.mktemp("lottery") / "run"
-    lottery_.run(dataclasses.replace(USUAL, **changes), folder, log=quiet)
-    return folder
+@pytest.fixture(scope="module")
+def lottery(lottery_run):
+    return subjects.of_run(lottery_run, seed=1)
 
 
 @pytest.fixture(scope="module")
-def lottery(tmp_path_factory):
-    return lottery_run(tmp_path_factory)
-
-
-@pytest.fixture(scope="module")
-def convnet(tmp_path_factory):
-    return lottery_run(tmp_path_factory, model="convnet", widths=(3, 2), rounds=0)
+def convnet():
+    return subjects.trained("digits", "convnet", (3, 2), epochs=1)
 
 
 @pytest.fixture(scope="module")
 def finished(lottery, tmp_path_factory):
     folder = tmp_path_factory.mktemp("maps") / "run"
-    records = relevance_maps.run(SMALL, folder, source=lottery, report=quiet)
+    records = relevance_.run(SMALL, folder, lottery, log=quiet)
     return folder, records
 
 
@@ -76,7 +63,7 @@ def by_hand(params, x):
 def test_maps_and_biases_are_those_of_the_networks(finished, lottery, level):
     folder, _ = finished
     there = runs.read_arrays(folder / "images.npz")
-    params = networks.load(lottery, level=level).params
+    params = lottery.level(level).params
     part = slice(None if level else 2)
     x, targets = np.float64(there["x"])[part], there["targets"][part]
     logits, slopes, biases = by_hand(params, x)
@@ -112,7 +99,7 @@ def test_records_are_means_over_the_images_drawn(finished):
     share = np.median(np.abs(found["account/bias"] / found["account/output"])[2:])
     assert one["bias_share"] == pytest.approx(share) and one["residual"] < 1e-6
     assert plain["account"] is plain["residual"] is plain["bias_share"] is None
-    assert list(one["randomised"]) == ["dense_2", "dense_1", "dense_0"]
+    assert list(one["randomized"]) == ["dense_2", "dense_1", "dense_0"]
     raw = (folder / "metrics.jsonl").read_text()
     assert not re.search("NaN|Infinity", raw)
     assert f"is {share:.0%} of the output's size" in records_.finding(records)
@@ -120,8 +107,7 @@ def test_records_are_means_over_the_images_drawn(finished):
 
 def test_deletion_takes_pixels_by_their_map(finished, lottery):
     folder, records = finished
-    network = networks.load(lottery)
-    mean = networks.splits("digits").train.x.reshape(-1, 64).mean(0)
+    mean = lottery.train_data[0].mean(0)
     there = runs.read_arrays(folder / "images.npz")
     found = runs.read_arrays(folder / "blame_the_bias.npz")
     curve = []
@@ -133,7 +119,7 @@ def test_deletion_takes_pixels_by_their_map(finished, lottery):
         for gone in np.rint(np.linspace(0, 64, 21)).astype(int):
             image = x.copy()
             image[order[:gone]] = mean[order[:gone]]
-            out = np.float64(network.fn(jnp.asarray(image)))
+            out = np.float64(lottery.bound()(jnp.asarray(image)))
             row.append(np.exp(out[target]) / np.exp(out).sum())
         curve.append(row)
     np.testing.assert_allclose(found["deletion"], curve, atol=1e-4)
@@ -143,8 +129,10 @@ def test_deletion_takes_pixels_by_their_map(finished, lottery):
 
 def test_draws_do_not_depend_on_which_images_are_beside(finished, lottery, tmp_path):
     """The samples of one run alone, in another order, are explained the same."""
-    config = dataclasses.replace(SMALL, samples=(1, 7, 4), methods=SMALL.methods[-1:])
-    relevance_maps.run(config, tmp_path / "run", source=lottery, report=quiet)
+    config = dataclasses.replace(
+        SMALL, test_images=(1, 7, 4), methods=SMALL.methods[-1:]
+    )
+    relevance_.run(config, tmp_path / "run", lottery, log=quiet)
     a, b = (
         runs.read_arrays(folder / "expected_gradients.npz")["map"]
         for folder in (finished[0], tmp_path / "run")
@@ -156,14 +144,14 @@ def test_a_run_leaves_a_complete_folder(finished, lottery):
     folder, records = finished
     assert {path.name for path in folder.iterdir()} == {
         "config.json", "metrics.jsonl", "images.npz", "random.npz", "index.html",
-        "DONE", *(f"{name}.npz" for name in SMALL.methods), "fig_maps.svg",
-        "fig_biases.svg", "fig_curves.svg", "fig_randomised.svg", "fig_levels.svg",
+        "DONE", "table.md", "fig_maps.svg", *(f"{k}.npz" for k in SMALL.methods),
+        "fig_biases.svg", "fig_curves.svg", "fig_randomized.svg", "fig_levels.svg",
     }  # fmt: skip
     html = (folder / "index.html").read_text()
     assert "http://" not in html.split("<script")[0]
     assert not re.search(r"\bnan\b", html.lower().split("<script")[0])
     lines = []
-    again = relevance_maps.run(SMALL, folder, source=lottery, report=lines.append)
+    again = relevance_.run(SMALL, folder, lottery, log=lines.append)
     assert again == records and "is complete" in lines[-1]
 
 
@@ -184,13 +172,13 @@ def test_killed_and_resumed_makes_no_method_twice(
         return original(config, name, *rest)
 
     monkeypatch.setattr(measure, "method", method)
-    monkeypatch.setattr(report_, "write", lambda *a: None)
+    monkeypatch.setattr(report, "write", lambda *a: None)
     with pytest.raises(Killed):
-        relevance_maps.run(SMALL, folder, source=lottery, report=quiet)
+        relevance_.run(SMALL, folder, lottery, log=quiet)
     assert len(runs.read_metrics(folder)) == 3 and not (folder / "DONE").exists()
     (folder / "gradient.npz").write_bytes(b"no")
     lines = []
-    relevance_maps.run(SMALL, folder, source=lottery, report=lines.append)
+    relevance_.run(SMALL, folder, lottery, log=lines.append)
     assert any("damaged" in line for line in lines)
     calls.remove("killed")
     assert calls == [*SMALL.methods[:2], *SMALL.methods[1:]]
@@ -208,22 +196,20 @@ def test_a_folder_is_of_one_network(finished, lottery, tmp_path):
     (folder / "DONE").unlink()
     arrays = runs.read_arrays(folder / "images.npz")
     runs.write_arrays(folder / "images.npz", {**arrays, "logits": arrays["logits"] + 1})
-    with pytest.raises(ValueError, match="explanations of another network"):
-        relevance_maps.run(SMALL, folder, source=lottery, report=quiet)
+    with pytest.raises(ValueError, match="run on another network"):
+        relevance_.run(SMALL, folder, lottery, log=quiet)
 
 
 @pytest.mark.slow
 def test_every_method_explains_a_convnet(convnet, tmp_path):
     """The map of each against the function it is named after."""
-    config = Config(samples=(0,), count=2, methods=tuple(config_.LABELS))
+    config = Config(test_images=(0,), num_test_images=2, methods=tuple(config_.LABELS))
     folder = tmp_path / "run"
-    records = relevance_maps.run(config, folder, source=convnet, report=quiet)
+    records = relevance_.run(config, folder, convnet, log=quiet)
     assert [r["method"] for r in records[1:]] == list(config_.LABELS)
-    network = networks.load(convnet)
-    fn = networks.blank("digits", "convnet", (3, 2))[0].apply
-    x, target = jnp.asarray(network.x[0]), int(network.y[0])
-    mean = jnp.asarray(networks.splits("digits").train.x.mean(0))
-    args = fn, network.params, x
+    x, target = jnp.asarray(convnet.x[0]), int(convnet.y[0])
+    mean = jnp.asarray(convnet.train_data[0].mean(0))
+    args = convnet.fn, convnet.params, x
 
     def explain(rule):
         return relevance.explain(
@@ -270,6 +256,22 @@ def test_every_method_explains_a_convnet(convnet, tmp_path):
         assert runs.read_arrays(folder / f"{name}.npz")["map"].any()
 
 
+@pytest.mark.slow
+def test_a_residual_network_of_several_labels(residual_run, tmp_path):
+    subject = subjects.of_run(residual_run)
+    config = Config(
+        test_images=(1,), num_test_images=2, methods=("blame_the_bias", "grad_cam")
+    )
+    folder = tmp_path / "run"
+    (_, one, _) = relevance_.run(config, folder, subject, log=quiet)
+    assert one["residual"] < 1e-5
+    assert list(one["randomized"]) == [
+        "linear", "layer3", "layer2", "layer1", "bn1", "conv1"
+    ]  # fmt: skip
+    there = runs.read_arrays(folder / "images.npz")
+    assert subject.y[1][there["labels"][0]] == 1
+
+
 def test_the_usual_methods_are_those_that_differ():
     usual = config_.methods(Config(), places=True)
     assert set(config_.LABELS) - set(usual) == {"gradient_x_input", "lrp_0"}
@@ -277,9 +279,11 @@ def test_the_usual_methods_are_those_that_differ():
 
 
 def test_methods_without_biases_have_a_page_too(lottery, tmp_path):
-    config = Config(methods=("gradient",), samples=(2,), count=1, target="0")
+    config = Config(
+        methods=("gradient",), test_images=(2,), num_test_images=1, target="0"
+    )
     folder = tmp_path / "run"
-    records = relevance_maps.run(config, folder, source=lottery, report=quiet)
+    records = relevance_.run(config, folder, lottery, log=quiet)
     assert not (folder / "fig_biases.svg").exists()
     assert records_.finding(records).startswith(
         "Deleting first what gradient marks leaves"
@@ -295,16 +299,14 @@ def test_methods_without_biases_have_a_page_too(lottery, tmp_path):
             {"methods": ("gamma", "gamma")},
             "methods must be different, got gamma",
         ),
-        ({"methods": ("grad_cam",)}, "grad_cam needs a convolution.*digits, mlp"),
+        ({"methods": ("grad_cam",)}, "grad_cam needs a convolution.*mlp on digits"),
         (
-            {"samples": (3, 400)},
-            "samples 400 are none of the 360 test .*, 0 to 359",
+            {"test_images": (3, 400)},
+            "test_images 400 are none of the 360 test .*, 0 to 359",
         ),
-        ({"samples": (-1,)}, "samples must be in .*, got -1"),
-        ({"samples": tuple(range(31))}, "31 samples are too many to show"),
-        ({"levels": (7,)}, "has no level 7; there are 0 to 2"),
-        ({"level": 3}, "has no level 3"),
-        ({"seed": 0}, "no seed 0; there are 3"),
+        ({"test_images": (-1,)}, "test_images must be in .*, got -1"),
+        ({"test_images": tuple(range(31))}, "31 test_images are too many to show"),
+        ({"levels": (7,)}, "no level 7; there are 0, 1, 2"),
         (
             {"target": "cat"},
             "target is 'cat'; it can be label, predicted or",
@@ -313,52 +315,50 @@ def test_methods_without_biases_have_a_page_too(lottery, tmp_path):
         ({"baseline": "blur"}, "unknown baseline 'blur'"),
         ({"epsilon": -1.0}, "epsilon must be in .*"),
         ({"gamma": float("nan")}, "gamma must be in .*, got nan"),
-        ({"count": 361}, "count must be 1 to 360 test images, got 361"),
-        ({"count": 0}, "count must be in"),
-        ({"draw_seed": -1}, "draw_seed must be in"),
+        ({"num_test_images": 361}, "num_test_images must be 1 to 360 test images"),
+        ({"num_test_images": 0}, "num_test_images must be in"),
+        ({"seed": -1}, "seed must be in"),
     ],
 )
 def test_bad_configs_leave_nothing(lottery, tmp_path, change, message):
     with pytest.raises(ValueError, match=message):
-        relevance_maps.run(
-            dataclasses.replace(SMALL, **change), tmp_path / "run", source=lottery
-        )
+        relevance_.run(Config(**change), tmp_path / "run", lottery, log=quiet)
     assert not (tmp_path / "run").exists()
 
 
+def test_a_network_is_needed(tmp_path):
+    with pytest.raises(ValueError, match="--run is missing .*`sparsejax lottery` mak"):
+        relevance_.plan(Config())
+
+
 def test_maps_that_are_not_finite_are_named(lottery, tmp_path):
-    broken = tmp_path / "lottery"
-    shutil.copytree(lottery, broken)
-    file = broken / "level_02" / "rewind.npz"
-    arrays = runs.read_arrays(file)
-    arrays["params/dense_0/kernel"][:, 0] = np.nan
-    runs.write_arrays(file, arrays)
+    kernel = lottery.params["dense_0"]["kernel"].at[:, 0].set(jnp.nan)
+    params = lottery.params | {
+        "dense_0": lottery.params["dense_0"] | {"kernel": kernel}
+    }
+    broken = dataclasses.replace(lottery, params=params)
     with pytest.raises(ValueError, match="not finite"):
-        relevance_maps.run(SMALL, tmp_path / "run", source=broken, report=quiet)
-
-
-def test_every_field_is_explained():
-    assert set(help_texts(Config)) == {f.name for f in dataclasses.fields(Config)}
+        relevance_.run(SMALL, tmp_path / "run", broken, log=quiet)
 
 
 def test_a_folder_answers_for_one_network_and_is_mended(lottery, tmp_path):
     """Not for another one under the same config; and not with files missing."""
-    config = Config(methods=("gradient",), samples=(2,), count=1)
+    config = Config(methods=("gradient",), test_images=(2,), num_test_images=1)
     folder, said = tmp_path / "run", []
-    relevance_maps.run(config, folder, source=lottery, report=quiet)
+    relevance_.run(config, folder, lottery, log=quiet)
     page = (folder / "index.html").read_bytes()
     (folder / "index.html").unlink()
     (folder / "gradient.npz").write_bytes(b"no archive")
-    relevance_maps.run(config, folder, source=lottery, report=said.append)
+    relevance_.run(config, folder, lottery, log=said.append)
     assert any("damaged" in line for line in said)
     assert (folder / "index.html").read_bytes() == page
     images = runs.read_arrays(folder / "images.npz")
     runs.write_arrays(folder / "images.npz", {**images, "logits": images["logits"] + 1})
-    with pytest.raises(ValueError, match="another network"):
-        relevance_maps.run(config, folder, source=lottery, report=quiet)
+    with pytest.raises(ValueError, match="run on another network"):
+        relevance_.run(config, folder, lottery, log=quiet)
 
 
 def test_a_level_is_not_compared_with_itself(lottery, tmp_path):
-    config = Config(levels=(0, 1), level=1, count=1)
+    config = Config(levels=(0, 1), num_test_images=1)
     with pytest.raises(ValueError, match="level 1 is the one explained"):
-        relevance_maps.run(config, tmp_path / "run", source=lottery, report=quiet)
+        relevance_.run(config, tmp_path / "run", lottery.level(1), log=quiet)

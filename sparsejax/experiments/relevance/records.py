@@ -5,49 +5,48 @@ from typing import Any
 
 import numpy as np
 
-from sparsejax.experiments import relevance_maps_config as config_
-from sparsejax.experiments import relevance_maps_measure as measure
-from sparsejax.experiments.relevance_maps_config import LABELS
-from sparsejax.experiments.relevance_maps_measure import Subject
-from sparsejax.experiments.relevance_maps_methods import Account
+from sparsejax.experiments.relevance import measure
+from sparsejax.experiments.relevance.config import EXACT, LABELS
+from sparsejax.experiments.relevance.images import Images
+from sparsejax.experiments.relevance.methods import Account
 
 Arrays = Mapping[str, np.ndarray]
 Records = Sequence[Mapping[str, Any]]
 
 
-def record(name: str, arrays: Arrays, subject: Subject) -> dict[str, Any]:
+def record(name: str, arrays: Arrays, images: Images) -> dict[str, Any]:
     """A line of `metrics.jsonl`: means over the drawn test images.
 
     account is None where a method claims nothing of sums; residual is the largest over
     images of |residual| / magnitude, bias_share the median of |all biases' relevance| /
     |output|, of methods that give biases any.
     """
-    found: dict[str, Any] = {
+    line: dict[str, Any] = {
         "method": name,
-        "images": len(subject.chosen) - subject.shown,
+        "images": len(images.positions) - images.shown,
         **{curve: _area(arrays[curve].mean(0)) for curve in measure.CURVES},
     }
     if name == measure.CONTROL:
-        return found
-    parts = account(arrays, subject.shown)
-    found["account"] = found["residual"] = found["bias_share"] = None
+        return line
+    parts = account(arrays, images.shown)
+    line["account"] = line["residual"] = line["bias_share"] = None
     if np.isfinite(parts.output).all():
         residual = np.asarray(parts.residual())
         means = {k: float(v.mean()) for k, v in parts._asdict().items()}
-        found["account"] = {**means, "residual": float(residual.mean())}
-        found["residual"] = float(
+        line["account"] = {**means, "residual": float(residual.mean())}
+        line["residual"] = float(
             (np.abs(residual) / np.maximum(parts.magnitude, 1e-30)).max()
         )
         there = np.asarray(parts.output) != 0
         compares = name == "deeplift"  # what both inputs have gets nothing
         if there.any() and not compares and any(p.startswith("bias/") for p in arrays):
             share = np.asarray(parts.bias)[there] / np.asarray(parts.output)[there]
-            found["bias_share"] = float(np.median(np.abs(share)))
-    found["randomised"] = {
+            line["bias_share"] = float(np.median(np.abs(share)))
+    line["randomized"] = {
         layer: mean(values)
-        for layer, values in zip(reversed(subject.layers), arrays["randomised"])
+        for layer, values in zip(reversed(images.layers), arrays["randomized"])
     }
-    return found
+    return line
 
 
 def line(record: Mapping[str, Any]) -> str:
@@ -62,10 +61,10 @@ def line(record: Mapping[str, Any]) -> str:
 
 def finding(records: Records) -> str:
     """One sentence: what biases are to blame for, and what matters when deleted."""
-    one, found = blaming(records), best(records, "deletion")
+    one, top = blaming(records), best(records, "deletion")
     said = (
-        f"deleting first what {LABELS[found['method']]} marks leaves a mean "
-        f"probability of {found['deletion']:.2f}, a random order "
+        f"deleting first what {LABELS[top['method']]} marks leaves a mean "
+        f"probability of {top['deletion']:.2f}, a random order "
         f"{records[0]['deletion']:.2f}"
     )
     if one is None:
@@ -81,7 +80,7 @@ def blame(record: Mapping[str, Any]) -> str:
 def blaming(records: Records) -> Mapping[str, Any] | None:
     """The record that tells of biases: an exact method's, else the first's."""
     telling = [r for r in records[1:] if r["bias_share"] is not None]
-    exact = [r for r in telling if r["method"] in config_.EXACT]
+    exact = [r for r in telling if r["method"] in EXACT]
     return next(iter(exact + telling), None)
 
 

@@ -1,4 +1,4 @@
-"""Figures of sweeps over node masks: networks of few units, and units one by one."""
+"""Drawings of sweeps over node masks: networks of few units, units one by one."""
 
 import textwrap
 from collections.abc import Mapping, Sequence

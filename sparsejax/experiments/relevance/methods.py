@@ -62,7 +62,7 @@ class Account(NamedTuple):
         return self.input + self.bias + self.constants + self.absorbed - self.output
 
 
-class Found(NamedTuple):
+class Explanation(NamedTuple):
     """An explanation of one image, or stacked of many.
 
     Attributes:
@@ -76,8 +76,8 @@ class Found(NamedTuple):
     bias: Mapping[str, Float[Array | np.ndarray, "..."]]
 
 
-def explainer(name: str, setting: Setting) -> Callable[..., Found]:
-    """A method as `(params, x, target, key) -> Found`, to be compiled and `vmap`ped."""
+def explainer(name: str, setting: Setting) -> Callable[..., Explanation]:
+    """A method as `(params, x, target, key) -> Explanation`, ready for `jax.vmap`."""
     method = _METHODS[name]
 
     def run(params, x, target, key):
@@ -85,11 +85,11 @@ def explainer(name: str, setting: Setting) -> Callable[..., Found]:
         if isinstance(result, Relevance):
             return _whole(result)
         if isinstance(result, Attribution):
-            return Found(result.input, _shares(result.input, result.output), {})
+            return Explanation(result.input, _shares(result.input, result.output), {})
         output = jnp.full((), jnp.nan, x.dtype)
         if name == "gradient_x_input":
             output = setting.fn(params, x)[target]
-        return Found(result, _shares(result, output), {})
+        return Explanation(result, _shares(result, output), {})
 
     return run
 
@@ -100,7 +100,7 @@ def window(setting: Setting) -> tuple[int, int]:
     return side, side // 2
 
 
-def _whole(result: Relevance) -> Found:
+def _whole(result: Relevance) -> Explanation:
     def total(parts):
         return sum(map(jnp.sum, parts.values()), jnp.zeros(()))
 
@@ -112,7 +112,7 @@ def _whole(result: Relevance) -> Found:
         total(result.absorbed),
         result.magnitude(),
     )
-    return Found(result.input, account, result.bias)
+    return Explanation(result.input, account, result.bias)
 
 
 def _shares(found, output) -> Account:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sparsejax import plots
-from sparsejax.plots import relevance as figures_
+from sparsejax.experiments.relevance import charts
 
 draw = np.random.default_rng(0)
 images, maps = draw.uniform(size=(2, 6, 6)), draw.normal(size=(2, 6, 6))
@@ -13,24 +13,24 @@ falling, rising = np.array([1.0, 0.5, 0.0]), np.array([0.0, 0.5, 1.0])
 
 def grid():
     columns = {"gradient": maps, "nothing": np.zeros((2, 6, 6))}
-    return figures_.relevance_grid(images, ["3 / 3", "5 / 8"], columns, title="t")
+    return charts.relevance_grid(images, ["3 / 3", "5 / 8"], columns, title="t")
 
 
 def biases():
     parts = {"input": [2.0, -1.0], "a/bias": [-0.5, 3.0], "b/bias": [1.0, 0.5]}
     singles = {"a[0]": np.linspace(-1, 3, 5), "b[1]": np.linspace(-3, 1, 5)}
-    return figures_.bias_parts(["3", "5"], parts, [2.5, 2.5], singles, title="t")
+    return charts.bias_parts(["3", "5"], parts, [2.5, 2.5], singles, title="t")
 
 
 def curves():
     found = {"good": (falling**2, rising), "bad": (falling, rising**2)}
     random = (falling, rising)
-    return figures_.removal_curves([0, 0.5, 1], found, random, title="t")
+    return charts.removal_curves([0, 0.5, 1], found, random, title="t")
 
 
 def randomized():
     series = {"one": [0.5, 0.2], "two": [0.9, np.nan]}
-    return figures_.randomized_layers(["last", "first"], series, title="t")
+    return charts.randomized_layers(["last", "first"], series, title="t")
 
 
 @pytest.mark.parametrize("make", [grid, biases, curves, randomized])

@@ -1,18 +1,18 @@
 """The page of a run of explanations: figures, tables, and how it was made."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from sparsejax import pages, plots, runs
-from sparsejax.experiments import relevance_maps_figures as figures_
-from sparsejax.experiments import relevance_maps_measure as measure
-from sparsejax.experiments import relevance_maps_methods as methods_
-from sparsejax.experiments.relevance_maps_config import LABELS, Config
-from sparsejax.experiments.relevance_maps_measure import Subject
-from sparsejax.experiments.relevance_maps_records import (
+from sparsejax import pages
+from sparsejax.experiments._study import report
+from sparsejax.experiments._study.run import Study
+from sparsejax.experiments.relevance import figures as figures_
+from sparsejax.experiments.relevance import measure
+from sparsejax.experiments.relevance import methods as methods_
+from sparsejax.experiments.relevance.config import LABELS, Config
+from sparsejax.experiments.relevance.images import Images
+from sparsejax.experiments.relevance.records import (
     Arrays,
-    Records,
     best,
     blaming,
     finding,
@@ -22,53 +22,44 @@ from sparsejax.pages import counted
 
 
 def write(
-    folder: Path,
-    config: Config,
-    subject: Subject,
-    records: Records,
-    found: Mapping[str, Arrays],
-    control: Arrays,
+    study: Study, images: Images, arrays: Mapping[str, Arrays], control: Arrays
 ) -> None:
-    """Write `fig_*.svg` and `index.html`.
+    """Write `fig_*.svg`, `table.md` and `index.html`.
 
     Args:
-        folder: the run's.
-        config: what was run.
-        subject: what is explained.
-        records: the lines of `metrics.jsonl`.
-        found: the arrays of every method.
-        control: those of places in random order.
+        study: the run, with a record for each method.
+        images: what is explained.
+        arrays: of every method, by its name.
+        control: of places in random order.
     """
-    drawn = figures_.figures(config, subject, records, found, control)
-    plates = {}
-    for name, (figure, caption) in drawn.items():
-        path = folder / f"fig_{name}.svg"
-        plots.save(figure, path)
-        plates[name] = pages.figure_svg(path.read_bytes(), caption, caption)
-    sums = _sums(records)
-    sections = [
-        pages.section("What every method says", plates["maps"]),
-        *([pages.section("What biases are to blame for", plates["biases"])]
-          if "biases" in plates else []),
-        *([pages.section("Where the output went", pages.table(*sums), note=_NOTE)]
-          if sums[0] else []),
+    config, records = study.config, study.records
+    drawn = figures_.figures(config, images, records, arrays, control)
+    plates = report.figures(study, drawn)
+    rows, header = _sums(records)
+    sections = [pages.section("What every method says", plates["maps"])]
+    if "biases" in plates:
+        title = "What biases are to blame for"
+        sections.append(pages.section(title, plates["biases"]))
+    if rows:
+        sums = report.table(study, header, rows)
+        sections.append(pages.section("Where the output went", sums, note=_NOTE))
+    sections += [
         pages.section("Does what is marked matter?", plates["curves"]),
-        pages.section("Does it depend on what was learnt?", plates["randomised"]),
-    ]  # fmt: skip
+        pages.section("Does it depend on what was learnt?", plates["randomized"]),
+    ]
     if config.levels:
-        agreement = pages.table(*_agreement(subject, found), caption=_AGREEMENT)
+        agreement = pages.table(*_agreement(images, arrays), caption=_AGREEMENT)
         sections.append(
             pages.section("What pruning changes", plates["levels"], agreement)
         )
-    title = f"Relevance: {subject.network.title}"
-    html = pages.page(
-        title,
-        pages.facts(_facts(subject, records)),
+    report.page(
+        study,
+        f"Relevance: {images.subject.title}",
+        pages.facts(_facts(images, records)),
         *sections,
         lead=finding(records) + ".",
-        footer=_footer(config, subject),
+        footer=_footer(config, images),
     )
-    runs.write_text(folder / "index.html", html)
 
 
 _NOTE = (
@@ -96,21 +87,21 @@ def _sums(records) -> tuple[list[list[Any]], list[str]]:
     return rows, header
 
 
-def _agreement(subject: Subject, found) -> tuple[list[list[Any]], list[str]]:
-    header = ["method", *(f"level {level}" for level in subject.others)]
-    part = slice(subject.shown)
+def _agreement(images: Images, by_method) -> tuple[list[list[Any]], list[str]]:
+    header = ["method", *(f"level {level}" for level in images.others)]
+    part = slice(images.shown)
     rows = [
         [LABELS[name], *(mean(measure.agreement(arrays["map"][part],
                                                 arrays[f"level_{level}"]))
-                        for level in subject.others)]
-        for name, arrays in found.items()
+                        for level in images.others)]
+        for name, arrays in by_method.items()
     ]  # fmt: skip
     return rows, header
 
 
-def _facts(subject: Subject, records) -> list[tuple[Any, ...]]:
-    rest = slice(subject.shown, None)
-    right = (subject.logits.argmax(1) == subject.labels)[rest].mean()
+def _facts(images: Images, records) -> list[tuple[Any, ...]]:
+    rest = slice(images.shown, None)
+    right = (images.logits.argmax(1) == images.labels)[rest].mean()
     facts: list[tuple[Any, ...]] = [
         (
             "right",
@@ -130,8 +121,8 @@ def _facts(subject: Subject, records) -> list[tuple[Any, ...]]:
     return facts
 
 
-def _footer(config: Config, subject: Subject) -> str:
-    side, step = methods_.window(subject.setting)
+def _footer(config: Config, images: Images) -> str:
+    side, step = methods_.window(images.setting)
     return (
         "Made by sparsejax in float32; a row of every METHOD.npz is an image of "
         f"images.npz. LRP-ε {config.epsilon:g}, LRP-γ {config.gamma:g}, LRP-αβ with α "

@@ -10,31 +10,32 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sparsejax import hypercube, lift, runs, sweep, train
-from sparsejax.experiments import lottery as lottery_
-from sparsejax.experiments import (
-    networks,
-    node_sweep,
-    node_sweep_config,
-    node_sweep_measure,
-    node_sweep_report,
-)
-from sparsejax.experiments.fields import help_texts
-from sparsejax.experiments.lottery import Config as Lottery
-from sparsejax.experiments.node_sweep import Config
-from sparsejax.experiments.node_sweep_measure import Sample
+from sparsejax import hypercube, lift, runs, sweep, train, trees
+from sparsejax.experiments import node_sweep, subjects
+from sparsejax.experiments._study import training
+from sparsejax.experiments.node_sweep import measure, sweeps
+from sparsejax.experiments.node_sweep import scores as scores_
+from sparsejax.experiments.node_sweep import units as units_
+from sparsejax.experiments.node_sweep.config import Config
+from sparsejax.experiments.node_sweep.measure import Sample
 
 SMALL = Config(
     widths=(6, 4),
     epochs=8,
-    seed=4,
+    network_seed=4,
     keep_probs=(0.3, 0.8),
-    count=40,
-    examples=50,
-    permutations=20,
+    num_masks=40,
+    num_test_images=50,
+    num_permutations=20,
     batch_size=16,
 )
-SUBSETS = dataclasses.replace(SMALL, distribution="subsets", nodes=("hidden_0",))
+SUBSETS = Config(
+    distribution="subsets",
+    nodes=("hidden_0",),
+    keep_probs=(0.3, 0.8),
+    num_test_images=50,
+    gradients=False,
+)
 
 
 def quiet(line):
@@ -44,18 +45,18 @@ def quiet(line):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sweep") / "run"
-    return folder, node_sweep.run(SMALL, folder, report=quiet)
-
-
-@pytest.fixture(scope="module")
-def exact(finished, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("subsets") / "run"
-    return folder, node_sweep.run(SUBSETS, folder, report=quiet)
+    return folder, node_sweep.run(SMALL, folder, log=quiet)
 
 
 @pytest.fixture(scope="module")
 def network(finished):
     return trained(finished[0])
+
+
+@pytest.fixture(scope="module")
+def exact(network, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("subsets") / "run"
+    return folder, node_sweep.run(SUBSETS, folder, network, log=quiet)
 
 
 @pytest.fixture(scope="module")
@@ -80,10 +81,11 @@ def plain(network):
     return loss
 
 
-def trained(folder, sets=None):
-    sets = networks.splits("digits") if sets is None else sets
-    file = folder / "network.npz"
-    return networks.trained("digits", "mlp", (6, 4), sets, file=file)
+def trained(folder, model="mlp", widths=(6, 4)):
+    """The network of a finished run."""
+    before = training.untrained("digits", model, widths)
+    arrays = runs.read_arrays(folder / "network.npz")
+    return dataclasses.replace(before, params=trees.from_arrays(arrays, before.params))
 
 
 def masks_of(arrays, n=10):
@@ -110,11 +112,11 @@ def test_gradients_are_slopes_of_the_loss(finished, plain):
 
 def test_masks_are_those_of_the_generator_whatever_the_batch(finished, network):
     layers = {"hidden_0": 6, "hidden_1": 4}
-    subject = node_sweep_measure.subject(network, layers, examples=50)
+    subject = units_.units(network, layers, num_test_images=50)
     seen = []
-    for which in node_sweep.plan(SMALL).sweeps:
+    for which in sweeps.sweeps(SMALL, 10):
         arrays = runs.read_arrays(finished[0] / f"{which.name}.npz")
-        make = node_sweep.generator(SMALL, which, 10)
+        make = sweeps.generator(SMALL, which, 10)
 
         def both(mask):
             return (mask, subject.measure(mask)[0])
@@ -130,47 +132,6 @@ def test_masks_are_those_of_the_generator_whatever_the_batch(finished, network):
         assert abs(masks.mean() - which.value) < 0.1
         seen.append(masks)
     assert (seen[0] <= seen[1]).all()  # nested: the same draws at both probabilities
-
-
-def test_fixed_sizes_are_exact_on_the_circle_too():
-    config = Config(
-        dataset="circle", widths=(10,), distribution="fixed_size", sizes=(3.0, 0.75)
-    )
-    plan = node_sweep.plan(config)
-    assert plan.layers == {"hidden_0": 10}
-    labels = [(which.name, which.label) for which in plan.sweeps]
-    assert labels == [("size_3", "3 of 10"), ("size_8", "8 of 10")]
-    for which in plan.sweeps:
-        masks = jax.vmap(node_sweep.generator(config, which, 10))(jnp.arange(20))
-        assert (masks.sum(axis=1) == which.value).all()
-        assert len(np.unique(masks, axis=0)) > 5
-
-
-def test_a_keep_prob_of_one_is_all_units_and_a_size_of_one_is_one():
-    config = dataclasses.replace(
-        SMALL, distribution="fixed_size", keep_probs=(0.5, 1.0)
-    )
-    assert [w.label for w in node_sweep.plan(config).sweeps] == ["5 of 10", "10 of 10"]
-    config = dataclasses.replace(config, sizes=(1.0,))
-    assert [w.label for w in node_sweep.plan(config).sweeps] == ["1 of 10"]
-
-
-def test_close_keep_probs_have_files_and_labels_of_their_own():
-    config = dataclasses.replace(SMALL, keep_probs=(0.1, 0.10000001, 1.0))
-    sweeps = node_sweep.plan(config).sweeps
-    assert [w.name for w in sweeps] == ["keep_0.1", "keep_0.10000001", "keep_1"]
-    assert [w.label for w in sweeps] == ["keep 0.1", "keep 0.10000001", "keep 1"]
-
-
-def test_the_plan_says_how_many_units_stay_on():
-    config = dataclasses.replace(SMALL, units=3)
-    plan = node_sweep.plan(config)
-    assert (plan.units, plan.total) == (3, 10)
-    assert node_sweep.plan(SUBSETS).total == 10
-    text = node_sweep_config.switched
-    assert text(3, 10) == "3 of 10 units switched, 7 always on"
-    assert text(10, 10) == "all 10 units switched"
-    assert text(1, 1) == "1 unit switched"
 
 
 def test_records_are_the_statistics_of_the_arrays(finished, plain):
@@ -278,8 +239,8 @@ def test_all_subsets_are_exact(exact, plain):
 
 def test_only_some_units_are_swept_and_the_others_stay(network, plain):
     layers = {"hidden_0": 6, "hidden_1": 4}
-    every = node_sweep_measure.subject(network, layers, examples=50)
-    some = node_sweep_measure.subject(network, layers, units=3, examples=50)
+    every = units_.units(network, layers, num_test_images=50)
+    some = units_.units(network, layers, num_units=3, num_test_images=50)
     chosen = np.sort(np.argsort(-every.spread)[:3])
     assert some.names == [every.names[i] for i in chosen]
     assert some.none[0] != every.none[0] and some.every == every.every
@@ -296,10 +257,10 @@ def test_leaves_a_complete_folder_and_is_not_run_again(finished):
     assert names == {
         "DONE", "config.json", "metrics.jsonl", "network.npz", "keep_0.3.npz",
         "keep_0.8.npz", "units.npz", "kept.npz", "index.html", "fig_loss.svg",
-        "fig_kept.svg", "fig_units.svg",
+        "fig_kept.svg", "fig_units.svg", "table.md",
     }  # fmt: skip
     lines = []
-    assert node_sweep.run(SMALL, folder, report=lines.append) == records
+    assert node_sweep.run(SMALL, folder, log=lines.append) == records
     assert len(lines) == 1 and "is complete" in lines[0]
     page = (folder / "index.html").read_text()
     for text in ("keep 0.3", "greedy elimination", "Shapley value", "hidden_1/3"):
@@ -307,36 +268,32 @@ def test_leaves_a_complete_folder_and_is_not_run_again(finished):
     assert "nan" not in page.lower().replace("nanosecond", "")
 
 
+@pytest.mark.slow
 def test_goes_on_after_a_damaged_sweep(finished, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(finished[0], folder)
-    for name in ("DONE", "units.npz", "kept.npz"):
-        (folder / name).unlink()
+    (folder / "DONE").unlink()
     path = folder / "keep_0.8.npz"
     path.write_bytes(path.read_bytes()[:300])
     before = (folder / "keep_0.3.npz").stat().st_mtime_ns
     lines = []
-    records = node_sweep.run(SMALL, folder, report=lines.append)
+    records = node_sweep.run(SMALL, folder, log=lines.append)
     assert [line for line in lines if line.startswith("damaged: ")]
     assert not [line for line in lines if line.startswith("training")]
     assert (folder / "keep_0.3.npz").stat().st_mtime_ns == before
     assert records == finished[1]
-    for name in ("keep_0.8", "units", "kept"):
-        a, b = (runs.read_arrays(f / f"{name}.npz") for f in (folder, finished[0]))
-        for key in a:
-            np.testing.assert_array_equal(a[key], b[key])
+    a, b = (runs.read_arrays(f / "keep_0.8.npz") for f in (folder, finished[0]))
+    for key in a:
+        np.testing.assert_array_equal(a[key], b[key])
 
 
 @pytest.mark.slow
 def test_channels_of_a_convolutional_network(tmp_path):
     config = dataclasses.replace(SMALL, model="convnet", widths=(2, 3), epochs=1)
-    records = node_sweep.run(config, tmp_path / "run", report=quiet)
+    records = node_sweep.run(config, tmp_path / "run", log=quiet)
     assert all(r["units"] == 5 for r in records)
     arrays = runs.read_arrays(tmp_path / "run" / "keep_0.8.npz")
-    network = networks.trained(
-        "digits", "convnet", (2, 3), networks.splits("digits"),
-        file=tmp_path / "run" / "network.npz",
-    )  # fmt: skip
+    network = trained(tmp_path / "run", "convnet", (2, 3))
     rows = np.sort(np.random.default_rng(0).permutation(len(network.x))[:50])
     mask = masks_of(arrays, 5)[3]
 
@@ -344,65 +301,59 @@ def test_channels_of_a_convolutional_network(tmp_path):
         return lambda h: h * jnp.asarray(units, jnp.float32)
 
     edits = {"hidden_0": cut(0, mask[:2]), "hidden_1": cut(1, mask[2:])}
-    logits = lift.edit(network.fn, edits)(network.x[rows])
+    logits = lift.edit(network.bound(), edits)(network.x[rows])
     loss = train.cross_entropy(logits, jnp.asarray(network.y[rows]))
     assert arrays["loss"][3] == pytest.approx(float(loss), rel=1e-4)
 
 
-@pytest.mark.slow
-def test_the_network_of_a_lottery_run(tmp_path):
-    lottery = Lottery(
-        widths=(6, 4), rounds=1, fraction=0.5, epochs=2, seeds=(0, 1), arms=("rewind",),
-        barrier=False,
-    )  # fmt: skip
-    source, folder = tmp_path / "lottery", tmp_path / "run"
-    lottery_.run(lottery, source, log=quiet)
-    config = dataclasses.replace(
-        Config(), seed=1, count=10, examples=20, permutations=0, gradients=False
-    )
-    node_sweep.run(config, folder, source=source, report=quiet)
-    network = networks.load(source, seed=1)
-    swept = runs.read_arrays(folder / "network.npz")
+def test_a_network_that_is_given(exact, network, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(exact[0], folder)
+    assert "gradient" not in exact[1][0]
+    arrays = runs.read_arrays(folder / "network.npz")
     np.testing.assert_array_equal(
-        swept["dense_0/kernel"], network.params["dense_0"]["kernel"]
+        arrays["dense_0/kernel"], network.params["dense_0"]["kernel"]
     )
-    (folder / "DONE").unlink()
-    runs.write_arrays(folder / "network.npz", {**swept, "dense_0/bias": np.ones(6)})
-    with pytest.raises(ValueError, match="a sweep of another network"):
-        node_sweep.run(config, folder, source=source, report=quiet)
-    other = dataclasses.replace(config, dataset="mnist")
+    assert runs.read(folder).subject["seed"] == 0
+    runs.write_arrays(folder / "network.npz", {**arrays, "dense_0/bias": np.ones(6)})
+    with pytest.raises(ValueError, match="holds a run on another network"):
+        node_sweep.run(SUBSETS, folder, network, log=quiet)
+    other = dataclasses.replace(SUBSETS, dataset="mnist")
     with pytest.raises(ValueError, match="'dataset' cannot be chosen for the network"):
-        node_sweep.run(other, folder, source=source, report=quiet)
+        node_sweep.run(other, folder, network, log=quiet)
 
 
-def test_circles_are_those_of_the_seed():
-    a, b, c = (networks.splits("circle", seed) for seed in (0, 0, 1))
-    np.testing.assert_array_equal(a.train.x, b.train.x)
-    assert (np.asarray(a.train.x) != np.asarray(c.train.x)).any()
-    assert len(a.train.x) == 1000 and len(a.test.x) == 10000
-    inside = 1 - float(networks.splits("circle_published").test.y.mean())
-    assert inside == pytest.approx(0.6267, abs=0.02)
+@pytest.mark.slow
+def test_channels_of_a_residual_network_of_several_labels(residual_run, tmp_path):
+    config = Config(
+        nodes=("stem",), num_units=2, distribution="subsets", num_test_images=8
+    )
+    subject = subjects.of_run(residual_run)
+    (record, *_) = node_sweep.run(config, tmp_path / "run", subject, log=quiet)
+    logits, y = np.asarray(subject.bound()(jnp.asarray(subject.x))), subject.y
+    right = ((logits > 0) == (y > 0.5)).mean(axis=1)
+    rows = np.sort(np.random.default_rng(0).permutation(len(y))[:8])
+    assert record["full"]["accuracy"] == pytest.approx(right[rows].mean())
+    assert record["units"] == 2
 
 
 def test_random_networks_of_every_size():
     masks = np.array([[0, 0], [1, 0], [0, 1], [1, 1], [1, 0]], bool)
     values = np.array([5.0, 1.0, 3.0, 0.0, 2.0])
     sample = Sample("s", 0.5, masks, values, values, None, None)
-    sizes, found = node_sweep_measure.by_size([sample], 2, few=2)
+    sizes, found = measure.by_size([sample], 2, few=2)
     assert sizes.tolist() == [1]
     np.testing.assert_allclose(found["losses"][:, 0], [1.1, 2.0, 2.9])
 
 
 def test_effects_of_units_that_are_never_removed_are_left_out(network):
-    subject = node_sweep_measure.subject(network, {"hidden_1": 4}, examples=20)
+    subject = units_.units(network, {"hidden_1": 4}, num_test_images=20)
     masks = np.ones((6, 4), bool)
     losses = np.full(6, subject.every[0])
     sample = Sample("keep 1", 1.0, masks, losses, losses, np.ones((6, 4)), None)
-    found = node_sweep_measure.scores(
-        subject, [sample], permutations=0, key=jax.random.key(0)
-    )
+    found = scores_.scores(subject, [sample], num_permutations=0, key=jax.random.key(0))
     assert list(found) == ["leave one out", "activation spread"]
-    record = node_sweep_measure.record(sample, subject)
+    record = measure.record(sample, subject)
     assert record["gradient"]["off"]["mean"] is None
     assert record["loss"]["sd"] == pytest.approx(0, abs=1e-9)
 
@@ -410,45 +361,20 @@ def test_effects_of_units_that_are_never_removed_are_left_out(network):
 def test_effects_of_a_unit_that_one_mask_removes_have_no_error():
     masks = np.array([[0, 1], [1, 0], [1, 0], [1, 1]], bool)
     values = np.array([5.0, 1.0, 3.0, 0.0])
-    found = node_sweep_measure.effect(
-        Sample("s", 0.5, masks, values, values, None, None)
-    )
+    found = scores_.effect(Sample("s", 0.5, masks, values, values, None, None))
     np.testing.assert_allclose(found.values, [5 - 4 / 3, 2 - 2.5])
     assert found.errors is not None
     assert np.isnan(found.errors[0]) and found.errors[1] > 0
 
 
-def record(label, kept, accuracy, units=8, total=64, **more):
-    loss = {"quantiles": {"0.5": 2 * accuracy}}
-    return {
-        "distribution": label, "kept": kept, "accuracy": {"mean": accuracy},
-        "units": units, "total": total, "full": {"accuracy": 0.96}, "loss": loss,
-    } | more  # fmt: skip
-
-
-def test_the_lead_names_distributions_and_what_stays_on():
-    records = [record("keep 0.25", 2, 0.183), record("keep 0.9", 7, 0.9)]
-    assert node_sweep_report.finding(records) == (
-        "96.0% right with all 64 units (8 of 64 units switched, 56 always on); on "
-        "average keep 0.9: 90.0%, keep 0.25: 18.3%"
-    )
-    many = [record(f"keep 0.{i}", i, i / 10, 8, 8) for i in range(1, 8)]
-    assert node_sweep_report.finding(many) == (
-        "96.0% right with all 8 units; on average keep 0.7: 70.0%, keep 0.1: 10.0% "
-        "(5 more in between)"
-    )
-    one = node_sweep_report.finding([record("keep 1", 1, 0.96, 1, 1)])
-    assert one == "96.0% right with the only unit; on average keep 1: 96.0%"
-
-
 @pytest.mark.slow
 def test_one_unit_and_masks_that_are_all_alike(tmp_path):
     config = dataclasses.replace(
-        SMALL, units=1, distribution="subsets", permutations=2,
+        SMALL, num_units=1, distribution="subsets", num_permutations=2,
         keep_probs=(0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 1.0),
     )  # fmt: skip
     folder = tmp_path / "run"
-    node_sweep.run(config, folder, report=quiet)
+    node_sweep.run(config, folder, log=quiet)
     figures = [path.read_text() for path in folder.glob("fig_*.svg")]
     page = "".join([(folder / "index.html").read_text(), *figures])
     for text in (
@@ -465,45 +391,3 @@ def test_one_unit_and_masks_that_are_all_alike(tmp_path):
     assert not re.search(r"\bnan\b|1 units", page.lower())
     raw = (folder / "metrics.jsonl").read_text()
     assert not re.search("NaN|Infinity", raw)
-
-
-@pytest.mark.parametrize(
-    "change, message",
-    [
-        ({"dataset": "cats"}, "unknown dataset 'cats'; there are 'digits', 'mnist'"),
-        ({"distribution": "all"}, "unknown distribution 'all'"),
-        ({"nodes": ("conv_9",)}, "no activations 'conv_9'; there are 'hidden_0', 'hi"),
-        ({"keep_probs": (0.5, 1.5)}, r"keep_probs must be in \[0, 1\], got 1.5"),
-        ({"keep_probs": ()}, "keep_probs must have one entry"),
-        ({"keep_probs": (0.5, 0.5)}, "keep_probs must be different"),
-        ({"count": 0}, "count must be in .*, got 0"),
-        ({"units": 11}, r"units must be in \[1, 10\], got 11"),
-        (
-            {"distribution": "subsets", "widths": (32, 32)},
-            r"2\^64 subsets are too many \(64 units; at most 20\).*bernoulli.*units=20",
-        ),
-        (
-            {"distribution": "fixed_size", "sizes": (11.0,)},
-            r"whole numbers in \[0, 10\]",
-        ),
-        ({"distribution": "fixed_size", "sizes": (2.5,)}, "below 1, got 2.5"),
-        ({"sizes": (3.0,)}, "sizes are those of distribution=fixed_size"),
-        ({"sizes": (-1.0,)}, "sizes must be in .*"),
-        ({"examples": -1}, "examples must be in"),
-        ({"batch_size": 0}, "batch_size must be in .*, got 0"),
-        ({"permutations": 1}, "permutations must be 0, or 2 or more"),
-        ({"level": 2}, "level is of a lottery run; pass --run"),
-        ({"dataset": "circle", "model": "convnet"}, "points, not images"),
-        ({"widths": (4, 0)}, "widths must be in .*"),
-    ],
-)
-def test_bad_configs_leave_nothing(tmp_path, change, message):
-    config = dataclasses.replace(SMALL, **change)
-    with pytest.raises(ValueError, match=message):
-        node_sweep.run(config, tmp_path / "run", report=quiet)
-    assert not (tmp_path / "run").exists()
-
-
-def test_every_field_is_explained():
-    texts = help_texts(node_sweep_config.Config)
-    assert set(texts) == {f.name for f in dataclasses.fields(Config)}

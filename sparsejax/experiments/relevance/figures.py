@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from sparsejax import masks
-from sparsejax.experiments import relevance_maps_measure as measure
-from sparsejax.experiments.relevance_maps_config import LABELS, Config
-from sparsejax.experiments.relevance_maps_measure import Subject
-from sparsejax.experiments.relevance_maps_records import (
+from sparsejax.experiments.relevance import charts, measure
+from sparsejax.experiments.relevance.config import LABELS, Config
+from sparsejax.experiments.relevance.images import Images
+from sparsejax.experiments.relevance.records import (
     Arrays,
     Records,
     account,
@@ -18,26 +18,34 @@ from sparsejax.experiments.relevance_maps_records import (
     blaming,
 )
 from sparsejax.pages import counted
-from sparsejax.plots import relevance as figures_
 
 _SINGLES = 12  # biases that are drawn one by one
+Drawn = tuple[Any, str]
 
 
 def figures(
     config: Config,
-    subject: Subject,
+    images: Images,
     records: Records,
-    found: Mapping[str, Arrays],
+    arrays: Mapping[str, Arrays],
     control: Arrays,
-) -> dict[str, tuple[Any, str]]:
-    """All of them, `{name: (figure, caption)}`; arguments as of the report."""
-    drawn = {"maps": _grid(config, subject, found)}
+) -> dict[str, Drawn]:
+    """All of them, `{name: (figure, caption)}`.
+
+    Args:
+        config: of the run.
+        images: what is explained.
+        records: the lines of `metrics.jsonl`.
+        arrays: of every method, by its name.
+        control: of places in random order.
+    """
+    drawn = {"maps": _grid(config, images, arrays)}
     if (one := blaming(records)) is not None:
-        drawn["biases"] = _biases(subject, one, found[one["method"]])
-    drawn["curves"] = _curves(config, records, found, control)
-    drawn["randomised"] = _randomised(subject, records)
+        drawn["biases"] = _biases(images, one, arrays[one["method"]])
+    drawn["curves"] = _curves(config, records, arrays, control)
+    drawn["randomized"] = _randomized(images, records)
     if config.levels:
-        drawn["levels"] = _levels(subject, found)
+        drawn["levels"] = _levels(images, arrays)
     return drawn
 
 
@@ -46,17 +54,17 @@ def baseline(config: Config) -> str:
     return "the mean training image" if config.baseline == "mean" else "zero"
 
 
-def _grid(config, subject: Subject, found) -> tuple[Any, str]:
-    part = slice(subject.shown)
-    answers = subject.logits.argmax(1)
+def _grid(config, images: Images, by_method) -> Drawn:
+    part = slice(images.shown)
+    answers = images.logits.argmax(1)
     rows = [f"{label} / {answer}" for label, answer in
-            zip(subject.labels[part], answers[part])]  # fmt: skip
-    columns = {LABELS[name]: _square(subject, arrays["map"][part])
-               for name, arrays in found.items()}  # fmt: skip
-    right = (answers == subject.labels)[part].sum()
+            zip(images.labels[part], answers[part])]  # fmt: skip
+    columns = {LABELS[name]: _square(images, arrays["map"][part])
+               for name, arrays in by_method.items()}  # fmt: skip
+    right = (answers == images.labels)[part].sum()
     what = _target(config)
-    figure = figures_.relevance_grid(
-        _square(subject, subject.x[part]), rows, columns,
+    figure = charts.relevance_grid(
+        _picture(images, images.x[part]), rows, columns,
         title=f"Evidence for {what}, {right} of {counted(len(rows), 'sample')} "
               f"answered right",
     )  # fmt: skip
@@ -68,16 +76,16 @@ def _grid(config, subject: Subject, found) -> tuple[Any, str]:
     )
 
 
-def _biases(subject: Subject, one, arrays) -> tuple[Any, str]:
-    part, rest = slice(subject.shown), slice(subject.shown, None)
+def _biases(images: Images, one, arrays) -> Drawn:
+    part, rest = slice(images.shown), slice(images.shown, None)
     biases = {k[5:]: v for k, v in arrays.items() if k.startswith("bias/")}
     sums = account(arrays)
     parts = {"input": sums.input[part]}
-    order = [path for layer in subject.layers for path in biases
-             if path.rpartition("/")[0] == layer]  # fmt: skip
-    for path in (*order, *(biases.keys() - set(order))):
+    for path in sorted(biases, key=lambda path: _layer(images, path)):
         values = biases[path][part]
-        parts[path] = values.reshape(len(values), -1).sum(1)
+        # of a block of layers, all of its biases together
+        key = path if path.count("/") < 2 else path.partition("/")[0]
+        parts[key] = parts.get(key, 0) + values.reshape(len(values), -1).sum(1)
     other = (sums.constants + sums.absorbed)[part]
     if np.abs(other).max() > 1e-4 * sums.magnitude.max():
         parts["constants, absorbed"] = other
@@ -90,8 +98,8 @@ def _biases(subject: Subject, one, arrays) -> tuple[Any, str]:
     share = one["bias_share"]
     exact = ", LRP-0 with every bias an input of its own" if (
         one["method"] == "blame_the_bias") else ""  # fmt: skip
-    figure = figures_.bias_parts(
-        [str(label) for label in subject.labels[part]], parts, sums.output[part],
+    figure = charts.bias_parts(
+        [str(label) for label in images.labels[part]], parts, sums.output[part],
         {name: singles[name] for name in largest},
         title=blame(one),
     )  # fmt: skip
@@ -104,12 +112,12 @@ def _biases(subject: Subject, one, arrays) -> tuple[Any, str]:
     )
 
 
-def _curves(config, records, found, control) -> tuple[Any, str]:
+def _curves(config, records, by_method, control) -> Drawn:
     curves = {LABELS[name]: tuple(arrays[c].mean(0) for c in measure.CURVES)
-              for name, arrays in found.items()}  # fmt: skip
+              for name, arrays in by_method.items()}  # fmt: skip
     random = tuple(control[c].mean(0) for c in measure.CURVES)
     top = best(records, "deletion")
-    figure = figures_.removal_curves(
+    figure = charts.removal_curves(
         np.linspace(0, 1, len(random[0])), curves, random,
         title=f"Deleting what {LABELS[top['method']]} marks first: mean probability "
         f"{top['deletion']:.2f}, in random order {records[0]['deletion']:.2f}",
@@ -126,15 +134,15 @@ def _curves(config, records, found, control) -> tuple[Any, str]:
     )
 
 
-def _randomised(subject: Subject, records) -> tuple[Any, str]:
-    layers = list(reversed(subject.layers))
+def _randomized(images: Images, records) -> Drawn:
+    layers = list(reversed(images.layers))
     series = {
-        LABELS[r["method"]]: np.array([r["randomised"][k] for k in layers], float)
+        LABELS[r["method"]]: np.array([r["randomized"][k] for k in layers], float)
         for r in records[1:]
     }  # None becomes NaN
     most = max(series, key=lambda name: np.nan_to_num(series[name])[-1])
-    images = min(measure.CHUNK, records[0]["images"])
-    figure = figures_.randomized_layers(
+    count = min(measure.CHUNK, records[0]["images"])
+    figure = charts.randomized_layers(
         layers,
         series,
         title="Maps while layers are shuffled"
@@ -147,27 +155,27 @@ def _randomised(subject: Subject, records) -> tuple[Any, str]:
     return figure, (
         "The entries of layer after layer are shuffled, from the last to all, and "
         "every map compared with that of the network as trained: mean rank correlation "
-        f"of absolute values over {counted(images, 'test image')}. What stays high "
+        f"of absolute values over {counted(count, 'test image')}. What stays high "
         f"shows the "
         "image or the architecture. Methods that are zero where the image is owe to "
         "that alone a good part of what they keep. (Adebayo et al., arXiv 1810.03292.)"
     )
 
 
-def _levels(subject: Subject, found) -> tuple[Any, str]:
-    here = int(masks.count(subject.network.mask))
-    counts = [here, *(count for _, count in subject.others.values())]
-    keys = ["map", *(f"level_{level}" for level in subject.others)]
+def _levels(images: Images, by_method) -> Drawn:
+    here = int(masks.count(images.subject.mask))
+    counts = [here, *(count for _, count in images.others.values())]
+    keys = ["map", *(f"level_{level}" for level in images.others)]
     order = sorted(range(len(counts)), key=lambda i: -counts[i])
     columns = {
-        LABELS[name]: _square(subject, np.stack([arrays[keys[i]][0] for i in order]))
-        for name, arrays in found.items()
+        LABELS[name]: _square(images, np.stack([arrays[keys[i]][0] for i in order]))
+        for name, arrays in by_method.items()
     }
-    images = np.repeat(_square(subject, subject.x[:1]), len(order), axis=0)
+    pictures = np.repeat(_picture(images, images.x[:1]), len(order), axis=0)
     rows = [f"{counts[i]:,}\nweights" for i in order]
-    figure = figures_.relevance_grid(
-        images, rows, columns,
-        title=f"A {subject.labels[0]}, explained at {counted(len(rows), 'level')} "
+    figure = charts.relevance_grid(
+        pictures, rows, columns,
+        title=f"A {images.labels[0]}, explained at {counted(len(rows), 'level')} "
               f"of pruning",
     )  # fmt: skip
     return figure, (
@@ -177,9 +185,20 @@ def _levels(subject: Subject, found) -> tuple[Any, str]:
     )
 
 
-def _square(subject: Subject, maps: np.ndarray) -> np.ndarray:
-    """Inputs or maps as pictures: channels summed."""
-    return maps.reshape(len(maps), *subject.setting.image).sum(-1)
+def _layer(images: Images, path: str) -> int:
+    """The place of a bias's layer, the last for those of none."""
+    layer = path.partition("/")[0]
+    return images.layers.index(layer) if layer in images.layers else len(images.layers)
+
+
+def _picture(images: Images, x: np.ndarray) -> np.ndarray:
+    """Inputs as pictures: the mean of their channels."""
+    return x.reshape(len(x), *images.setting.image).mean(-1)
+
+
+def _square(images: Images, maps: np.ndarray) -> np.ndarray:
+    """Maps as pictures: channels summed."""
+    return maps.reshape(len(maps), *images.setting.image).sum(-1)
 
 
 def _target(config: Config) -> str:
