@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from sparsejax.experiments import features as features
     from sparsejax.experiments import flowgraph as flowgraph
     from sparsejax.experiments import lottery as lottery
-    from sparsejax.experiments import networks as networks
     from sparsejax.experiments import node_sweep as node_sweep
     from sparsejax.experiments import prune_order as prune_order
     from sparsejax.experiments import relevance as relevance
@@ -36,10 +35,8 @@ EXPERIMENTS = {
                        "3 minutes"),
     "node_sweep": ("Removes nodes of any network under many masks.",
                    "half a minute to 20 minutes (convnet)"),
-    "cartpole": ("Prunes a DQN agent on CartPole to a readable graph.", "15 minutes"),
     "prune_order": ("Compares training before and after pruning.", "5 minutes"),
     "relevance": ("Explains a network by every method, with checks.", "2 minutes"),
-    "right_reasons": ("Trains networks on their relevance.", "one minute"),
     "spade": ("Prunes a network for single images, and explains these.",
               "one hour"),
     "dissect": ("Labels units of pruned residual networks by concepts.",
