@@ -5,6 +5,7 @@ which each ended, None where one ended well, and the traceback of what is no suc
 """
 
 import contextlib
+import importlib
 import json
 import runpy
 import sys
@@ -17,6 +18,9 @@ sys.path.insert(0, str(LAUNCH))
 import common  # noqa: E402
 from absl import flags  # noqa: E402
 
+from sparsejax import _launch  # noqa: E402
+from sparsejax.experiments import EXPERIMENTS  # noqa: E402
+
 
 def ended(main, arguments):
     flags.FLAGS.unparse_flags()
@@ -28,7 +32,23 @@ def ended(main, arguments):
         return traceback.format_exc()
 
 
+def ended_in_harness(name, arguments):
+    spec = importlib.import_module(f"sparsejax.experiments.{name}.config")
+    argv = ["sparsejax", *arguments]
+    try:
+        _launch._end_in_a_line(lambda: _launch.called(name, spec, argv, "sparsejax"))
+    except SystemExit as end:
+        return end.code
+    except Exception:
+        return traceback.format_exc()
+
+
 def main(name, cases):
+    if name in EXPERIMENTS:
+        with contextlib.redirect_stdout(sys.stderr):
+            ends = [ended_in_harness(name, arguments) for arguments in cases]
+        print(json.dumps(ends))
+        return
     mains = []
     common.run = mains.append
     with contextlib.redirect_stdout(sys.stderr):
