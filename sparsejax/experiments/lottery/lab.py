@@ -208,24 +208,39 @@ def _anywhere(key, mask):
 
 
 def _of(tree: PyTree, seed: int) -> PyTree:
-    def one(leaf):
-        if not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            return leaf[seed]
-        # Every round that rewinds uses the same keys again.
-        words = jax.random.key_data(leaf)[seed]
-        return jax.random.wrap_key_data(words, impl=jax.random.key_impl(leaf))
-
-    return jax.tree.map(one, tree)
+    return _keyed(_slice(jax.tree.map(_bits, tree), seed), tree)
 
 
 def _stacked(networks: list) -> PyTree:
-    def stack(*leaves):
-        if not jnp.issubdtype(leaves[0].dtype, jax.dtypes.prng_key):
-            return jnp.stack(leaves)
-        # keys that have been drawn from: to be kept, not drawn from again
-        return jax.random.wrap_key_data(jnp.stack([*map(jax.random.key_data, leaves)]))
+    return _keyed(_stack([jax.tree.map(_bits, tree) for tree in networks]), networks[0])
 
-    return jax.tree.map(stack, *networks)
+
+@jax.jit
+def _slice(tree, seed):
+    return jax.tree.map(lambda leaf: leaf[seed], tree)
+
+
+@jax.jit
+def _stack(trees):
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+def _bits(leaf):
+    """A key as its bits: every round that rewinds uses the same keys again."""
+    return jax.random.key_data(leaf) if _is_key(leaf) else leaf
+
+
+def _keyed(bits: PyTree, like: PyTree) -> PyTree:
+    def one(leaf, other):
+        if not _is_key(other):
+            return leaf
+        return jax.random.wrap_key_data(leaf, impl=jax.random.key_impl(other))
+
+    return jax.tree.map(one, bits, like)
+
+
+def _is_key(leaf) -> bool:
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 @partial(jax.jit, static_argnums=0)
