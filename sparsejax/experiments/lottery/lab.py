@@ -17,6 +17,7 @@ from jaxtyping import Array, Key, PyTree
 from sparsejax import lift, masks, models, prune, train, trees
 from sparsejax.experiments.lottery import build
 from sparsejax.experiments.lottery.config import Config, is_residual
+from sparsejax.experiments.lottery.stacks import one_of, stacked
 from sparsejax.experiments.lottery.tasks import Task
 from sparsejax.masks import Masks
 from sparsejax.train import State
@@ -89,7 +90,7 @@ class Lab:
         """Newly initialised parameters."""
         if self.together:
             return self.init(keys)
-        return _stacked([self._init_one(key) for key in keys])
+        return stacked([self._init_one(key) for key in keys])
 
     def control(self, arm: str, level: int, mask: PyTree) -> tuple[PyTree, PyTree]:
         """The mask of a control at a level, and parameters if it has its own."""
@@ -112,11 +113,11 @@ class Lab:
             return self._fit(state, mask, stop, data_key, self.config.seeds)
 
         def one(i):
-            keys = _of(data_key, i) if data_key.ndim else data_key
+            keys = one_of(data_key, i) if data_key.ndim else data_key
             seed = self.config.seeds[i : i + 1]
-            return self._fit(_of(state, i), _of(mask, i), stop, keys, seed)
+            return self._fit(one_of(state, i), one_of(mask, i), stop, keys, seed)
 
-        return _stacked([one(i) for i in range(len(self.keys))])
+        return stacked([one(i) for i in range(len(self.keys))])
 
     def score(self, state: State) -> PyTree:
         """The score of one network's weights."""
@@ -137,7 +138,7 @@ class Lab:
             keep = Masks(mask, {})
             means = train.evaluate(self.apply, params, keep, self.test, stacked=True)
             return list(zip(means["accuracy"].tolist(), means["loss"].tolist()))
-        return [self._evaluate_one(_of(params, i)) for i in range(len(self.keys))]
+        return [self._evaluate_one(one_of(params, i)) for i in range(len(self.keys))]
 
     def barrier(self, a: PyTree, b: PyTree, mask: PyTree) -> list[float]:
         """Height of the test-error barrier between two networks of every seed."""
@@ -147,7 +148,7 @@ class Lab:
         x, y = jnp.asarray(x[np.arange(len(x))]), jnp.asarray(y)
         functions = self.model.apply, self.task.accuracy
         return [
-            float(_barrier(functions, _of(a, i), _of(b, i), x, y))
+            float(_barrier(functions, one_of(a, i), one_of(b, i), x, y))
             for i in range(len(self.keys))
         ]
 
@@ -205,27 +206,6 @@ def _orders(config: Config, keys, training_keys) -> list[Key[Array, "..."]]:
 
 def _anywhere(key, mask):
     return masks.fixed_size(key, mask, masks.count(mask))
-
-
-def _of(tree: PyTree, seed: int) -> PyTree:
-    def one(leaf):
-        if not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            return leaf[seed]
-        # Every round that rewinds uses the same keys again.
-        words = jax.random.key_data(leaf)[seed]
-        return jax.random.wrap_key_data(words, impl=jax.random.key_impl(leaf))
-
-    return jax.tree.map(one, tree)
-
-
-def _stacked(networks: list) -> PyTree:
-    def stack(*leaves):
-        if not jnp.issubdtype(leaves[0].dtype, jax.dtypes.prng_key):
-            return jnp.stack(leaves)
-        # keys that have been drawn from: to be kept, not drawn from again
-        return jax.random.wrap_key_data(jnp.stack([*map(jax.random.key_data, leaves)]))
-
-    return jax.tree.map(stack, *networks)
 
 
 @partial(jax.jit, static_argnums=0)

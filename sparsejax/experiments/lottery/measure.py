@@ -35,9 +35,9 @@ def records(
     heights: list[float | None] = [None] * len(tested)
     if lab.config.barrier:
         heights = [*lab.barrier(params, again(), mask)]
-    rows = []
+    rows, trees = [], jax.device_get((params, mask))
     for i, seed in enumerate(lab.config.seeds):
-        own, one = (jax.tree.map(lambda a, i=i: a[i], tree) for tree in (params, mask))
+        own, one = (jax.tree.map(lambda a, i=i: a[i], tree) for tree in trees)
         kept, total = masks.counts(one), sum(masks.sizes(one).values())
         count = sum(kept.values())
         rows.append({

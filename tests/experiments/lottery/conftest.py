@@ -12,7 +12,7 @@ SMALL = Config(
 )  # fmt: skip
 TINY = Config(
     dataset="scenes", widths=(2, 2, 2), num_train_images=8, num_test_images=4,
-    epochs=2, batch_size=4, rounds=1, rewind_to=1, seeds=(0, 3), barrier=True,
+    epochs=2, batch_size=4, rounds=1, rewind_to=1, seeds=(0, 3),
     arms=("rewind", "trained", "finetune", "rewind_weights", "random_global",
           "random_layerwise", "reinit"),
 )  # fmt: skip

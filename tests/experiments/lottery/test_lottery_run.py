@@ -302,7 +302,8 @@ def test_idle_units_in_the_metrics_are_those_of_the_weights(small):
             live = units["units"] - units["constant"] - units["unread"]
             assert live == len(kept[name])
         x = jnp.asarray(np.random.default_rng(0).random((20, 64)), jnp.float32)
-        other = models.mlp([layer["kernel"].shape[-1] for layer in narrow.values()])
+        *widths, outputs = (layer["kernel"].shape[-1] for layer in narrow.values())
+        other = models.mlp(widths, outputs)
         np.testing.assert_allclose(
             other.apply(narrow, x),
             models.mlp((12, 8), 10).apply(params, x),
