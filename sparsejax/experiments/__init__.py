@@ -11,7 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sparsejax.experiments import cartpole_dqn as cartpole_dqn
+    from sparsejax.experiments import cartpole as cartpole
     from sparsejax.experiments import circle_removal as circle_removal
     from sparsejax.experiments import dissect as dissect
     from sparsejax.experiments import features as features
@@ -35,6 +35,7 @@ EXPERIMENTS = {
                        "3 minutes"),
     "node_sweep": ("Removes nodes of any network under many masks.",
                    "half a minute to 20 minutes (convnet)"),
+    "cartpole": ("Prunes DQN agents on CartPole to a readable graph.", "8 minutes"),
     "prune_order": ("Compares training before and after pruning.", "5 minutes"),
     "relevance": ("Explains a network by every method, with checks.", "2 minutes"),
     "spade": ("Prunes a network for single images, and explains these.",

@@ -4,13 +4,6 @@ from sparsejax.plots._pruning import against_density as against_density
 from sparsejax.plots._pruning import filters as filters
 from sparsejax.plots._pruning import idle_units as idle_units
 from sparsejax.plots._pruning import weights_per_layer as weights_per_layer
-from sparsejax.plots.cartpole import Walk as Walk
-from sparsejax.plots.cartpole import balance_film as balance_film
-from sparsejax.plots.cartpole import decisions as decisions
-from sparsejax.plots.cartpole import inputs_kept as inputs_kept
-from sparsejax.plots.cartpole import learning as learning
-from sparsejax.plots.cartpole import returns_by_weights as returns_by_weights
-from sparsejax.plots.cartpole import units_kept as units_kept
 from sparsejax.plots.hypercube import by_degree as by_degree
 from sparsejax.plots.hypercube import by_size as by_size
 from sparsejax.plots.hypercube import pairs as pairs
@@ -28,29 +21,22 @@ from sparsejax.plots.style import save as save
 
 __all__ = [
     "Curve",
-    "Walk",
     "against_density",
-    "balance_film",
     "by_degree",
     "by_size",
     "cube",
-    "decisions",
     "densities",
     "densities_by_node",
     "filters",
     "idle_units",
     "image_rows",
-    "inputs_kept",
-    "learning",
     "pairs",
     "paths",
     "reason_maps",
     "reason_scores",
     "reason_strengths",
-    "returns_by_weights",
     "save",
     "square_maps",
-    "units_kept",
     "weights_per_layer",
 ]
 

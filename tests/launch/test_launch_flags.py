@@ -11,7 +11,6 @@ import pytest
 from sparsejax.experiments import EXPERIMENTS, lottery
 
 CONFIGS = {
-    "cartpole_dqn": "cartpole_config",
     "right_reasons": "right_reasons_config",
     **{name: f"{name}.config" for name in EXPERIMENTS},
 }

@@ -13,11 +13,12 @@ from test_removal_figures import figures as removal_figures
 from test_right_reasons_figures import figures as reasons_figures
 
 from sparsejax import plots
+from sparsejax.experiments.cartpole import drawings as cartpole
 from sparsejax.experiments.features import figures as features
 from sparsejax.experiments.node_sweep import charts
 from sparsejax.experiments.prune_order import charts as order
 from sparsejax.experiments.spade import figures as spade
-from sparsejax.plots import cartpole, dissection, hypercube
+from sparsejax.plots import dissection, hypercube
 from sparsejax.plots.style import COLORS, colors, themed
 
 DENSITIES = {

@@ -1,6 +1,6 @@
 """What is left of pruned agents: counts, returns without inputs, without units."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -9,11 +9,43 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, PyTree
 
-from sparsejax.experiments import cartpole_prune as prune
-from sparsejax.experiments.cartpole_prune import Agents
+from sparsejax.experiments.cartpole import agents as agents_
+from sparsejax.experiments.cartpole import stages, train
+from sparsejax.experiments.cartpole.agents import Agents
+from sparsejax.experiments.cartpole.config import ARMS, Config
+from sparsejax.experiments.cartpole.walks import compensated
 from sparsejax.rl import dqn, gym, rollout
 
 _PLAYED = 64  # episodes in JAX
+
+
+def records(
+    config: Config, by_arm: Mapping[str, stages.Stage], log: Callable[[str], Any]
+) -> list[dict[str, Any]]:
+    """The lines of `metrics.jsonl`.
+
+    Args:
+        config: of the run.
+        by_arm: stages of the run.
+        log: called with lines of progress.
+    """
+    settings, lines = train.settings(config), []
+    key = jax.random.key(config.seeds[0])
+    for number, (arm, stage) in enumerate(by_arm.items()):
+        agents = stages.agents(stage)
+        own = jax.random.fold_in(key, 2000 + number)
+        subsets = without_inputs(settings, agents.params, own)
+        for at, seed in enumerate(config.seeds):
+            name = {"arm": arm, "seed": seed}
+            counts = agent_record(settings, agents, at, stage["played"][at])
+            lines.append({"kind": "agent", **name, **counts})
+            lines.append({"kind": "inputs", **name, "returns": subsets[at]})
+        log(f"{ARMS[arm]}: measured without each subset of the inputs")
+    own = jax.random.fold_in(key, 3000)
+    kept = without_units(settings, stages.agents(by_arm["dense"]), own)
+    for seed, returns in zip(config.seeds, kept, strict=True):
+        lines.append({"kind": "units", "seed": seed, "returns": returns})
+    return lines
 
 
 def agent_record(
@@ -33,7 +65,7 @@ def agent_record(
         names of the inputs that are read; mean and lowest return.
     """
     params, kept = jax.tree.map(lambda leaf: leaf[at], tuple(agents))
-    names, env = prune.layers(params), dqn.environment(config)
+    names, env = agents_.layers(params), dqn.environment(config)
     units = [kept[name].any(axis=0) for name in names]
     biases = sum(
         int(np.count_nonzero(params[name]["bias"][alive]))
@@ -46,7 +78,7 @@ def agent_record(
         "weights": int(sum(mask.sum() for mask in kept.values())),
         "biases": biases,
         "units": int(sum(alive.sum() for alive in units[:-1])),
-        "bent_units": int(sum(found.sum() for found in both)),
+        "bent_units": int(sum(unit.sum() for unit in both)),
         "inputs": [env.inputs[i] for i in read],
         "return": float(returns.mean()),
         "lowest": float(returns.min()),
@@ -96,13 +128,13 @@ def without_units(
     episode, go first; biases take over their means.
     """
     env, q = dqn.environment(config), dqn.values(config)
-    names = prune.layers(agents.params)
+    names = agents_.layers(agents.params)
     scale = np.asarray(env.scale, np.float32)
 
     @jax.jit
     @partial(jax.vmap, in_axes=(None, 0, None, None))
     def play(params, kept, seen, key):
-        new = prune.compensated(params, kept, seen)
+        new = compensated(params, kept, seen)
 
         def act(seen):
             return jnp.argmax(q(new, seen)).astype(jnp.int32)
@@ -110,7 +142,7 @@ def without_units(
         return rollout.returns(env, act, key, _PLAYED).sum() / _PLAYED
 
     rows = []
-    for at in range(len(prune.count(agents.kept))):
+    for at in range(len(agents_.count(agents.kept))):
         params = jax.tree.map(lambda leaf, at=at: jnp.asarray(leaf[at]), agents.params)
         seen = episode(config, params).observations * scale
         worth = np.concatenate(_worth(params, seen))
@@ -130,7 +162,7 @@ def without_units(
     return np.stack(rows)
 
 
-def best(records: Sequence[dict[str, Any]], target: float) -> dict[str, Any]:
+def best(records: Sequence[Mapping[str, Any]], target: float) -> Mapping[str, Any]:
     """The agent to show: fewest weights at the target, then most relus that bend.
 
     Where none is at the target, the one with the highest return.
@@ -149,12 +181,12 @@ def best(records: Sequence[dict[str, Any]], target: float) -> dict[str, Any]:
 def _hidden(params, seen) -> list[tuple[np.ndarray, np.ndarray]]:
     """Sums and activations of every hidden layer."""
     params, h = jax.tree.map(np.asarray, (params, seen))
-    found = []
-    for name in prune.layers(params)[:-1]:
+    layers = []
+    for name in agents_.layers(params)[:-1]:
         total = h @ params[name]["kernel"] + params[name]["bias"]
         h = np.maximum(total, 0)
-        found.append((total, h))
-    return found
+        layers.append((total, h))
+    return layers
 
 
 def _signs(params, seen) -> list[np.ndarray]:
@@ -167,7 +199,7 @@ def _signs(params, seen) -> list[np.ndarray]:
 
 
 def _worth(params, seen) -> list[np.ndarray]:
-    after = prune.layers(params)[1:]
+    after = agents_.layers(params)[1:]
     return [
         h.std(axis=0) * np.linalg.norm(params[name]["kernel"], axis=1)
         for (_, h), name in zip(_hidden(params, seen), after, strict=True)

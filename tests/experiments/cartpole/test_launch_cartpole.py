@@ -1,34 +1,19 @@
 """The launcher as a stranger starts it."""
 
 import functools
-from pathlib import Path
 
 import pytest
 
 
 @pytest.fixture
 def launch(launcher):
-    return functools.partial(launcher, "cartpole_dqn")
-
-
-@pytest.mark.slow
-def test_a_run_ends_with_what_was_found_where_it_is_and_what_is_next(launch, tmp_path):
-    small = ["--environment=CartPole-v0", "--seeds=3", "--widths=4", "--steps=12800",
-             "--rounds=1", "--target=15", "--episodes=4", "--walkers=1"]  # fmt: skip
-    done = launch(*small, f"--out={tmp_path}")
-    assert done.returncode == 0, done.stderr
-    found, where, following = done.stdout.splitlines()[-3:]
-    assert "weights" in found
-    page = Path(where.removeprefix("open ").split(" and ")[0])
-    assert "CartPole-v0" in page.read_text()
-    assert following.startswith("next: ")
-    assert "round 1 of at most 1" in done.stdout
+    return functools.partial(launcher, "cartpole")
 
 
 @pytest.mark.parametrize(
     "flags, message",
     [
-        (["--environment=Pong"], "error: unknown environment 'Pong'; there are"),
+        (["--environment=Pong"], "value should be one of <CartPole-v1|CartPole-v0>"),
         (["--seeds=a"], "error: --seeds: expected integers"),
         (["--fraction=2"], "error: fraction must be in (0, 1)"),
     ],

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sparsejax import flowgraph
-from sparsejax.experiments import cartpole_page
+from sparsejax.experiments.cartpole import pole_page
 from sparsejax.rl import cartpole, environments
 
 ENV = environments.load("CartPole-v1")
@@ -42,7 +42,7 @@ def browse(tmp_path, read_page):
             domain=(np.array(ENV.low), np.array(ENV.high)),
         )  # fmt: skip
         path = tmp_path / "graph.html"
-        cartpole_page.save(path, graph, ENV, np.array([START], np.float32), fn=fn)
+        pole_page.save(path, graph, ENV, np.array([START], np.float32), fn=fn)
         text = path.read_text()
         assert "http:" not in text.replace("http://www.w3.org", "")
         assert "https:" not in text

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sparsejax import flowgraph, models
-from sparsejax.experiments import cartpole_policy as policy
+from sparsejax.experiments.cartpole import policy
 
 LOW, HIGH = np.array([-2.4, -3.0, -0.2, -3.0]), np.array([2.4, 3.0, 0.2, 3.0])
 

@@ -1,15 +1,15 @@
 """The flow graph page of an agent, with the pole that it balances beside it.
 
-`cartpole.js` beside this file holds the pole: the page's own engine evaluates the
+`page/pole.js` holds the pole: the page's own engine evaluates the
 graph, edits included, and its largest output pushes the cart.
 """
 
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from jaxtyping import ArrayLike
 
+from sparsejax.experiments._study.report import resource
 from sparsejax.flowgraph import Graph, PageExtra
 from sparsejax.rl import cartpole
 from sparsejax.rl.environments import Environment
@@ -31,11 +31,6 @@ def save(
         samples: states to choose from, shape (k, 4).
         options: as of `Graph.save_html`.
     """
-    here = resources.files("sparsejax.experiments")
-
-    def read(name):
-        return here.joinpath(name).read_text("utf-8")
-
     constants = {
         "gravity": cartpole.GRAVITY,
         "cart": cartpole.CART,
@@ -48,5 +43,6 @@ def save(
         "start": cartpole.START,
         "limit": environment.limit,
     }
-    extra = PageExtra(read("cartpole.js"), read("cartpole.css"), constants)
+    script, style = (resource(__name__, f"pole.{end}") for end in ("js", "css"))
+    extra = PageExtra(script, style, constants)
     graph.save_html(path, samples=samples, extra=extra, **options)

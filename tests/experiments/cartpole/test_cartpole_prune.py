@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sparsejax.experiments import cartpole_measure as measure
-from sparsejax.experiments import cartpole_prune as prune
+from sparsejax.experiments.cartpole import agents as agents_
+from sparsejax.experiments.cartpole import lottery, measure, walks
 from sparsejax.rl import dqn
 
 CONFIG = dqn.Config(
@@ -31,7 +31,7 @@ def _agents(getkey, number=3):
     params = jax.vmap(lambda key: dqn.init(CONFIG, key))(
         jax.random.split(getkey(), number)
     )
-    return prune.everything(params)
+    return agents_.everything(params)
 
 
 def _paths(kept):
@@ -52,16 +52,18 @@ def test_live_is_what_paths_pass(share, rng):
             f"dense_{i}": rng.random((1, a, b)) < share
             for i, (a, b) in enumerate([(4, 4), (4, 3), (3, 2)])
         }
-        for mask, expected in zip(prune.live(kept).values(), _paths(kept), strict=True):
+        for mask, expected in zip(
+            agents_.live(kept).values(), _paths(kept), strict=True
+        ):
             np.testing.assert_array_equal(mask[0], expected)
 
 
 def test_flat_and_back(getkey, rng):
     kept = _agents(getkey).kept
     rows = rng.random((3, 34)) < 0.5
-    back = prune.unflat(rows, kept)
-    np.testing.assert_array_equal(prune.flat(back), rows)
-    np.testing.assert_array_equal(prune.count(back), rows.sum(1))
+    back = agents_.unflat(rows, kept)
+    np.testing.assert_array_equal(agents_.flat(back), rows)
+    np.testing.assert_array_equal(agents_.count(back), rows.sum(1))
 
 
 def test_compensated_keeps_the_means_of_what_is_left(getkey, rng):
@@ -71,7 +73,7 @@ def test_compensated_keeps_the_means_of_what_is_left(getkey, rng):
     kept = {
         name: (rng.random(m[0].shape) < 0.6) * 1.0 for name, m in agents.kept.items()
     }
-    new = prune.compensated(*jax.tree.map(jnp.float32, (params, kept, seen)))
+    new = walks.compensated(*jax.tree.map(jnp.float32, (params, kept, seen)))
     h = g = seen.astype(np.float64)
     for name in kept:
         whole = h @ params[name]["kernel"] + params[name]["bias"]
@@ -88,7 +90,7 @@ def test_nothing_removed_changes_nothing(getkey, rng):
     params = jax.tree.map(lambda leaf: leaf[0], agents.params)
     ones = jax.tree.map(lambda mask: jnp.ones(mask[0].shape), agents.kept)
     seen = jnp.float32(rng.standard_normal((9, 4)))
-    new = prune.compensated(jax.tree.map(jnp.asarray, params), ones, seen)
+    new = walks.compensated(jax.tree.map(jnp.asarray, params), ones, seen)
     jax.tree.map(np.testing.assert_array_equal, new, params)
 
 
@@ -99,29 +101,31 @@ def _round(state, score, target=10.0):
             if kept.ndim < leaf.ndim else leaf * kept, state.agents.params, mask,
         )  # fmt: skip
 
-    return prune.lottery_round(state, train, score, target, 0.5, 2)
+    return lottery.one_round(state, train, score, target, 0.5, 2)
 
 
 def test_a_round_removes_the_smallest_weights_and_steps_back(getkey):
     agents = _agents(getkey)
-    state = prune.start(agents, 0.5)
+    state = lottery.start(agents, 0.5)
     np.testing.assert_array_equal(state.amount, 17)
     after, steps = _round(state, lambda params: np.array([10.0, 9.0, 11.0]))
     np.testing.assert_array_equal(steps.accepted, [[True, False, True]])
-    assert prune.count(after.agents.kept)[1] == 34
+    assert agents_.count(after.agents.kept)[1] == 34
     assert after.amount[1] == 8 and after.skip[1] == 0
-    size = np.abs(prune.flat({n: agents.params[n]["kernel"] for n in agents.kept}))
+    size = np.abs(agents_.flat({n: agents.params[n]["kernel"] for n in agents.kept}))
     for i in (0, 2):
-        expected = prune.unflat((size >= np.sort(size, axis=1)[:, 17:18]), agents.kept)
+        expected = agents_.unflat(
+            (size >= np.sort(size, axis=1)[:, 17:18]), agents.kept
+        )
         np.testing.assert_array_equal(
-            prune.flat(after.agents.kept)[i], prune.flat(prune.live(expected))[i]
+            agents_.flat(after.agents.kept)[i], agents_.flat(agents_.live(expected))[i]
         )
     removed = ~after.agents.kept["dense_0"][0]
     assert (after.agents.params["dense_0"]["kernel"][0][removed] == 0).all()
 
 
 def test_single_weights_are_tried_until_patience_ends(getkey):
-    state = prune.start(_agents(getkey, 1), 0.1)
+    state = lottery.start(_agents(getkey, 1), 0.1)
 
     def never(params):
         return np.zeros(1)
@@ -131,21 +135,21 @@ def test_single_weights_are_tried_until_patience_ends(getkey):
         state, steps = _round(state, never)
         seen.append(int(steps.weights[0, 0]))
     assert seen[0] <= 31 and len(seen) == 3  # 3 weights, 1, another one
-    assert prune.count(state.agents.kept) == 34
+    assert agents_.count(state.agents.kept) == 34
 
 
 def test_without_retraining_removes_until_nothing_can_go(getkey):
     agents = _agents(getkey, 2)
-    found, steps = prune.without_retraining(
+    found, steps = walks.without_retraining(
         CONFIG,
         agents,
         5.0,
         key=getkey(),
         walkers=2,
         noise=0.5,
-        report=lambda line: None,
+        log=lambda line: None,
     )
-    left = prune.count(found.kept)
+    left = agents_.count(found.kept)
     assert left.shape == (4,) and (left >= 3).all()
     assert (steps.returns[steps.accepted] >= 5.0).all()
     for at in range(4):
@@ -157,14 +161,14 @@ def test_without_retraining_removes_until_nothing_can_go(getkey):
 
 def test_impossible_targets_leave_the_agents_alone(getkey):
     agents = _agents(getkey, 2)
-    found, steps = prune.without_retraining(
+    found, steps = walks.without_retraining(
         CONFIG,
         agents,
         1e9,
         key=getkey(),
         walkers=1,
         noise=0.0,
-        report=lambda line: None,
+        log=lambda line: None,
     )
     assert not steps.accepted.any()
     jax.tree.map(np.testing.assert_array_equal, found.params, agents.params)
@@ -191,7 +195,7 @@ def test_counts_of_an_agent(getkey):
     params["dense_1"]["kernel"][0, [0, 1], [1, 0]] = 1.0
     kept = {name: layer["kernel"] != 0 for name, layer in params.items()}
     config = dqn.Config(widths=(3,))
-    agents = prune.Agents(params, kept)
+    agents = agents_.Agents(params, kept)
     record = measure.agent_record(config, agents, 0, np.array([9.0, 11.0]))
     assert record == {
         "weights": 4, "biases": 1, "units": 2, "bent_units": 1,

@@ -1,18 +1,14 @@
-"""Agents that balance a pole: what pruning left of them, and what they do."""
+"""Drawings of agents that balance a pole: arrays in, a figure out."""
 
-import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from matplotlib.animation import PillowWriter
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
-from sparsejax import runs
 from sparsejax.plots.style import (
     COLORS,
     ON_PICTURES,
@@ -47,11 +43,11 @@ def returns_by_weights(walks: Sequence[Walk], target: float, *, title: str) -> F
     methods = list(dict.fromkeys(walk.method for walk in walks))
     for walk in walks:
         color = COLORS[methods.index(walk.method) % len(COLORS)]
-        weights, found = np.asarray(walk.weights), np.asarray(walk.returns)
+        weights, returns = np.asarray(walk.weights), np.asarray(walk.returns)
         kept = np.asarray(walk.accepted, bool)
-        axes.plot(weights[kept], found[kept], "-o", color=color, lw=0.8, ms=3,
+        axes.plot(weights[kept], returns[kept], "-o", color=color, lw=0.8, ms=3,
                   alpha=0.7, rasterized=True)  # fmt: skip
-        axes.plot(weights[~kept], found[~kept], "o", color=color, mfc="none", ms=3,
+        axes.plot(weights[~kept], returns[~kept], "o", color=color, mfc="none", ms=3,
                   mew=0.5, alpha=0.25, rasterized=True)  # fmt: skip
     for i, method in enumerate(methods):
         axes.plot([], [], "-o", color=COLORS[i % len(COLORS)], ms=4, label=method)
@@ -168,62 +164,6 @@ def decisions(
     handles.append(grid[0].plot([], [], ".", color="black")[0])
     figure.legend(handles, [*actions, "one episode"], loc="outside lower center",
                   ncols=3)  # fmt: skip
-    return figure
-
-
-@styled
-def balance_film(
-    path: Path,
-    observations: Float[np.ndarray, "steps_and_one 4"],
-    actions: ArrayLike,
-    *,
-    title: str,
-    every: int = 4,
-    seconds: float = 0.02,
-) -> Figure:
-    """A GIF of one episode in real time: cart and pole, angle and position so far.
-
-    Args:
-        path: of the file.
-        observations: position (m), velocity, angle (rad), angular velocity.
-        actions: 1 pushes to the right.
-        title: above it.
-        every: steps between frames.
-        seconds: a step.
-    """
-    figure = Figure(figsize=(8, 3), layout="constrained")
-    scene, trace = figure.subplots(1, 2, width_ratios=[3, 2])
-    figure.suptitle(title, x=0.01, ha="left", size=11)
-    scene.set(xlim=(-2.6, 2.6), ylim=(-0.45, 1.35), aspect="equal", yticks=[])
-    scene.set_xlabel("position (m)")
-    scene.grid(False)
-    for limit in (-2.4, 2.4):
-        scene.axvline(limit, color=COLORS[1], ls=":", lw=1)
-    scene.axhline(0, color="#888888", lw=1)
-    cart = scene.add_patch(Rectangle((-0.25, -0.12), 0.5, 0.24, color="#444444"))
-    (pole,) = scene.plot([], [], color=COLORS[1], lw=5, solid_capstyle="round")
-    (push,) = scene.plot([], [], color=COLORS[0], lw=3)
-    time = seconds * np.arange(len(observations))
-    angle, place = np.degrees(observations[:, 2]), observations[:, 0]
-    trace.set(xlim=(0, max(time[-1], 1)), xlabel="time (s)")
-    reach = max(1.0, np.abs(angle).max(), 10 * np.abs(place).max())
-    trace.set_ylim(-1.05 * reach, 1.05 * reach)
-    (first,) = trace.plot([], [], color=COLORS[1], lw=1, label="angle (degrees)")
-    (second,) = trace.plot([], [], color=COLORS[0], lw=1, label="position (10 cm)")
-    trace.legend(loc="upper right", fontsize=8)
-    pushed = np.asarray(actions)
-    writer = PillowWriter(fps=round(1 / (every * seconds)))
-    with runs.atomic(path) as temporary, writer.saving(figure, str(temporary), 72):
-        for i in range(0, len(observations), every):
-            x, tilt = place[i], observations[i, 2]
-            cart.set_x(x - 0.25)
-            pole.set_data([x, x + math.sin(tilt)], [0, math.cos(tilt)])
-            side = 1 if pushed[min(i, len(pushed) - 1)] == 1 else -1
-            push.set_data([x + side * 0.25, x + side * 0.5], [0, 0])
-            first.set_data(time[: i + 1], angle[: i + 1])
-            second.set_data(time[: i + 1], 10 * place[: i + 1])
-            writer.grab_frame()
-            figure.set_layout_engine("none")  # as laid out once: faster, and steady
     return figure
 
 

@@ -1,0 +1,95 @@
+"""CartPole agents, pruned until they can be read.
+
+Sixteen DQN agents; lottery rounds and pruning without retraining, as long as the mean
+return in gymnasium is the highest there is:
+    sparsejax cartpole
+
+The environment with shorter episodes, or a small network:
+    sparsejax cartpole --environment=CartPole-v0
+    sparsejax cartpole --widths=8 --seeds=0:4
+
+A run leaves a folder with its config, metrics.jsonl, the agents, figures, an episode as
+a GIF, the policy in words, graph.html (the smallest agent, and the pole beside it) and
+index.html. Started again after a kill, it goes on where it was.
+"""
+
+import dataclasses
+
+from sparsejax.experiments._study import config as config_
+from sparsejax.experiments._study.config import COUNTS, POSITIVE, SEEDS, WIDTHS
+
+SUBJECT = ()
+CHOICES = {"environment": ("CartPole-v1", "CartPole-v0")}
+# Networks this small train faster with one thread for each operation.
+ENVIRONMENT = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
+TARGETS = {"CartPole-v1": 500.0, "CartPole-v0": 200.0}  # the highest returns
+BLOCK, EVALUATIONS = 256, 50  # steps between updates, evaluations in a training
+WITHIN = {
+    "seeds": SEEDS,
+    "widths": WIDTHS,
+    "steps": COUNTS,
+    "learning_rate": POSITIVE,
+    "target": "(-inf, inf)",
+    "num_episodes": COUNTS,
+    "rounds": "[0, 1000]",
+    "fraction": "(0, 1)",
+    "patience": COUNTS,
+    "num_walkers": COUNTS,
+    "noise": "[0, inf)",
+}
+# in words
+ARMS = {
+    "dense": "trained, not pruned",
+    "pruned": "pruned without retraining",
+    "ticket": "lottery ticket",
+    "ticket_pruned": "ticket, then without retraining",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Choices of a run.
+
+    Attributes:
+        environment: Task of the agents: "CartPole-v1" (episodes of 500 steps) or
+            "CartPole-v0" (200).
+        seeds: Seeds of the agents, which are trained together; 0:16 is 0,1,...,15.
+        widths: Hidden units of every layer.
+        steps: Number of steps in the environment in a training, a multiple of 12,800.
+        learning_rate: Learning rate of Adam.
+        target: Mean return that pruned agents must keep; by default the highest one of
+            the environment.
+        num_episodes: Number of episodes in gymnasium over which it is the mean.
+        rounds: Largest number of lottery rounds; 0 for none.
+        fraction: Share of the weights still kept that a lottery round tries to remove;
+            half as many are tried after a failure, down to one.
+        patience: Number of failures with a single weight (another one each) that end a
+            lottery.
+        num_walkers: Number of copies of every agent that are pruned without retraining,
+            each in another order.
+        noise: Standard deviation of what is added to log magnitudes to vary this order.
+    """
+
+    environment: str = "CartPole-v1"
+    seeds: tuple[int, ...] = tuple(range(16))
+    widths: tuple[int, ...] = (32, 32)
+    steps: int = 51_200
+    learning_rate: float = 2.3e-3
+    target: float | None = None
+    num_episodes: int = 100
+    rounds: int = 20
+    fraction: float = 0.3
+    patience: int = 3
+    num_walkers: int = 8
+    noise: float = 0.7
+
+    def __post_init__(self):
+        config_.check(self, WITHIN, CHOICES)
+        least = BLOCK * EVALUATIONS
+        if self.steps % least:
+            raise ValueError(f"steps must be a multiple of {least:,}, got {self.steps}")
+
+    @property
+    def goal(self) -> float:
+        """The mean return to keep."""
+        return TARGETS[self.environment] if self.target is None else self.target
