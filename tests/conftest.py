@@ -17,6 +17,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from matplotlib.ticker import FixedLocator, NullLocator
 
 collect_ignore = ["meshes.py"]  # a script, for a process with two devices
 os.environ.setdefault("MPLBACKEND", "agg")
@@ -47,6 +48,38 @@ def float64():
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
+
+
+def _axes_of(figure):
+    """Every axis that is shown, with its labels of ticks that are in sight."""
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            if axes.axison and axis.get_visible():
+                low, high = sorted(axis.get_view_interval())
+                near = 1e-6 * (high - low)
+                ticks = [t for t in axis.get_major_ticks()
+                         if low - near <= t.get_loc() <= high + near]  # fmt: skip
+                yield axis, [t.label1.get_text() or t.label2.get_text() for t in ticks]
+
+
+def _check_axes(figure):
+    for axis, labels in _axes_of(figure):
+        fixed = isinstance(axis.get_major_locator(), FixedLocator | NullLocator)
+        name = axis.get_label_text()
+        if not fixed:  # categories, or none by choice
+            assert len(labels) >= 2, (name, labels)
+            assert len(labels) <= 15, (name, labels)
+            assert len(set(labels)) == len(labels) or not any(labels), (name, labels)
+        shares = [float(t[:-1]) for t in labels if t.endswith("%")]
+        assert all(0 <= share <= 100 for share in shares), (name, labels)
+        assert all(len(text) < 12 for text in labels if not fixed), (name, labels)
+
+
+@pytest.fixture(scope="session")
+def check_axes():
+    """A check of what the axes of every figure keep to, however little they show."""
+    return _check_axes
 
 
 # A window is at least 500 pixels wide; a frame in it can be narrower.

@@ -36,7 +36,7 @@ EXPERIMENTS = {
     "node_sweep": ("Removes nodes of any network under many masks.",
                    "half a minute to 20 minutes (convnet)"),
     "cartpole": ("Prunes DQN agents on CartPole to a readable graph.", "8 minutes"),
-    "prune_order": ("Compares training before and after pruning.", "5 minutes"),
+    "prune_order": ("Compares training before and after pruning.", "2 minutes"),
     "relevance": ("Explains a network by every method, with checks.", "2 minutes"),
     "spade": ("Prunes a network for single images, and explains these.",
               "one hour"),

@@ -3,13 +3,16 @@
 And every page that an experiment writes is read for what no reader should see.
 """
 
+import contextlib
 import html
+import importlib
+import io
 import re
 
 import jax
 import pytest
 
-from sparsejax import pages
+from sparsejax import _launch, pages
 from sparsejax.experiments import lottery
 
 PYTHON = re.compile(
@@ -51,6 +54,22 @@ def read_every_page():
     pages.page = page
     yield
     pages.page = write
+
+
+@pytest.fixture(scope="session")
+def command_line():
+    """A function from an experiment and its flags to the lines that it prints.
+
+    In this process, in which types are checked and compiled programs shared.
+    """
+
+    def call(name, *flags):
+        spec = importlib.import_module(f"sparsejax.experiments.{name}.config")
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            _launch.called(name, spec, [name, *flags], f"sparsejax {name}")
+        return said.getvalue().splitlines()
+
+    return call
 
 
 def _quiet(line):

@@ -5,8 +5,6 @@ import re
 import matplotlib
 import numpy as np
 import pytest
-from matplotlib.ticker import FixedLocator, NullLocator
-from test_order_charts import figures as order_figures
 from test_pruning_figures import figures as pruning_figures
 from test_relevance_figures import biases, curves, grid, randomized
 from test_removal_figures import figures as removal_figures
@@ -14,9 +12,8 @@ from test_right_reasons_figures import figures as reasons_figures
 
 from sparsejax import plots
 from sparsejax.experiments.cartpole import drawings as cartpole
-from sparsejax.experiments.features import figures as features
+from sparsejax.experiments.features.figures import sheet
 from sparsejax.experiments.node_sweep import charts
-from sparsejax.experiments.prune_order import charts as order
 from sparsejax.experiments.spade import figures as spade
 from sparsejax.plots import dissection, hypercube
 from sparsejax.plots.style import COLORS, colors, themed
@@ -58,10 +55,6 @@ def short():
     yield cartpole.units_kept(np.ones((1, 2)), 200.0, title="t")
     walk = cartpole.Walk("a", [48, 47], [200.0, 199.0], [True, True])
     yield cartpole.returns_by_weights([walk], 200.0, title="t")
-    yield order.accuracies([("a", np.ones((4, 1)))], list("abcd"), title="t")
-    yield order.shares([order.Share("a", {"b": one[0], "c": 0.01 * one[0]})], title="t",
-                       xlabel="share")  # fmt: skip
-    yield order.moves([("a", {"b": np.zeros(3)})], mark=(6.0, "m"), title="t")
     yield spade.gains({"a": (0.0, 0.0, 0.0)}, title="t")
     random = ([1], one.repeat(3, 0), one.repeat(3, 0))
     found = {"a": ([1.0, 0.99], [0.0, 1.0])}
@@ -70,61 +63,35 @@ def short():
 
 
 def usual():
-    for figures in (order_figures, pruning_figures, removal_figures, reasons_figures):
+    for figures in (pruning_figures, removal_figures, reasons_figures):
         yield from figures()
     yield from (make() for make in (biases, curves, grid, randomized))
-
-
-def axes_of(figure):
-    """Every axis that is shown, with its labels of ticks that are in sight."""
-    figure.draw_without_rendering()
-    for axes in figure.axes:
-        for axis in (axes.xaxis, axes.yaxis):
-            if axes.axison and axis.get_visible():
-                low, high = sorted(axis.get_view_interval())
-                near = 1e-6 * (high - low)
-                ticks = [t for t in axis.get_major_ticks()
-                         if low - near <= t.get_loc() <= high + near]  # fmt: skip
-                yield axis, [t.label1.get_text() or t.label2.get_text() for t in ticks]
-
-
-def check(figure):
-    for axis, labels in axes_of(figure):
-        fixed = isinstance(axis.get_major_locator(), FixedLocator | NullLocator)
-        name = axis.get_label_text()
-        if not fixed:  # categories, or none by choice
-            assert len(labels) >= 2, (name, labels)
-            assert len(labels) <= 15, (name, labels)
-            assert len(set(labels)) == len(labels) or not any(labels), (name, labels)
-        shares = [float(t[:-1]) for t in labels if t.endswith("%")]
-        assert all(0 <= share <= 100 for share in shares), (name, labels)
-        assert all(len(text) < 12 for text in labels if not fixed), (name, labels)
 
 
 @pytest.mark.parametrize("value", VALUES)
 @pytest.mark.parametrize("densities", DENSITIES)
 @pytest.mark.parametrize("logit", [False, True])
-def test_shares_of_few_levels(densities, value, logit):
+def test_shares_of_few_levels(check_axes, densities, value, logit):
     figure = accuracies(DENSITIES[densities], VALUES[value], logit=logit)
-    check(figure)
+    check_axes(figure)
     texts = [text.get_text() for text in figure.axes[0].texts]
     assert texts == (["no values"] if value == "absent" else [])
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, 7.0, 0.5, np.nan])
 @pytest.mark.parametrize("densities", DENSITIES)
-def test_counts_of_few_levels(densities, value):
+def test_counts_of_few_levels(check_axes, densities, value):
     figure = counts(DENSITIES[densities], value)
-    check(figure)
+    check_axes(figure)
     left, right = figure.axes[0].get_xlim()
     assert right < min(DENSITIES[densities]) and 1 >= left / 1.3
     assert figure.axes[0].get_ylim()[0] == 0
     assert [text.get_text() for text in figure.axes[1].texts] == ["no values"]
 
 
-def test_short_runs_and_usual_ones():
+def test_short_runs_and_usual_ones(check_axes):
     for figure in [*short(), *usual()]:
-        check(figure)
+        check_axes(figure)
 
 
 def test_colours_are_seen_on_white_and_on_black():
@@ -162,8 +129,8 @@ def test_greys_change_their_places_and_colours_stay():
 
 def test_every_drawing_has_a_dark_side(tmp_path):
     """Its paper, its ink and whatever grey is in it; and no white that has no rule."""
-    sheet = features.sheet(np.ones((3, 1, 8, 8, 1)), [0, 1, 2], title="t")
-    for figure in [*short(), *pruning_figures(), grid(), sheet]:
+    channels = sheet(np.ones((3, 1, 8, 8, 1)), [0, 1, 2], title="t")
+    for figure in [*short(), *pruning_figures(), grid(), channels]:
         plots.save(figure, tmp_path / "a.svg")
         svg = (tmp_path / "a.svg").read_text()
         body = svg.partition("</style>")[2]

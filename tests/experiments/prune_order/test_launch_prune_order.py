@@ -1,7 +1,6 @@
 """The launcher as a stranger starts it."""
 
 import functools
-from pathlib import Path
 
 import pytest
 
@@ -11,33 +10,12 @@ def launch(launcher):
     return functools.partial(launcher, "prune_order")
 
 
-@pytest.mark.slow
-def test_a_run_ends_with_what_was_found_where_it_is_and_what_is_next(launch, tmp_path):
-    """Of images, whose page has neither surfaces nor a film."""
-    small = [
-        "--dataset=digits",
-        "--remove=weights",
-        "--seeds=0:2",
-        "--steps=5",
-        "--widths=6",
-        "--learning_rates=0.01",
-        "--selections=magnitude",
-    ]
-    done = launch(*small, f"--out={tmp_path}")
-    assert done.returncode == 0, done.stderr
-    found, where, following = done.stdout.splitlines()[-3:]
-    assert found.startswith("Learning rate 0.01: accuracy trained then pruned")
-    page = Path(where.removeprefix("open "))
-    assert "Which weights training moves" in page.read_text()
-    assert following.startswith("next: ")
-    assert "0.01, magnitude: trained" in done.stdout and "s left" in done.stdout
-
-
 @pytest.mark.parametrize(
     "flags, message",
     [
         (["--learning_rates=fast"], "error: --learning_rates: expected numbers"),
-        (["--dataset=mnist"], "error: "),  # data_dir is missing
+        (["--fraction=1"], "error: fraction must be in [0, 1), got 1.0"),
+        (["--dataset=mnist", "--data_dir=/no", "--dry_run"], "error: /no is not a fo"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
@@ -53,3 +31,9 @@ def test_dry_run_says_the_folder_and_makes_nothing(launch, tmp_path):
     assert "20 networks, 5 trainings at each of 2 learning rates" in done.stdout
     assert str(tmp_path) in done.stdout
     assert not list(tmp_path.iterdir())
+
+
+def test_help_teaches(launch):
+    text = " ".join(launch("--help").stdout.split())
+    assert "the nodes with the smallest deviation" in text
+    assert "--num_frames=40" in text and "goes on where it was" in text

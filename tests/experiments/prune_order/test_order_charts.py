@@ -14,16 +14,17 @@ first, second = draw.normal(size=(2, 50))
 never = np.arange(50) < 10
 
 
+def kernels():
+    pair = charts.Pair("random", first, second, {"never updated": never}, 0.5)
+    offset = (0.59, "source")
+    return charts.kernel_pairs([pair], names=("p", "q"), title="t", offset=offset)
+
+
 def figures():
     draw = np.random.default_rng(1)
     row = [("a", surface), ("b", 1 - surface)]
     yield surfaces.decision_surfaces(("whole", surface), [row, row], points, title="t")
-    yield charts.kernel_pairs(
-        [charts.Pair("random", first, second, {"never updated": never}, 0.5)],
-        names=("p", "q"),
-        title="t",
-        offset=(0.59, "source"),
-    )
+    yield kernels()
     yield charts.moves(
         [("rate 0.1", {"trained": np.abs(first) * 9, "other": np.abs(second)})],
         mark=(6.0055, "Adam"),
@@ -45,15 +46,33 @@ def figures():
     yield charts.correlations([("a", values, (0.2, 0.1, 0.3))], title="t", ylabel="r")
 
 
+@pytest.fixture(scope="module")
+def drawn():
+    return list(figures())
+
+
+def short():
+    """Of runs of one network."""
+    half = np.full(1, 0.5)
+    yield charts.accuracies([("a", np.ones((4, 1)))], list("abcd"), title="t")
+    share = charts.Share("a", {"b": half, "c": 0.01 * half})
+    yield charts.shares([share], title="t", xlabel="share")
+    yield charts.moves([("a", {"b": np.zeros(3)})], mark=(6.0, "m"), title="t")
+
+
+def test_axes_of_short_runs_and_usual_ones(check_axes, drawn):
+    for figure in [*short(), *drawn]:
+        check_axes(figure)
+
+
 def test_saves_the_same_bytes_twice(tmp_path):
-    for pair in zip(figures(), figures(), strict=True):
-        for name, figure in zip("ab", pair, strict=True):
-            plots.save(figure, tmp_path / f"{name}.svg")
-        assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+    for name in "ab":
+        plots.save(kernels(), tmp_path / f"{name}.svg")
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
 
 
-def test_every_entry_is_in_one_group_and_the_window_is_as_asked():
-    whole, zoom = list(figures())[1].axes
+def test_every_entry_is_in_one_group_and_the_window_is_as_asked(drawn):
+    whole, zoom = drawn[1].axes
     drawn = [len(dots.get_offsets()) for dots in whole.collections]
     assert drawn == [40, 10]
     np.testing.assert_array_equal(
@@ -63,8 +82,8 @@ def test_every_entry_is_in_one_group_and_the_window_is_as_asked():
     assert whole.get_xlabel() == "weight, p" and whole.get_ylabel() == "weight, q"
 
 
-def test_moves_are_shares_of_all_weights():
-    (axes,) = list(figures())[2].axes
+def test_moves_are_shares_of_all_weights(drawn):
+    (axes,) = drawn[2].axes
     totals = [patch.get_data().values.sum() for patch in axes.patches]
     np.testing.assert_allclose(totals, 1)
 
@@ -78,14 +97,14 @@ def test_panels_are_labelled_and_go_on_in_a_second_row():
     assert [place.rowspan.start for place in places] == [0, 0, 0, 0, 1]
 
 
-def test_every_series_has_a_colour():
+def test_every_series_has_a_color():
     series = {str(i): np.array([i / 10]) for i in range(10)}
     axes = charts.shares([charts.Share("a", series)], title="t", xlabel="x").axes[0]
     assert len({str(line.get_color()) for line in axes.lines}) == 10
 
 
-def test_means_stand_where_networks_are():
-    axes = list(figures())[4].axes[0]
+def test_means_stand_where_networks_are(drawn):
+    axes = drawn[4].axes[0]
     dots, mean = axes.lines[:2]
     assert mean.get_xdata() == pytest.approx(np.mean(dots.get_xdata()))
     assert [t.get_text() for t in axes.texts] == ["30.0%", "5.0%"]
