@@ -38,6 +38,7 @@ EXPERIMENTS = {
     "cartpole": ("Prunes DQN agents on CartPole to a readable graph.", "8 minutes"),
     "prune_order": ("Compares training before and after pruning.", "2 minutes"),
     "relevance": ("Explains a network by every method, with checks.", "2 minutes"),
+    "right_reasons": ("Trains networks on their relevance.", "one minute"),
     "spade": ("Prunes a network for single images, and explains these.",
               "one hour"),
     "dissect": ("Labels units of pruned residual networks by concepts.",

@@ -13,10 +13,6 @@ from sparsejax.plots.removal import densities as densities
 from sparsejax.plots.removal import densities_by_node as densities_by_node
 from sparsejax.plots.removal import paths as paths
 from sparsejax.plots.removal import square_maps as square_maps
-from sparsejax.plots.right_reasons import image_rows as image_rows
-from sparsejax.plots.right_reasons import reason_maps as reason_maps
-from sparsejax.plots.right_reasons import reason_scores as reason_scores
-from sparsejax.plots.right_reasons import reason_strengths as reason_strengths
 from sparsejax.plots.style import save as save
 
 __all__ = [
@@ -29,12 +25,8 @@ __all__ = [
     "densities_by_node",
     "filters",
     "idle_units",
-    "image_rows",
     "pairs",
     "paths",
-    "reason_maps",
-    "reason_scores",
-    "reason_strengths",
     "save",
     "square_maps",
     "weights_per_layer",

@@ -11,7 +11,6 @@ import pytest
 from sparsejax.experiments import EXPERIMENTS, lottery
 
 CONFIGS = {
-    "right_reasons": "right_reasons_config",
     **{name: f"{name}.config" for name in EXPERIMENTS},
 }
 OF_RUNS = ("dissect", "features", "flowgraph", "node_sweep", "relevance", "weights")

@@ -8,7 +8,6 @@ import pytest
 from test_pruning_figures import figures as pruning_figures
 from test_relevance_figures import biases, curves, grid, randomized
 from test_removal_figures import figures as removal_figures
-from test_right_reasons_figures import figures as reasons_figures
 
 from sparsejax import plots
 from sparsejax.experiments.cartpole import drawings as cartpole
@@ -63,7 +62,7 @@ def short():
 
 
 def usual():
-    for figures in (pruning_figures, removal_figures, reasons_figures):
+    for figures in (pruning_figures, removal_figures):
         yield from figures()
     yield from (make() for make in (biases, curves, grid, randomized))
 

@@ -1,6 +1,8 @@
 """Records of `metrics.jsonl`: grouped, averaged, and as curves."""
 
+import functools
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from operator import getitem
 from typing import Any, TypeVar
 
 import numpy as np
@@ -37,6 +39,17 @@ def values(
     get = value if callable(value) else lambda record: record[value]
     found = (get(record) for record in records)
     return [float("nan") if v is None else float(v) for v in found]
+
+
+def column(records: Iterable[Record], *path: str) -> np.ndarray:
+    """What lies at a path in every record, shape (records, ...).
+
+    Example:
+        >>> rows = [{"loss": {"train": 0.5}}, {"loss": {"train": 0.25}}]
+        >>> column(rows, "loss", "train").tolist()
+        [0.5, 0.25]
+    """
+    return np.array([functools.reduce(getitem, path, record) for record in records])
 
 
 def spread(numbers: Sequence[float], form: str = ".1%") -> str:

@@ -53,12 +53,12 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
         | 1 |  |
         <BLANKLINE>
     """
+
+    def text(cell):
+        return "" if cell is None else str(cell).replace("|", "\\|")
+
     lines = [header, ["---"] * len(header), *rows]
-    texts = [
-        "| " + " | ".join("" if cell is None else str(cell) for cell in line) + " |"
-        for line in lines
-    ]
-    return "\n".join(texts) + "\n"
+    return "".join(f"| {' | '.join(map(text, line))} |\n" for line in lines)
 
 
 def settings(config: Any) -> Html:

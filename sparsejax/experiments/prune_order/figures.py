@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from sparsejax.experiments._study.records import column
 from sparsejax.experiments.prune_order import charts, measure, surfaces
 from sparsejax.experiments.prune_order.config import LABELS, ORDERS, SHORT, Config
 from sparsejax.experiments.prune_order.measure import (
@@ -18,7 +19,6 @@ from sparsejax.experiments.prune_order.measure import (
     grouped,
     mean,
     rates,
-    values,
 )
 from sparsejax.experiments.prune_order.train import Task
 
@@ -59,7 +59,7 @@ def _accuracy(groups) -> Drawn:
     panels = [
         (
             f"rate {rate}, {SHORT[selection]}",
-            [values(group, "test_accuracy", order) for order in ORDERS],
+            [column(group, "test_accuracy", order) for order in ORDERS],
         )
         for (rate, selection), group in groups.items()
     ]
@@ -163,7 +163,7 @@ def _shares(config: Config, groups: Groups) -> Drawn:
 
     rows = [
         charts.Share(
-            name, {label(k): values(group, *path) for k, group in groups.items()}
+            name, {label(k): column(group, *path) for k, group in groups.items()}
         )
         for name, path in paths.items()
     ]
@@ -190,7 +190,7 @@ def _units(groups: Groups) -> Drawn:
     layers = groups[next(iter(groups))][0]["constant_units"]
 
     def share(rate, name):
-        return values(groups[rate, selection], "constant_units", name)
+        return column(groups[rate, selection], "constant_units", name)
 
     rows = [
         charts.Share(

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from sparsejax import prune, train
-from sparsejax.experiments._study.records import group
+from sparsejax.experiments._study.records import column, group
 from sparsejax.experiments.prune_order.config import ORDERS, Config
 from sparsejax.experiments.prune_order.train import Task, each
 from sparsejax.masks import Masks
@@ -152,17 +152,6 @@ def grouped(records: Records) -> Groups:
     return group(records, "learning_rate", "selection")
 
 
-def values(records: Records, *path: str) -> np.ndarray:
-    """What lies at a path in every record."""
-
-    def at(record):
-        for key in path:
-            record = record[key]
-        return record
-
-    return np.array([at(record) for record in records])
-
-
 def rates(groups: Groups) -> list[float]:
     """Learning rates, in the order they were run."""
     return list(dict.fromkeys(rate for rate, _ in groups))
@@ -175,7 +164,7 @@ def at_rate(groups: Groups, rate: float) -> dict[str, Records]:
 
 def mean(records: Records, *path: str) -> float:
     """Mean over records of what lies at a path in them."""
-    return float(values(records, *path).mean())
+    return float(column(records, *path).mean())
 
 
 def _test(task, params, kept, order):

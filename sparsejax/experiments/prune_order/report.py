@@ -2,11 +2,12 @@
 
 from sparsejax import pages, runs
 from sparsejax.experiments._study import report
+from sparsejax.experiments._study.records import column
 from sparsejax.experiments._study.run import Study
 from sparsejax.experiments.prune_order import config as config_
 from sparsejax.experiments.prune_order import figures, measure, surfaces
 from sparsejax.experiments.prune_order.config import LABELS, ORDERS, SHORT, Config
-from sparsejax.experiments.prune_order.measure import Arrays, Records, values
+from sparsejax.experiments.prune_order.measure import Arrays, Records
 from sparsejax.experiments.prune_order.train import Task
 from sparsejax.pages import counted
 
@@ -79,7 +80,7 @@ def table(records: Records) -> list[list[str]]:
     """Rows of test accuracies by learning rate and selection: mean ± sd (lowest)."""
     rows = [["learning rate", "removed", *(LABELS[order] for order in ORDERS)]]
     for (rate, selection), group in measure.grouped(records).items():
-        cells = [_spread(values(group, "test_accuracy", order)) for order in ORDERS]
+        cells = [_spread(column(group, "test_accuracy", order)) for order in ORDERS]
         rows.append([f"{rate}", SHORT[selection], *cells])
     return rows
 
@@ -94,7 +95,7 @@ def share_table(records: Records) -> list[list[str]]:
 
         def several(name, group=group):
             return " / ".join(
-                f"{values(group, name, key).mean():.1%}" for key in group[0][name]
+                f"{column(group, name, key).mean():.1%}" for key in group[0][name]
             )
 
         rows.append(
@@ -132,7 +133,7 @@ def _facts(records) -> list[tuple[str, str, str]]:
     (rate, first_selection), first = next(iter(groups.items()))
 
     def mean(*path, group=first):
-        return f"{values(group, *path).mean():.1%}"
+        return f"{column(group, *path).mean():.1%}"
 
     who = f"mean of {len(first)}" if len(first) > 1 else "one network"
     low = f"{who}, learning rate {rate}"

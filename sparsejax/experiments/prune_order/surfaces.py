@@ -14,8 +14,9 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from sparsejax import runs, trees
+from sparsejax.experiments._study.records import column
 from sparsejax.experiments.prune_order.config import LABELS, ORDERS, SHORT, Config
-from sparsejax.experiments.prune_order.measure import Arrays, Records, values
+from sparsejax.experiments.prune_order.measure import Arrays, Records
 from sparsejax.experiments.prune_order.train import Task
 from sparsejax.plots.style import styled
 
@@ -55,14 +56,14 @@ def figure(
     for selection, group in groups.items():
         pruned, row = arrays[rate, selection], []
         for order in ORDERS[1:]:
-            score = values(group, "test_accuracy", order)[0]
+            score = column(group, "test_accuracy", order)[0]
             label = f"{LABELS[order]}\n{SHORT[selection]}: {score:.1%}"
             row.append((label, _first(task, pruned, order)))
         rows.append(row)
-        score = values(group, "test_accuracy", "train_prune")[0]
+        score = column(group, "test_accuracy", "train_prune")[0]
         fates.append(f"{SHORT[selection]} {score:.1%}")
     first = next(iter(groups.values()))
-    score = values(first, "test_accuracy", "trained")[0]
+    score = column(first, "test_accuracy", "trained")[0]
     drawing = decision_surfaces(
         (f"trained\n{score:.1%}", whole),
         rows,

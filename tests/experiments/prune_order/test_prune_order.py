@@ -15,6 +15,7 @@ from scipy import stats
 
 from sparsejax import models, runs, train, trees
 from sparsejax.experiments import prune_order
+from sparsejax.experiments._study.records import column
 from sparsejax.experiments.prune_order import _run, measure, report, surfaces
 from sparsejax.experiments.prune_order import train as training
 from sparsejax.experiments.prune_order.config import ORDERS, Config
@@ -473,7 +474,7 @@ def test_networks_lie_in_the_bands(tmp_path, monkeypatch, optimized):
     groups = measure.grouped(records)
 
     def get(stage, *path):
-        return measure.values(groups[stage], *path)
+        return column(groups[stage], *path)
 
     def score(stage, order):
         return get(stage, "test_accuracy", order).mean()

@@ -59,7 +59,7 @@ class Maps(NamedTuple):
 
 
 @styled
-def reason_scores(rows: Sequence[Scores], *, title: str) -> Figure:
+def scores(rows: Sequence[Scores], *, title: str) -> Figure:
     """Accuracy beside the share of relevance outside: bars are means, dots networks.
 
     Args:
@@ -97,7 +97,7 @@ def reason_scores(rows: Sequence[Scores], *, title: str) -> Figure:
 
 
 @styled
-def reason_strengths(
+def strengths(
     panels: Sequence[Strengths],
     *,
     references: Mapping[str, float],
@@ -147,7 +147,7 @@ def reason_strengths(
 
 
 @styled
-def reason_maps(
+def maps(
     images: ArrayLike,
     labels: ArrayLike,
     regions: ArrayLike,
@@ -166,7 +166,7 @@ def reason_maps(
         regions: where relevance is welcome, a box each, boolean, as images.
         columns: maps, one network each.
         title: the finding.
-        signs: colours of + and -, see `style.SIGNS`.
+        signs: colors of + and -, see `style.SIGNS`.
     """
     images, labels, regions = map(np.asarray, (images, labels, regions))
     rows, wide = len(images), len(columns) + 1

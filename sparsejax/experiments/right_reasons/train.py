@@ -1,4 +1,4 @@
-"""The networks of a run on training on relevance, seeds stacked, and their scores."""
+"""The networks of a run on training on relevance, all seeds stacked."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -11,8 +11,29 @@ import optax
 from jaxtyping import Array
 
 from sparsejax import data, models, relevance, train
-from sparsejax.experiments.right_reasons_config import PENALTIES, Config, Stage
+from sparsejax.experiments._study.run import finite
+from sparsejax.experiments.right_reasons.config import Config, Stage
 from sparsejax.masks import Masks
+
+
+def _squared(fn, params, x, region, label):
+    return relevance.outside_squared(fn, params, x, region)
+
+
+def _share(fn, params, x, region, label):
+    return relevance.outside_share(fn, params, x, region, target=label)
+
+
+def _target(fn, params, x, region, label):
+    return relevance.outside_target(fn, params, x, region, target=label)
+
+
+def _rrr(fn, params, x, region, label):
+    return relevance.rrr(fn, params, x, region)
+
+
+# penalty(fn, params, x, region, label), all one example's
+PENALTIES = {"squared": _squared, "share": _share, "target": _target, "rrr": _rrr}
 
 
 class Task(NamedTuple):
@@ -24,7 +45,7 @@ class Task(NamedTuple):
         params: initial parameters, stacked.
         keys: one for each seed.
         order: key of the order of the data.
-        objectives: by loss, what `train.fit` minimises.
+        objectives: by loss, what `train.fit` minimizes.
         optimizer: Adam.
     """
 
@@ -74,7 +95,7 @@ def fit(config: Config, task: Task, stage: Stage) -> Any:
     pair = np.stack([flat(split.x), flat(split.region)], axis=1)
     # The strength is a parameter that does not learn: another one compiles nothing.
     params = {"net": task.params, "strength": jnp.full(len(task.keys), strength)}
-    try:
+    with finite(f"{loss}, strength {strength}", "leave it out, or lower learning_rate"):
         state, _ = train.fit(
             _all_that_a_loss_needs,
             params,
@@ -88,61 +109,7 @@ def fit(config: Config, task: Task, stage: Stage) -> Any:
             data_key=task.order,
             trainable=_learns,
         )
-    except train.NotFinite as error:
-        raise ValueError(
-            f"the loss {loss!r} is not finite at strength {strength}; leave it out, or "
-            "lower the learning rate"
-        ) from error
     return state.params["net"]
-
-
-def records(
-    config: Config, task: Task, stage: Stage, params: Any
-) -> list[dict[str, Any]]:
-    """A record for every seed.
-
-    `accuracy` and `outside` (mean share of |R| of the label's logit outside of the
-    box) on the backgrounds of training ("same") and on "swapped" ones; `background`:
-    how often, on these, the answer is the label of the background.
-    """
-    found = {}
-    for name in ("same", "swapped"):
-        split = getattr(task.sets, name)
-        arrays = flat(split.x), flat(split.region) > 0, split.y
-        answers, shares = _ask(task.fn, params, *map(jnp.asarray, arrays))
-        found[name] = np.asarray(answers), np.asarray(shares), split
-    loss, strength = stage
-
-    def mean(values):
-        return float(np.mean(values, dtype=np.float64))
-
-    swapped, _, split = found["swapped"]
-    return [
-        {
-            "loss": loss,
-            "strength": strength,
-            "seed": seed,
-            "accuracy": {k: mean(a[i] == s.y) for k, (a, _, s) in found.items()},
-            "outside": {k: mean(part[i]) for k, (_, part, _) in found.items()},
-            "background": mean(swapped[i] == split.texture),
-        }
-        for i, seed in enumerate(config.seeds)
-    ]
-
-
-@partial(jax.jit, static_argnums=0)
-def maps(fn: Callable, params: Any, x: Array) -> tuple[Array, Array]:
-    """Answers (n,), and relevance (n, pixels) of their centred logits; one network."""
-
-    def one(x):
-        logits = fn(params, x)
-        answer = jnp.argmax(logits)
-        weights = jnp.where(jnp.arange(len(logits)) == answer, 1.0, 0.0)
-        weights = weights - 1 / len(logits)
-        found = relevance.explain(fn, params, x, target=weights, baseline="zero")
-        return answer, found.input
-
-    return jax.vmap(one)(x)
 
 
 def flat(images: np.ndarray) -> np.ndarray:
@@ -175,15 +142,3 @@ def _objective(fn, penalty):
         return cost + params["strength"] * outside.mean()
 
     return objective
-
-
-@partial(jax.jit, static_argnums=0)
-def _ask(fn, params, x, region, labels):
-    """Answers and shares outside of stacked networks, (networks, n) each."""
-
-    def one(params, x, region, label):
-        share = relevance.outside_share(fn, params, x, region, target=label)
-        return jnp.argmax(fn(params, x)), share
-
-    each = jax.vmap(one, (None, 0, 0, 0))
-    return jax.vmap(each, (0, None, None, None))(params, x, region, labels)

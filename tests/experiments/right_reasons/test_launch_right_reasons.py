@@ -1,7 +1,6 @@
 """The launcher as a stranger starts it."""
 
 import functools
-from pathlib import Path
 
 import pytest
 
@@ -9,20 +8,6 @@ import pytest
 @pytest.fixture
 def launch(launcher):
     return functools.partial(launcher, "right_reasons")
-
-
-@pytest.mark.slow
-def test_a_run_ends_with_what_was_found_where_it_is_and_what_is_next(launch, tmp_path):
-    small = ["--losses=none,rrr", "--strengths=0.5", "--seeds=0:2", "--steps=3",
-             "--widths=6", "--jitter=1", "--contrast=0.5"]  # fmt: skip
-    done = launch(*small, f"--out={tmp_path}")
-    assert done.returncode == 0, done.stderr
-    found, where, following = done.stdout.splitlines()[-3:]
-    assert found.startswith("Right on swapped backgrounds, strength 0.5: cross entropy")
-    page = Path(where.removeprefix("open "))
-    assert "What the answers rest on" in page.read_text()
-    assert following.startswith("next: ")
-    assert "(RRR), ×0.5: accuracy" in done.stdout and "s left" in done.stdout
 
 
 @pytest.mark.parametrize(

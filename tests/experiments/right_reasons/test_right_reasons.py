@@ -1,8 +1,10 @@
 """Training on relevance against plain steps, what is measured of it, and kills."""
 
+import dataclasses
 import json
 import re
 import shutil
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -11,12 +13,15 @@ import optax
 import pytest
 
 from sparsejax import runs, train
-from sparsejax.experiments import right_reasons, right_reasons_report
-from sparsejax.experiments import right_reasons_train as training
-from sparsejax.experiments.right_reasons import Config
-from sparsejax.experiments.right_reasons_config import PENALTIES, stages
+from sparsejax.experiments import right_reasons
+from sparsejax.experiments.right_reasons import _run, measure, report
+from sparsejax.experiments.right_reasons import train as training
+from sparsejax.experiments.right_reasons.config import Config, stages
+from sparsejax.experiments.right_reasons.train import PENALTIES
 from sparsejax.train import _examples as examples
 
+FLAGS = ["--losses=none,squared,share", "--strengths=1,3", "--seeds=0,2", "--widths=8",
+         "--steps=12", "--batch_size=16", "--jitter=1", "--contrast=0.5"]  # fmt: skip
 SMALL = Config(
     losses=("none", "squared", "share"), strengths=(1.0, 3.0), seeds=(0, 2),
     widths=(8,), steps=12, batch_size=16, jitter=1, contrast=0.5,
@@ -33,9 +38,20 @@ def task():
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("reasons") / "run"
-    return folder, right_reasons.run(SMALL, folder, report=quiet)
+def printed(tmp_path_factory, command_line):
+    """What the command line prints that runs `SMALL`."""
+    folder = tmp_path_factory.mktemp("reasons")
+    return command_line("right_reasons", *FLAGS, f"--out={folder}")
+
+
+@pytest.fixture(scope="module")
+def finished(printed):
+    folder = Path(printed[1].removeprefix("folder: "))
+    return folder, runs.read_metrics(folder)
+
+
+def read(folder, stage):
+    return runs.read(folder).arrays(_run.file_name(stage))
 
 
 def network(arrays, i):
@@ -87,7 +103,7 @@ def test_fit_is_adam_on_cross_entropy_and_the_mean_penalty(task):
 
 
 def test_the_oracle_trains_on_shuffled_textures(task):
-    config = Config(**{**SMALL.__dict__, "losses": ("none", "oracle")})
+    config = dataclasses.replace(SMALL, losses=("none", "oracle"))
     one, other = training.task(config), training.task(config)
     one = one._replace(sets=one.sets._replace(train=one.sets.shuffled))
     a = training.fit(config, one, ("none", 0.0))
@@ -102,14 +118,14 @@ def test_records_are_what_the_files_say(finished, task):
     for record in records:
         stage = record["loss"], record["strength"]
         i = SMALL.seeds.index(record["seed"])
-        layers = network(right_reasons.read(folder, stage), i)
+        layers = network(read(folder, stage), i)
         for name in ("same", "swapped"):
             split = getattr(task.sets, name)
             x = np.float64(training.flat(split.x))
             logits, jacobian = by_hand(layers, x)
             answers = logits.argmax(axis=1)
             score = (answers == split.y).mean()
-            assert record["accuracy"][name] == pytest.approx(score, abs=2 / 360)
+            assert record["test_accuracy"][name] == pytest.approx(score, abs=2 / 360)
             size = np.abs(x * jacobian[np.arange(len(x)), :, split.y])
             out = size * ~split.region.reshape(len(x), -1)
             total = np.maximum(size.sum(axis=1), 1e-30)  # units may all be off
@@ -120,12 +136,12 @@ def test_records_are_what_the_files_say(finished, task):
 
 
 def test_maps_are_of_the_answers_centred_logit(finished, task):
-    arrays = right_reasons.read(finished[0], ("none", 0.0))
+    arrays = read(finished[0], ("none", 0.0))
     params = jax.tree.map(
         lambda leaf: leaf[0], training.fit(SMALL, task, ("none", 0.0))
     )
     x = training.flat(task.sets.swapped.x[:5])
-    answers, found = training.maps(task.fn, params, jnp.asarray(x))
+    answers, found = measure.maps(task.fn, params, jnp.asarray(x))
     logits, jacobian = by_hand(network(arrays, 0), np.float64(x))
     np.testing.assert_array_equal(answers, logits.argmax(axis=1))
     centred = x[..., None] * (jacobian - jacobian.mean(axis=2, keepdims=True))
@@ -147,14 +163,30 @@ def test_a_run_leaves_a_complete_folder(finished):
     assert len(lines) == 2 + 5
     assert {line.replace("\\|", "").count("|") for line in lines} == {7}
     lines = []
-    assert right_reasons.run(SMALL, folder, report=lines.append) == records
+    assert right_reasons.run(SMALL, folder, log=lines.append) == records
     assert "is complete" in lines[-1]
+
+
+def test_a_run_says_what_it_does_found_and_where(printed, finished):
+    plan, folder, *lines = printed
+    assert plan == (
+        "2 networks under each of 5 losses, 12 steps; digits moved by up to 1 pixel, "
+        "textures of contrast 0.5"
+    )
+    assert folder == f"folder: {finished[0]}"
+    assert lines[4].startswith("share of |R|, label's logit, ×3: accuracy ")
+    assert "s left" in lines[4]
+    found, where, following = lines[5:]
+    assert found.startswith("Right on swapped backgrounds, strength 1 / 3: cross ent")
+    assert where == f"open {finished[0] / 'index.html'}"
+    assert following.startswith("next: --losses=none,squared")
 
 
 class Killed(BaseException):
     pass
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_is_the_same_bit_for_bit(finished, tmp_path, monkeypatch):
     folder, original, calls = tmp_path / "run", training.fit, []
 
@@ -166,11 +198,11 @@ def test_killed_and_resumed_is_the_same_bit_for_bit(finished, tmp_path, monkeypa
         return original(config, task, stage)
 
     monkeypatch.setattr(training, "fit", fit)
-    monkeypatch.setattr(right_reasons_report, "write", lambda *a: None)
+    monkeypatch.setattr(report, "write", lambda *a: None)
     with pytest.raises(Killed):
-        right_reasons.run(SMALL, folder, report=quiet)
+        right_reasons.run(SMALL, folder, log=quiet)
     assert len(runs.read_metrics(folder)) == 4 and not (folder / "DONE").exists()
-    right_reasons.run(SMALL, folder, report=quiet)
+    right_reasons.run(SMALL, folder, log=quiet)
     calls.remove("killed")
     assert calls == stages(SMALL)  # each once
     wanted, found = (runs.read_metrics(where) for where in (finished[0], folder))
@@ -181,11 +213,11 @@ def test_killed_and_resumed_is_the_same_bit_for_bit(finished, tmp_path, monkeypa
 
 
 def test_a_damaged_file_is_made_again(finished, tmp_path, monkeypatch):
-    monkeypatch.setattr(right_reasons_report, "write", lambda *a: None)
+    monkeypatch.setattr(report, "write", lambda *a: None)
     folder, lines = tmp_path / "run", []
     shutil.copytree(finished[0], folder)
     (folder / "squared_3.0.npz").write_bytes(b"no")
-    records = right_reasons.run(SMALL, folder, report=lines.append)
+    records = right_reasons.run(SMALL, folder, log=lines.append)
     assert "damaged" in lines[0]
     assert json.dumps(records) == json.dumps(finished[1])
     assert len(lines) == 2  # one stage alone is trained
@@ -193,22 +225,22 @@ def test_a_damaged_file_is_made_again(finished, tmp_path, monkeypatch):
 
 def test_the_finding_gives_accuracies_beside_the_share(finished):
     _, records = finished
-    text = right_reasons_report.finding(records)
+    text = report.finding(records)
     assert "strength 1 / 3" in text
     for loss in ("squared", "share"):
         means = [
-            np.mean([r["accuracy"]["swapped"] for r in records
+            np.mean([r["test_accuracy"]["swapped"] for r in records
                      if (r["loss"], r["strength"]) == (loss, strength)])
             for strength in SMALL.strengths
         ]  # fmt: skip
         assert " / ".join(f"{mean:.1%}" for mean in means) in text
-    alone = right_reasons_report.finding(records[:2])
+    alone = report.finding(records[:2])
     assert re.fullmatch(r"Right on swapped backgrounds: cross entropy [\d.]+%", alone)
 
 
 def test_losses_without_a_penalty_have_a_page_too(tmp_path):
     config = Config(losses=("none",), seeds=(1,), widths=(4,), steps=2)
-    right_reasons.run(config, tmp_path / "run", report=quiet)
+    right_reasons.run(config, tmp_path / "run", log=quiet)
     names = {path.name for path in (tmp_path / "run").glob("fig_*")}
     assert names == {"fig_scores.svg", "fig_maps_0.0.svg", "fig_data.svg"}
     assert "±" not in (tmp_path / "run" / "table.md").read_text()
@@ -217,14 +249,14 @@ def test_losses_without_a_penalty_have_a_page_too(tmp_path):
 @pytest.mark.slow
 def test_cross_entropy_reads_the_texture_and_the_working_loss_does_not(tmp_path):
     config = Config(losses=("none", "squared", "share"), strengths=(1.0,), seeds=(0, 1))
-    records = right_reasons.run(config, tmp_path / "run", report=quiet)
+    records = right_reasons.run(config, tmp_path / "run", log=quiet)
     # Lowest and highest of twelve seeds, and of six compiled without optimisations:
     #            right on swapped   outside
     #   none     0, 0               0.847, 0.871
     #   squared  0.978, 0.994       0.013, 0.019
     #   share    0.217, 0.700       0.009, 0.149 (all but one below 0.036)
     for record in records:
-        right, outside = record["accuracy"]["swapped"], record["outside"]["same"]
+        right, outside = record["test_accuracy"]["swapped"], record["outside"]["same"]
         if record["loss"] == "none":
             assert right <= 0.05 and outside > 0.7
         elif record["loss"] == "squared":
@@ -254,6 +286,6 @@ def test_bad_configs_are_refused_before_anything_is_made(tmp_path, fields, messa
 
 
 def test_a_loss_that_is_not_finite_is_named(tmp_path):
-    config = Config(**{**SMALL.__dict__, "learning_rate": 1e30})
-    with pytest.raises(ValueError, match="the loss 'none' is not finite at strength"):
-        right_reasons.run(config, tmp_path / "run", report=quiet)
+    config = dataclasses.replace(SMALL, learning_rate=1e30)
+    with pytest.raises(ValueError, match=r"not finite at step \d+ \(none, stre"):
+        right_reasons.run(config, tmp_path / "run", log=quiet)

@@ -1,0 +1,106 @@
+"""Right for the right reasons: digits on textures, trained on where relevance lies.
+
+Six losses, three networks each, in about a minute on one core:
+    sparsejax right_reasons
+
+Digits that move by a pixel on weaker textures, which is harder:
+    sparsejax right_reasons --jitter=1 --contrast=0.5
+
+One penalty at more strengths, next to none:
+    sparsejax right_reasons --losses=none,squared --strengths=0.01,0.1,1,10,100
+
+Every run leaves a folder below --out: config, metrics.jsonl, networks, figures, a table
+and index.html. Started again after a kill, it goes on with the loss it was at.
+"""
+
+import dataclasses
+
+from sparsejax.experiments._study import config as config_
+from sparsejax.experiments._study.config import COUNTS, POSITIVE, SEEDS, WIDTHS
+
+SUBJECT = ()
+# Networks this small train faster with one thread for each operation.
+ENVIRONMENT = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
+PENALTIES = ("squared", "share", "target", "rrr")
+LABELS = {
+    "none": "cross entropy alone",
+    "oracle": "oracle: textures shuffled",
+    "squared": "R², all centred logits",
+    "share": "share of |R|, label's logit",
+    "target": "R², label's logit",
+    "rrr": "gradient² of Σ log p (RRR)",
+}
+SHORT = {
+    "none": "cross entropy",
+    "oracle": "oracle",
+    "squared": "all logits squared",
+    "share": "share of |R|",
+    "target": "label's logit squared",
+    "rrr": "RRR",
+}
+CHOICES = {"losses": tuple(LABELS)}
+WITHIN = {
+    "strengths": POSITIVE,
+    "seeds": SEEDS,
+    "jitter": "[0, 4]",
+    "contrast": "[0, 1]",
+    "widths": WIDTHS,
+    "steps": COUNTS,
+    "batch_size": "[1, 1437]",
+    "learning_rate": POSITIVE,
+    "data_seed": SEEDS,
+}
+Stage = tuple[str, float]  # a loss and its strength, 0 where there is no penalty
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Choices of a run.
+
+    Attributes:
+        losses: Losses to train on: cross entropy alone ("none"); the same where
+            textures say nothing ("oracle"); or cross entropy and a penalty on what lies
+            outside of the digit's box: relevance squared of all centred logits
+            ("squared"), the share of |relevance| of the label's logit ("share"), its
+            relevance squared ("target"), the squared gradient of the sum of log
+            probabilities ("rrr").
+        strengths: Factors of the penalties; every one is trained at each.
+        seeds: Seeds of the networks, which train together; 0:3 is 0,1,2.
+        jitter: Number of pixels by which digits are moved at most, 0 to 4.
+        contrast: Contrast of the textures, in [0, 1].
+        widths: Numbers of hidden units of the layers.
+        steps: Number of steps of a training.
+        batch_size: Number of examples in a step.
+        learning_rate: Learning rate of Adam.
+        data_seed: Seed of the places, of the textures that are not the label's, and of
+            the order of the data, all shared by networks.
+    """
+
+    losses: tuple[str, ...] = tuple(LABELS)
+    strengths: tuple[float, ...] = (1.0, 10.0)
+    seeds: tuple[int, ...] = (0, 1, 2)
+    jitter: int = 0
+    contrast: float = 1.0
+    widths: tuple[int, ...] = (64, 64)
+    steps: int = 1500
+    batch_size: int = 32
+    learning_rate: float = 0.003
+    data_seed: int = 0
+
+    def __post_init__(self):
+        config_.check(self, WITHIN, CHOICES)
+
+
+def stages(config: Config) -> list[Stage]:
+    """Losses and strengths, in the order they are trained."""
+    return [
+        (loss, strength)
+        for loss in config.losses
+        for strength in (config.strengths if loss in PENALTIES else (0.0,))
+    ]
+
+
+def label(stage: Stage) -> str:
+    """A stage in words."""
+    loss, strength = stage
+    return f"{LABELS[loss]}, ×{strength:g}" if strength else LABELS[loss]
