@@ -6,7 +6,6 @@ import matplotlib
 import numpy as np
 import pytest
 from test_pruning_figures import figures as pruning_figures
-from test_relevance_figures import biases, curves, grid, randomized
 from test_removal_figures import figures as removal_figures
 
 from sparsejax import plots
@@ -64,7 +63,6 @@ def short():
 def usual():
     for figures in (pruning_figures, removal_figures):
         yield from figures()
-    yield from (make() for make in (biases, curves, grid, randomized))
 
 
 @pytest.mark.parametrize("value", VALUES)
@@ -129,7 +127,7 @@ def test_greys_change_their_places_and_colours_stay():
 def test_every_drawing_has_a_dark_side(tmp_path):
     """Its paper, its ink and whatever grey is in it; and no white that has no rule."""
     channels = sheet(np.ones((3, 1, 8, 8, 1)), [0, 1, 2], title="t")
-    for figure in [*short(), *pruning_figures(), grid(), channels]:
+    for figure in [*short(), *pruning_figures(), channels]:
         plots.save(figure, tmp_path / "a.svg")
         svg = (tmp_path / "a.svg").read_text()
         body = svg.partition("</style>")[2]

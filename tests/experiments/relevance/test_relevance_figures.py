@@ -40,6 +40,11 @@ def test_saves_the_same_bytes_twice(tmp_path, make):
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
 
 
+@pytest.mark.parametrize("make", [grid, biases, curves, randomized])
+def test_axes(check_axes, make):
+    check_axes(make())
+
+
 def test_maps_have_scales_of_their_own_and_signs():
     axes = grid().axes[:6]
     shown = [panel.images[0].get_array() for panel in axes]
