@@ -10,9 +10,6 @@ import pytest
 
 from sparsejax.experiments import EXPERIMENTS, lottery
 
-CONFIGS = {
-    **{name: f"{name}.config" for name in EXPERIMENTS},
-}
 OF_RUNS = ("dissect", "features", "flowgraph", "node_sweep", "relevance", "weights")
 HUGE = 10**20
 
@@ -30,7 +27,7 @@ def ends(launcher):
 
 
 def module(name):
-    return importlib.import_module(f"sparsejax.experiments.{CONFIGS[name]}")
+    return importlib.import_module(f"sparsejax.experiments.{name}.config")
 
 
 def numbers(config):
@@ -61,7 +58,7 @@ def out_of_range(config, within):
             yield from ((name, words) for words in ("5:2", f"0:{HUGE}", "1,,2"))
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_number_out_of_range_is_refused_in_a_line(ends, name, tmp_path):
     of = module(name)
     assert {field for field, *_ in numbers(of.Config)} == set(of.WITHIN)
@@ -74,7 +71,7 @@ def test_every_number_out_of_range_is_refused_in_a_line(ends, name, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", EXPERIMENTS)
 def test_unknown_flags_get_a_line(ends, name):
     cases = [["--sed=1"], ["more"], ["--dry_run=perhaps"], ["--force=2"]]
     for end in ends(name, cases):
