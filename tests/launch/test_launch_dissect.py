@@ -6,7 +6,7 @@ import pytest
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
-        ("--images=5", "run is missing"),
+        ("--num_scenes=5", "run is missing"),
         ("--run=nowhere", "is no run folder of lottery"),
     ],
 )
