@@ -1,68 +1,29 @@
-"""Run folders: one experiment, one folder, complete or resumable.
+"""Run folders: names, starts and ends, records, and reading them back."""
 
-    <root>/<fields that differ from the defaults>-<hash>/
-        config.json     kind, config, subject (what was looked at), and about:
-                        versions, device, commit, start
-        metrics.jsonl   one JSON object a line
-        *.npz           arrays under their paths
-        DONE            written last, with the sizes of all files
-
-The name depends on the config's non-default fields alone, so that new fields with
-defaults leave old names as they were. Every file is written beside its place and
-renamed into it: a killed run leaves no half file. Nothing is ever unpickled.
-
-    run = runs.read(folder)   # run.config, run.records, run.arrays("seed_00")
-"""
-
-import contextlib
 import dataclasses
 import hashlib
 import json
-import os
 import re
 import shutil
 import subprocess
-import tempfile
 import time
 import typing
-import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import numpy as np
 
-__all__ = [
-    "AnyPath",
-    "DamagedFile",
-    "Run",
-    "atomic",
-    "cached",
-    "file_name",
-    "finish",
-    "name",
-    "read",
-    "read_arrays",
-    "read_json",
-    "read_metrics",
-    "start",
-    "write_arrays",
-    "write_json",
-    "write_metrics",
-    "write_text",
-]
-
-
-def __dir__() -> list[str]:
-    return list(__all__)
-
-
-AnyPath = str | os.PathLike[str]
-
-
-class DamagedFile(ValueError):
-    """A file of a run that cannot be read."""
+from sparsejax.runs._files import (
+    AnyPath,
+    DamagedFile,
+    plain,
+    read_arrays,
+    read_json,
+    write_json,
+    write_text,
+)
 
 
 def name(config: Any, subject: Mapping[str, Any] | None = None) -> str:
@@ -204,6 +165,36 @@ def finish(folder: AnyPath) -> None:
     write_json(folder / "DONE", {"files": files})
 
 
+def write_metrics(folder: AnyPath, records: Iterable[Mapping[str, Any]]) -> None:
+    """Write all records of a run to `metrics.jsonl`."""
+    text = "".join(as_line(record) + "\n" for record in records)
+    write_text(Path(folder) / "metrics.jsonl", text)
+
+
+def as_line(record: Mapping[str, Any]) -> str:
+    """A record as its line of `metrics.jsonl`."""
+    return json.dumps(record, default=plain)
+
+
+def read_metrics(folder: AnyPath) -> list[dict[str, Any]]:
+    """The records in `metrics.jsonl`, none if there is no such file.
+
+    Raises:
+        DamagedFile: if a line is not a JSON object.
+    """
+    path = Path(folder) / "metrics.jsonl"
+    if not path.exists():
+        return []
+    try:
+        records = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        raise DamagedFile(f"{path} cannot be read: {error}") from None
+    for number, record in enumerate(records):
+        if not isinstance(record, dict):
+            raise DamagedFile(f"{path}: line {number + 1} is no record: {record!r:.60}")
+    return records
+
+
 def _files(folder: Path) -> Iterator[Path]:
     """Files of a run, without those of runs inside its folder."""
     for path in sorted(folder.iterdir()):
@@ -262,117 +253,6 @@ def _is_complete(folder: Path) -> bool:
         return False
 
 
-@contextlib.contextmanager
-def atomic(path: AnyPath) -> Iterator[Path]:
-    """A temporary path beside `path`, renamed to it if the block succeeds."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(
-        dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix
-    )
-    os.close(handle)
-    try:
-        yield Path(temporary)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-
-
-def write_text(path: AnyPath, text: str) -> None:
-    """Write a text file, whole or not at all."""
-    with atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def write_json(path: AnyPath, value: Any) -> None:
-    """Write JSON, whole or not at all."""
-    write_text(path, json.dumps(value, indent=2, default=_plain) + "\n")
-
-
-def read_json(path: AnyPath) -> Any:
-    """Read JSON.
-
-    Raises:
-        DamagedFile: if it is not JSON.
-    """
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DamagedFile(f"{path} cannot be read as JSON: {error}") from None
-
-
-def write_metrics(folder: AnyPath, records: Iterable[Mapping[str, Any]]) -> None:
-    """Write all records of a run to `metrics.jsonl`."""
-    lines = [json.dumps(record, default=_plain) for record in records]
-    write_text(Path(folder) / "metrics.jsonl", "".join(line + "\n" for line in lines))
-
-
-def read_metrics(folder: AnyPath) -> list[dict[str, Any]]:
-    """The records in `metrics.jsonl`, none if there is no such file.
-
-    Raises:
-        DamagedFile: if a line is not a JSON object.
-    """
-    path = Path(folder) / "metrics.jsonl"
-    if not path.exists():
-        return []
-    try:
-        records = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-    except (OSError, ValueError) as error:
-        raise DamagedFile(f"{path} cannot be read: {error}") from None
-    for number, record in enumerate(records):
-        if not isinstance(record, dict):
-            raise DamagedFile(f"{path}: line {number + 1} is no record: {record!r:.60}")
-    return records
-
-
-def write_arrays(path: AnyPath, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays to one compressed `.npz`, whole or not at all.
-
-    Under any names: `np.savez` cannot have one called "file".
-    """
-    with atomic(path) as temporary:
-        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as file:
-            for name, array in arrays.items():
-                with file.open(f"{name}.npy", "w", force_zip64=True) as entry:
-                    array = np.asanyarray(array)
-                    np.lib.format.write_array(entry, array, allow_pickle=False)
-
-
-def read_arrays(path: AnyPath) -> dict[str, np.ndarray]:
-    """All arrays of an `.npz`; checksums are verified, nothing is unpickled.
-
-    Raises:
-        DamagedFile: if the file is missing, truncated or corrupt.
-    """
-    try:
-        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
-            # By the whole name: "a.npy" may be an array's own.
-            return {key: file[f"{key}.npy"] for key in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
-        raise DamagedFile(f"{path} cannot be read: {error}") from None
-    except Exception as error:  # zlib.error and what else a flipped byte can cause
-        raise DamagedFile(f"{path} is corrupt: {error}") from None
-
-
-def cached(
-    path: AnyPath,
-    make: Callable[[], Mapping[str, np.ndarray]],
-    log: Callable[[str], Any] = print,
-) -> dict[str, np.ndarray]:
-    """Arrays out of a file or, if there is none that can be read, made and written."""
-    if Path(path).exists():
-        try:
-            return read_arrays(path)
-        except DamagedFile as error:
-            log(f"damaged: {error}; making it again")
-    arrays = dict(make())
-    write_arrays(path, arrays)
-    return arrays
-
-
 def _default(field: dataclasses.Field) -> Any:
     if field.default_factory is not dataclasses.MISSING:
         return field.default_factory()
@@ -384,16 +264,9 @@ def _short(value: Any) -> str:
     return re.sub(r"[^\w.,:=+-]+", "-", text)
 
 
-def _plain(value: Any) -> Any:
-    """NumPy scalars and arrays for JSON."""
-    if isinstance(value, np.generic | np.ndarray) or hasattr(value, "tolist"):
-        return value.tolist()
-    raise TypeError(f"{type(value).__name__} is not JSON")
-
-
 def _commit() -> str | None:
     """The git commit of the code that runs, with a + if it was changed since."""
-    here, tracked = Path(__file__).parent, Path(__file__).name
+    here, tracked = Path(__file__).parents[1], "__init__.py"
 
     def ask(*words):
         return subprocess.run(
