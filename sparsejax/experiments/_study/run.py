@@ -141,30 +141,38 @@ class Study:
             )
 
     def measured(
-        self, name: str, make: Callable[[], tuple[Records, Arrays]], **where: Any
+        self,
+        name: str,
+        make: Callable[[], tuple[Records, Arrays]],
+        *,
+        count: int = 1,
+        **where: Any,
     ) -> dict[str, np.ndarray]:
         """Arrays of `NAME.npz`, and records that cannot be had from them.
 
         Args:
             name: of the file.
             make: what gives records, and arrays.
-            **where: fields by which these records are told from others, as `seed=3`.
+            count: number of these records; if there are others, all is made again.
+            **where: fields by which they are told from other records, as `seed=3`.
         """
-        there = self._there(where)
-        if not there:
+        records = self._there(count, where)
+        if not records:
             (self.folder / f"{name}.npz").unlink(missing_ok=True)
 
         def both() -> Arrays:
-            there[:], arrays = make()
+            records[:], arrays = make()
             return arrays
 
         arrays = self.cached(name, both)
-        self.add(there)
+        self.add(records)
         return arrays
 
-    def recorded(self, make: Callable[[], Records], **where: Any) -> Records:
+    def recorded(
+        self, make: Callable[[], Records], *, count: int = 1, **where: Any
+    ) -> Records:
         """Records alone, those that are there or made; arguments as of `measured`."""
-        records = self._there(where)
+        records = self._there(count, where)
         self._clock.working = self._clock.working or not records
         if not records:
             records = make()
@@ -172,21 +180,27 @@ class Study:
         return records
 
     def add(self, records: Iterable[Mapping[str, Any]]) -> None:
-        """More lines of `metrics.jsonl`, which is written."""
-        self._earlier()
+        """More lines of `metrics.jsonl`.
+
+        It is written with what comes after them of the run that was killed, so that
+        nothing is lost if this one is.
+        """
         self.records += map(dict, records)
-        self.write_records()
+        told = set(map(runs.as_line, self.records))
+        later = [r for r in self._earlier() if runs.as_line(r) not in told]
+        runs.write_metrics(self.folder, [*self.records, *later])
 
     def write_records(self) -> None:
         """Write `metrics.jsonl` as it is by now."""
         runs.write_metrics(self.folder, self.records)
 
-    def _there(self, where: Mapping[str, Any]) -> Records:
-        """The records of the run that was killed which have these values."""
-        return [
+    def _there(self, count: int, where: Mapping[str, Any]) -> Records:
+        """Records with these values of the run that was killed, if all are there."""
+        records = [
             record for record in self._earlier()
             if all(key in record and record[key] == v for key, v in where.items())
         ]  # fmt: skip
+        return records if len(records) == count else []
 
     def _earlier(self) -> Records:
         """The records of the run that was killed."""

@@ -111,7 +111,12 @@ class Subject:
         params, mask = self.read(at[-1])
         title = self.title.replace(f"level {self.network.level}", f"level {level}")
         return dataclasses.replace(
-            self, title=title, params=params, mask=mask, network=at[-1]
+            self,
+            title=title,
+            params=params,
+            mask=mask,
+            source={**self.source, "level": level},
+            network=at[-1],
         )
 
 

@@ -71,8 +71,9 @@ def run(
                 continue
             make = partial(_pruned, config, task, rate, selection, trained)
             where = {"learning_rate": rate, "selection": selection}
-            arrays[rate, selection] = study.measured(name, make, **where)
-            study.progress(_line(study.records[-len(config.seeds) :]))
+            count = len(config.seeds)
+            arrays[rate, selection] = study.measured(name, make, count=count, **where)
+            study.progress(_line(study.records[-count:]))
         report.write(study, task, arrays)
     return study.records
 

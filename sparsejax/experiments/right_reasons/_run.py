@@ -58,9 +58,10 @@ def run(
             stage = loss, strength
             make = partial(_network, config, task, stage)
             where = {"loss": loss, "strength": strength}
-            arrays = study.measured(file_name(stage), make, **where)
+            count = len(config.seeds)
+            arrays = study.measured(file_name(stage), make, count=count, **where)
             networks[stage] = trees.from_arrays(arrays, task.params)
-            study.progress(_line(stage, study.records[-len(config.seeds) :]))
+            study.progress(_line(stage, study.records[-count:]))
         report.write(study, task, networks)
     return study.records
 

@@ -60,10 +60,11 @@ def run(
     with Study("weights", config, folder, subject, force=force, log=log) as study:
         if study.complete:
             return study.records
+        count = 2 * len(counts) - 1  # pairs of neighbors, and of those two apart
         for network in study.each(subject.networks):
             where = {"seed": network.seed, "arm": network.arm, "level": network.level}
             make = partial(measure.readability, subject, network, list(counts))
-            study.recorded(make, **where)
+            study.recorded(make, count=count, **where)
             study.progress(f"{report.name(network)} read")
         pages = {}
         for network in shown:
