@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -209,3 +210,22 @@ def test_runs_whose_files_are_gone_or_cut_are_not_complete(tmp_path):
     assert not start(folder, Config())
     (folder / "DONE").write_text("")
     assert not start(folder, Config())
+
+
+@pytest.mark.parametrize("step", ["touch", "chmod", "unlink", "replace"])
+def test_a_signal_at_any_step_leaves_no_half_file(tmp_path, monkeypatch, step):
+    """A signal raises between two steps, whichever these are."""
+    where = "os.replace" if step == "replace" else f"pathlib.Path.{step}"
+    original = os.replace if step == "replace" else getattr(Path, step)
+
+    def interrupted(*arguments, **options):
+        original(*arguments, **options)
+        raise SystemExit(130)
+
+    monkeypatch.setattr(where, interrupted)
+    with pytest.raises(SystemExit):
+        with runs.atomic(tmp_path / "a.txt") as path:
+            path.write_text("text")
+            if step == "unlink":
+                raise ValueError
+    assert not list(tmp_path.glob(".*"))

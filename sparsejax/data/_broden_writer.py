@@ -5,8 +5,8 @@ import csv
 import hashlib
 import os
 import re
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -141,13 +141,13 @@ def _folder(root: Path) -> Iterator[Path]:
     if root.exists() and not (root.is_dir() and not any(root.iterdir())):
         raise ValueError(f"{root} is there already; choose another folder or remove it")
     root.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=root.parent, prefix=f".{root.name}."))
-    try:
+    temporary = root.with_name(f".{root.name}.{secrets.token_hex(4)}")
+    try:  # from here on: a signal may raise at any step
+        temporary.mkdir()
         yield temporary
-        os.chmod(temporary, 0o755)
         os.replace(temporary, root)
     except BaseException:
-        shutil.rmtree(temporary)
+        shutil.rmtree(temporary, ignore_errors=True)
         raise
 
 
