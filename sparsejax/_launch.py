@@ -34,12 +34,19 @@ SUBJECT = {
     "checkpoint": "File of a residual network's parameters; by default "
     "resnet_cifar10/MODEL_cifar10.safetensors in data_dir.",
 }
-DATA = """Folder of data; by default the environment's SPARSEJAX_DATA_DIR. It holds
-mnist/ and fashion_mnist/ (the four IDX files, gzipped or not), cifar10/train.zip and
-cifar10/test.zip (folders of images by class), and
+WHERE = {
+    "data_dir": """Folder of data; by default the environment's SPARSEJAX_DATA_DIR. It
+holds mnist/ and fashion_mnist/ (the four IDX files, gzipped or not), cifar10/train.zip
+and cifar10/test.zip (folders of images by class), and
 resnet_cifar10/resnet20_cifar10.safetensors; each is needed only where it is named.
-Digits, scenes, circles and spirals need none."""
+Digits, scenes, circles and spirals need none.""",
+    "out": "Folder of runs; by default results/runs/NAME or, if a run is looked at, a "
+    "folder inside it.",
+    "dry_run": "Plan and folder only: the data are checked, nothing is run.",
+    "force": "Fresh start: an earlier run of this config is removed first.",
+}
 _WHOLE = ("run_seed", "level")
+_SWITCHES = ("dry_run", "force")
 Values = flags.FlagValues
 
 
@@ -64,29 +71,24 @@ def main(name: str | None = None, argv: Sequence[str] | None = None) -> None:
         known = ", ".join(experiments.EXPERIMENTS)
         raise SystemExit(f"error: no experiment {name!r}; there are {known}")
     spec = importlib.import_module(f"sparsejax.experiments.{name}.config")
-    os.environ.update({k: v for k, v in getattr(spec, "ENVIRONMENT", {}).items()
-                       if k not in os.environ})  # fmt: skip
     with _interrupts.ending():
         _end_in_a_line(partial(called, name, spec, argv, program))
 
 
 def listing() -> str:
     """All experiments, with a line and the minutes of each."""
+    width = max(map(len, experiments.EXPERIMENTS))
     lines = [
-        f"  {name:<{max(map(len, experiments.EXPERIMENTS))}}  {what}\n"
-        f"  {'':<{max(map(len, experiments.EXPERIMENTS))}}  {minutes}"
+        f"  {name:<{width}}  {what}\n  {'':<{width}}  {minutes}"
         for name, (what, minutes) in experiments.EXPERIMENTS.items()
     ]
-    return "\n".join(
-        ["usage: sparsejax NAME [--flags]; sparsejax NAME --help explains each",
-         "(times on two cores of a CPU)", "", *lines]
-    )  # fmt: skip
+    usage = "usage: sparsejax NAME [--flags]; sparsejax NAME --help explains each"
+    return "\n".join([usage, "(times on two cores of a CPU)", "", *lines])
 
 
 def called(name: str, spec: Any, argv: Sequence[str], program: str) -> None:
     """Parse flags and run, print the plan, or explain."""
-    if any(word in ("--help", "-h", "-help", "--helpshort", "--helpfull")
-           for word in argv[1:]):  # fmt: skip
+    if {"--help", "-h", "-help", "--helpshort", "--helpfull"} & set(argv[1:]):
         print(help_text(spec, program))
         return
     values = defined(spec)
@@ -102,25 +104,23 @@ def called(name: str, spec: Any, argv: Sequence[str], program: str) -> None:
 def launch(name: str, spec: Any, config: Any, values: Values, program: str) -> None:
     """Run the experiment of a config, or print its plan."""
     logging.set_verbosity(logging.WARNING)
-    for key, value in getattr(spec, "environment", lambda config: {})(config).items():
-        os.environ.setdefault(key, value)  # read by XLA when it first runs
+    if hasattr(spec, "environment"):
+        for key, value in spec.environment(config).items():
+            os.environ.setdefault(key, value)  # read by XLA when it first runs
     from sparsejax.experiments import subjects
     from sparsejax.experiments._study import subject as subject_
 
     face = importlib.import_module(f"sparsejax.experiments.{name}")
-    flag = partial(_value, values)
-    data_dir = flag("data_dir")
-    subject = subjects.chosen(
-        {key: flag(key) for key in spec.SUBJECT}, data_dir=data_dir
-    )
-    folder = subject_.folder(name, config, subject, flag("out"))
+    data_dir, out, dry_run, force = (values[key].value for key in WHERE)
+    source = {key: values[key].value for key in spec.SUBJECT}
+    subject = subjects.chosen(source, data_dir=data_dir)
+    folder = subject_.folder(name, config, subject, out)
     print(face.plan(config, subject, data_dir=data_dir))
-    print(f"folder: {folder}")
-    if flag("dry_run"):
+    print(f"folder: {folder}", flush=True)
+    if dry_run:
         return
     log = partial(print, flush=True)
-    options = {"data_dir": data_dir, "force": flag("force"), "log": log}
-    face.run(config, folder, subject, **options)
+    face.run(config, folder, subject, data_dir=data_dir, force=force, log=log)
     print(_worded(face.summary(folder), program))
 
 
@@ -138,10 +138,11 @@ def defined(spec: Any) -> Values:
             flags.DEFINE_integer if key in _WHOLE else flags.DEFINE_string
         )
         define(key, None, SUBJECT[key], flag_values=values)
-    flags.DEFINE_string("data_dir", None, DATA, flag_values=values)
-    flags.DEFINE_string("out", None, "Folder of runs.", flag_values=values)
-    flags.DEFINE_bool("dry_run", False, "Print folder and plan.", flag_values=values)
-    flags.DEFINE_bool("force", False, "Remove an earlier run.", flag_values=values)
+    for key, text in WHERE.items():
+        if key in _SWITCHES:
+            flags.DEFINE_bool(key, False, text, flag_values=values)
+        else:
+            flags.DEFINE_string(key, None, text, flag_values=values)
     return values
 
 
@@ -169,9 +170,9 @@ def read(config: type, values: Values) -> Any:
     for field in dataclasses.fields(config):
         value = values[field.name].value
         if isinstance(value, list):
-            if field.name == "seeds" and len(value) == 1 and value[0].isdecimal():
-                _say_seeds(int(value[0]))
             value = config_.entries(field, value)
+            if field.name == "seeds" and len(value) == 1 and value[0] > 1:
+                print(f"seed {value[0]} (0:{value[0]} for {value[0]} of them)")
         fields[field.name] = value
     return config(**fields)
 
@@ -190,18 +191,9 @@ def help_text(spec: Any, program: str) -> str:
         lines += ["", "What to look at:"]
         for key in spec.SUBJECT:
             lines += _entry(key, None, SUBJECT[key], width)
-    inside = ", or inside the run that is looked at" if "run" in spec.SUBJECT else ""
-    name = spec.__name__.split(".")[-2]
     lines += ["", "Where:"]
-    for key, text in {
-        "data_dir": DATA,
-        "out": f"Folder of runs; by default results/runs/{name}{inside}.",
-        "dry_run": "Print of the plan and the folder, once data are checked; no run.",
-        "force": "Removal of an earlier run of this config, to start anew.",
-    }.items():
-        lines += _entry(
-            key, False if key in ("dry_run", "force") else None, text, width
-        )
+    for key, text in WHERE.items():
+        lines += _entry(key, False if key in _SWITCHES else None, text, width)
     return "\n".join(lines)
 
 
@@ -229,15 +221,6 @@ def _worded(text: str, program: str) -> str:
     folder = Path(program.removeprefix("python ")).parent
     names = "|".join(experiments.EXPERIMENTS)
     return re.sub(rf"\bsparsejax ({names})\b", rf"python {folder}/\1.py", text)
-
-
-def _say_seeds(seed: int) -> None:
-    if seed > 1:
-        print(f"seed {seed} (0:{seed} for {seed} of them)")
-
-
-def _value(values: Values, key: str) -> Any:
-    return values[key].value if key in values else None
 
 
 def _end_in_a_line(main: Callable[[], None]) -> None:

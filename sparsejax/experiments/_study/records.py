@@ -1,7 +1,7 @@
 """Records of `metrics.jsonl`: grouped, averaged, and as curves."""
 
 import functools
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from operator import getitem
 from typing import Any, TypeVar
 
@@ -50,18 +50,6 @@ def column(records: Iterable[Record], *path: str) -> np.ndarray:
         [0.5, 0.25]
     """
     return np.array([functools.reduce(getitem, path, record) for record in records])
-
-
-def spread(numbers: Sequence[float], form: str = ".1%") -> str:
-    """The lowest and highest of several numbers, in words.
-
-    Example:
-        >>> spread([0.91, 0.95]), spread([0.91])
-        ('91.0% to 95.0%', 'one seed')
-    """
-    if len(numbers) < 2:
-        return "one seed"
-    return f"{min(numbers):{form}} to {max(numbers):{form}}"
 
 
 def curve(

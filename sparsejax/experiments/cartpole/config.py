@@ -20,8 +20,6 @@ from sparsejax.experiments._study.config import COUNTS, POSITIVE, SEEDS, WIDTHS
 
 SUBJECT = ()
 CHOICES = {"environment": ("CartPole-v1", "CartPole-v0")}
-# Networks this small train faster with one thread for each operation.
-ENVIRONMENT = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
 TARGETS = {"CartPole-v1": 500.0, "CartPole-v0": 200.0}  # the highest returns
 BLOCK, EVALUATIONS = 256, 50  # steps between updates, evaluations in a training
 WITHIN = {
@@ -93,3 +91,8 @@ class Config:
     def goal(self) -> float:
         """The mean return to keep."""
         return TARGETS[self.environment] if self.target is None else self.target
+
+
+def environment(config: Config) -> dict[str, str]:
+    """Variables of the process that suit a run, to be set before JAX is used."""
+    return config_.ONE_THREAD

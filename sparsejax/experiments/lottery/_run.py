@@ -102,7 +102,7 @@ def run(
                     _sequence(book, arm, rounds)
         graph = _flow_graph(study, data_dir) if lab.together else None
         link = None if graph is None else f"{graph}/index.html"
-        report.write(reading.read(folder), lab.task.shape, flow_graph=link)
+        report.write(study, reading.read(folder), lab.task.shape, flow_graph=link)
     return study.records
 
 
@@ -207,10 +207,8 @@ def _flow_graph(study: Study, data_dir) -> str | None:
     Returns:
         The folder of its page, as of the run's.
     """
-    config, subject = (
-        flowgraph.Config(),
-        looking.subject(study.folder, data_dir=data_dir),
-    )
+    config = flowgraph.Config()
+    subject = looking.subject(study.folder, data_dir=data_dir)
     folder = place("flowgraph", config, subject, None)
     try:
         flowgraph.run(config, folder, subject, log=lambda line: None)

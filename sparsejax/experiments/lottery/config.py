@@ -211,10 +211,7 @@ def resolve(config: Config) -> Config:
 
 def environment(config: Config) -> dict[str, str]:
     """Variables of the process that suit a run, to be set before JAX is used."""
-    if is_residual(config):
-        return {}
-    # Networks this small train faster with one thread for each operation.
-    return {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
+    return {} if is_residual(config) else config_.ONE_THREAD
 
 
 def usual_rounds(config: Config) -> int:

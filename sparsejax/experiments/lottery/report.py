@@ -1,14 +1,13 @@
 """The page of a lottery run, from its records and its first layer."""
 
-import dataclasses
 from collections.abc import Sequence
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sparsejax import pages, plots, runs
+from sparsejax import pages, plots
+from sparsejax.experiments._study import report
+from sparsejax.experiments._study.run import Study
 from sparsejax.experiments.lottery import checkpoints, figures
 from sparsejax.experiments.lottery.config import Config, is_residual
 from sparsejax.experiments.lottery.figures import finding as finding
@@ -19,22 +18,24 @@ from sparsejax.pages import Html, counted
 _FIRST = ("conv_0", "dense_0")  # layers that filters are shown of
 
 
-def write(run: Run, shape: tuple[int, ...], *, flow_graph: str | None = None) -> None:
+def write(
+    study: Study, run: Run, shape: tuple[int, ...], *, flow_graph: str | None = None
+) -> None:
     """Write `fig_*.svg` and `index.html`.
 
     Args:
-        run: finished.
+        study: what is being run.
+        run: the same, as it is read.
         shape: of an image.
         flow_graph: address of the last ticket's flow graph.
     """
     kernels = [] if is_residual(run.config) or shape[-1] != 1 else _kernels(run)
-    page(run.folder, run.config, run.records, kernels, shape, flow_graph=flow_graph)
+    page(study, run.config, kernels, shape, flow_graph=flow_graph)
 
 
 def page(
-    folder: Path,
+    study: Study,
     config: Config,
-    records: figures.Records,
     kernels: Sequence[np.ndarray],
     shape: tuple[int, ...],
     *,
@@ -43,42 +44,38 @@ def page(
     """The same from its parts.
 
     Args:
-        folder: where to.
+        study: what is being run.
         config: with everything filled in.
-        records: lines of `metrics.jsonl`.
         kernels: of the first layer and the first seed at every level, if they are to
             be shown.
         shape: of an image.
         flow_graph: address of the last ticket's flow graph.
     """
-    drawn = {}
-    for name, (figure, caption) in figures.drawn(config, records).items():
-        file = folder / f"fig_{name}.svg"
-        plots.save(figure, file)
-        drawn[name] = pages.figure_svg(file.read_bytes(), caption, caption)
+    records = study.records
+    drawn = report.figures(study, figures.drawn(config, records))
     pictures = figures.filters(kernels, shape)
     rows = _rows(records)
     seeds = counted(len(config.seeds), "seed")
     levels = pages.table(rows[1:], rows[0], caption=f"Means over {seeds}.")
-    html = pages.page(
+    report.page(
+        study,
         f"Lottery tickets: {figures.title(config)}",
         pages.facts(_facts(records)),
         pages.section("Accuracy and density", drawn.pop("accuracy")),
-        *_filters(folder, config, pictures),
+        *_filters(study, config, pictures),
         *_read_on(flow_graph, config.seeds[0]),
         *([pages.section("Where weights stay", pages.columns(*drawn.values()))]
           if drawn else []),
         pages.section("Levels", levels),
-        pages.section("What was run", _settings(config)),
+        pages.section("What was run", report.settings(config)),
         lead=finding(config, records),
         footer=f"Made by sparsejax from {counted(len(records), 'record')} of "
         f"metrics.jsonl. "
         f"Test accuracy over the whole test set; seeds "
         f"{', '.join(map(str, config.seeds))}.",
         data={"levels": _page_levels(records, pictures)} if pictures else None,
-        script=_script() if pictures else "",
+        script=report.resource(__name__, "filters.js") if pictures else "",
     )  # fmt: skip
-    runs.write_text(folder / "index.html", html)
 
 
 def _kernels(run: Run) -> list[np.ndarray]:
@@ -93,7 +90,7 @@ def _kernels(run: Run) -> list[np.ndarray]:
     return out
 
 
-def _filters(folder: Path, config: Config, pictures) -> list[Html]:
+def _filters(study: Study, config: Config, pictures) -> list[Html]:
     """The pictures of the first layer, and the section with the slider."""
     if not pictures:
         return []
@@ -103,7 +100,7 @@ def _filters(folder: Path, config: Config, pictures) -> list[Html]:
         [unit["label"] for unit in last["units"]],
         title=f"First-layer filters of seed {seed} at the last level",
     )
-    plots.save(figure, folder / "fig_filters.svg")
+    plots.save(figure, study.folder / "fig_filters.svg")
     section = pages.section(
         "What the first layer looks at",
         pages.slot("filters"),
@@ -111,11 +108,6 @@ def _filters(folder: Path, config: Config, pictures) -> list[Html]:
         "Move the slider to go through the levels.",
     )
     return [section]
-
-
-def _script() -> str:
-    folder = resources.files("sparsejax.experiments.lottery")
-    return folder.joinpath("page/filters.js").read_text("utf-8")
 
 
 def _read_on(address: str | None, seed: int) -> list[Html]:
@@ -172,20 +164,6 @@ def _rows(records: figures.Records) -> list[list[str | None]]:
         count, density = mean(row, "kept"), mean(row, "density")
         rows.append([str(level), f"{count:,.0f}", f"{density:.2%}", *cells])
     return rows
-
-
-def _settings(config: Config) -> Html:
-    values = dataclasses.asdict(config)
-    rows = [(name.replace("_", " "), _told(value)) for name, value in values.items()]
-    return pages.table(rows, ("", "value"))
-
-
-def _told(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return ", ".join(map(str, value)) or None
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:g}" if isinstance(value, float) else value
 
 
 def _page_levels(records: figures.Records, pictures) -> list[dict[str, Any]]:

@@ -26,8 +26,6 @@ from sparsejax.experiments._study import config as config_
 from sparsejax.experiments._study.config import COUNTS, POSITIVE, SEEDS, WHOLE, WIDTHS
 
 SUBJECT = ()
-# Networks this small train faster with one thread for each operation.
-ENVIRONMENT = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
 CHOICES = {
     "dataset": ("spiral", "digits", "mnist", "fashion_mnist"),
     "remove": ("nodes", "weights"),
@@ -195,3 +193,8 @@ def _check_fraction(config: Config) -> None:
             f"fraction {config.fraction} would leave nothing of a layer of "
             f"{min(sizes)} {config.remove}"
         )
+
+
+def environment(config: Config) -> dict[str, str]:
+    """Variables of the process that suit a run, to be set before JAX is used."""
+    return config_.ONE_THREAD

@@ -19,8 +19,6 @@ from sparsejax.experiments._study import config as config_
 from sparsejax.experiments._study.config import COUNTS, POSITIVE, SEEDS, WIDTHS
 
 SUBJECT = ()
-# Networks this small train faster with one thread for each operation.
-ENVIRONMENT = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
 PENALTIES = ("squared", "share", "target", "rrr")
 LABELS = {
     "none": "cross entropy alone",
@@ -104,3 +102,8 @@ def label(stage: Stage) -> str:
     """A stage in words."""
     loss, strength = stage
     return f"{LABELS[loss]}, ×{strength:g}" if strength else LABELS[loss]
+
+
+def environment(config: Config) -> dict[str, str]:
+    """Variables of the process that suit a run, to be set before JAX is used."""
+    return config_.ONE_THREAD

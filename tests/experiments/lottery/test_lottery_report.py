@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from sparsejax.experiments._study.run import Study
 from sparsejax.experiments.lottery import Config, resolve
 from sparsejax.experiments.lottery.figures import finding
 from sparsejax.experiments.lottery.report import page
@@ -33,8 +34,10 @@ KERNELS = [np.ones((25, 4)) * k for k in (1, -1)]
 
 
 def written(folder, records, kernels, config=CONFIG):
-    page(folder, config, records, kernels, (5, 5, 1))
-    return (folder / "index.html").read_text()
+    with Study("lottery", config, folder / "run") as study:
+        study.add(records)
+        page(study, config, kernels, (5, 5, 1))
+    return (folder / "run" / "index.html").read_text()
 
 
 def test_the_finding_is_the_last_ticket_over_seeds():
@@ -47,7 +50,7 @@ def test_facts_table_and_figures(tmp_path):
     for part in ("85.00%", "90.00%", "60.00%", "85.00% to 95.00% over 2 seeds"):
         assert part in text
     assert "smallest winning ticket" in text and ">25<" in text
-    names = {path.name for path in tmp_path.glob("fig_*.svg")}
+    names = {path.name for path in tmp_path.glob("run/fig_*.svg")}
     assert names == {f"fig_{n}.svg" for n in ("accuracy", "layers", "idle", "filters")}
 
 
@@ -56,7 +59,7 @@ def test_a_dense_network_alone_has_no_winning_ticket(tmp_path, barrier):
     records = [record(0, "rewind", seed, 100, 1.0, barrier) for seed in (0, 1)]
     text = written(tmp_path, records, KERNELS[:1])
     assert ">none<" in text
-    assert (tmp_path / "fig_barrier.svg").exists() == (barrier is not None)
+    assert (tmp_path / "run" / "fig_barrier.svg").exists() == (barrier is not None)
 
 
 def test_many_layers_and_colours_have_the_figures_that_apply(tmp_path):
@@ -66,5 +69,5 @@ def test_many_layers_and_colours_have_the_figures_that_apply(tmp_path):
         for level in range(2)
     ]
     text = written(tmp_path, records, [], SCENES)
-    assert [path.name for path in tmp_path.glob("fig_*")] == ["fig_accuracy.svg"]
+    assert [path.name for path in tmp_path.glob("run/fig_*")] == ["fig_accuracy.svg"]
     assert "What the first layer" not in text and "resnet8" in text
