@@ -3,6 +3,7 @@
 And a headless browser, for the tests of pages; and launchers that start quickly.
 """
 
+import gc
 import html
 import itertools as it
 import json
@@ -12,23 +13,72 @@ import shutil
 import signal
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import jax
+import jaxtyping
 import numpy as np
 import pytest
 from matplotlib.ticker import FixedLocator, NullLocator
 
 collect_ignore = ["meshes.py"]  # a script, for a process with two devices
 os.environ.setdefault("MPLBACKEND", "agg")
-# Most programs run once: compiling them is what takes time, also in launchers.
-os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-if jax.__version_info__ < (0, 11):  # later XLA ends the process at this flag
-    flags = os.environ.get("XLA_FLAGS", "")
-    os.environ["XLA_FLAGS"] = f"--xla_cpu_use_fusion_emitters=false {flags}"
-jax.config.update("jax_disable_most_optimizations", True)
+DEFAULTS = os.environ.get("SPARSEJAX_XLA_DEFAULTS", "0") not in ("", "0")
+if not DEFAULTS:  # `make test-defaults` leaves XLA as users have it
+    # Most programs run once: compiling them is what takes time, also in launchers.
+    os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+    if jax.__version_info__ < (0, 11):  # later XLA ends the process at this flag
+        flags = os.environ.get("XLA_FLAGS", "")
+        os.environ["XLA_FLAGS"] = f"--xla_cpu_use_fusion_emitters=false {flags}"
+    jax.config.update("jax_disable_most_optimizations", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_debug_key_reuse", True)
+
+
+_jaxtyped = jaxtyping.jaxtyped
+
+
+def jaxtyped(fn=None, *, typechecker):
+    """jaxtyping's decorator, for what has annotations.
+
+    It comes to inner functions at every call of the outer one; checking nothing of
+    them was a fourteenth of the time of the tests.
+    """
+    if fn is None:
+        return lambda fn: jaxtyped(fn, typechecker=typechecker)
+    if isinstance(fn, types.FunctionType) and not fn.__annotations__:
+        return fn
+    return _jaxtyped(fn, typechecker=typechecker)
+
+
+jaxtyping.jaxtyped = jaxtyped  # which is what its import hook looks up
+
+
+def pytest_collection_finish():
+    gc.freeze()  # what is imported stays: no collection need look at it
+
+
+PROGRAMS = 0  # compiled since the caches were cleared
+
+
+def _count(event, duration, **about):
+    global PROGRAMS
+    PROGRAMS += event.endswith("backend_compile_duration")
+
+
+jax.monitoring.register_event_duration_secs_listener(_count)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def let_go():
+    """Compiled programs take a megabyte or two each: after some files they go."""
+    global PROGRAMS
+    yield
+    if PROGRAMS > 800:
+        jax.clear_caches()
+        gc.collect()
+        PROGRAMS = 0
 
 
 @pytest.fixture

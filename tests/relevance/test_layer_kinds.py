@@ -263,8 +263,13 @@ def case(kind: str) -> Case:
     return drawn
 
 
+def quick(kind: str, rule: str) -> bool:
+    """Whether inputs are positive in the quick tests: of half of all pairs."""
+    return (list(KINDS).index(kind) + list(RULES).index(rule)) % 2 == 0
+
+
 @functools.cache
-def explained(kind: str):
+def explained(kind: str, which: Callable):
     """{(rule, whether all inputs are positive): explanation}, in one program.
 
     The layer of inputs of both signs has a normalisation too; some scales are negative.
@@ -286,45 +291,51 @@ def explained(kind: str):
                 rules=Rules(layer=rule), edges=True,
             )
             for name, (rule, _) in RULES.items() for fn in (signed, positive)
+            if which(kind, name) == (fn is positive)
         }  # fmt: skip
 
     return jax.tree.map(np.asarray, run(Case(*map(jnp.asarray, given)), given.x))
 
 
+def slow(kind: str, rule: str) -> bool:
+    return not quick(kind, rule)
+
+
+@pytest.mark.parametrize("which", [quick, pytest.param(slow, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("rule", RULES)
-def test_every_rule_in_every_kind_of_layer(rule, kind):
-    given, layer = case(kind), KINDS[kind]
+def test_every_rule_in_every_kind_of_layer(rule, kind, which):
+    """In the quick tests every pair of rule, kind and sign, in the slow ones all."""
+    given, layer, positive = case(kind), KINDS[kind], which(kind, rule)
     i, k, j = np.array(layer.products).T
     terms, size = RULES[rule][1], given.worth.size
 
     def total(at, parts, size):
         return np.bincount(at, parts, size)
 
-    for positive in (False, True):
-        a = plus(given.x.ravel()) if positive else given.x.ravel()
-        s = np.ones(size) if positive else given.scale.ravel()
-        c = np.zeros(size) if positive else (given.bias - given.mean * given.scale)
-        a, w, c = a[i], given.kernel.ravel()[k] * s[j], c.ravel()
-        z = total(j, a * w, size) + c
-        r = given.worth.ravel() * z
-        into, edges, bias, absorbed = np.zeros(given.x.size), 0, 0, 0
-        for part, products, constants in terms(a, w, c, z):
-            sums = total(j, products, size) + constants
-            share = part * r / (sums + EPS * np.where(sums >= 0, 1, -1))
-            into += total(i, products * share[j], given.x.size)
-            edges += total(k, products * share[j], given.kernel.size)
-            bias += np.sum(constants * share)
-            absorbed += np.sum(part * r - sums * share)
-        found = explained(kind)[rule, positive]
-        close = functools.partial(np.testing.assert_allclose, rtol=0, atol=1e-12)
-        close(found.output, r.sum())
-        close(found.input.ravel(), into)
-        close(sum(map(np.sum, found.bias.values())), bias)
-        close(sum(found.absorbed.values()), absorbed)
-        (through,) = found.edges.values()
-        close(through.ravel(), edges)
-        close(found.residual(), 0)
+    a = plus(given.x.ravel()) if positive else given.x.ravel()
+    s = np.ones(size) if positive else given.scale.ravel()
+    c = np.zeros(size) if positive else (given.bias - given.mean * given.scale)
+    a, w, c = a[i], given.kernel.ravel()[k] * s[j], c.ravel()
+    z = total(j, a * w, size) + c
+    r = given.worth.ravel() * z
+    into, edges, bias, absorbed = np.zeros(given.x.size), 0, 0, 0
+    for part, products, constants in terms(a, w, c, z):
+        sums = total(j, products, size) + constants
+        share = part * r / (sums + EPS * np.where(sums >= 0, 1, -1))
+        into += total(i, products * share[j], given.x.size)
+        edges += total(k, products * share[j], given.kernel.size)
+        bias += np.sum(constants * share)
+        absorbed += np.sum(part * r - sums * share)
+    found = explained(kind, which)[rule, positive]
+    close = functools.partial(np.testing.assert_allclose, rtol=0, atol=1e-12)
+    close(found.output, r.sum())
+    close(found.input.ravel(), into)
+    close(sum(map(np.sum, found.bias.values())), bias)
+    close(sum(found.absorbed.values()), absorbed)
+    (through,) = found.edges.values()
+    close(through.ravel(), edges)
+    close(found.residual(), 0)
 
 
 def test_gamma_by_hand():
