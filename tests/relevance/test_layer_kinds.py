@@ -104,8 +104,8 @@ RULES: dict[str, tuple[LayerRule, Callable]] = {
     "alpha_beta": (relevance.alpha_beta(2.0, 1.0, EPS), by_alpha_beta),
     "gamma": (relevance.gamma(0.3, EPS), by_gamma),
     "w_square": (relevance.w_square(EPS), by_w_square),
-    "flat": (relevance.flat(EPS), by_flat),
     "z_box": (relevance.z_box(LOW, HIGH, EPS), by_z_box),
+    "flat": (relevance.flat(EPS), by_flat),
     "parts": (parts(), by_parts),
 }
 
@@ -283,8 +283,8 @@ def explained(kind: str, which: Callable, positive: bool):
         scaled = (layer.run(x, params.kernel) - params.mean) * params.scale
         return scaled + params.bias
 
-    # Both signs in one program is what XLA of jaxlib 0.10 gets wrong, in one number of
-    # "nothing summed", when it optimizes nothing.
+    # z_box after w_square with inputs of both signs is what XLA of jaxlib 0.10 gets
+    # wrong, in one number of "nothing summed", when it optimizes nothing.
     @jax.jit
     def run(params, x):
         return {
