@@ -132,13 +132,24 @@ def check_axes():
     return _check_axes
 
 
-# A window is at least 500 pixels wide; a frame in it can be narrower.
-FRAME = """<!doctype html>
-<script>onmessage = (event) => {
-  document.getElementById("found").textContent = event.data;
-};</script>
-<iframe src="PAGE" width="WIDTH" height="900" style="border: 0"></iframe>
+# A window is at least 500 pixels wide; a frame in it can be narrower, and several frames
+# are one start of the browser.
+FRAMES = """<!doctype html>
 <pre id="found">null</pre>
+<script>
+const frames = WIDTHS.map((width) => {
+  const frame = document.createElement("iframe");
+  Object.assign(frame, { width, height: 900, src: "PAGE", style: "border: 0" });
+  document.body.append(frame);
+  return frame;
+});
+const reports = frames.map(() => null);
+onmessage = (event) => {
+  const at = frames.findIndex((frame) => frame.contentWindow === event.source);
+  reports[at] = JSON.parse(event.data);
+  if (!reports.includes(null))
+    document.getElementById("found").textContent = JSON.stringify(reports);
+};</script>
 """
 
 
@@ -147,7 +158,7 @@ def read_page(tmp_path_factory):
     """A function from a page's address to its DOM and to what it reported.
 
     A report is JSON in an element "found" that the page's own script leaves, or, below
-    500 pixels of width, sends to its parent.
+    500 pixels of width, sends to its parent. Of several widths it is a list.
     """
     names = ("chromium", "chromium-browser", "google-chrome")
     browser = next(filter(None, map(shutil.which, names)), None)
@@ -155,9 +166,12 @@ def read_page(tmp_path_factory):
         pytest.skip(f"needs a browser: none of {', '.join(names)} is installed")
 
     def read(address, reports=True, width=1400):
-        if width < 500:
+        several = isinstance(width, list)
+        widths = width if several else [width]
+        framed = several or width < 500
+        if framed:
             outer = tmp_path_factory.mktemp("frame") / "frame.html"
-            inner = FRAME.replace("PAGE", address).replace("WIDTH", str(width))
+            inner = FRAMES.replace("PAGE", address).replace("WIDTHS", str(widths))
             outer.write_text(inner, encoding="utf-8")
             address = outer.as_uri()
         for budget in (4000, 40000):  # a busy machine may need the second
@@ -167,7 +181,7 @@ def read_page(tmp_path_factory):
                 "--disable-quic", "--no-first-run", "--disable-background-networking",
                 "--disable-sync", "--disable-component-update",
                 f"--user-data-dir={profile}", f"--virtual-time-budget={budget}",
-                f"--window-size={width},900", "--dump-dom", address,
+                f"--window-size={max(widths)},900", "--dump-dom", address,
             ]  # fmt: skip
             run = subprocess.run(command, capture_output=True, timeout=120, check=True)
             dom = run.stdout.decode("utf-8")
@@ -175,7 +189,7 @@ def read_page(tmp_path_factory):
             report = json.loads(html.unescape(found[1])) if found else None
             if report is not None or not reports:
                 break
-        return dom, report
+        return dom, report[0] if framed and report and not several else report
 
     return read
 
