@@ -59,26 +59,24 @@ def pytest_collection_finish():
     gc.freeze()  # what is imported stays: no collection need look at it
 
 
-PROGRAMS = 0  # compiled since the caches were cleared
+def _resident():
+    """Bytes of memory in use, 0 where the system does not say."""
+    status = Path("/proc/self/statm")
+    return int(status.read_text().split()[1]) * 4096 if status.exists() else 0
 
 
-def _count(event, duration, **about):
-    global PROGRAMS
-    PROGRAMS += event.endswith("backend_compile_duration")
-
-
-jax.monitoring.register_event_duration_secs_listener(_count)
+IN_USE = 300e6  # bytes, when programs were last let go
 
 
 @pytest.fixture(scope="module", autouse=True)
 def let_go():
     """Compiled programs take a megabyte or two each: after some files they go."""
-    global PROGRAMS
+    global IN_USE
     yield
-    if PROGRAMS > 800:
+    if _resident() > IN_USE + 1e9:
         jax.clear_caches()
         gc.collect()
-        PROGRAMS = 0
+        IN_USE = _resident()
 
 
 @pytest.fixture
@@ -132,7 +130,7 @@ def check_axes():
     return _check_axes
 
 
-# A window is at least 500 pixels wide; a frame in it can be narrower, and several frames
+# A window is at least 500 pixels wide; a frame in it can be narrower. Several frames
 # are one start of the browser.
 FRAMES = """<!doctype html>
 <pre id="found">null</pre>
