@@ -55,6 +55,13 @@ def jaxtyped(fn=None, *, typechecker):
 jaxtyping.jaxtyped = jaxtyped  # which is what its import hook looks up
 
 
+def pytest_collection_modifyitems(items):
+    """Examples in docstrings are what users run: they run as users have XLA, too."""
+    for item in items:
+        if isinstance(item, pytest.DoctestItem):
+            item.add_marker("defaults")
+
+
 def pytest_collection_finish():
     gc.freeze()  # what is imported stays: no collection need look at it
 

@@ -98,6 +98,7 @@ MADE = {
 
 
 @pytest.mark.parametrize("case", MADE)
+@pytest.mark.defaults
 def test_a_removed_unit_leaves_no_trace_in_what_it_is_made_of(case):
     """Its gradients are those for numbers that are harmless, and 0 to its own."""
     apply = sj.masked(lambda p, x: (checkpoint_name(MADE[case](p, x), "h") ** 2).sum())
@@ -121,6 +122,7 @@ def test_a_removed_unit_leaves_no_trace_in_what_it_is_made_of(case):
 
 
 @pytest.mark.parametrize("bad", [NAN, INF, -INF])
+@pytest.mark.defaults
 def test_a_removed_weight_leaves_no_trace(bad):
     kernel = jnp.array([[1.0, bad], [bad, 2.0], [3.0, 4.0]])
     mask = (jnp.isfinite(kernel)).astype(kernel.dtype)

@@ -11,6 +11,7 @@ from sparsejax.models._convolution import convolve
 @pytest.mark.parametrize(
     ("size", "stride", "padding"), [(3, 2, 1), (7, 2, 3), (1, 2, 0)]
 )
+@pytest.mark.defaults
 def test_convolutions_are_xlas(size, stride, padding, rng):
     x, kernel = rng.normal(size=(2, 9, 8, 3)), rng.normal(size=(size, size, 3, 4))
     x, kernel = jnp.asarray(x, jnp.float32), jnp.asarray(kernel, jnp.float32)

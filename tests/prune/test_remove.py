@@ -54,6 +54,7 @@ trees = st.integers(0, 2**31).map(np.random.default_rng)
     st.sampled_from(["layer", "global", {"a": 0.5, "b": 0.1}]),
     st.sampled_from([1, 3, 1000]),
 )
+@pytest.mark.defaults
 def test_equals_a_sort(rng, fraction, scope, values):
     def draw(*shape):
         return rng.integers(-values, values, shape).astype(np.float32)
@@ -120,6 +121,7 @@ TOGETHER = [
 
 
 @pytest.mark.parametrize("types", FLOATS + INTEGERS + TOGETHER)
+@pytest.mark.defaults
 def test_integers_sort_as_the_numbers_do(types):
     """Against Python, which compares numbers of all types exactly; host and `jit`."""
     with jax.enable_x64("64" in types):
@@ -171,6 +173,7 @@ def test_any_bits_sort_as_the_numbers_they_are(dtype, bits):
 @pytest.mark.parametrize(
     "types", ["float32", "bfloat16", "uint8", "float64", "bfloat16 float16 float32"]
 )
+@pytest.mark.defaults
 def test_host_jit_and_a_sort_agree(types):
     """With removed entries that are NaN, where that exists."""
     scores = {f"{i}": specials(t) for i, t in enumerate(types.split())}

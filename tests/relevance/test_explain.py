@@ -163,6 +163,7 @@ def test_rules_of_layers_conserve(name, number):
     assert ratio(explainer(number, name)(params, x, 0)) < 1e-12
 
 
+@pytest.mark.defaults
 def test_lrp_0_is_gradient_times_input_on_relu_networks():
     for relu in (0, 1):
         fn, params, x = network(relu)
@@ -285,6 +286,7 @@ def test_numbers_in_sums_are_constants():
     np.testing.assert_allclose(found.input, [2, 2])
 
 
+@pytest.mark.defaults
 def test_hidden_units_and_edges():
     fn, params, x = network(0)
     found = run(fn, params, x, target=1, baseline="zero", edges=True)
@@ -552,6 +554,7 @@ def test_complex_numbers_are_refused():
 
 
 @pytest.mark.parametrize("distance", [1e-3, 1e-5, 3e-7, 1.2e-7, 0.0])
+@pytest.mark.defaults
 def test_slopes_close_to_the_reference_are_not_rounding(distance):
     """In float32 the quotient of differences is noise there, the derivative is not."""
     for f, slope in ((jax.nn.sigmoid, 0.25), (jnp.tanh, 1.0)):

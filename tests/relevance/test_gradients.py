@@ -52,6 +52,7 @@ GATES = {
 
 @pytest.mark.parametrize("name", GATES)
 @pytest.mark.parametrize("seed", range(5))
+@pytest.mark.defaults
 def test_by_hand_on_relu_networks(name, seed):
     rng = np.random.default_rng(seed)
     layers, x = dense_layers(rng), rng.normal(size=5)

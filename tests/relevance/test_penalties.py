@@ -66,6 +66,7 @@ def oracle(name, params, x, region=REGION):
 
 @pytest.mark.parametrize("name", PENALTIES)
 @pytest.mark.parametrize("seed", range(3))
+@pytest.mark.defaults
 def test_a_penalty_is_its_formula(name, seed):
     fn, params, x = network(seed)
     found = PENALTIES[name](fn, params, x, REGION)
