@@ -3,6 +3,7 @@
 And a headless browser, for the tests of pages; and launchers that start quickly.
 """
 
+import ctypes
 import gc
 import html
 import itertools as it
@@ -81,9 +82,13 @@ def let_go():
     global IN_USE
     yield
     if _resident() > IN_USE + 1e9:
+        gc.unfreeze()
         jax.clear_caches()
         gc.collect()
+        if sys.platform == "linux":  # glibc keeps what is freed
+            ctypes.CDLL(None).malloc_trim(0)
         IN_USE = _resident()
+    gc.freeze()
 
 
 @pytest.fixture
