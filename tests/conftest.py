@@ -36,7 +36,6 @@ if not DEFAULTS:  # `make test-defaults` leaves XLA as users have it
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_debug_key_reuse", True)
 
-
 _jaxtyped = jaxtyping.jaxtyped
 
 
@@ -70,7 +69,9 @@ def pytest_collection_finish():
 def _resident():
     """Bytes of memory in use, 0 where the system does not say."""
     status = Path("/proc/self/statm")
-    return int(status.read_text().split()[1]) * 4096 if status.exists() else 0
+    if not status.exists():
+        return 0
+    return int(status.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 IN_USE = 300e6  # bytes, when programs were last let go
@@ -85,8 +86,8 @@ def let_go():
         gc.unfreeze()
         jax.clear_caches()
         gc.collect()
-        if sys.platform == "linux":  # glibc keeps what is freed
-            ctypes.CDLL(None).malloc_trim(0)
+        if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):  # it keeps what is freed
+            libc.malloc_trim(0)
         IN_USE = _resident()
     gc.freeze()
 
