@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
-.PHONY: demo test test-slow test-all lint bench clean
+.PHONY: demo test test-slow test-defaults test-all lint bench clean
 
 demo: $(VENV)/.installed  ## lottery tickets on handwritten digits, and the last one to look at
 	$(BIN)/python launch/lottery.py --dataset=digits
@@ -13,6 +13,9 @@ test: $(VENV)/.installed  ## everything but the slow checks
 
 test-slow: $(VENV)/.installed  ## the slow checks alone
 	$(BIN)/python -m pytest -q -n auto --dist loadfile -m slow -rs
+
+test-defaults: $(VENV)/.installed  ## every analysis against its oracle, compiled as users have it
+	SPARSEJAX_XLA_DEFAULTS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile -m defaults -rs
 
 test-all: $(VENV)/.installed  ## everything
 	$(BIN)/python -m pytest -q -n auto --dist loadfile -rs

@@ -94,6 +94,7 @@ def test_activations_reach_through_every_kind_of_call(params, x):
         np.testing.assert_allclose(acts[name], value, rtol=1e-6)
 
 
+@pytest.mark.defaults
 def test_masks_equal_the_function_written_with_masks(params, x, masks):
     masked_params = {"w": params["w"] * masks.weights["w"], "b": params["b"]}
     expected = by_hand(masked_params, x, masks.nodes)
@@ -119,6 +120,7 @@ def test_vmap_over_masks(params, x, masks):
     np.testing.assert_allclose(both[1], apply(params, other, x), rtol=1e-6)
 
 
+@pytest.mark.defaults
 def test_gradients_with_respect_to_masks_and_params(params, x, masks):
     apply = sj.masked(net)
     lifted = jax.grad(lambda p, m: apply(p, m, x).sum(), argnums=(0, 1))(params, masks)

@@ -314,7 +314,8 @@ MESH = """
 
 def test_meshes_with_explicit_axes():
     """Lifted functions run where the plain ones do, on four devices."""
-    flags = "--xla_force_host_platform_device_count=4"
+    count = "--xla_force_host_platform_device_count=4"
+    flags = f"{os.environ.get('XLA_FLAGS', '')} {count}"
     env = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-c", textwrap.dedent(MESH)]
     run = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)

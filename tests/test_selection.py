@@ -58,15 +58,22 @@ def test_a_removed_unit_leaves_no_trace(case):
     def close(a, b):
         return np.testing.assert_allclose(a, b, rtol=2e-6, atol=1e-7)
 
+    @jax.jit
+    def compiled(x, kept):
+        to_x = [d(run)(x) for d in (jax.grad, jax.jacfwd, jax.jacrev)]
+        to_x.append(jax.vmap(jax.grad(run))(jnp.stack([x, x]))[1])
+        to_x.append(jax.grad(jax.checkpoint(run))(x))
+        to_mask = jax.grad(lambda m: apply(NONE, Masks(NONE, {"h": m}), x))(kept)
+        return run(x), to_x, to_mask
+
     close(run(x), value)
-    close(jax.jit(run)(x), value)
-    for derivative in (jax.grad, jax.jacfwd, jax.jacrev):
-        close(derivative(run)(x), gradient)
-    close(jax.jit(jax.vmap(jax.grad(run)))(jnp.stack([x, x]))[1], gradient)
-    close(jax.grad(jax.checkpoint(run))(x), gradient)
+    close(jax.grad(run)(x), gradient)
+    found, to_x, to_mask = jax.tree.map(np.asarray, compiled(x, kept))
+    close(found, value)
+    for slopes in to_x:
+        close(slopes, gradient)
     # The kept units' masks have their derivative: the value.
-    to_mask = jax.grad(lambda m: apply(NONE, Masks(NONE, {"h": m}), x))(kept)
-    close(to_mask[jnp.array([0, 2])], np.asarray(unit(jnp.asarray(good, jnp.float32))))
+    close(to_mask[[0, 2]], np.asarray(unit(jnp.asarray(good, jnp.float32))))
 
 
 INDEX = jnp.array([1, 0])
@@ -98,6 +105,7 @@ MADE = {
 
 
 @pytest.mark.parametrize("case", MADE)
+@pytest.mark.defaults
 def test_a_removed_unit_leaves_no_trace_in_what_it_is_made_of(case):
     """Its gradients are those for numbers that are harmless, and 0 to its own."""
     apply = sj.masked(lambda p, x: (checkpoint_name(MADE[case](p, x), "h") ** 2).sum())
@@ -105,20 +113,23 @@ def test_a_removed_unit_leaves_no_trace_in_what_it_is_made_of(case):
     p, harmless = jnp.array([0.5, 2.0]), jnp.array([[1.0, 3.0], [2.0, 0.5], [1.5, 4.0]])
     x = harmless.at[0, 0].set(0)
 
-    def run(p, x):
-        return apply(p, masks, x)
+    @jax.jit
+    def derivatives(p, x):
+        def run(p, x):
+            return apply(p, masks, x)
 
-    wanted = jax.grad(run, (0, 1))(p, harmless)
-    assert all(jnp.isfinite(a).all() and a[..., 1].any() for a in wanted)
+        return [derivative(run, (0, 1))(p, x) for derivative in (jax.grad, jax.jacfwd)]
+
+    wanted = [np.asarray(a) for a in derivatives(p, harmless)[0]]
+    assert all(np.isfinite(a).all() and a[..., 1].any() for a in wanted)
     assert not any(a[..., 0].any() for a in wanted)
-    for derivative in (jax.grad, jax.jacfwd):
-        for found, right in zip(
-            jax.jit(derivative(run, (0, 1)))(p, x), wanted, strict=True
-        ):
-            np.testing.assert_allclose(found, right, rtol=1e-5)
+    for found in derivatives(p, x):
+        for a, right in zip(found, wanted, strict=True):
+            np.testing.assert_allclose(a, right, rtol=1e-5)
 
 
 @pytest.mark.parametrize("bad", [NAN, INF, -INF])
+@pytest.mark.defaults
 def test_a_removed_weight_leaves_no_trace(bad):
     kernel = jnp.array([[1.0, bad], [bad, 2.0], [3.0, 4.0]])
     mask = (jnp.isfinite(kernel)).astype(kernel.dtype)
@@ -144,13 +155,17 @@ def test_all_derivatives_are_those_of_the_product():
         return lambda v, m: jnp.sum(jnp.sin(product(v, m)) ** 2)
 
     ours, plain = of(sj.masks.scale), of(jnp.multiply)
-    for d in (jax.grad, lambda f, n: jax.jacfwd(f, n), lambda f, n: jax.hessian(f, n)):
-        for a, b in zip(
-            jax.tree.leaves(d(ours, (0, 1))(value, mask)),
-            jax.tree.leaves(d(plain, (0, 1))(value, mask)),
-            strict=True,
-        ):
-            np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
+
+    @jax.jit
+    def derivatives(value, mask):
+        return [
+            [d(f, (0, 1))(value, mask) for d in (jax.grad, jax.jacfwd, jax.hessian)]
+            for f in (ours, plain)
+        ]
+
+    by_ours, by_plain = map(jax.tree.leaves, derivatives(value, mask))
+    for a, b in zip(by_ours, by_plain, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
 
 
 def test_mixed_derivatives_through_units_that_are_guarded():

@@ -41,6 +41,7 @@ def loss(rng):
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 64, 1000])
+@pytest.mark.defaults
 def test_all_subsets_equal_a_loop_whatever_the_batch(loss, batch_size):
     masks = {"hidden_0": sj.masks.subsets(6)}
     values = sj.sweep.evaluate(loss, masks, batch_size=batch_size, progress=False)
@@ -71,6 +72,7 @@ def test_generated_masks_are_the_same_whatever_the_batch(loss):
     assert 0.3 < few["mask"].mean() < 0.7
 
 
+@pytest.mark.defaults
 def test_values_and_gradients_with_respect_to_masks(loss):
     masks = {"hidden_0": sj.masks.subsets(6)}
     values, grads = sj.sweep.evaluate(

@@ -166,6 +166,7 @@ def by_hand(update, steps, moving=1.0):
 
 
 @pytest.mark.parametrize("update", OPTIMIZERS, ids=lambda f: f.__name__)
+@pytest.mark.defaults
 def test_equals_a_plain_loop_and_removed_weights_stay_zero(update):
     optimizer, buffers = OPTIMIZERS[update]
     state, metrics = fit(optimizer, epochs=3)
@@ -298,6 +299,7 @@ def test_training_in_parts_is_training_at_once(data_key):
 
 
 @pytest.mark.parametrize("orders", ["shared", "each", "default"])
+@pytest.mark.defaults
 def test_every_seed_is_as_if_trained_alone(orders):
     seeds = [network(seed) for seed in range(3)]
     params, masks = jax.tree.map(lambda *leaves: jnp.stack(leaves), *seeds)

@@ -76,7 +76,7 @@ def factor(
     Example:
         >>> kernel = np.array([[1.0, 0.0], [-2.0, 0.0]], "f4")  # one unit is dead
         >>> found = factor(kernel, 1)
-        >>> found.maps.round(2).tolist(), found.error.tolist()
+        >>> found.maps.round(2).tolist(), found.error.round(6).tolist()
         ([[2.240000009536743, 0.0]], [0.0, 0.0])
     """
     w = jnp.asarray(kernel)

@@ -10,17 +10,17 @@ from sparsejax.data import augmentations as augment
 
 def test_crops_are_the_parts_that_they_are_drawn_as(getkey):
     ramp = jnp.broadcast_to(jnp.linspace(0, 1, 32)[:, None, None], (32, 16, 1))
-    found = augment.crop((0.25, 0.25))(getkey(), ramp)
+    found = jax.jit(augment.crop((0.25, 0.25)))(getkey(), ramp)
     inner = np.asarray(found[2:-2, :, 0])
     np.testing.assert_allclose(np.diff(inner, axis=0), 0.5 / 31, atol=1e-6)
     np.testing.assert_allclose(np.diff(inner, axis=1), 0, atol=1e-6)
-    whole = augment.crop((1, 1))(getkey(), ramp)
+    whole = jax.jit(augment.crop((1, 1)))(getkey(), ramp)
     np.testing.assert_allclose(whole, ramp, atol=1e-6)
 
 
 def test_images_stay_images_and_keys_decide(getkey):
     x = jax.random.uniform(getkey(), (8, 6, 3))
-    vary, key = augment.standard(x.shape), getkey()
+    vary, key = jax.jit(augment.standard(x.shape)), getkey()
     found = vary(key, x)
     assert found.shape == x.shape and 0 <= found.min() and found.max() <= 1
     np.testing.assert_array_equal(found, vary(key, x))

@@ -10,6 +10,7 @@ import pytest
 from sparsejax import data
 
 SQUARED_RADII = {"half": 2 / math.pi, "published": math.sqrt(2 / math.pi)}
+spiral = jax.jit(data.spiral, static_argnames="n")
 TOYS = [data.circle, partial(data.circle, variant="published"), data.spiral]
 
 
@@ -42,7 +43,7 @@ def test_jit_and_vmap_draw_the_same_points(toy):
         return jax.random.split(jax.random.key(0), 3)  # a key serves once
 
     jitted = jax.jit(toy, static_argnames="n")
-    batch = jax.vmap(lambda key: toy(key, 20))(make_keys())
+    batch = jax.jit(jax.vmap(lambda key: toy(key, 20)))(make_keys())
     for i in range(3):
         eager, compiled = toy(make_keys()[i], 20), jitted(make_keys()[i], n=20)
         np.testing.assert_allclose(compiled.x, eager.x, atol=1e-6)
@@ -96,7 +97,7 @@ def test_unknown_circle_variant_lists_both(getkey):
 
 @pytest.mark.parametrize("n", [1, 2, 101, 500])
 def test_spiral_arms_are_balanced_from_start_to_end(getkey, n):
-    y = np.asarray(data.spiral(getkey(), n).y)
+    y = np.asarray(spiral(getkey(), n).y)
     assert set(y) <= {0, 1}
     ones, points = np.cumsum(y), np.arange(1, n + 1)
     assert np.all(np.abs(points - 2 * ones) <= 1)
@@ -104,7 +105,7 @@ def test_spiral_arms_are_balanced_from_start_to_end(getkey, n):
 
 @pytest.mark.parametrize("turns", [0.5, 1.5, 3.0])
 def test_spiral_without_noise_lies_on_its_arms(getkey, turns):
-    x, y = data.spiral(getkey(), 1000, turns=turns, noise=0.0)
+    x, y = spiral(getkey(), 1000, turns=turns, noise=0.0)
     x = np.asarray(x, np.float64)
     radius, angle = np.hypot(x[:, 0], x[:, 1]), np.arctan2(x[:, 1], x[:, 0])
     assert radius.min() > 0 and radius.max() < 1 + 1e-6
@@ -114,7 +115,7 @@ def test_spiral_without_noise_lies_on_its_arms(getkey, turns):
 
 
 def test_spiral_arms_are_apart(getkey):
-    x, y = data.spiral(getkey(), 2000, noise=0.0)
+    x, y = spiral(getkey(), 2000, noise=0.0)
     x, y = np.asarray(x, np.float64), np.asarray(y)
     outer = np.hypot(x[:, 0], x[:, 1]) > 0.2
     zero, one = x[outer & (y == 0)], x[outer & (y == 1)]
@@ -124,7 +125,7 @@ def test_spiral_arms_are_apart(getkey):
 
 def test_spiral_points_are_even_along_the_arms(getkey):
     n = 100_000
-    x, _ = data.spiral(getkey(), n, noise=0.0)
+    x, _ = spiral(getkey(), n, noise=0.0)
     inner = np.mean(np.linalg.norm(np.asarray(x, np.float64), axis=1) < 0.5)
     assert abs(inner - 0.25) < 4 * math.sqrt(0.25 * 0.75 / n)
 
@@ -132,7 +133,7 @@ def test_spiral_points_are_even_along_the_arms(getkey):
 def test_spiral_noise_is_normal_and_independent_of_the_place():
     n = 50_000
     still, moved = (
-        np.asarray(data.spiral(jax.random.key(0), n, noise=noise).x, np.float64)
+        np.asarray(spiral(jax.random.key(0), n, noise=noise).x, np.float64)
         for noise in (0.0, 0.1)
     )
     steps = (moved - still) / 0.1

@@ -76,6 +76,7 @@ def by_parts(params, data, node="second", rotation=None):
 
 @pytest.mark.parametrize("node", ["first", "second", "logits"])
 @pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.defaults
 def test_the_parts_together(params, node, turned, rng, getkey):
     data = examples(rng)
     units = {"first": 4, "second": 5, "logits": 6}[node]

@@ -37,6 +37,7 @@ def test_formula(size, rng):
 
 @pytest.mark.parametrize("cells", [(1, 1), (7, 7), (7, 4), (56, 56), (13, 64)])
 @pytest.mark.parametrize("size", [(112, 112), (28, 28), (30, 17)])
+@pytest.mark.defaults
 def test_pillow_and_jax_agree_whether_it_grows_or_shrinks(cells, size, rng):
     maps = rng.normal(size=(*cells, 2)).astype(np.float32)
     found = dissect.upsample(maps, size)

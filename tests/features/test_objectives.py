@@ -74,6 +74,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
+@pytest.mark.defaults
 def test_values(name, acts):
     objective, wanted = CASES[name]
     for unit in (0, 1):
@@ -82,6 +83,7 @@ def test_values(name, acts):
 
 
 @pytest.mark.parametrize("name", CASES)
+@pytest.mark.defaults
 def test_gradients(name, acts, rng):
     objective, wanted = CASES[name]
 

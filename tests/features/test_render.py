@@ -46,6 +46,7 @@ def draw(params, node, units, fn=convnet, size=SIZE, **knobs):
 
 
 @pytest.mark.parametrize("make", [features.pixels, features.fourier])
+@pytest.mark.defaults
 def test_a_linear_unit_shows_its_filter(make, rng):
     weights = rng.normal(size=(60, 3))
     found = draw(

@@ -49,8 +49,9 @@ def test_intervals_of_an_operation_hold_its_values(op, arity, data):
     assert not np.isnan(low).any() and not np.isnan(high).any()
     values = values[~np.isnan(values)]
     slack = 1e-12 * (1 + np.abs(np.where(np.isfinite(values), values, 0)))
-    assert (values >= low - slack).all(), (boxes, values.min(), low)
-    assert (values <= high + slack).all(), (boxes, values.max(), high)
+    with np.errstate(over="ignore"):  # at the largest numbers
+        assert (values >= low - slack).all(), (boxes, values.min(), low)
+        assert (values <= high + slack).all(), (boxes, values.max(), high)
 
 
 @pytest.mark.parametrize("op", [op for op in OPS if OPS[op].arity == 1])
@@ -90,6 +91,11 @@ def test_intervals_of_two_operands_by_hand():
     assert of("xor", (1, 1), (1, 1)) == [0, 0] and of("xor", (0, 1), (1, 1)) == [0, 1]
     assert of("select", (-3, -1), (1, 2), (5, 6)) == [1, 2]
     assert of("select", (1, 1), (1, 2), (5, 6)) == [5, 6]
+
+
+# Integer programs take a third of a second each.
+slow = pytest.mark.slow
+SEEDS = [0, 1, *(pytest.param(seed, marks=slow) for seed in (2, 3, 4, 5))]
 
 
 def weights(rng, *shape, density=0.5):
@@ -212,7 +218,7 @@ def test_levels_have_the_same_ranges(seed):
         np.testing.assert_allclose([low, high], at[key], atol=1e-12)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_exact_is_inside_intervals_and_holds_every_value(seed, rng):
     graph = mixed(seed)
     nodes = [i for i in range(len(graph)) if graph.ops[i] != "input"]
@@ -222,7 +228,7 @@ def test_exact_is_inside_intervals_and_holds_every_value(seed, rng):
     assert (values >= exact.low - 1e-9).all() and (values <= exact.high + 1e-9).all()
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_witnesses_reach_the_ends_to_the_gap(seed):
     graph = mixed(seed)
     found = bounds(graph, "exact")
@@ -277,7 +283,7 @@ def by_patterns(layers, shifts, low, high):
     return ranges
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(k, marks=slow) for k in (1, 2, 3))])
 def test_exact_equals_enumeration_of_all_patterns(seed):
     fn, layers, shifts = relu_net(seed)
     graph = trace(fn, jnp.zeros(3), domain=(-1.0, 1.0))
@@ -288,7 +294,7 @@ def test_exact_equals_enumeration_of_all_patterns(seed):
     assert (found.gap == 0).all()
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_exact_equals_a_fine_grid_of_two_inputs(seed):
     graph = mixed(seed, size=2)
     axis = np.linspace(-1, 1, 401)

@@ -82,6 +82,7 @@ def test_counts_by_hand():
 
 
 @pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.defaults
 def test_every_level_computes_the_same(level):
     layers = network(0)
     graph = graph_of(layers).at(level)

@@ -126,6 +126,7 @@ def check_sums(graph, found):
 
 @pytest.mark.parametrize("density", [1.0, 0.4])
 @pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.defaults
 def test_mlps(name, density, rng):
     params = dense(rng, (6, 5, 4, 3), density)
     compare(mlp(ACTIVATIONS[name]), params, jnp.asarray(rng.normal(size=6)), 3)

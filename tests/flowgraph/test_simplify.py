@@ -1,5 +1,7 @@
 """A simplified graph is the same function on its domain, and smaller."""
 
+import functools as ft
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +12,7 @@ from sparsejax.flowgraph import Graph, _structure, trace
 from sparsejax.flowgraph import _evaluate as evaluate
 
 
+@ft.cache
 def net(seed, shift=0.6, domain=(0.0, 1.0)) -> Graph:
     """A sparse net of many stable units, with max, min, where, abs and products."""
     rng = np.random.default_rng(seed)
@@ -34,6 +37,11 @@ def net(seed, shift=0.6, domain=(0.0, 1.0)) -> Graph:
     return trace(fn, jnp.zeros(6), domain=domain)
 
 
+@ft.cache
+def simplified(seed, policy):
+    return net(seed).simplify(policy)
+
+
 def size(graph):
     return graph.num_vertices, graph.num_edges
 
@@ -41,8 +49,7 @@ def size(graph):
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("seed", range(12))
 def test_agrees_on_the_domain(seed, policy, rng):
-    graph = net(seed)
-    small = graph.simplify(policy)
+    graph, small = net(seed), simplified(seed, policy)
     x = rng.uniform(size=(3000, 6))
     x[::3] = np.round(x[::3])
     expected = evaluate.in_numpy(graph, x)[:, graph.outputs]
@@ -56,7 +63,7 @@ def test_agrees_on_the_domain(seed, policy, rng):
 def test_keys_stay_and_outputs_keep_theirs(seed):
     graph = net(seed)
     for policy in POLICIES:
-        small = graph.simplify(policy)
+        small = simplified(seed, policy)
         assert len(set(small.keys)) == len(small) and set(small.keys) <= set(graph.keys)
 
         def keys(g):
@@ -77,7 +84,7 @@ def test_off_and_merge_if_smaller_never_grow(seed):
 
 def test_something_is_found_in_these_nets():
     sizes = np.array(
-        [[sum(size(net(seed).simplify(p))) for p in POLICIES] for seed in range(12)]
+        [[sum(size(simplified(seed, p))) for p in POLICIES] for seed in range(12)]
     )
     full = np.array([sum(size(net(seed))) for seed in range(12)])
     assert (sizes[:, 0] < full).all()

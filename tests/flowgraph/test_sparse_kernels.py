@@ -8,12 +8,17 @@ import pytest
 from sparsejax import flowgraph, masks, models
 
 MODEL = models.convnet((3, 2), 4)
-PARAMS = MODEL.init(jax.random.key(0), jnp.zeros((8, 8, 1)))
-MASK = masks.bernoulli(
-    jax.random.key(1),
-    masks.ones(MODEL.apply, PARAMS, jnp.zeros((8, 8, 1))).weights,
-    0.3,
-)
+
+
+@jax.jit
+def draw():
+    x = jnp.zeros((8, 8, 1))
+    params = MODEL.init(jax.random.key(0), x)
+    weights = masks.ones(MODEL.apply, params, x).weights
+    return params, masks.bernoulli(jax.random.key(1), weights, 0.3)
+
+
+PARAMS, MASK = draw()
 
 
 @pytest.mark.parametrize("format", ["csr", "bcoo"])

@@ -76,6 +76,7 @@ class Normalized(nn.Module):
     ],
     ids=["convolutions", "transposed", "normalized", "one-dimensional"],
 )
+@pytest.mark.defaults
 def test_linen_modules(module, shape):
     with jax.numpy_dtype_promotion("standard"):
         params = jax.jit(module.init)(KEY, np.zeros((1, *shape), "f4"))

@@ -35,6 +35,7 @@ def mean(key, keep_prob, samples=200, fn=fn, n=N, **options):
 
 
 @pytest.mark.parametrize("method", METHODS)
+@pytest.mark.defaults
 def test_shapley_values_within_their_errors(method, exact):
     found = shapley(jax.random.key(1), permutations=2000, method=method)
     true = hypercube.shapley(exact)

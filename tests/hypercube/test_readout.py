@@ -65,6 +65,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+@pytest.mark.defaults
 def test_every_entry_equals_a_forward_pass(case):
     losses, accuracies, gradients = brute_force(*case)
     found = hypercube.evaluate_readout(*case, gradients=True)

@@ -17,6 +17,7 @@ def test_every_subset_in_its_order(n):
     np.testing.assert_array_equal(found, sj.masks.subsets(n))
 
 
+@pytest.mark.defaults
 def test_a_tree_with_gradients_equals_a_loop(tmp_path):
     a = jnp.asarray(np.random.default_rng(0).normal(size=(5, 5)), jnp.float32)
 

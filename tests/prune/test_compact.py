@@ -1,5 +1,7 @@
 """Folding idle units away leaves the function equal."""
 
+import functools as ft
+
 import equinox as eqx
 import flax.nnx as nnx
 import jax
@@ -11,11 +13,17 @@ import sparsejax as sj
 from sparsejax import models, prune
 
 
-def sparse(model, x, density, seed):
-    """A model's parameters with random kernels removed and random biases."""
+@ft.partial(jax.jit, static_argnums=(0, 2))
+def draw(model, x, density, seed):
     params = model.init(jax.random.key(seed), x)
     masks = sj.masks.ones(model.apply, params, x)
     drawn = sj.masks.bernoulli(jax.random.key(seed + 100), masks.weights, density)
+    return params, drawn
+
+
+def sparse(model, x, density, seed):
+    """A model's parameters with random kernels removed and random biases."""
+    params, drawn = draw(model, x, density, seed)
     noise = np.random.default_rng(seed)
 
     def shift(p, m):
@@ -28,19 +36,29 @@ def widths(params):
     return tuple(layer["kernel"].shape[-1] for layer in params.values())
 
 
+def by_numpy(params, x):
+    *hidden, (kernel, bias) = [(p["kernel"], p["bias"]) for p in params.values()]
+    for w, b in hidden:
+        x = np.maximum(x @ np.asarray(w) + np.asarray(b), 0)
+    return x @ np.asarray(kernel) + np.asarray(bias)
+
+
+MLP = models.mlp((9, 8, 7), 4)
+
+
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("density", [0.04, 0.15, 0.4])
 def test_mlp_is_equal_and_has_no_idle_units_left(seed, density, rng):
-    x = jnp.asarray(rng.normal(size=(50, 12)), jnp.float32)
-    model = models.mlp((9, 8, 7), 4)
-    params = sparse(model, x, density, seed)
+    x = rng.normal(size=(50, 12)).astype(np.float32)
+    params = sparse(MLP, x, density, seed)
     small, kept = prune.compact(params)
-    *hidden, outputs = widths(small)
-    narrow = models.mlp(hidden, outputs)
-    np.testing.assert_allclose(
-        narrow.apply(small, x), model.apply(params, x), rtol=1e-4, atol=1e-5
-    )
-    assert [len(kept[f"hidden_{i}"]) for i in range(3)] == hidden
+    expected = by_numpy(params, x)
+    np.testing.assert_allclose(by_numpy(small, x), expected, rtol=1e-4, atol=1e-5)
+    if seed == 0:  # the model of that width is the same function
+        *hidden, outputs = widths(small)
+        out = models.mlp(hidden, outputs).apply(small, jnp.asarray(x))
+        np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-5)
+    assert [len(kept[f"hidden_{i}"]) for i in range(3)] == list(widths(small)[:-1])
     for units in prune.idle(small).values():
         assert not units.unread.any()
 

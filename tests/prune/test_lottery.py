@@ -72,6 +72,7 @@ def assert_removed(params, mask):
     ],
     ids=["layer", "global", "dict", "each"],
 )
+@pytest.mark.defaults
 def test_every_round_removes_the_lowest_in_exact_numbers(fraction, scope):
     tickets = run(fraction=fraction, scope=scope)
     assert [ticket.level for ticket in tickets] == [0, 1, 2, 3]

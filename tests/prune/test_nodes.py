@@ -70,6 +70,7 @@ def by_formula(params, nodes, x, sequential=False):
 @pytest.mark.parametrize(
     "names", [{"hidden_0"}, {"hidden_1"}, {"hidden_0", "hidden_1"}]
 )
+@pytest.mark.defaults
 def test_mlp_is_the_formula(names, sequential, rng):
     with jax.enable_x64(True):
         fn, params, x = mlp(rng)

@@ -121,6 +121,7 @@ def test_a_support_gets_its_least_squares(rng, damping, share):
 
 @settings(max_examples=30, deadline=None)
 @given(rngs, st.sampled_from(DENSITIES), st.sampled_from([0, 0.01]), st.booleans())
+@pytest.mark.defaults
 def test_exact_surgery_is_that_of_the_formulas(rng, density, damping, pruned_before):
     kernel, x = data(rng)
     mask = np.ones_like(kernel)
@@ -364,6 +365,7 @@ def test_equal_costs_go_in_the_order_of_the_kernel():
 
 
 @pytest.mark.parametrize("block", [None, 16])
+@pytest.mark.defaults
 def test_float32_is_as_good_as_float64(rng, block):
     kernel, x = data(rng, width=64, outputs=16, rows=500)
 

@@ -1,5 +1,6 @@
 """Exact removal against a sort in NumPy, on the host and inside jit."""
 
+import functools as ft
 from decimal import Decimal
 from fractions import Fraction
 
@@ -32,11 +33,15 @@ def oracle(scores, mask, fraction, scope):
     return new
 
 
-def traced(scores, mask, fraction, scope):
-    def cut(s, m):
-        return prune.remove(s, m, fraction, scope=scope)
+@ft.cache
+def compiled(fraction, scope):
+    scope = scope if isinstance(scope, str) else dict(scope)
+    return jax.jit(lambda s, m: prune.remove(s, m, fraction, scope=scope))
 
-    return jax.jit(cut)(scores, mask)
+
+def traced(scores, mask, fraction, scope):
+    scope = scope if isinstance(scope, str) else tuple(scope.items())
+    return compiled(fraction, scope)(scores, mask)
 
 
 trees = st.integers(0, 2**31).map(np.random.default_rng)
@@ -49,6 +54,7 @@ trees = st.integers(0, 2**31).map(np.random.default_rng)
     st.sampled_from(["layer", "global", {"a": 0.5, "b": 0.1}]),
     st.sampled_from([1, 3, 1000]),
 )
+@pytest.mark.defaults
 def test_equals_a_sort(rng, fraction, scope, values):
     def draw(*shape):
         return rng.integers(-values, values, shape).astype(np.float32)
@@ -112,6 +118,7 @@ TOGETHER = [
 
 
 @pytest.mark.parametrize("types", FLOATS + INTEGERS + TOGETHER)
+@pytest.mark.defaults
 def test_integers_sort_as_the_numbers_do(types):
     """Against Python, which compares numbers of all types exactly; host and `jit`."""
     with jax.enable_x64("64" in types):
@@ -163,6 +170,7 @@ def test_any_bits_sort_as_the_numbers_they_are(dtype, bits):
 @pytest.mark.parametrize(
     "types", ["float32", "bfloat16", "uint8", "float64", "bfloat16 float16 float32"]
 )
+@pytest.mark.defaults
 def test_host_jit_and_a_sort_agree(types):
     """With removed entries that are NaN, where that exists."""
     scores = {f"{i}": specials(t) for i, t in enumerate(types.split())}

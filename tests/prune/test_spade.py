@@ -33,6 +33,7 @@ def test_layers_are_kernels_and_what_they_read(network, rng):
     np.testing.assert_array_equal(c.kernel.places, np.arange(18).reshape(3, 6).T)
 
 
+@pytest.mark.defaults
 def test_equals_surgery_layer_by_layer(network, getkey):
     x, key = jnp.array([1.0, -1.0, 0.5, 2.0]), getkey()
     found = prune.spade(dense, network, x, key=key, density=0.5, samples=32)

@@ -95,6 +95,7 @@ def test_integrated_gradients_of_a_maximum(rng):
 
 
 @pytest.mark.parametrize("method", METHODS)
+@pytest.mark.defaults
 def test_integrated_gradients_by_a_loop(method, rng):
     params = rng.normal(size=(4, 9)), rng.normal(size=9), rng.normal(size=9)
     x, start, steps = rng.normal(size=4), rng.normal(size=4), 11

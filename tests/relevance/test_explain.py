@@ -1,6 +1,7 @@
 """Relevance as a whole: sums, gradients where it must be one, and composition."""
 
 import functools
+import itertools as it
 
 import equinox as eqx
 import flax.linen as nn
@@ -145,13 +146,24 @@ def test_nothing_is_lost(number, dtype):
         np.testing.assert_allclose(against.output, output - other, atol=10 * tolerance)
 
 
-@pytest.mark.parametrize("name", list(RULES)[:5])
-def test_rules_of_layers_conserve(name):
-    for number in (0, 1, 2):
-        _, params, x = network(number)
-        assert ratio(explainer(number, name)(params, x, 0)) < 1e-12
+# Every rule on the network that has all kinds of layers, all kinds of rules on all.
+ON_ALL = ("lrp0", "composite")
+CONSERVING = [
+    pytest.param(
+        name, number, marks=() if number == 2 or name in ON_ALL else pytest.mark.slow
+    )
+    for name in list(RULES)[:5]
+    for number in (0, 1, 2)
+]
 
 
+@pytest.mark.parametrize("name, number", CONSERVING)
+def test_rules_of_layers_conserve(name, number):
+    _, params, x = network(number)
+    assert ratio(explainer(number, name)(params, x, 0)) < 1e-12
+
+
+@pytest.mark.defaults
 def test_lrp_0_is_gradient_times_input_on_relu_networks():
     for relu in (0, 1):
         fn, params, x = network(relu)
@@ -181,8 +193,14 @@ def test_without_a_reference_it_is_the_gradient(number):
     np.testing.assert_allclose(found.output, output, rtol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["lrp0", "path"])
-@pytest.mark.parametrize("number", few(6, 3))
+@pytest.mark.parametrize(
+    "name, number",
+    [
+        pytest.param(*case, marks=() if case in quick else pytest.mark.slow)
+        for quick in [[("lrp0", 0), ("lrp0", 1), ("lrp0", 2), ("path", 2)]]
+        for case in it.product(["lrp0", "path"], range(6))
+    ],
+)
 def test_swapping_input_and_baseline_swaps_the_sign(number, name):
     _, params, x = network(number)
     other, one = np.roll(x, 2), explainer(number, name)
@@ -268,6 +286,7 @@ def test_numbers_in_sums_are_constants():
     np.testing.assert_allclose(found.input, [2, 2])
 
 
+@pytest.mark.defaults
 def test_hidden_units_and_edges():
     fn, params, x = network(0)
     found = run(fn, params, x, target=1, baseline="zero", edges=True)
@@ -535,6 +554,7 @@ def test_complex_numbers_are_refused():
 
 
 @pytest.mark.parametrize("distance", [1e-3, 1e-5, 3e-7, 1.2e-7, 0.0])
+@pytest.mark.defaults
 def test_slopes_close_to_the_reference_are_not_rounding(distance):
     """In float32 the quotient of differences is noise there, the derivative is not."""
     for f, slope in ((jax.nn.sigmoid, 0.25), (jnp.tanh, 1.0)):

@@ -101,6 +101,7 @@ def as_params(layers):
 
 
 @pytest.mark.parametrize("rule", RULES)
+@pytest.mark.defaults
 def test_every_rule_in_every_layer_of_an_mlp(rule, rng):
     layers, x = dense_layers(rng), rng.normal(size=5)
     with jax.enable_x64(True):

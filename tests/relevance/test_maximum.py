@@ -34,6 +34,7 @@ def contributions(rule, x, baseline=None):
 @pytest.mark.parametrize("rule", ["winner", "cross", "radial", "path"])
 @settings(max_examples=60, deadline=None)
 @given(pair=vectors)
+@pytest.mark.defaults
 def test_all_of_the_maximum_is_given_and_nothing_else(rule, pair):
     x, baseline = pair
     if rule == "radial":

@@ -41,6 +41,7 @@ def curve_by_loop(f, x, base, scores, steps, method):
 @pytest.mark.parametrize("method", ["deletion", "insertion"])
 @pytest.mark.parametrize("steps", [1, 12])
 @pytest.mark.parametrize("axes", [2, 1])
+@pytest.mark.defaults
 def test_curves_by_a_loop(method, steps, axes, rng):
     x, kernel = setting(rng)
     base = rng.normal(size=x.shape)

@@ -63,6 +63,7 @@ def setting(rng, shape):
         ((), 1, None, (), ()),
     ],
 )
+@pytest.mark.defaults
 def test_by_a_loop_over_windows(shape, window, stride, sides, steps, rng):
     x, kernel, f = setting(rng, shape)
     wanted = by_loop(f, np.asarray(x), sides, steps, 0.3)

@@ -1,5 +1,7 @@
 """Penalties against relevance by hand, their gradients against differences."""
 
+import functools as ft
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -64,11 +66,18 @@ def oracle(name, params, x, region=REGION):
     return (total[~region] ** 2).sum()
 
 
+@ft.cache
+def compiled(name):
+    fn, _, _ = network(0)
+    return jax.jit(lambda params, x: PENALTIES[name](fn, params, x, REGION))
+
+
 @pytest.mark.parametrize("name", PENALTIES)
 @pytest.mark.parametrize("seed", range(3))
+@pytest.mark.defaults
 def test_a_penalty_is_its_formula(name, seed):
-    fn, params, x = network(seed)
-    found = PENALTIES[name](fn, params, x, REGION)
+    _, params, x = network(seed)
+    found = compiled(name)(params, x)
     assert found.dtype == jnp.float64
     np.testing.assert_allclose(found, oracle(name, params, x), rtol=1e-12)
 
@@ -77,7 +86,8 @@ def test_a_penalty_is_its_formula(name, seed):
 def test_gradients_are_differences(name):
     """Through the explanation, for every kernel."""
     fn, params, x = network(0)
-    grads = jax.grad(lambda p: PENALTIES[name](fn, p, x, REGION))(params)
+    grads = jax.jit(jax.grad(lambda p: PENALTIES[name](fn, p, x, REGION)))(params)
+    grads = jax.tree.map(np.asarray, grads)
     draw = np.random.default_rng(1)
     for layer in params:
         way = draw.normal(size=params[layer]["kernel"].shape)
@@ -137,8 +147,9 @@ def test_one_logit_leaves_the_others_free():
 def test_dead_networks_and_blank_images_give_finite_gradients(name):
     fn, params, x = network(0)
     dead = jax.tree.map(jnp.zeros_like, params)
+    gradient = jax.jit(jax.grad(lambda p, x: PENALTIES[name](fn, p, x, REGION)))
     for p, image in ((dead, x), (params, jnp.zeros_like(x))):
-        grads = jax.grad(lambda p, x: PENALTIES[name](fn, p, x, REGION))(p, image)
+        grads = gradient(p, image)
         assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(grads))
 
 

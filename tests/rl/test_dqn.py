@@ -58,6 +58,7 @@ def test_many_seeds_at_once(train):
         np.testing.assert_allclose(both.losses[seed][:4], alone.losses[:4], rtol=1e-4)
 
 
+@pytest.mark.defaults
 def test_removed_weights_stay_zero(getkey):
     params = dqn.init(SMALL, getkey())
     keep = jax.tree.map(lambda leaf: jnp.ones(leaf.shape, leaf.dtype), params)

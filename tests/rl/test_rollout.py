@@ -20,6 +20,7 @@ def sway(observation):
 
 
 @pytest.mark.slow
+@pytest.mark.defaults
 def test_equals_a_loop(getkey):
     key = getkey()
     found = jax.jit(lambda key: rollout.returns(CART, sway, key, 5))(key)

@@ -36,6 +36,7 @@ def slow(params, x):
     return np.where(gate, params[1], 0)
 
 
+@pytest.mark.defaults
 def test_against_gates_one_by_one(params, rng):
     x = rng.normal(size=(7, 5, 5, 1))
     each = np.stack([slow(params, one) for one in x])

@@ -142,6 +142,7 @@ def block():
 
 
 @pytest.mark.parametrize("target", ["block", "inner", None])
+@pytest.mark.defaults
 def test_any_layers_against_a_jacobian(target, block, rng):
     size = (10, 10, 4)
     found = weights.expand(bottleneck, block, "before", target, size=size)

@@ -41,6 +41,7 @@ def draw(seed, shape, part=1.0):
 
 @pytest.mark.parametrize("form", ["unit", "group"])
 @pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.defaults
 def test_errors_are_no_larger_than_scikit_learns(form, seed, n=3, shape=SHAPE):
     """Of dense and of pruned kernels."""
     kernel = draw(seed, shape, 0.4 if seed % 2 else 1.0)

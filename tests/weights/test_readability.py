@@ -25,6 +25,7 @@ def slow(w, share):
 
 @settings(max_examples=15, deadline=None)
 @given(st.sampled_from([1, 5]), st.integers(0, 99), st.sampled_from([0.3, 0.9]))
+@pytest.mark.defaults
 def test_statistics_unit_by_unit(channels, seed, share):
     rng = np.random.default_rng(seed)
     kernel = rng.normal(size=(2, 3, channels, 4)) * (rng.random((2, 3, 1, 4)) < 0.5)
