@@ -98,6 +98,7 @@ def called(name: str, spec: Any, argv: Sequence[str], program: str) -> None:
     if values["force"].value:
         _interrupts.advice[0] = "the same command without --force goes on"
     config = read(spec.Config, values)
+    config = spec.named(config) if hasattr(spec, "named") else config
     launch(name, spec, config, values, program)
 
 
@@ -113,6 +114,8 @@ def launch(name: str, spec: Any, config: Any, values: Values, program: str) -> N
     face = importlib.import_module(f"sparsejax.experiments.{name}")
     data_dir, out, dry_run, force = (values[key].value for key in WHERE)
     source = {key: values[key].value for key in spec.SUBJECT}
+    if hasattr(spec, "check_source"):
+        spec.check_source(config, source)
     subject = subjects.chosen(source, data_dir=data_dir)
     folder = subject_.folder(name, config, subject, out)
     print(face.plan(config, subject, data_dir=data_dir))

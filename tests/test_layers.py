@@ -151,3 +151,25 @@ def test_private_modules_are_imported_by_their_own_package_alone():
                 owner = module.rpartition(".")[0]
                 own = f"{package}.".startswith(f"{owner}.")
                 assert own or (package, module) in FRIENDS, f"{path} imports {module}"
+
+
+def test_experiments_stand_alone():
+    """But for the face of `lottery`, whose runs are read and end with a graph."""
+    folder, prefix = ROOT / "sparsejax" / "experiments", "sparsejax.experiments."
+    names = {path.parent.name for path in folder.glob("*/_run.py")}
+    assert len(names) == 12
+    for path in sorted(folder.glob("*/*.py")):
+        own = path.parent.name
+        allowed = {own, "_study"}
+        if own != "_study":
+            allowed |= {"subjects", "lottery"}
+        if own == "lottery":
+            allowed.add("flowgraph")
+        for full in imports(path):
+            if not full.startswith(prefix):
+                continue
+            first, *inner = full.removeprefix(prefix).split(".")
+            assert first in allowed, f"{path} imports {full}"
+            if first not in (own, "_study") and inner:
+                face = not (folder / first / f"{inner[0]}.py").exists()
+                assert face, f"{path} reaches into {full}"

@@ -229,3 +229,23 @@ def test_a_signal_at_any_step_leaves_no_half_file(tmp_path, monkeypatch, step):
             if step == "unlink":
                 raise ValueError
     assert not list(tmp_path.glob(".*"))
+
+
+def test_a_flipped_byte_is_found_in_a_complete_run(tmp_path):
+    """Of any file whose numbers are read again, and of no page, which may be edited."""
+    folder = tmp_path / "run"
+    start(folder, Config())
+    runs.write_arrays(folder / "a.npz", {"a": np.arange(3)})
+    runs.write_metrics(folder, [{"level": 10}])
+    runs.write_text(folder / "index.html", "page")
+    runs.finish(folder)
+    for name, whole in (
+        ("a.npz", False),
+        ("metrics.jsonl", False),
+        ("index.html", True),
+    ):
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content[:-3] + b"9" + content[-2:])
+        assert start(folder, Config()) == whole, name
+        (folder / name).write_bytes(content)
+        assert start(folder, Config()), name

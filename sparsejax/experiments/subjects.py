@@ -4,7 +4,6 @@
 a small one; `chosen` makes of flags what they name. An experiment takes any of them.
 """
 
-import functools
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,9 +14,9 @@ import numpy as np
 
 from sparsejax import data, models, trees
 from sparsejax import pretrained as files
-from sparsejax.experiments._study.subject import Network, Subject
+from sparsejax.experiments._study.subject import USUAL, Network, Subject, digest
 from sparsejax.experiments._study.training import trained as trained
-from sparsejax.experiments.lottery.looking import subject as of_run
+from sparsejax.experiments.lottery import subject as of_run
 
 SMALL = ("resnet20", "resnet56")  # for images of 32x32
 MODELS = (*SMALL, "resnet18", "resnet34", "resnet50")
@@ -40,7 +39,7 @@ def pretrained(
     Raises:
         ValueError: for a file that is missing or of another network.
     """
-    name = model or "resnet20"
+    name = model or USUAL[1]
     if name not in MODELS:
         raise ValueError(f"unknown model {name!r}; there are {trees.listed(MODELS)}")
     network = models.resnet(int(name.removeprefix("resnet")))
@@ -53,6 +52,7 @@ def pretrained(
             f"file of {name}, or --data_dir with the folder above resnet_cifar10"
         )
     params = files.load(file, network)
+    named = {} if checkpoint is None else {"checkpoint": file.name}
     side = 32 if name in SMALL else 224
 
     def fn(params, x):
@@ -64,7 +64,6 @@ def pretrained(
         test = data.cifar10(data_dir).test
         return np.asarray(test.x), np.asarray(test.y)
 
-    given = {} if checkpoint is None else {"checkpoint": str(checkpoint)}
     return Subject(
         title=name,
         fn=fn,
@@ -74,10 +73,8 @@ def pretrained(
         domain=(0.0, 1.0),
         image=(side, side, 3),
         load_data=load_data,
-        source={"model": name, **given},
+        source={"model": name, **named, "parameters": digest(params)},
         network=Network("rewind", 0, 0, 1.0),
-        networks=(Network("rewind", 0, 0, 1.0),),
-        read=functools.partial(_same, params),
     )
 
 
@@ -116,7 +113,3 @@ def chosen(
         return pretrained(given.get("model"), given.get("checkpoint"),
                           data_dir=data_dir)  # fmt: skip
     return None
-
-
-def _same(params, network):
-    return params, jax.tree.map(np.ones_like, params)

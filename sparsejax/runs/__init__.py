@@ -5,7 +5,7 @@
                         versions, device, commit, start
         metrics.jsonl   one JSON object a line
         *.npz           arrays under their paths
-        DONE            written last, with the sizes of all files
+        DONE            written last, with checksums of arrays and records
 
 The name depends on the config's non-default fields alone, so that new fields with
 defaults leave old names as they were. Every file is written beside its place and

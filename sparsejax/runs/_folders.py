@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import time
 import typing
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,17 +43,18 @@ def name(config: Any, subject: Mapping[str, Any] | None = None) -> str:
         ...     rounds: int = 18
         ...     dataset: str = "digits"
         >>> name(Config()), name(Config(rounds=3)), name(Config(), {"level": 12})
-        ('default-44136fa3', 'rounds=3-aa5c2887', 'level=12-72ec00db')
+        ('default-44136fa3', 'rounds=3-aa5c2887', 'level=12-a61c54f9')
     """
     changed = {
         field.name: _decimal(getattr(config, field.name), field.type)
         for field in dataclasses.fields(config)
         if getattr(config, field.name) != _default(field)
     }
-    told = {**(subject or {}), **changed}
+    told = [changed, dict(subject)] if subject else changed
     text = json.dumps(told, sort_keys=True, default=str)
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-    slug = "_".join(f"{key}={_short(value)}" for key, value in told.items())
+    pairs = [*(subject or {}).items(), *changed.items()]
+    slug = "_".join(f"{key}={_short(value)}" for key, value in pairs)
     return f"{slug[:70].rstrip('_=')}-{digest}" if slug else f"default-{digest}"
 
 
@@ -159,9 +161,9 @@ def start(
 
 
 def finish(folder: AnyPath) -> None:
-    """Mark a run as complete, with the sizes of its files."""
+    """Mark a run as complete, with the checksums of its arrays and records."""
     folder = Path(folder)
-    files = {p.relative_to(folder).as_posix(): p.stat().st_size for p in _files(folder)}
+    files = {p.relative_to(folder).as_posix(): _checksum(p) for p in _files(folder)}
     write_json(folder / "DONE", {"files": files})
 
 
@@ -236,21 +238,26 @@ def _check_alike(folder: Path, there: Mapping, ours: Mapping) -> None:
 
 
 def _is_complete(folder: Path) -> bool:
-    """Whether `DONE` is there, and every file that it lists.
-
-    Arrays and records must have their sizes, so that truncated ones are made again;
-    other files may have been edited.
-    """
+    """Whether `DONE` is there, and every file that it lists, undamaged."""
     try:
         files = read_json(folder / "DONE")["files"].items()
         return all(
-            (folder / name).exists()
-            and (not name.endswith((".npz", ".jsonl"))
-                 or (folder / name).stat().st_size == size)
-            for name, size in files
-        )  # fmt: skip
+            (folder / name).exists() and _checksum(folder / name) == checksum
+            for name, checksum in files
+        )
     except (DamagedFile, KeyError, TypeError, AttributeError):
         return False
+
+
+def _checksum(path: Path) -> int | None:
+    """The CRC-32 of arrays and records; other files may be edited."""
+    if path.suffix not in (".npz", ".jsonl"):
+        return None
+    total = 0
+    with open(path, "rb") as file:
+        while block := file.read(1 << 24):
+            total = zlib.crc32(block, total)
+    return total
 
 
 def _default(field: dataclasses.Field) -> Any:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,7 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from sparsejax import runs
+from sparsejax import runs, trees
+
+USUAL = "model", "resnet20"  # what is looked at where nothing is named
 
 
 class Network(NamedTuple):
@@ -43,11 +46,13 @@ class Subject:
         domain: lowest and highest value of an input.
         image: (height, width, channels) of an input that is a picture.
         load_data: a function that gives test inputs (n, *shape) and labels (n,).
-        source: JSON-like, where it comes from, as `{"run": ..., "level": 12}`.
+        source: JSON-like, what tells it from others, as `{"run": "NAME", "level": 12,
+            "parameters": digest(params)}`; the same wherever the files lie.
         network: which one of its run it is.
         networks: all of the run in the order of its records, dense ones at level 0 of
-            arm "rewind" alone.
+            arm "rewind" alone; by default itself.
         read: `read(network) -> (params, mask)` of any of these.
+        run: folder of its run, if it has one.
         load_train_data: as `load_data`, of what it was trained on, if that is known.
     """
 
@@ -62,8 +67,15 @@ class Subject:
     source: dict[str, Any]
     network: Network
     networks: tuple[Network, ...] = ()
-    read: Callable[[Network], tuple[PyTree, PyTree]] | None = None
+    read: Callable[[Network], tuple[PyTree, PyTree]] | Any = None
     load_train_data: Callable[[], tuple[np.ndarray, np.ndarray]] | None = None
+    run: Path | None = None
+
+    def __post_init__(self):
+        if not self.networks:
+            object.__setattr__(self, "networks", (self.network,))
+        if self.read is None:
+            object.__setattr__(self, "read", lambda network: (self.params, self.mask))
 
     @functools.cached_property
     def data(self) -> tuple[np.ndarray, np.ndarray]:
@@ -105,7 +117,7 @@ class Subject:
         mine = [n for n in self.networks if n.seed == self.network.seed
                 and n.arm in arms]  # fmt: skip
         at = [n for n in mine if n.level == level]
-        if not at or self.read is None:
+        if not at:
             there = ", ".join(str(n.level) for n in mine) or "none"
             raise ValueError(f"{self.title}: no level {level}; there are {there}")
         params, mask = self.read(at[-1])
@@ -115,13 +127,17 @@ class Subject:
             title=title,
             params=params,
             mask=mask,
-            source={**self.source, "level": level},
+            source={**self.source, "level": level, "parameters": digest(params)},
             network=at[-1],
         )
 
 
-def required(subject: Subject | None) -> Subject:
-    """A subject where an experiment cannot do without.
+def required(subject: Subject | None, example: str = "lottery") -> Subject:
+    """A network of a run, where an experiment cannot do without.
+
+    Args:
+        subject: what was given.
+        example: what makes such a run, as "lottery --dataset=scenes".
 
     Raises:
         ValueError: if there is none.
@@ -129,9 +145,23 @@ def required(subject: Subject | None) -> Subject:
     if subject is None:
         raise ValueError(
             "--run is missing (in Python a subject): the folder of a lottery run; "
-            "`sparsejax lottery` makes one"
+            f"`sparsejax {example}` makes one"
         )
     return subject
+
+
+def digest(tree: PyTree) -> str:
+    """A short name of the arrays of a tree, another for any others.
+
+    Example:
+        >>> digest({"w": np.zeros(2)}) == digest({"w": np.zeros(2)}) != digest({})
+        True
+    """
+    total = hashlib.sha256()
+    for path, array in sorted(trees.to_arrays(tree).items()):
+        total.update(f"{path} {array.dtype} {array.shape} ".encode())
+        total.update(np.ascontiguousarray(array).tobytes())
+    return total.hexdigest()[:12]
 
 
 def folder(name: str, config: Any, subject: Subject | None, out: str | None) -> Path:
@@ -144,6 +174,11 @@ def folder(name: str, config: Any, subject: Subject | None, out: str | None) -> 
         out: a folder of runs, by default results/runs/NAME.
     """
     source = {} if subject is None else dict(subject.source)
-    run = source.pop("run", None)
-    root = Path(out or (f"results/runs/{name}" if run is None else Path(run) / name))
+    source.pop("parameters", None)
+    if (USUAL[0], source.get(USUAL[0])) == USUAL:
+        del source[USUAL[0]]
+    root = Path(out or f"results/runs/{name}")
+    if out is None and subject is not None and subject.run is not None:
+        root = subject.run / name
+        del source["run"]
     return root / runs.name(config, source)

@@ -82,7 +82,7 @@ def untrained(
         image=None if points else np.shape(sets.test.x)[1:],
         load_data=load(sets.test),
         source={"dataset": dataset, "model": model, "widths": widths,
-                "epochs": epochs or _EPOCHS.get(dataset, 3), "seed": seed},
+                "epochs": epochs or _EPOCHS.get(dataset, 3), "network_seed": seed},
         network=Network("trained", 0, seed, 1.0),
         load_train_data=load(sets.train),
     )  # fmt: skip
@@ -102,7 +102,7 @@ def fit(subject: Subject) -> PyTree:
         (x, y),
         optimizer=optax.adam(0.01) if points else _optimizer(source["model"], steps),
         batch_size=batch_size,
-        key=jax.random.split(jax.random.key(source["seed"]))[0],
+        key=jax.random.split(jax.random.key(source["network_seed"]))[0],
         steps=steps,
     )
     return state.params

@@ -35,7 +35,7 @@ def run(
         folder: where; a folder of an unfinished run of the same config is continued.
         subject: any network of a lottery run, from `subjects.of_run`; all others of the
             run are dissected, too.
-        data_dir: folder of the data set's files, where its images tell their size.
+        data_dir: unused, since scenes are drawn.
         force: remove an earlier run of this config first.
         log: called with lines of progress.
 
@@ -45,7 +45,7 @@ def run(
     Raises:
         ValueError: for bad input, and networks without activations that have places.
     """
-    dissector = Dissector(config, subject, data_dir)
+    dissector = Dissector(config, subject)
     networks = dissector.networks
     with Study("dissect", config, folder, subject, force=force, log=log) as study:
         if study.complete:
@@ -76,7 +76,7 @@ def plan(
     data_dir: str | Path | None = None,
 ) -> str:
     """What a run will do, in a line; arguments and errors as of `run`."""
-    dissector = Dissector(config, subject, data_dir)
+    dissector = Dissector(config, subject)
     many = counted(len(dissector.networks), "network")
     images = config.broden or counted(config.num_scenes, "scene")
     return f"{many}, node {dissector.node}, on {images}"

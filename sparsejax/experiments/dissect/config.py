@@ -12,23 +12,23 @@ The quick form, one seed and shorter trainings:
 On labelled images in the Broden format:
     sparsejax dissect --run=RUN --broden=FOLDER --image_size=224
 
-Any run will do whose networks have activations with places: scenes are drawn in the
-size and the channels of its images. A run leaves a folder inside the lottery run:
-scores of all units (seed_N/ARM_LEVEL.npz), metrics.jsonl (a line for each network),
-units.csv, figures, table.md and index.html. Started again after a kill, it goes on with
-the network it was at.
+Any run will do whose networks have activations with places and whose images are squares
+of 16, 20, 24, ... pixels, gray or in color: scenes are drawn like them. A run leaves a
+folder inside the lottery run: scores of all units (seed_N/ARM_LEVEL.npz), metrics.jsonl
+(a line for each network), units.csv, figures, table.md and index.html. Started again
+after a kill, it goes on with the network it was at.
 """
 
 import dataclasses
 
 from sparsejax.experiments._study import config as config_
+from sparsejax.experiments.lottery import DISSECTED
 
 SUBJECT = ("run",)
 CHOICES = {"union": ("unit", "image", "none")}
-MOST_SCENES = 2000  # scenes that no network is trained on
 WITHIN = {
     "image_size": "[0, 2^16]",
-    "num_scenes": f"[1, {MOST_SCENES}]",
+    "num_scenes": f"[1, {DISSECTED}]",
     "quantile": "(0, 1)",
     "threshold": "[0, 1]",
     "normalized_threshold": "[0, 1]",

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from sparsejax import data, dissect, lift
+from sparsejax import data, dissect, lift, trees
 from sparsejax.experiments import lottery
 from sparsejax.experiments._study import nodes
-from sparsejax.experiments._study.subject import Network, Subject
+from sparsejax.experiments._study.subject import Network, Subject, required
 from sparsejax.experiments.dissect.config import Config
 
 UNTRAINED = "untrained"
@@ -23,17 +23,15 @@ class Dissector:
         ValueError: where there is no run, and where none of its activations has places.
     """
 
-    def __init__(self, config: Config, subject: Subject | None, data_dir=None):
-        if subject is None or "run" not in subject.source:
-            raise ValueError(
-                "--run is missing (in Python subject=): the folder of a lottery run; "
-                "`sparsejax lottery --dataset=scenes` makes one"
-            )
-        if subject.image is None or subject.read is None:
-            raise ValueError(f"{subject.title}: its inputs are no images")
-        self.config, self.subject, self.data_dir = config, subject, data_dir
-        self.lottery = lottery.read(subject.source["run"])
-        self.node = config.node or _last_with_places(subject)
+    def __init__(self, config: Config, subject: Subject | None):
+        subject = required(
+            None if subject is None or subject.run is None else subject,
+            "lottery --dataset=scenes",
+        )
+        assert subject.run is not None
+        self.config, self.subject = config, subject
+        self.lottery = lottery.read(subject.run)
+        self.node = _with_places(subject, config.node)
         self.networks: list[Network] = []
         for network in subject.networks:
             self.networks.append(network)
@@ -46,8 +44,8 @@ class Dissector:
     def params(self, network: Network) -> PyTree:
         """Parameters of a trained network, or of one before training."""
         if network.arm == UNTRAINED:
-            return lottery.untrained(self.lottery, network.seed, self.data_dir)[0]
-        assert self.subject.read is not None
+            shape = self.subject.shape
+            return lottery.untrained(self.lottery, shape, network.seed)[0]
         return self.subject.read(network)[0]
 
     def scores(self, network: Network) -> dict[str, np.ndarray]:
@@ -129,14 +127,25 @@ class Dissector:
 
     def _images(self):
         """Labels, and batches of images with them."""
+        assert self.subject.image is not None
+        height, width, channels = self.subject.image
         if self.config.broden:
+            if channels != 3:
+                raise ValueError(
+                    f"{self.subject.title}: it takes {channels} channels, and Broden's "
+                    "images are in color; leave broden out"
+                )
             broden = data.broden(
                 self.config.broden, size=self.config.image_size or None
             )
             return broden.labels, broden
-        assert self.subject.image is not None
-        height, _, channels = self.subject.image
-        first = self.lottery.config.num_test_images or 1000
+        if height != width or height < 16 or height % 4:
+            raise ValueError(
+                f"{self.subject.title}: its images are of {height}x{width} pixels, and "
+                "scenes are drawn as squares of 16, 20, 24, ...; pass broden, a folder "
+                "of labeled images"
+            )
+        first = self.lottery.config.num_test_images or lottery.NUM_SCENES["test"]
         scenes = data.scenes(
             jax.random.key(lottery.SCENES),
             self.config.num_scenes,
@@ -149,16 +158,21 @@ class Dissector:
         return scenes.labels, [batch]
 
 
-def _last_with_places(subject: Subject) -> str:
-    """The last activation that is a picture itself."""
+def _with_places(subject: Subject, node: str) -> str:
+    """The activation to dissect, by default the last that is a picture itself."""
     shapes = nodes.shapes(subject.fn, subject.params, subject.shape)
-    with_places = [name for name, shape in shapes.items() if len(shape) == 3]
-    if not with_places:
+    there = [name for name, shape in shapes.items() if len(shape) == 3]
+    if not there:
         raise ValueError(
             f"{subject.title}: none of its activations ({', '.join(shapes)}) has "
             "places, as those of convolutions have; dissect a convnet or a resnet"
         )
-    return with_places[-1]
+    if node and node not in there:
+        raise ValueError(
+            f"{subject.title}: no activation {node!r} with places; there are "
+            f"{trees.listed(there, 24)}"
+        )
+    return node or there[-1]
 
 
 def _activations(fn, node: str, params, x) -> np.ndarray:

@@ -110,7 +110,7 @@ def _layers(config: Config, subject: Subject) -> dict[str, list[int]]:
         raise ValueError(f"{subject.title}: its inputs are no images")
     counts = _counts(config, subject)
     last = {name.split("_")[0]: name for name in counts}  # of every stage
-    names = config.nodes or (counts if "run" in subject.source else last.values())
+    names = config.nodes or (counts if subject.run is not None else last.values())
     return nodes.chosen(counts, names, config.units)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from sparsejax import flowgraph, runs
 from sparsejax.experiments._study.run import Study
-from sparsejax.experiments._study.subject import Subject
+from sparsejax.experiments._study.subject import Subject, required
 from sparsejax.experiments.flowgraph import measure, report
 from sparsejax.experiments.flowgraph.config import Config
 from sparsejax.flowgraph import Graph, TooLarge
@@ -98,11 +98,7 @@ def _subjects(
     config: Config, subject: Subject | None
 ) -> tuple[Subject, Subject | None]:
     """The network, and the one beside it."""
-    if subject is None:
-        raise ValueError(
-            "--run is missing (in Python subject=): the folder of a lottery run; "
-            "`sparsejax lottery` makes one"
-        )
+    subject = required(subject)
     return subject, None if config.beside is None else subject.level(config.beside)
 
 

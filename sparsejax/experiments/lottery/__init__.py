@@ -18,33 +18,28 @@ if TYPE_CHECKING:
     from sparsejax.experiments.lottery._run import summary as summary
     from sparsejax.experiments.lottery.config import ARMS as ARMS
     from sparsejax.experiments.lottery.config import DISSECTED as DISSECTED
+    from sparsejax.experiments.lottery.config import NUM_SCENES as NUM_SCENES
     from sparsejax.experiments.lottery.config import SCENES as SCENES
     from sparsejax.experiments.lottery.config import Config as Config
     from sparsejax.experiments.lottery.config import resolve as resolve
     from sparsejax.experiments.lottery.figures import LABELS as LABELS
     from sparsejax.experiments.lottery.looking import subject as subject
-    from sparsejax.experiments.lottery.pruning import Rounds as Rounds
-    from sparsejax.experiments.lottery.pruning import rounds as rounds
     from sparsejax.experiments.lottery.reading import Run as Run
-    from sparsejax.experiments.lottery.reading import input_shape as input_shape
     from sparsejax.experiments.lottery.reading import model as model
     from sparsejax.experiments.lottery.reading import network as network
     from sparsejax.experiments.lottery.reading import read as read
-    from sparsejax.experiments.lottery.reading import read_config as read_config
     from sparsejax.experiments.lottery.reading import untrained as untrained
     from sparsejax.experiments.lottery.tasks import Task as Task
-    from sparsejax.experiments.lottery.tasks import form as form
     from sparsejax.experiments.lottery.tasks import task as task
 
 __getattr__, __dir__ = face(
     __name__,
-    config=("ARMS", "DISSECTED", "SCENES", "Config", "resolve"),
+    config=("ARMS", "DISSECTED", "NUM_SCENES", "SCENES", "Config", "resolve"),
     _run=("plan", "run", "summary"),
     figures=("LABELS",),
     looking=("subject",),
-    pruning=("Rounds", "rounds"),
     reading=(
-        "Run", "input_shape", "model", "network", "read", "read_config", "untrained",
+        "Run", "model", "network", "read", "untrained",
     ),
-    tasks=("Task", "form", "task"),
+    tasks=("Task", "task"),
 )  # fmt: skip

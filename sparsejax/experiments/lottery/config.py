@@ -49,6 +49,7 @@ IMAGES = {"digits": 8, "mnist": 28, "fashion_mnist": 28}  # grey ones, and their
 _EPOCHS = {"digits": 40, "mnist": 3, "fashion_mnist": 3}
 SCENES = 0  # seed of one row of scenes: test, dissection, then training
 DISSECTED = 2000  # scenes after the test set that nothing is trained on
+NUM_SCENES = {"train": 4000, "test": 1000}  # where the config does not say
 DATASETS = (*IMAGES, "cifar10", "scenes")
 CHOICES = {
     "model": ("mlp", "convnet", "resnet8", "resnet20", "resnet56", "resnet18",
@@ -207,6 +208,16 @@ def resolve(config: Config) -> Config:
     open_["seeds"] = config.seeds or ((0,) if residual else (0, 1, 2, 3, 4))
     open_["arms"] = config.arms or (("rewind",) if residual else ("rewind", *CONTROLS))
     return dataclasses.replace(config, **open_)
+
+
+def named(config: Config) -> Config:
+    """The same config with every field left open that would be what it is: one run has
+    one name."""
+    for field in dataclasses.fields(config):
+        usual = dataclasses.replace(config, **{field.name: field.default})
+        if resolve(usual) == resolve(config):
+            config = usual
+    return config
 
 
 def environment(config: Config) -> dict[str, str]:

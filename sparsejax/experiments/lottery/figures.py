@@ -16,7 +16,7 @@ LABELS = {
     "trained": "learning rate rewound",
     "finetune": "fine-tuned",
     "rewind_weights": "weights rewound alone",
-    "random_global": "random ticket",
+    "random_global": "random anywhere",
     "random_layerwise": "random in each layer",
     "reinit": "same mask, fresh weights",
 }

@@ -1,14 +1,15 @@
 """A network of a lottery run as a `Subject`, to be looked at."""
 
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 
 from sparsejax import data, runs
-from sparsejax.experiments._study.subject import Network, Subject
+from sparsejax.experiments._study.subject import Network, Subject, digest
 from sparsejax.experiments.lottery import build, reading
-from sparsejax.experiments.lottery.tasks import form, task
+from sparsejax.experiments.lottery.config import DATASETS
+from sparsejax.experiments.lottery.tasks import Task, form, task
 
 
 def subject(
@@ -48,11 +49,17 @@ def subject(
         raise runs.DamagedFile(
             f"{run.folder / 'metrics.jsonl'} lacks level {level} of seed {seed}"
         )
-    image, _ = form(run.config, data_dir)
+
+    @cache
+    def images() -> Task:
+        return task(run.config, data_dir)
+
+    known = run.config.dataset in DATASETS
+    image = form(run.config)[0] if known else images().shape
     shape = build.input_shape(run.config, image)
 
     def load(part: str) -> tuple[np.ndarray, np.ndarray]:
-        x, y = getattr(task(run.config, data_dir), part)
+        x, y = getattr(images(), part)
         x = np.asarray(x[np.arange(len(x))] if isinstance(x, data.Images) else x)
         return x.reshape(len(x), *shape), np.asarray(y)
 
@@ -70,9 +77,11 @@ def subject(
         domain=(0.0, 1.0),
         image=image,
         load_data=partial(load, "test"),
-        source={"run": str(folder), **which, "run_seed": seed, "level": level},
+        source={"run": run.folder.resolve().name, **which, "run_seed": seed,
+                "level": level, "parameters": digest(params)},
         network=one[0],
         networks=networks,
         read=read,
         load_train_data=partial(load, "training"),
-    )
+        run=run.folder,
+    )  # fmt: skip

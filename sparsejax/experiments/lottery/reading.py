@@ -10,7 +10,6 @@ from sparsejax import models, trees
 from sparsejax.experiments._study import config as config_
 from sparsejax.experiments.lottery import build, checkpoints
 from sparsejax.experiments.lottery.config import ARMS, Config, resolve
-from sparsejax.experiments.lottery.tasks import form
 
 _LIKE = {"arm": str, "level": int, "seed": int, "density": (int, float)}
 
@@ -105,25 +104,18 @@ def network(
 
 
 def untrained(
-    run: Run, seed: int | None = None, data_dir: str | Path | None = None
+    run: Run, shape: tuple[int, ...], seed: int | None = None
 ) -> tuple[PyTree, PyTree]:
     """Parameters of a network before its first training, and a mask that keeps all.
 
     Args:
         run: from `read`.
+        shape: of one input.
         seed: of the parameters; by default the first.
-        data_dir: folder of the data set's files.
     """
     _, mask = network(run, level=0, seed=seed)
     at = run.seeds.index(_seed(run, seed))
-    x = jnp.zeros(input_shape(run, data_dir))
-    return model(run).init(build.keys(run.config)[0][at], x), mask
-
-
-def input_shape(run: Run, data_dir: str | Path | None = None) -> tuple[int, ...]:
-    """Shape of what the network of a run takes; of folders, images are looked at."""
-    shape, _ = form(run.config, data_dir)
-    return build.input_shape(run.config, shape)
+    return model(run).init(build.keys(run.config)[0][at], jnp.zeros(shape)), mask
 
 
 def model(run: Run) -> models.Model:

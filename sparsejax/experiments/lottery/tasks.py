@@ -9,10 +9,15 @@ import numpy as np
 import optax
 
 from sparsejax import data, train
-from sparsejax.experiments.lottery.config import DISSECTED, IMAGES, SCENES, Config
+from sparsejax.experiments.lottery.config import (
+    DISSECTED,
+    IMAGES,
+    NUM_SCENES,
+    SCENES,
+    Config,
+)
 
 SIDE = 32  # of images of scenes and of CIFAR-10
-_SCENES = {"train": 4000, "test": 1000}  # how many, where the config does not say
 
 
 class Task(NamedTuple):
@@ -105,7 +110,7 @@ def _some(rng, split: data.Split, count: int, config: Config) -> tuple[Any, Any]
 def _scenes(config: Config) -> Task:
     """The first scenes are to test on, the next to dissect, all others to train on."""
     counts = {"train": config.num_train_images, "test": config.num_test_images}
-    many = {name: count or _SCENES[name] for name, count in counts.items()}
+    many = {name: count or NUM_SCENES[name] for name, count in counts.items()}
     key = jax.random.key(SCENES)
     test = data.scenes(key, many["test"], size=SIDE)
     first = many["test"] + DISSECTED

@@ -14,6 +14,8 @@ was at.
 """
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 from sparsejax.experiments._study import config as config_
 from sparsejax.experiments._study.config import COUNTS, POSITIVE, SEEDS, WHOLE, WIDTHS
@@ -103,3 +105,13 @@ class Config:
                 f"num_images and num_calibration_images are parts of {NUM_TESTED} "
                 f"images, got {self.num_images} and {self.num_calibration_images}"
             )
+
+
+def check_source(config: Config, source: Mapping[str, Any]) -> None:
+    """Raise a `ValueError` for a network that does not go with a config."""
+    given = [key for key in SUBJECT if source.get(key) is not None]
+    if given and config.dataset != "cifar10":
+        raise ValueError(
+            f"--{given[0]} is of networks of CIFAR-10: leave it out with dataset "
+            f"{config.dataset}"
+        )

@@ -14,7 +14,7 @@ from sparsejax import data, lift, masks, models, train, trees
 from sparsejax.experiments import subjects
 from sparsejax.experiments._study import run as run_
 from sparsejax.experiments._study.subject import Subject
-from sparsejax.experiments.spade.config import BATCH_SIZE, Config
+from sparsejax.experiments.spade.config import BATCH_SIZE, Config, check_source
 
 CIFAR = ("resnet20", "resnet56")  # of three stages
 
@@ -54,11 +54,7 @@ def checked(config: Config, subject: Subject | None) -> None:
     """Raise a `ValueError` for a subject that does not go with a config."""
     if subject is None:
         return
-    if config.dataset != "cifar10":
-        raise ValueError(
-            "--model and --checkpoint are of networks of CIFAR-10: leave them out "
-            f"with dataset {config.dataset}"
-        )
+    check_source(config, subject.source)
     name = subject.source.get("model")
     if name not in CIFAR:
         raise ValueError(

@@ -114,9 +114,9 @@ def _chosen(
 
 def _shown(config: Config, subject: Subject) -> list[Network]:
     """Networks that get pages: of the first seed's tickets."""
-    seed = subject.networks[0].seed
+    first = subject.networks[0]
     levels = {n.level: n for n in subject.networks
-              if n.arm == "rewind" and n.seed == seed}  # fmt: skip
+              if (n.arm, n.seed) == (first.arm, first.seed)}  # fmt: skip
     wrong = [level for level in config.levels if level not in levels]
     if wrong:
         raise ValueError(

@@ -14,7 +14,6 @@ def readability(
     subject: Subject, network: Network, names: list[str]
 ) -> list[dict[str, Any]]:
     """Means over living units: of neighbouring layers, and of those two apart."""
-    assert subject.read is not None
     params, records = subject.read(network)[0], []
     chain: list[str | None] = [None, *names[:-1], None]
     for apart in (1, 2):

@@ -9,20 +9,14 @@ from urllib.parse import quote
 import numpy as np
 
 from sparsejax import pages
+from sparsejax.experiments import lottery
 from sparsejax.experiments._study import report
 from sparsejax.experiments._study.run import Study
 from sparsejax.experiments._study.subject import Network
 from sparsejax.plots.dissection import counts_against_density
 
-TICKETS, RANDOM = "rewind", "random_layerwise"
-
-_NAMES = {
-    TICKETS: "lottery tickets",
-    "trained": "learning rate rewound",
-    "finetune": "fine-tuned",
-    RANDOM: "random tickets (control)",
-    "random_global": "random anywhere (control)",
-}
+TICKETS = "rewind"
+CONTROLS = ("random_layerwise", "random_global")  # the nearest to tickets first
 _HELD = "inputs that hold 90% of a unit's norm"
 _HELD_FAR = "the same, two layers apart"
 _CANCELLED = "cancelled of paths two layers apart"
@@ -39,17 +33,17 @@ def finding(records: Records) -> str:
     parts, density = [], np.ones(1)
     for what, words in told.items():
         panel = _panel(what, records)
-        if _NAMES[TICKETS] not in panel:
+        if _label(TICKETS) not in panel:
             continue
-        density, values = panel[_NAMES[TICKETS]]
+        density, values = panel[_label(TICKETS)]
         at = _at(density)
         text = f"{np.nanmean(values[at]):.0%} {words}"
         if at:
             text += f" ({np.nanmean(values[0]):.0%} with all weights"
-            if _NAMES[RANDOM] in panel:
-                others, control = panel[_NAMES[RANDOM]]
+            for arm in [arm for arm in CONTROLS if _label(arm) in panel][:1]:
+                others, control = panel[_label(arm)]
                 like = np.abs(np.log(others / density[at])).argmin()
-                text += f", {np.nanmean(control[like]):.0%} in random tickets"
+                text += f", {np.nanmean(control[like]):.0%} {lottery.LABELS[arm]}"
             text += ")"
         parts.append(text)
     if not parts:
@@ -129,6 +123,11 @@ def _table(records: Records, network: Network) -> pages.Html:
     return pages.table(rows, header, caption="Means over living units.")
 
 
+def _label(arm: str) -> str:
+    """The name of an arm in figures, in which lines of controls are dashed."""
+    return lottery.LABELS[arm] + " (control)" * (arm in (*CONTROLS, "reinit"))
+
+
 def _held(record) -> float:
     return record["inputs"] / record["channels"]
 
@@ -145,7 +144,7 @@ def _panel(what: str, records: Records) -> dict[str, tuple[np.ndarray, np.ndarra
     """Means over layers, by the name of an arm: densities, and (levels, seeds)."""
     apart, measure = _MEASURES[what]
     found = {}
-    for arm, name in _NAMES.items():
+    for arm in lottery.LABELS:
         rows = [r for r in records if r["arm"] == arm and r["apart"] == apart
                 and r["source"] != "input"]  # fmt: skip
         if not rows:
@@ -163,7 +162,7 @@ def _panel(what: str, records: Records) -> dict[str, tuple[np.ndarray, np.ndarra
                 values[levels.index(level), seeds.index(seed)] = np.mean(here)
         density = [next(r["density"] for r in rows if r["level"] == level)
                    for level in levels]  # fmt: skip
-        found[name] = np.array(density), values
+        found[_label(arm)] = np.array(density), values
     return found
 
 

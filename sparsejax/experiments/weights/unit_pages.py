@@ -8,7 +8,7 @@ import numpy as np
 
 from sparsejax import pages, runs, weights
 from sparsejax.experiments._study.subject import Network
-from sparsejax.experiments.weights.view import INPUT, Layer, View, square
+from sparsejax.experiments.weights.view import INPUT, Layer, View
 from sparsejax.pages import Html, counted, tag
 
 _FAMILY = 8  # units and inputs of a grid
@@ -128,7 +128,7 @@ class _Book:
                 tiles.append(_captioned(colours[unit], caption))
         root = layer.root[..., unit]
         if root.ndim == 1:
-            root = square(root[None])[0]
+            root = root.reshape(self.view.picture)
         text = "weights expanded to the input"
         if root.shape[-1] == 3:
             most = np.abs(root).max() or 1

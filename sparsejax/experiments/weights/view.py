@@ -71,7 +71,6 @@ class View:
     ):
         self.folder, self.config, self.of, self.log = folder, config, of, log
         self.counts, self.nodes = counts, nodes
-        assert of.read is not None
         self.params, _ = of.read(network)
         self.chain = [INPUT, *counts]
         self.icons: dict[str, np.ndarray] = {}
@@ -183,9 +182,3 @@ def _colours(found: weights.Expanded | None) -> np.ndarray | None:
     maps = np.moveaxis(np.asarray(factors.maps), -1, 0)
     most = maps.max((1, 2, 3), keepdims=True)
     return maps / np.where(most > 0, most, 1)
-
-
-def square(flat: np.ndarray) -> np.ndarray:
-    """Rows (n, inputs) as pictures (n, side, side, 1)."""
-    side = round(flat.shape[-1] ** 0.5)
-    return flat.reshape(-1, side, side, 1)

@@ -1,5 +1,7 @@
 """Runs that dissect: every network once, findings, what cannot be dissected."""
 
+import dataclasses
+
 import pytest
 
 from sparsejax import runs
@@ -75,6 +77,25 @@ def test_what_cannot_be_dissected_is_named(lottery_run, tmp_path):
         dissect.Config(union="x")
     with pytest.raises(ValueError, match="of its activations .* has places"):
         dissect.plan(dissect.Config(), subjects.of_run(lottery_run))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("config", "image", "message"),
+    [
+        ({"node": "foo"}, (32, 32, 3), "no activation 'foo' with places; there are"),
+        ({"node": "logits"}, (32, 32, 3), "no activation 'logits' with places"),
+        ({}, (16, 20, 3), "of 16x20 pixels, and scenes are drawn as squares"),
+        ({}, (8, 8, 1), "of 8x8 pixels, and scenes are drawn as squares of 16, 20"),
+        ({"broden": "x"}, (28, 28, 1), "it takes 1 channels, and Broden's images"),
+    ],
+)
+def test_what_does_not_fit_is_refused_at_once(
+    residual_run, tmp_path, config, image, message
+):
+    subject = dataclasses.replace(subjects.of_run(residual_run), image=image)
+    with pytest.raises(ValueError, match=message):
+        dissect.run(dissect.Config(**config), tmp_path / "run", subject)
     assert not (tmp_path / "run").exists()
 
 

@@ -7,7 +7,9 @@ import sys
 import pytest
 
 from sparsejax.experiments._study.config import help_texts
-from sparsejax.experiments.lottery import Config, resolve, rounds
+from sparsejax.experiments.lottery import Config, resolve
+from sparsejax.experiments.lottery.config import CONTROLS, named
+from sparsejax.experiments.lottery.pruning import rounds
 
 MNIST = Config(dataset="mnist")
 
@@ -140,3 +142,19 @@ def test_configs_cost_no_jax():
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.strip() in ("[]", "['numpy']")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": "mlp"},
+        {"fraction": 0.2, "seeds": (0, 1, 2, 3, 4)},
+        {"widths": (32, 32), "arms": ("rewind", *CONTROLS), "barrier": True},
+        {"learning_rate": 0.15, "optimizer": "momentum", "weight_decay": 0.0},
+    ],
+)
+def test_one_run_has_one_name(change):
+    assert named(Config(**change)) == Config()
+    assert named(Config(**change, rounds=3)) == Config(rounds=3)
+    other = Config(dataset="mnist", rounds=3, **change)
+    assert resolve(named(other)) == resolve(other)

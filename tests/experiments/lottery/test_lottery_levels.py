@@ -1,6 +1,7 @@
 """Levels on disk are read as they were written; networks of a run by their names."""
 
 import dataclasses
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -72,7 +73,7 @@ def test_runs_are_read_by_arm_level_and_seed(small, tiny):
     params, mask = lottery.network(run, "random_layerwise", seed=3)
     assert sum(masks.counts(mask).values()) == run.records[-1]["kept"]
     x = lottery.task(run.config).test[0]
-    assert lottery.input_shape(run) == x.shape[1:] == (32, 32, 3)
+    assert x.shape[1:] == (32, 32, 3)
     logits = lottery.model(run).apply(params, jnp.asarray(x))
     assert logits.shape == (4, params["linear"]["bias"].size)
 
@@ -81,7 +82,7 @@ def test_untrained_networks_are_those_that_training_began_with(small, tiny):
     for folder, _ in (small, tiny):
         run = lottery.read(folder)
         seed = run.seeds[1]
-        params, mask = lottery.untrained(run, seed)
+        params, mask = lottery.untrained(run, lottery.subject(folder).shape, seed)
         trained, _ = lottery.network(run, level=0, seed=seed)
         assert jax.tree.structure(params) == jax.tree.structure(trained)
         assert masks.count(mask) == run.records[0]["kept"]
@@ -134,3 +135,20 @@ def test_a_subject_is_a_network_with_its_data(small, tiny):
         assert one.level(0).network.arm == "rewind"
         assert len(one.networks) == len(lottery.read(folder).records)
         assert "finetune, seed 0, level 1" in one.title
+
+
+def test_a_network_is_the_same_wherever_its_run_lies(small, tmp_path, monkeypatch):
+    """And another if its parameters are, whatever the run is called."""
+    folder = small[0]
+    one = lottery.subject(folder, level=1).source
+    shutil.copytree(folder, tmp_path / "run")
+    ways = (f"{folder}/", folder / ".." / folder.name, tmp_path / "run")
+    assert all(lottery.subject(way, level=1).source == one for way in ways)
+    monkeypatch.chdir(folder.parent)
+    assert lottery.subject(folder.name, level=1).source == one
+    path = checkpoints.path(tmp_path / "run", 1, "rewind")
+    arrays = runs.read_arrays(path)
+    arrays["params/dense_0/bias"] = arrays["params/dense_0/bias"] + 1
+    runs.write_arrays(path, arrays)
+    other = lottery.subject(tmp_path / "run", level=1).source
+    assert {k for k in one if one[k] != other[k]} == {"parameters"}

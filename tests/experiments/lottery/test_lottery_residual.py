@@ -103,7 +103,7 @@ def test_folders_of_images_are_read_while_training(tmp_path):
     records = lottery.run(config, tmp_path / "run", log=quiet)
     assert [r["level"] for r in records] == [0]
     run = lottery.read(tmp_path / "run")
-    assert lottery.input_shape(run) == (12, 12, 3)
+    assert lottery.subject(tmp_path / "run").shape == (12, 12, 3)
     assert lottery.network(run)[0]["linear"]["bias"].shape == (2,)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from sparsejax import masks, models, prune, runs, trees
 from sparsejax.experiments import lottery
-from sparsejax.experiments.lottery import _run, checkpoints, lab, report
+from sparsejax.experiments.lottery import _run, checkpoints, lab, pruning, report
 
 CONTROLS = ("random_global", "random_layerwise", "reinit")
 
@@ -79,7 +79,7 @@ def test_invariants_of_every_level(small, mlp):
     folder, records = small
     rewind = runs.read_arrays(folder / "rewind.npz")
     sizes = {"dense_0": 64 * 12, "dense_1": 96, "dense_2": 80}
-    counts = lottery.rounds(mlp).counts
+    counts = pruning.rounds(mlp).counts
     assert counts[0] == sum(sizes.values())
     for arm, steps in (("rewind", 20), ("finetune", None)):
         before = None
@@ -353,7 +353,7 @@ def test_variants_run(tmp_path, mlp, change):
         config = dataclasses.replace(config, epochs=1)
     records = lottery.run(config, tmp_path / "run", log=quiet)
     tickets = [r["kept"] for r in records if r["arm"] == "rewind"]
-    assert tickets[::2] == lottery.rounds(config).counts
+    assert tickets[::2] == pruning.rounds(config).counts
     assert (tmp_path / "run" / "DONE").exists()
 
 

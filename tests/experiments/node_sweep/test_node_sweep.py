@@ -314,7 +314,7 @@ def test_a_network_that_is_given(exact, network, tmp_path):
     np.testing.assert_array_equal(
         arrays["dense_0/kernel"], network.params["dense_0"]["kernel"]
     )
-    assert runs.read(folder).subject["seed"] == 0
+    assert runs.read(folder).subject["network_seed"] == 0
     runs.write_arrays(folder / "network.npz", {**arrays, "dense_0/bias": np.ones(6)})
     with pytest.raises(ValueError, match="holds a run on another network"):
         node_sweep.run(SUBSETS, folder, network, log=quiet)

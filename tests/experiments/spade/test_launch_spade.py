@@ -13,6 +13,7 @@ def launch(launcher):
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
+        ("--dataset=mnist --model=resnet20", "--model is of networks of CIFAR-10"),
         ("--densities=0.5,x", "expected numbers"),
         ("--num_images=1", "num_images must be in [2, 2^31)"),
         ("--data_dir=nowhere", "train.zip is missing"),
@@ -20,7 +21,7 @@ def launch(launcher):
     ],
 )
 def test_bad_flags_get_one_line(launch, flag, message, tmp_path):
-    done = launch(f"--data_dir={tmp_path}", flag, f"--out={tmp_path}")
+    done = launch(f"--data_dir={tmp_path}", *flag.split(), f"--out={tmp_path}")
     assert done.returncode == 1 and message in done.stderr
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())

@@ -6,6 +6,7 @@ and parts with records alone.
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from sparsejax import runs, train
 from sparsejax.experiments._study import config as config_
 from sparsejax.experiments._study import records, report
 from sparsejax.experiments._study.run import Study, finite
-from sparsejax.experiments._study.subject import Network, Subject, folder
+from sparsejax.experiments._study.subject import Network, Subject, digest, folder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,7 +146,7 @@ def test_what_it_ran_with_is_kept(tmp_path):
     assert {"sparsejax", "jax", "numpy", "python", "device", "commit", "started"} == {
         *run.about
     }
-    assert run.subject == {"run": "there", "run_seed": 3, "level": 1}
+    assert run.subject == subject(level=1).source
     with pytest.raises(ValueError, match=r"another subject \(level differ\)"):
         Study("toy", Config(), tmp_path / "run", subject(level=2))
 
@@ -156,7 +157,7 @@ def test_losses_that_are_not_finite_get_a_line():
             raise train.NotFinite(np.array(7), "the loss is not finite")
 
 
-def subject(level):
+def subject(level, run=Path("there")):
     networks = (Network("rewind", 0, 3, 1.0), Network("rewind", 1, 3, 0.5),
                 Network("reinit", 1, 3, 0.5), Network("rewind", 1, 4, 0.5))  # fmt: skip
     return Subject(
@@ -164,7 +165,8 @@ def subject(level):
         mask=1, shape=(), domain=(0.0, 1.0), image=None,
         load_data=lambda: (np.ones(4), np.zeros(4)), network=networks[level % 2],
         networks=networks, read=lambda network: (network.level, 1),
-        source={"run": "there", "run_seed": 3, "level": level},
+        source={"run": "there", "run_seed": 3, "level": level, "parameters": "ab"},
+        run=run,
     )  # fmt: skip
 
 
@@ -173,6 +175,7 @@ def test_another_level_is_another_subject():
     dense = one.level(0)
     assert (dense.params, dense.network.density) == (0, 1.0)
     assert dense.title == "toy, seed 3, level 0" and dense.source["level"] == 0
+    assert dense.source["parameters"] == digest(0) != one.source["parameters"]
     assert dense.bound()(5) == 0 and one.bound()(5) == 5 and len(one.x) == 4
     with pytest.raises(ValueError, match="no level 4; there are 0, 1"):
         one.level(4)
@@ -180,12 +183,34 @@ def test_another_level_is_another_subject():
         one.train_data  # noqa: B018
 
 
+def test_a_network_alone_is_its_own_run():
+    alone = dataclasses.replace(subject(level=1), networks=(), read=None, params=7)
+    assert alone.networks == (alone.network,) and alone.read(alone.network) == (7, 1)
+    assert alone.level(1).params == 7
+
+
 def test_folders_say_what_is_looked_at_and_how():
-    inside = folder("toy", Config(seeds=(7,)), subject(level=1), None)
+    def place(config=Config(), subject=None, out=None):
+        return folder("toy", config, subject, out)
+
+    inside = place(Config(seeds=(7,)), subject(level=1))
     assert inside.parent.as_posix() == "there/toy"
     assert inside.name.startswith("run_seed=3_level=1_seeds=7-")
-    assert folder("toy", Config(), None, None).as_posix().startswith("results/runs/toy")
-    assert folder("toy", Config(), None, "out").name.startswith("default-")
+    assert place().as_posix() == "results/runs/toy/default-44136fa3"
+    # however the run is written: the same; two runs below one folder: not
+    elsewhere = subject(level=1, run=Path("over/../there/"))
+    assert place(subject=elsewhere).name == place(subject=subject(level=1)).name
+    other = dataclasses.replace(
+        elsewhere, source={**elsewhere.source, "run": "another"}
+    )
+    assert place(subject=other, out="out") != place(subject=elsewhere, out="out")
+    # what is the default is not named
+    file = {"model": "resnet20", "parameters": "ab"}
+    usual = dataclasses.replace(elsewhere, source=file, run=None)
+    assert place(subject=usual) == place()
+    # a config and a subject may have a field of one name
+    sown = dataclasses.replace(usual, source={"seeds": [7]})
+    assert place(Config(seeds=(7,))) != place(subject=sown)
 
 
 ROWS = [

@@ -99,17 +99,22 @@ def test_every_level_is_read_between_neighbours_and_two_apart(of, finished):
 def test_curves_are_means_over_layers_by_arm(finished):
     _, records = finished
     found = report._panel(report._HELD_FAR, records)
-    assert list(found) == ["lottery tickets", "random tickets (control)"]
-    density, values = found["lottery tickets"]
+    assert list(found) == ["lottery ticket", "random in each layer (control)"]
+    density, values = found["lottery ticket"]
     assert density.tolist() == [1, 0.3] and values.shape == (2, 1)
-    assert list(found["random tickets (control)"][0]) == [1, 0.3]  # the same dense one
+    assert list(found["random in each layer (control)"][0]) == [
+        1,
+        0.3,
+    ]  # the same dense one
     rows = [r for r in records if r["level"] == 0 and r["apart"] == 2]
     mean = np.mean(
         [r["inputs"] / r["channels"] for r in rows if r["source"] != "input"]
     )
     assert values[0, 0] == pytest.approx(mean)
     found = report.finding(records)
-    assert found.startswith("With 30.0% of weights, ") and "in random tickets)" in found
+    assert (
+        found.startswith("With 30.0% of weights, ") and "random in each layer)" in found
+    )
 
 
 def test_pages_link_to_what_is_there_and_work_offline(finished):
@@ -161,17 +166,20 @@ def test_other_pages_by_choice(of, tmp_path):
     assert "Rows: conv_1 2, 0." in text
 
 
-def test_layers_without_places(tmp_path):
+@pytest.mark.parametrize("image", [None, (1, 4, 1), (2, 2, 3)])
+def test_layers_without_places(tmp_path, image):
     def dense(params, x):
         for i, kernel in enumerate(params[:2]):
             x = checkpoint_name(jax.nn.relu(x @ kernel), f"hidden_{i}")
         return x @ params[2]
 
     rng = np.random.default_rng(0)
-    shapes = (4, 3), (3, 2), (2, 2)
+    size = int(np.prod(image or 4))
+    shapes = (size, 3), (3, 2), (2, 2)
     params = [jnp.asarray(rng.normal(size=shape), "float32") for shape in shapes]
     one = Network("rewind", 0, 0, 1.0)
-    of = subject_of(dense, (4,), (one,), lambda network: params)
+    of = subject_of(dense, (size,), (one,), lambda network: params)
+    of = dataclasses.replace(of, image=image)
     run(SMALL, tmp_path / "run", of, log=lambda line: None)
     text = (tmp_path / "run" / "level_00" / "hidden_1_0.html").read_text()
     assert "strongest inputs in hidden_0" in text and " of 3" in text
@@ -186,11 +194,11 @@ def test_one_hidden_layer_has_nothing_two_apart(of):
         for one in of.networks
         for apart, source, target in ((1, "hidden_0", "logits"), (2, "input", "logits"))
     ]  # fmt: skip
-    assert report.finding(records).endswith("50% in random tickets)")
+    assert report.finding(records).endswith("50% random in each layer)")
     only = [r for r in records if r["source"] == "input"]
     assert report.finding(only) == "Too few layers to compare"
     dead = [{**r, "alive": 0} for r in records]
-    alive = report._panel(report._ALIVE, dead)["lottery tickets"]
+    alive = report._panel(report._ALIVE, dead)["lottery ticket"]
     assert alive[1].tolist() == [[0.0], [0.0]]
 
 
