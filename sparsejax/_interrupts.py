@@ -19,7 +19,7 @@ STATUS: dict[int, int] = {signal.SIGINT: 130, signal.SIGTERM: 143}
 _GRACE = 4.0  # seconds to close files in
 stopped: list[int] = []  # the signal, once it has come
 ended: list[bool] = []  # whether `main` has
-advice = ["the same command goes on"]
+advice = ["run the same command again to resume"]
 
 
 def _say(number: int) -> None:

@@ -25,25 +25,25 @@ from sparsejax import experiments
 from sparsejax.experiments._study import config as config_
 
 SUBJECT = {
-    "run": "Folder of a lottery run whose networks are looked at.",
-    "arm": 'Arm of the run, by default "rewind", the lottery tickets.',
-    "run_seed": "Seed of the network of the run; by default the first.",
+    "run": "Folder of the lottery run to analyze.",
+    "arm": 'Arm of the run; by default "rewind", the lottery tickets.',
+    "run_seed": "Seed of the network in the run; by default the first.",
     "level": "Level of the run, 0 for the dense network; by default the last.",
-    "model": "Residual network that a file holds: resnet20, resnet56, resnet18, "
-    "resnet34 or resnet50; by default resnet20.",
-    "checkpoint": "File of a residual network's parameters; by default "
-    "resnet_cifar10/MODEL_cifar10.safetensors in data_dir.",
+    "model": "Pretrained residual network: resnet20 (the default), resnet56 or, but "
+    "for spade, resnet18, resnet34 or resnet50.",
+    "checkpoint": "File of the pretrained network's parameters; by default "
+    "resnet_cifar10/MODEL_cifar10.safetensors in --data_dir.",
 }
 WHERE = {
-    "data_dir": """Folder of data; by default the environment's SPARSEJAX_DATA_DIR. It
-holds mnist/ and fashion_mnist/ (the four IDX files, gzipped or not), cifar10/train.zip
-and cifar10/test.zip (folders of images by class), and
-resnet_cifar10/resnet20_cifar10.safetensors; each is needed only where it is named.
-Digits, scenes, circles and spirals need none.""",
-    "out": "Folder of runs; by default results/runs/NAME or, if a run is looked at, a "
-    "folder inside it.",
-    "dry_run": "Plan and folder only: the data are checked, nothing is run.",
-    "force": "Fresh start: an earlier run of this config is removed first.",
+    "data_dir": """Folder of data; by default the environment variable
+SPARSEJAX_DATA_DIR. A run needs only what it uses of: mnist/ and fashion_mnist/ (four
+IDX files each, gzipped or not), cifar10/train.zip and cifar10/test.zip (a folder of
+images per class), resnet_cifar10/resnet20_cifar10.safetensors. Digits, scenes, circles,
+spirals and CartPole need no data.""",
+    "out": "Parent folder of the run's; by default results/runs/EXPERIMENT or, with "
+    "--run, EXPERIMENT inside that run's folder.",
+    "dry_run": "Dry run: check the data, print the plan and the folder, and stop.",
+    "force": "Fresh start: delete an earlier run of this config first.",
 }
 _WHOLE = ("run_seed", "level")
 _SWITCHES = ("dry_run", "force")
@@ -69,7 +69,7 @@ def main(name: str | None = None, argv: Sequence[str] | None = None) -> None:
         program = f"{program} {name}"
     if name not in experiments.EXPERIMENTS:
         known = ", ".join(experiments.EXPERIMENTS)
-        raise SystemExit(f"error: no experiment {name!r}; there are {known}")
+        raise SystemExit(f"error: unknown experiment {name!r}; expected one of {known}")
     spec = importlib.import_module(f"sparsejax.experiments.{name}.config")
     with _interrupts.ending():
         _end_in_a_line(partial(called, name, spec, argv, program))
@@ -82,8 +82,8 @@ def listing() -> str:
         f"  {name:<{width}}  {what}\n  {'':<{width}}  {minutes}"
         for name, (what, minutes) in experiments.EXPERIMENTS.items()
     ]
-    usage = "usage: sparsejax NAME [--flags]; sparsejax NAME --help explains each"
-    return "\n".join([usage, "(times on two cores of a CPU)", "", *lines])
+    usage = "usage: sparsejax NAME [--flags]; `sparsejax NAME --help` explains NAME"
+    return "\n".join([usage, "(times on two CPU cores)", "", *lines])
 
 
 def called(name: str, spec: Any, argv: Sequence[str], program: str) -> None:
@@ -96,7 +96,7 @@ def called(name: str, spec: Any, argv: Sequence[str], program: str) -> None:
     if more:
         raise ValueError(f"unknown arguments {more}; flags begin with --")
     if values["force"].value:
-        _interrupts.advice[0] = "the same command without --force goes on"
+        _interrupts.advice[0] = "run the same command without --force to resume"
     config = read(spec.Config, values)
     config = spec.named(config) if hasattr(spec, "named") else config
     launch(name, spec, config, values, program)
@@ -175,7 +175,8 @@ def read(config: type, values: Values) -> Any:
         if isinstance(value, list):
             value = config_.entries(field, value)
             if field.name == "seeds" and len(value) == 1 and value[0] > 1:
-                print(f"seed {value[0]} (0:{value[0]} for {value[0]} of them)")
+                n = value[0]
+                print(f"one network, of seed {n}; --seeds=0:{n} is {n} networks")
         fields[field.name] = value
     return config(**fields)
 
@@ -185,26 +186,29 @@ def help_text(spec: Any, program: str) -> str:
     texts, default = config_.help_texts(spec.Config), spec.Config()
     choices = getattr(spec, "CHOICES", {})
     width = max(60, min(shutil.get_terminal_size().columns, 100))
-    lines = [_worded(spec.__doc__.strip(), program), "", "What to run:"]
+    lines = [_worded(spec.__doc__.strip(), program), "", "Experiment:"]
     for field in dataclasses.fields(spec.Config):
         value = getattr(default, field.name)
+        switch = field.type == bool | None
         lines += _entry(field.name, value, texts[field.name], width,
-                        choices.get(field.name))  # fmt: skip
+                        choices.get(field.name), switch=switch)  # fmt: skip
     if spec.SUBJECT:
-        lines += ["", "What to look at:"]
+        lines += ["", "Network:"]
         for key in spec.SUBJECT:
             lines += _entry(key, None, SUBJECT[key], width)
-    lines += ["", "Where:"]
+    lines += ["", "Files:"]
     for key, text in WHERE.items():
         lines += _entry(key, False if key in _SWITCHES else None, text, width)
     return "\n".join(lines)
 
 
-def _entry(name, default, text, width, choices=None) -> list[str]:
+def _entry(name, default, text, width, choices=None, switch=False) -> list[str]:
     """A flag's lines in the help."""
     if isinstance(default, tuple):
         default = ",".join(map(str, default))
-    if isinstance(default, bool):
+    if switch and default is None:
+        head = f"--{name}, --no{name}"
+    elif isinstance(default, bool):
         head = f"--{name}" if not default else f"--{name}, --no{name} (default: on)"
     else:
         empty = default is None or default == ""

@@ -33,7 +33,7 @@ EXPERIMENTS = {
                   "one minute"),
     "circle_removal": ("Takes a circle classifier apart: all 2^20 node masks.",
                        "3 minutes"),
-    "node_sweep": ("Removes nodes of any network under many masks.",
+    "node_sweep": ("Removes nodes of a network under many masks.",
                    "half a minute to 20 minutes (convnet)"),
     "cartpole": ("Prunes DQN agents on CartPole to a readable graph.", "8 minutes"),
     "prune_order": ("Compares training before and after pruning.", "2 minutes"),
@@ -41,10 +41,9 @@ EXPERIMENTS = {
     "right_reasons": ("Trains networks on their relevance.", "one minute"),
     "spade": ("Prunes a network for single images, and explains these.",
               "one hour"),
-    "dissect": ("Labels units of pruned residual networks by concepts.",
-                "10 minutes"),
+    "dissect": ("Labels units of pruned networks by concepts.", "6 minutes"),
     "features": ("Draws what units respond to.", "10 minutes"),
-    "weights": ("Shows weights in context, expanded and factorized.", "10 minutes"),
+    "weights": ("Shows weights in context, expanded and factorized.", "7 minutes"),
 }  # fmt: skip
 __all__ = [*EXPERIMENTS, "subjects"]
 

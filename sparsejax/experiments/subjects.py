@@ -97,7 +97,7 @@ def chosen(
     if "run" in given:
         if of_files:
             raise ValueError(
-                f"--{of_files[0]} is of a file: give it or --run, not both"
+                f"--{of_files[0]} cannot be used with --run: pass one or the other"
             )
         arm, seed = given.get("arm", "rewind"), given.get("run_seed")
         return of_run(
@@ -108,7 +108,7 @@ def chosen(
             data_dir=data_dir,
         )
     if of_runs:
-        raise ValueError(f"--{of_runs[0]} is of a lottery run: pass --run")
+        raise ValueError(f"--{of_runs[0]} needs --run, a lottery run")
     if of_files:
         return pretrained(given.get("model"), given.get("checkpoint"),
                           data_dir=data_dir)  # fmt: skip

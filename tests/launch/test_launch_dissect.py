@@ -6,8 +6,8 @@ import pytest
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
-        ("--num_scenes=5", "run is missing"),
-        ("--run=nowhere", "is no run folder of lottery"),
+        ("--num_scenes=5", "run is required"),
+        ("--run=nowhere", "is not a lottery run"),
     ],
 )
 def test_bad_flags_get_one_line(launcher, flag, message, tmp_path):

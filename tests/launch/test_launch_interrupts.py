@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 LAUNCH = Path(__file__).parents[2] / "launch"
-LINE = "interrupted; the same command goes on\n"
+LINE = "interrupted; run the same command again to resume\n"
 # What the main thread is doing when the signal comes.
 DOING = {
     "importing": "import slow",
@@ -60,7 +60,9 @@ def test_what_was_forced_goes_on_without_force(launcher, tmp_path):
     text = SCRIPT.format(doing="time.sleep(60)", number=2)
     (tmp_path / "script.py").write_text(text)
     done = launcher(tmp_path / "script", "--force", timeout=30)
-    assert done.stderr == "interrupted; the same command without --force goes on\n"
+    assert (
+        done.stderr == "interrupted; run the same command without --force to resume\n"
+    )
 
 
 def test_signals_that_were_ignored_stay_ignored(launcher, tmp_path):

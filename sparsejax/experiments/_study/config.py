@@ -95,14 +95,14 @@ def check(
         name, value = field.name, values[field.name]
         entries = value if isinstance(value, tuple) else (value,)
         if not entries and field.default and name not in empty:
-            raise ValueError(f"{name} must have one entry at least, got none")
+            raise ValueError(f"{name} must have at least one entry")
         if name not in repeated and len(set(entries)) < len(entries):
             several = ", ".join(map(str, entries))
-            raise ValueError(f"{name} must be different, got {several}")
+            raise ValueError(f"{name} must be distinct, got {several}")
         for entry in entries if name in choices else ():
             if entry is not None and entry not in choices[name]:
                 known = listed(choices[name], most=len(choices[name]))
-                raise ValueError(f"unknown {name} {entry!r}; there are {known}")
+                raise ValueError(f"unknown {name} {entry!r}; expected {known}")
         for entry in entries if name in within else ():
             if entry is not None and not inside(entry, within[name]):
                 raise ValueError(f"{name} must be in {within[name]}, got {entry}")
@@ -134,14 +134,14 @@ def read(folder: str | Path, kind: str, config: type[C]) -> C:
     path = Path(folder) / "config.json"
     if not path.exists():
         raise ValueError(
-            f"{folder} is no run folder of {kind}: it has no config.json; "
+            f"{folder} is not a {kind} run: it has no config.json; "
             f"`sparsejax {kind}` makes one"
         )
     head = runs.read_json(path)
     there = head.get("kind") if isinstance(head, dict) else None
     values = head.get("config") if isinstance(head, dict) else None
     if there != kind or not isinstance(values, dict):
-        raise ValueError(f"{folder} is no run of {kind}: see {path}")
+        raise ValueError(f"{folder} is not a {kind} run: see {path}")
     fields = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     known = typing.get_type_hints(config)
     if fields.keys() != known.keys():

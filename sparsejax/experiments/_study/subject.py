@@ -144,7 +144,7 @@ def required(subject: Subject | None, example: str = "lottery") -> Subject:
     """
     if subject is None:
         raise ValueError(
-            "--run is missing (in Python a subject): the folder of a lottery run; "
+            "--run is required (in Python, subject=): the folder of a lottery run; "
             f"`sparsejax {example}` makes one"
         )
     return subject

@@ -1,7 +1,7 @@
 """CartPole agents, pruned until they can be read.
 
-Sixteen DQN agents; lottery rounds and pruning without retraining, as long as the mean
-return in gymnasium is the highest there is:
+Sixteen DQN agents, pruned in lottery rounds and without retraining, as long as the mean
+return in gymnasium stays at its maximum:
     sparsejax cartpole
 
 The environment with shorter episodes, or a small network:
@@ -10,7 +10,7 @@ The environment with shorter episodes, or a small network:
 
 A run leaves a folder with its config, metrics.jsonl, the agents, figures, an episode as
 a GIF, the policy in words, graph.html (the smallest agent, and the pole beside it) and
-index.html. Started again after a kill, it goes on where it was.
+index.html. An interrupted run resumes when started again.
 """
 
 import dataclasses
@@ -27,13 +27,13 @@ WITHIN = {
     "widths": WIDTHS,
     "steps": COUNTS,
     "learning_rate": POSITIVE,
-    "target": "(-inf, inf)",
+    "min_return": "(-inf, inf)",
     "num_episodes": COUNTS,
     "rounds": "[0, 1000]",
     "fraction": "(0, 1)",
     "patience": COUNTS,
     "num_walkers": COUNTS,
-    "noise": "[0, inf)",
+    "order_noise": "[0, inf)",
 }
 # in words
 ARMS = {
@@ -49,23 +49,24 @@ class Config:
     """Choices of a run.
 
     Attributes:
-        environment: Task of the agents: "CartPole-v1" (episodes of 500 steps) or
-            "CartPole-v0" (200).
-        seeds: Seeds of the agents, which are trained together; 0:16 is 0,1,...,15.
-        widths: Hidden units of every layer.
-        steps: Number of steps in the environment in a training, a multiple of 12,800.
+        environment: Environment of the agents: "CartPole-v1" (episodes of at most 500
+            steps) or "CartPole-v0" (200).
+        seeds: Seeds of the agents, which train together; 0:16 is 0,1,...,15.
+        widths: Numbers of hidden units.
+        steps: Number of environment steps in a training, a multiple of 12,800.
         learning_rate: Learning rate of Adam.
-        target: Mean return that pruned agents must keep; by default the highest one of
-            the environment.
-        num_episodes: Number of episodes in gymnasium over which it is the mean.
+        min_return: Mean return that pruned agents must keep; by default the
+            environment's maximum.
+        num_episodes: Number of gymnasium episodes that the mean return is taken over.
         rounds: Largest number of lottery rounds; 0 for none.
-        fraction: Share of the weights still kept that a lottery round tries to remove;
-            half as many are tried after a failure, down to one.
-        patience: Number of failures with a single weight (another one each) that end a
-            lottery.
+        fraction: Fraction of the remaining weights that a lottery round tries to
+            remove; after a failure half as many, down to one.
+        patience: Number of failures to remove a single weight, each time a different
+            one, that end an agent's lottery.
         num_walkers: Number of copies of every agent that are pruned without retraining,
-            each in another order.
-        noise: Standard deviation of what is added to log magnitudes to vary this order.
+            each in a different order.
+        order_noise: Standard deviation of the noise on log magnitudes that makes the
+            orders of the copies differ.
     """
 
     environment: str = "CartPole-v1"
@@ -73,13 +74,13 @@ class Config:
     widths: tuple[int, ...] = (32, 32)
     steps: int = 51_200
     learning_rate: float = 2.3e-3
-    target: float | None = None
+    min_return: float | None = None
     num_episodes: int = 100
     rounds: int = 20
     fraction: float = 0.3
     patience: int = 3
     num_walkers: int = 8
-    noise: float = 0.7
+    order_noise: float = 0.7
 
     def __post_init__(self):
         config_.check(self, WITHIN, CHOICES)
@@ -90,7 +91,7 @@ class Config:
     @property
     def goal(self) -> float:
         """The mean return to keep."""
-        return TARGETS[self.environment] if self.target is None else self.target
+        return TARGETS[self.environment] if self.min_return is None else self.min_return
 
 
 def environment(config: Config) -> dict[str, str]:

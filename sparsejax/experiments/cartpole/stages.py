@@ -78,7 +78,7 @@ def pruned(
         config.goal,
         key=jax.random.fold_in(jax.random.key(config.seeds[0]), 1000 + number),
         walkers=config.num_walkers,
-        noise=config.noise,
+        noise=config.order_noise,
         log=log,
     )
     played = agents_.evaluate(settings, walked.params, config.num_episodes)

@@ -1,9 +1,10 @@
 """A circle classifier of twenty nodes under all 2^20 of its node masks.
 
-The source's tables and figures, sampled as there and exactly beside it, ten networks:
+The tables and figures of Hobson, "Neural Networks, More than you wanted to Show",
+sampled as there and computed exactly, for ten networks:
     sparsejax circle_removal
 
-The circle that its text describes, of half the square:
+The circle that Hobson's text describes, half of the square:
     sparsejax circle_removal --variant=half
 
 A quick look:
@@ -11,8 +12,8 @@ A quick look:
 
 A run leaves a folder with its config, metrics.jsonl (a line for each network),
 seed_NN.npz (parameters, test set, the loss of every subset), figures, table.md,
-index.html and nodes.html, in which the first network is taken apart by hand. Started
-again after a kill, it goes on with the network it was at.
+index.html and nodes.html, in which the first network is taken apart by hand. An
+interrupted run resumes when started again.
 """
 
 import dataclasses
@@ -41,14 +42,14 @@ class Config:
     """Choices of a run.
 
     Attributes:
-        variant: Circle to classify: "published" (62.67% of the square inside, as the
-            source's code has it) or "half" (half of the square, as its text says).
-        seeds: Seeds of the networks, each with training and test points of its own;
-            0:10 is 0,1,...,9. The first network is drawn.
+        variant: Circle to classify: "published" (62.67% of the square inside, as in
+            Hobson's code) or "half" (half of the square, as in the text).
+        seeds: Seeds of the networks, each with its own training and test points; 0:10
+            is 0,1,...,9. Figures of one network show the first.
         num_nodes: Number of hidden units; all 2^n subsets are evaluated.
-        keep_probs: Probabilities of a node to be kept.
+        keep_probs: Probabilities that a node is kept.
         num_masks: Number of masks drawn for each keep probability, from NumPy's stream
-            of seed 17 as in the source.
+            of seed 17 as in Hobson's code.
         num_paths: Number of sampled paths over the hypercube.
         bandwidth: Width of the Gaussian kernel that smooths densities.
         num_points: Number of training points, and of test points.

@@ -1,6 +1,6 @@
 """Does pruning change what units stand for? Dissects the networks of a lottery run.
 
-Residual networks, on scenes that they have not seen:
+Residual networks, on held-out scenes:
     sparsejax lottery --dataset=scenes --seeds=0:3 \\
         --arms=rewind,finetune,random_layerwise
     sparsejax dissect --run=results/runs/lottery/NAME
@@ -12,11 +12,11 @@ The quick form, one seed and shorter trainings:
 On labelled images in the Broden format:
     sparsejax dissect --run=RUN --broden=FOLDER --image_size=224
 
-Any run will do whose networks have activations with places and whose images are squares
-of 16, 20, 24, ... pixels, gray or in color: scenes are drawn like them. A run leaves a
-folder inside the lottery run: scores of all units (seed_N/ARM_LEVEL.npz), metrics.jsonl
-(a line for each network), units.csv, figures, table.md and index.html. Started again
-after a kill, it goes on with the network it was at.
+Any run of convolutional networks will do whose images are squares of 16, 20, 24, ...
+pixels, gray or in color: scenes are generated like them. A run leaves a folder inside
+the lottery run: scores of all units (seed_N/ARM_LEVEL.npz), metrics.jsonl (a line for
+each network), units.csv, figures, table.md and index.html. An interrupted run resumes
+when started again.
 """
 
 import dataclasses
@@ -41,18 +41,19 @@ class Config:
     """Choices of a run.
 
     Attributes:
-        node: Activation to dissect; by default the last that has places, the output of
-            the last block.
+        node: Activation to dissect; by default the last feature map, of a residual
+            network the output of the last block.
         broden: Folder of labelled images in the Broden format; by default scenes that
             the networks were not trained on.
-        image_size: Height and width to resample Broden's images to; 0 leaves them.
+        image_size: Height and width to resize Broden's images to; 0 keeps their size.
         num_scenes: Number of scenes to dissect on.
-        quantile: Share of a unit's values that count as active.
-        threshold: Score above which a unit is a detector.
-        normalized_threshold: Score, over the best possible one, above which a unit is a
-            detector whatever the size of the concept.
-        union: Pixels that count against a unit: those where it is active ("unit"), in
-            images that have the concept ("image"), or none ("none").
+        quantile: Fraction of a unit's values that count as active.
+        threshold: Intersection over union (IoU) above which a unit is a detector.
+        normalized_threshold: IoU, over the best that a mask of `quantile` of all pixels
+            can have with the concept, above which a unit is a detector.
+        union: Masks of a unit that count in the union with a concept: those that touch
+            a pixel labelled in its category ("unit"), those in images that have such a
+            label ("image"), or all of them ("none").
         rotations: Number of random rotations of the features, as a control.
     """
 
@@ -69,4 +70,4 @@ class Config:
     def __post_init__(self):
         config_.check(self, WITHIN, CHOICES)
         if self.image_size and not self.broden:
-            raise ValueError("image_size is of Broden's images: pass broden, too")
+            raise ValueError("image_size needs broden, whose images it resizes")

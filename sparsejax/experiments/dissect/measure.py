@@ -164,12 +164,12 @@ def _with_places(subject: Subject, node: str) -> str:
     there = [name for name, shape in shapes.items() if len(shape) == 3]
     if not there:
         raise ValueError(
-            f"{subject.title}: none of its activations ({', '.join(shapes)}) has "
-            "places, as those of convolutions have; dissect a convnet or a resnet"
+            f"{subject.title}: none of its activations ({', '.join(shapes)}) is a "
+            "feature map; dissect a convnet or a residual network"
         )
     if node and node not in there:
         raise ValueError(
-            f"{subject.title}: no activation {node!r} with places; there are "
+            f"{subject.title}: no feature map {node!r}; expected one of "
             f"{trees.listed(there, 24)}"
         )
     return node or there[-1]

@@ -107,7 +107,7 @@ def summary(folder: str | Path) -> str:
 def _layers(config: Config, subject: Subject) -> dict[str, list[int]]:
     """Numbers of the units to draw, by node; all checked before any is drawn."""
     if subject.image is None:
-        raise ValueError(f"{subject.title}: its inputs are no images")
+        raise ValueError(f"{subject.title}: its inputs are not images")
     counts = _counts(config, subject)
     last = {name.split("_")[0]: name for name in counts}  # of every stage
     names = config.nodes or (counts if subject.run is not None else last.values())

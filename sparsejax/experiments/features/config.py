@@ -3,7 +3,7 @@
 ResNet-20 on CIFAR-10, the last block of each stage and the classes:
     sparsejax features --data_dir=DIR
 
-Every channel of one layer, four pictures of each, held apart:
+Every channel of one layer, four different pictures of each:
     sparsejax features --data_dir=DIR --nodes=layer3_2 --num_pictures=4
 
 A network of a lottery run, level 8:
@@ -11,7 +11,7 @@ A network of a lottery run, level 8:
 
 A run leaves a folder with its config, NODE_START.npz (images, values and numbers of a
 block of units), metrics.jsonl (a line for each unit), a sheet of every layer and
-index.html. Started again after a kill, it goes on with the block it was at.
+index.html. An interrupted run resumes when started again.
 """
 
 import dataclasses
@@ -40,18 +40,18 @@ class Config:
     """Choices of a run.
 
     Attributes:
-        nodes: Names of activations, or "logits"; by default the last of each stage of a
-            residual network from a file, all of a run's network, and the logits.
-        units: Numbers of the units of each node; by default all.
-        objective: Activation to maximize: "channel", its mean over places, or "neuron",
-            the one in the middle.
-        num_pictures: Number of pictures of each unit, held apart by `diversity`.
-        diversity: Weight of the differences between pictures of a unit.
+        nodes: Names of activations, or "logits"; by default all with --run, else the
+            last of each stage and the logits.
+        units: Indices of the units of each node; by default all.
+        objective: Activation to maximize: the mean over positions ("channel") or the
+            one at the center ("neuron").
+        num_pictures: Number of pictures of each unit, made to differ by `diversity`.
+        diversity: Weight of the diversity between the pictures of a unit.
         steps: Number of steps of gradient ascent.
-        image_size: Height and width of pictures; 0 for those of the network's images.
+        image_size: Height and width of the pictures; 0 for the network's input size.
         learning_rate: Learning rate of Adam.
-        parametrization: Form of an image: "fourier", smooth, or "pixels".
-        seed: Seed of the noise that pictures begin with, and of their shifts.
+        parametrization: Parametrization of a picture: "fourier" (smooth) or "pixels".
+        seed: Seed of the initial noise and of the random shifts.
     """
 
     nodes: tuple[str, ...] = ()

@@ -1,16 +1,16 @@
 """A pruned network as a flow graph: drawings, proofs, source and a page to explore.
 
-Of the last level of a lottery run, first seed, with exact ranges:
+The last level of a lottery run, first seed, with exact ranges:
     sparsejax flowgraph --run=results/runs/lottery/NAME --exact
 
-Of a run on MNIST, level 12 of seed 3, with level 14 beside it:
+Level 12 of seed 3 of a run on MNIST, and level 14 to compare:
     sparsejax flowgraph --run=RUN --data_dir=DIR --run_seed=3 --level=12 --beside=14
 
 A run leaves a folder inside the lottery run: index.html (counts, ranges, drawings),
 graph.html (the page to explore; #out=output_3 shows one output; where it is too large,
 a page for each output instead), graph.json, .dot, .graphml, predict.py, predict.c and
-kernels.npz. Every lottery run ends with one of its last level, without exact ranges.
-Started again after a kill, it goes on with the outputs that are missing.
+kernels.npz. Lottery runs of MLPs and convnets end with one of their last level, without
+exact ranges. An interrupted run resumes when started again.
 """
 
 import dataclasses
@@ -29,14 +29,13 @@ class Config:
 
     Attributes:
         num_examples: Number of test inputs shown on the pages.
-        simplify: Treatment, before anything else, of units that are linear over the
-            whole domain: "no" (the graph as traced), "off" (only what never changes is
-            folded), "passthrough" (shown as linear), "merge-if-smaller" or "merge-all"
-            (multiplied out).
-        exact: Exact ranges too, by integer programming: of every output and, in graphs
-            of at most 300 hidden nodes, of these.
-        time_limit: Seconds for each end of an exact range.
-        beside: Level of the run whose graph is shown beside this one, on the same page.
+        simplify: Simplification of the traced graph: "no" (none), "off" (constants
+            folded) or, besides, units that are linear over the whole domain shown as
+            such ("passthrough") or multiplied out ("merge-if-smaller", "merge-all").
+        exact: Exact ranges by integer programming: of every output and, in graphs of at
+            most 300 hidden nodes, of every hidden node.
+        time_limit: Time limit, in seconds, for each end of an exact range.
+        beside: Level of the run whose graph is shown on the same page, to compare.
     """
 
     num_examples: int = 6

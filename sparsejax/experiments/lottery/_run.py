@@ -135,12 +135,12 @@ def _sequence(book: Book, arm: str, rounds: pruning.Rounds) -> None:
     weights_from, schedule_from = SEQUENCES[arm]
     tickets = book.tickets(arm)
     if arm == "rewind" and tickets:
-        book.log(f"going on after level {len(tickets) - 1} in {book.folder}")
+        book.log(f"resuming after level {len(tickets) - 1} in {book.folder}")
         book.rewind = tickets[0].start
         for ticket in tickets[1:]:
             _controls(book, ticket)
     elif len(tickets) > 1:
-        book.log(f"going on after level {len(tickets) - 1} of {arm}")
+        book.log(f"resuming after level {len(tickets) - 1} of {arm}")
 
     def on_round(ticket: Ticket) -> None:
         level, stop = ticket.level, int(ticket.trained.step[0])
@@ -219,6 +219,6 @@ def _flow_graph(study: Study, data_dir) -> str | None:
 
 
 def _precision(config: Config):
-    if config.precision == "float32":
+    if config.precision == "default":
         return contextlib.nullcontext()
     return jax.default_matmul_precision(config.precision)

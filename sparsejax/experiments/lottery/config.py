@@ -24,9 +24,9 @@ ResNet-50 on images of any size (FOLDER/train/CLASS/NAME.jpg, FOLDER/val/...):
         --augment --optimizer=momentum --learning_rate=0.4 --schedule=steps \\
         --precision=bfloat16 --batch_size=1024 --epochs=90
 
---rounds=0 trains once. Every run leaves a folder below --out: config, metrics.jsonl,
-masks and weights of every level, figures and index.html. Started again after a kill, it
-goes on where it was.
+--rounds=0 trains once. A run leaves a folder with its config, metrics.jsonl, the masks
+and weights of every level, figures and index.html. An interrupted run resumes when
+started again.
 """
 
 import dataclasses
@@ -58,7 +58,7 @@ CHOICES = {
     "schedule": ("cosine", "steps", "constant"),
     "scope": ("global", "layer"),
     "score": ("magnitude", "random", "snip"),
-    "precision": ("float32", "tensorfloat32", "bfloat16"),
+    "precision": ("default", "float32", "tensorfloat32", "bfloat16"),
 }  # fmt: skip
 WITHIN = {
     "image_size": "[0, 2^16]",
@@ -84,69 +84,69 @@ class Config:
     """Choices of a run. Where one is left open, the network and its data decide.
 
     Attributes:
-        dataset: Images to classify: "digits" (embedded), "mnist", "fashion_mnist",
-            "cifar10", "scenes" (drawn, with several labels an image), or a folder with
-            `train` and `test` folders or zips of CLASS/NAME.jpg.
-        image_size: Height and width to cut out of a folder's images, which are then
-            read while training; 0 reads all at once, and they must be of one size.
+        dataset: Images to classify: "digits" (from scikit-learn), "mnist",
+            "fashion_mnist", "cifar10", "scenes" (generated, several labels per image),
+            or a folder with `train` and `test` (or `val`) folders or zips of
+            CLASS/NAME.jpg.
+        image_size: Height and width to which a folder's images are cropped and resized,
+            read while training; 0 loads all at once, and they must be of one size.
         model: Network to prune; by default "mlp" for grey images, else "resnet8".
-        widths: Numbers of hidden units (32, 32), of channels of the convolutions
-            (6, 6, 6), or of channels of each stage of a residual network.
-        stride: Stride of a residual network's first convolution; 0 is 2 on scenes, a
-            quarter of the work, and the usual one elsewhere.
-        num_train_images: Number of images to train on, drawn once; 0 takes all there
-            are (scenes: 4,000).
-        num_test_images: Number of images to test on, drawn once; 0 takes all there are
-            (scenes: 1,000).
-        epochs: Passes through the images in every training; by default 40 for digits, 3
-            for MNIST and Fashion-MNIST, else 6.
-        batch_size: Examples in a step of training; by default 64 (residual networks:
+        widths: Numbers of hidden units, or of channels of the convolutions or of the
+            stages; by default 32,32 (mlp), 6,6,6 (convnet) and the usual ones (residual
+            networks).
+        stride: Stride of a residual network's first convolution; 0 for the usual one
+            (on scenes 2, a quarter of the work).
+        num_train_images: Number of training images, drawn once; 0 for all (scenes:
+            4,000).
+        num_test_images: Number of test images, drawn once; 0 for all (scenes: 1,000).
+        epochs: Number of passes over the training images; by default 6, but for an MLP
+            or a convnet 40 on digits and 3 on MNIST and Fashion-MNIST.
+        batch_size: Number of examples in a step; by default 64 (residual networks:
             128).
-        optimizer: Rule of the steps: "sgd", "momentum" (0.9), "adam" or "adamw"; by
-            default momentum (residual networks: adamw).
-        learning_rate: Highest rate of the schedule; by default what suits the
-            optimizer: 0.15 for momentum (convnet: 0.05, residual networks: 0.1), 0.1
-            for sgd, 0.001 for adam and adamw (residual networks: 0.005).
-        schedule: Course of the learning rate: "cosine" (a linear warm-up over a tenth
-            of the steps, then down to a hundredth), "steps" (a tenth at a third of the
-            steps, again at two thirds and at eight ninths) or "constant".
-        weight_decay: Decay of the kernels; by default 1e-4 for adamw and for residual
-            networks, else none.
-        augment: Variation of training images by cropping and mirroring, for residual
-            networks.
-        rounds: Number of prunings; by default as many as `final_count` or
+        optimizer: Optimizer to train with: "sgd", "momentum" (0.9), "adam" or "adamw";
+            by default momentum (residual networks: adamw).
+        learning_rate: Peak learning rate; by default 0.15 for momentum (convnet: 0.05,
+            residual networks: 0.1), 0.1 for sgd, 0.001 for adam and adamw (residual
+            networks: 0.005).
+        schedule: Learning-rate schedule: "cosine" (down to a hundredth) or "steps" (a
+            tenth at 1/3, 2/3 and 8/9 of the steps), both after a linear warm-up over a
+            tenth of the steps, or "constant".
+        weight_decay: Weight decay of the kernels; by default 1e-4 for adamw and, in
+            residual networks, for sgd and momentum, else 0.
+        augment: Random crops and flips of the training images (residual networks only).
+        rounds: Number of pruning rounds; by default as many as `final_count` or
             `layer_fractions` need, else 18 (digits: 14, residual networks: 8).
-        fraction: Part of the weights still kept that every round removes; by default
+        fraction: Fraction of the remaining weights that every round removes; by default
             0.2 (residual networks: 0.5).
         scope: Weights that are ranked together: all of them ("global"), or those of
             each layer ("layer").
-        layer_fractions: Rates of single layers, as "dense_0=0.1" or, for the first 20
-            rounds only, "dense_0=0.1x20"; the other layers are pruned by `fraction`,
-            each by itself.
-        exclude: Layers that are never pruned nor counted.
+        layer_fractions: Fractions for single layers, as "dense_0=0.1" or, for the first
+            20 rounds only, "dense_0=0.1x20"; each other layer loses `fraction`.
+        exclude: Layers that are neither pruned nor counted.
         final_count: Number of weights after the last round, met exactly (global scope).
-        score: Score of a weight, of which the lowest are removed: "magnitude", "random"
-            or "snip" (|w g|).
+        score: Score of the weights, the lowest of which are removed: "magnitude",
+            "random" or "snip" (|w g|).
         rewind_to: Training step that rounds rewind to; by default 0 (residual networks:
             20).
-        arms: Ways to train on after pruning. Each of these prunes by itself: "rewind"
-            (lottery tickets), "trained" (weights as trained, schedule rewound),
-            "finetune" (weights as trained, last learning rate) and "rewind_weights"
-            (weights rewound, last learning rate). These follow the tickets: "reinit"
-            (the same mask, fresh weights), "random_global" (as many weights, anywhere)
-            and "random_layerwise" (as many in every layer). By default rewind and those
-            three (residual networks: rewind).
-        allow_empty: Permission for a layer to lose its last weight; by default for
-            residual networks, whose shortcuts lead around it.
-        barrier: Measurement of the error barrier between two trainings on data in two
-            orders, of every arm (twice the time); by default for MLPs and convnets.
-        seeds: Seeds of the networks, one each; by default 0 to 4, which train together
-            (residual networks: 0; several train one after the other).
-        share_data_order: One order of the data for all seeds (faster for networks that
-            train together); by default for MLPs and convnets.
-        data_seed: Seed of the shared order.
-        precision: Precision of products on accelerators: "float32", "tensorfloat32" or
-            "bfloat16".
+        arms: Ways to train after pruning. Pruned on their own: "rewind" (lottery
+            tickets), "trained" (weights kept, schedule rewound), "finetune" (weights
+            kept, last learning rate) and "rewind_weights" (weights rewound, last
+            learning rate). Controls of the tickets: "reinit" (same mask, new initial
+            weights), "random_global" (as many weights, anywhere) and "random_layerwise"
+            (as many in every layer). By default rewind and the three controls (residual
+            networks: rewind).
+        allow_empty: Permission to empty a layer; by default on for residual networks,
+            whose shortcuts bypass it.
+        barrier: Error barrier between two trainings with different data orders,
+            measured for every arm (doubles the time); by default on for MLPs and
+            convnets.
+        seeds: Seeds of the networks; by default 0 to 4, trained together (residual
+            networks: 0; several are trained one after the other).
+        share_data_order: Same data order for all seeds (faster where they train
+            together); by default on for MLPs and convnets.
+        data_seed: Seed of the data order that the networks share.
+        precision: Precision of matrix products: JAX's "default" (TF32 on recent GPUs,
+            bfloat16 on TPUs), "float32", "tensorfloat32" or "bfloat16".
     """
 
     dataset: str = "digits"
@@ -177,7 +177,7 @@ class Config:
     seeds: tuple[int, ...] = ()
     share_data_order: bool | None = None
     data_seed: int = 0
-    precision: str = "float32"
+    precision: str = "default"
 
     def __post_init__(self) -> None:
         check(self)
@@ -241,29 +241,30 @@ def check(config: Config) -> None:
     """Raise a `ValueError` for what cannot be run, whatever the network's layers."""
     if isinstance(config.arms, tuple) and "random" in config.arms:
         raise ValueError(
-            "unknown arms 'random': random_layerwise keeps as many weights in every "
-            "layer as the ticket, random_global as many in all"
+            "unknown arm 'random': pass random_layerwise (as many weights in every "
+            "layer as the ticket) or random_global (as many in all)"
         )
     config_.check(config, WITHIN, {**CHOICES, "arms": ARMS})
     if config.arms and "rewind" not in config.arms:
-        raise ValueError(f"arms must hold rewind, got {', '.join(config.arms)}")
+        raise ValueError(f"arms must include rewind, got {', '.join(config.arms)}")
     model, named = _model(config), config.dataset in DATASETS
     if config.image_size and named:
-        raise ValueError(f"{config.dataset} has images of one size: drop image_size")
+        raise ValueError(f"image_size is for folders of images, not {config.dataset}")
     if config.optimizer == "adam" and config.weight_decay:
         raise ValueError("adam has no weight_decay: choose optimizer=adamw")
     if is_residual(config):
         stages = 3 if model in ("resnet8", "resnet20", "resnet56") else 4
         if config.widths and len(config.widths) != stages:
             raise ValueError(
-                f"{model} has {stages} stages, widths are {len(config.widths)}"
+                f"widths must have {stages} entries for {model}, got "
+                f"{len(config.widths)}"
             )
         return
     for name in ("augment", "stride", "image_size"):
         if getattr(config, name):
-            raise ValueError(f"{name} is for residual networks: drop it for {model}")
+            raise ValueError(f"{name} is for residual networks, not {model}")
     if config.dataset == "scenes":
-        raise ValueError(f"scenes have several labels an image: no {model}, a resnet")
+        raise ValueError(f"scenes have several labels: choose a resnet, not {model}")
 
 
 def _model(config: Config) -> str:

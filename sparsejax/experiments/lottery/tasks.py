@@ -144,5 +144,5 @@ def _folders(root: Path, size: int | None) -> data.Dataset:
     training, names = data.image_folder(find("train"), size=size)
     test, others = data.image_folder(find("test", "val"), size=size)
     if names != others:
-        raise ValueError(f"{root}: classes to train on are {names}, to test {others}")
+        raise ValueError(f"{root}: train has classes {names}, test {others}")
     return data.Dataset(training, test)

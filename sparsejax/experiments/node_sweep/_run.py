@@ -139,8 +139,8 @@ def _planned(
         changed = [k for k in NETWORK if getattr(config, k) != getattr(usual, k)]
         if changed:
             raise ValueError(
-                f"{listed(changed)} cannot be chosen for the network of a run "
-                f"({subject.title}); leave them out"
+                f"{listed(changed)} cannot be used with --run, whose network is given "
+                f"({subject.title})"
             )
     network = subject or training.untrained(
         config.dataset, config.model, config.widths,

@@ -9,7 +9,7 @@ All subsets of one layer, exactly:
 Exactly half of the units, and exactly 16 of them:
     sparsejax node_sweep --distribution=fixed_size --subset_sizes=0.5,16
 
-Channels of a convolutional network on MNIST (minutes, on few cores many):
+Channels of a convolutional network on MNIST (20 minutes on two cores):
     sparsejax node_sweep --dataset=mnist --data_dir=DIR --model=convnet \
         --num_test_images=200 --num_masks=500
 
@@ -19,8 +19,7 @@ The last network of a lottery run:
 A run leaves a folder with its config, network.npz (the parameters), metrics.jsonl (a
 line for each distribution), keep_P.npz (masks with loss, accuracy and gradient),
 units.npz (scores of units), kept.npz (networks of the best units), figures, table.md
-and index.html. Started again after a kill, it goes on with the chunk of masks it was
-at.
+and index.html. An interrupted run resumes when started again.
 """
 
 import dataclasses
@@ -55,35 +54,34 @@ class Config:
     """Choices of a run.
 
     Attributes:
-        dataset: Data that a network is trained on where no --run is given: "digits"
-            (embedded), "mnist" or "fashion_mnist"; "circle" (two inputs; half of the
+        dataset: Data to train a network on, without --run: "digits" (from
+            scikit-learn), "mnist", "fashion_mnist", "circle" (two inputs; half of the
             square inside) or "circle_published" (62.67% inside).
-        model: Network that is trained: "mlp" or "convnet".
+        model: Network to train, without --run: "mlp" or "convnet".
         widths: Numbers of hidden units, or channels of the convolutions; by default
             32,32 (mlp), 6,6,6 (convnet) and 20 (circles).
         epochs: Number of passes over the training data; by default 3 (digits: 40,
             circles: 20).
-        network_seed: Seed of the network's training, and of the points of circles.
-        nodes: Named activations whose units are removed, such as hidden_0; by default
-            all.
-        num_units: Number of their units that are swept, those whose activation varies
+        network_seed: Seed of the network's training, and of the circle's points.
+        nodes: Names of the activations whose units are removed, such as hidden_0; by
+            default all.
+        num_units: Number of units of `nodes` to sweep, those whose activation varies
             most; the others stay on. By default all.
-        distribution: Masks to draw: "bernoulli" (every unit is kept with a
-            probability), "fixed_size" (a number of units, any of them) or "subsets"
-            (all 2^n, exactly).
-        keep_probs: Probabilities of a unit to be kept: a sweep for each (bernoulli), or
-            what the exact distribution is shown for (subsets).
-        subset_sizes: Numbers of units kept or, below 1, parts of all: a sweep for each
-            (fixed_size); by default those of keep_probs.
+        distribution: Masks to draw: "bernoulli" (every unit kept with a probability),
+            "fixed_size" (a fixed number of units kept) or "subsets" (all 2^n).
+        keep_probs: Probabilities that a unit is kept: one sweep for each (bernoulli),
+            or those at which the exact distribution is shown (subsets).
+        subset_sizes: Numbers of units kept or, below 1, fractions of all: one sweep for
+            each (fixed_size); by default the fractions keep_probs.
         num_masks: Number of masks of each sweep.
-        num_test_images: Number of test images (or points) that every mask sees, drawn
-            once; 0 for all.
-        gradients: Whether gradients of the loss with respect to the mask are kept, too.
-        num_permutations: Number of orders of joining that Shapley values are estimated
-            from; 0 for none.
-        seed: Seed of masks, orders and the choice of test images.
-        batch_size: Number of masks at a time; by default what fits memory. Changes
-            speed alone.
+        num_test_images: Number of test images (or points), drawn once, that every mask
+            is evaluated on; 0 for all.
+        gradients: Gradients of the loss with respect to the mask, stored as well.
+        num_permutations: Number of permutations that Shapley values are estimated from;
+            0 for none.
+        seed: Seed of the masks, the permutations and the choice of test images.
+        batch_size: Number of masks evaluated at once; by default what fits in memory.
+            Affects speed only.
     """
 
     dataset: str = "digits"
@@ -110,7 +108,7 @@ class Config:
                 f"{self.dataset} has points, not images: model must be mlp"
             )
         if self.subset_sizes and self.distribution != "fixed_size":
-            raise ValueError("subset_sizes are those of distribution=fixed_size")
+            raise ValueError("subset_sizes needs distribution=fixed_size")
         if self.num_permutations == 1:
             raise ValueError(
                 "num_permutations must be 0, or 2 or more for an error estimate"

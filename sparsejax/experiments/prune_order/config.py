@@ -1,20 +1,21 @@
 """Train first or prune first: three orders of training and pruning, many seeds.
 
-The source's spiral, 2-50-50-1, half of the nodes, at learning rates 0.1 and 0.01:
+The spiral of Hobson, "Train first VS prune first in neural networks": 2-50-50-1, half
+of the nodes removed, at learning rates 0.1 and 0.01:
     sparsejax prune_order
 
 Single weights instead of nodes:
     sparsejax prune_order --remove=weights
 
-Whether MNIST says the same, with nodes or with --remove=weights:
+The same on MNIST, with nodes or with --remove=weights:
     sparsejax prune_order --dataset=mnist --data_dir=DIR --seeds=0:5
 
 A quick look:
     sparsejax prune_order --seeds=0:3
 
-Every run leaves a folder below --out: config, metrics.jsonl, the networks, figures, an
-animation (spiral), tables and index.html. Started again after a kill, it goes on where
-it was.
+A run leaves a folder with its config, metrics.jsonl, the networks, figures, an
+animation (spiral), tables and index.html. An interrupted run resumes when started
+again.
 """
 
 import dataclasses
@@ -68,37 +69,35 @@ class Config:
 
     Attributes:
         dataset: Points or images to classify: "spiral" (two arms in the plane),
-            "digits" (embedded), "mnist" or "fashion_mnist".
-        widths: Numbers of hidden units of the layers; by default (50, 50), for images
-            (32, 32).
+            "digits" (from scikit-learn), "mnist" or "fashion_mnist".
+        widths: Numbers of hidden units; by default 50,50 (spiral) or 32,32 (images).
         seeds: Seeds of the networks, which train together; 0:20 is 0,1,...,19.
-        remove: Parts that are removed: "nodes" (hidden units, whose mean the bias of
-            the next layer takes over) or "weights" (single entries of kernels).
-        fraction: Part of the units, or of the weights, of every layer that is removed.
-        selections: Ways to choose these: "random" ones, the nodes with the smallest
-            deviation over the training data ("std"), the weights with the smallest
-            "magnitude"; by default both that there are. All but random ones are chosen
-            in the trained network, also where they are removed before training.
-        means: Means of the removed nodes (after relu, over the training data; of the
-            initial network for what is pruned first): "at_once" from the network as it
-            is, as the formula reads, or "sequential": of each layer after the layers
-            before it are pruned.
-        learning_rates: Learning rates of Adam; everything is done at each. By default
-            0.1 and 0.01, for images 0.01 and 0.001.
-        steps: Number of steps of a training; by default 1000, for rates below 0.03
-            2000; three epochs of mnist and fashion_mnist (1400), 40 of digits (880).
-        finetune_steps: Number of steps of training after pruning; by default as many as
-            `steps`.
-        batch_size: Number of examples in a step, 0 for all of them; by default 0, for
-            images 128 (digits: 64).
+        remove: Parts to remove: "nodes" (hidden units, whose mean goes into the biases
+            of the next layer) or "weights" (single entries of kernels).
+        fraction: Fraction of the nodes, or weights, of every layer that is removed.
+        selections: Ways to select what is removed: "random", smallest standard
+            deviation over the training data ("std", nodes) or smallest "magnitude"
+            (weights); by default random and the other one. Deviations and magnitudes
+            are those of the trained network, even for pruning before training.
+        means: Means that replace removed nodes (after relu, over the training data; for
+            networks pruned first, before training): "at_once", all from the unpruned
+            network, or "sequential", each layer's with the layers before it pruned.
+        learning_rates: Learning rates of Adam; the whole experiment is run at each. By
+            default 0.1 and 0.01 (images: 0.01 and 0.001).
+        steps: Number of training steps; by default 1000, or 2000 at rates below 0.03
+            (mnist and fashion_mnist: 1400, three epochs; digits: 880, 40 epochs).
+        finetune_steps: Number of training steps after pruning; by default `steps`.
+        batch_size: Number of examples in a step, 0 for all; by default 0 (mnist and
+            fashion_mnist: 128, digits: 64).
         num_points: Number of training points of the spiral.
         num_test_points: Number of test points of the spiral.
         turns: Number of turns of the spiral.
-        noise: Standard deviation of the spiral's points, in units of its radius.
-        data_seed: Seed of the spiral's points and of the order of the data, both shared
-            by all networks.
-        num_frames: Number of pictures of the animation of the first network, none for 0
-            (spiral).
+        noise: Standard deviation of the noise on the spiral's points, in units of its
+            radius.
+        data_seed: Seed of the spiral's points and of the data order, which the networks
+            share.
+        num_frames: Number of frames of the first network's animation (spiral only); 0
+            for none.
     """
 
     dataset: str = "spiral"

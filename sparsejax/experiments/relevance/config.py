@@ -1,19 +1,18 @@
 r"""Why a network answers as it does: maps by every method, biases, checks.
 
-Of the last level of a lottery run, first seed:
+The last level of a lottery run, first seed:
     sparsejax relevance --run=results/runs/lottery/NAME
 
-Of a run on MNIST, level 12 of seed 3, with the dense network beside it:
+Level 12 of seed 3 of a run on MNIST, and the dense network to compare:
     sparsejax relevance --run=RUN --data_dir=DIR --run_seed=3 --level=12 --levels=0
 
-Chosen test images, three methods, the evidence for output 7 in all of them:
+Six test images, three methods, the evidence for output 7 in every image:
     sparsejax relevance --run=RUN --test_images=0:5,17 --target=7 \
         --methods=blame_the_bias,composite,integrated_gradients
 
 A run leaves a folder inside the lottery run (or below --out) with its config,
 metrics.jsonl (a line for each method), METHOD.npz (maps and all numbers), figures,
-table.md and index.html. Started again after a kill, it goes on with the method it was
-at.
+table.md and index.html. An interrupted run resumes when started again.
 """
 
 import dataclasses
@@ -60,23 +59,21 @@ class Config:
     """Choices of a run.
 
     Attributes:
-        levels: Further levels of the run, such as 0,5 or 0:3, whose maps are shown
-            beside: what pruning changes.
-        test_images: Positions in the test set of the images to show, such as 3,17 or
-            0:10; by default the first of each class.
-        methods: Methods of explanation: gradient, gradient_x_input, lrp_0,
-            blame_the_bias, lrp_epsilon, gamma, alpha_beta, z_plus, composite, deeplift,
-            integrated_gradients, expected_gradients, smoothgrad, guided_backprop,
-            deconvnet, grad_cam (of convolutions) or occlusion; by default all but those
-            that are others under a second name.
-        target: Output that is explained: the "label" of an image (the first of
-            several), the one that is "predicted", or the same for all, by its number.
-        baseline: Input that methods compare with where they need one, and that takes
-            the place of what is deleted: the "mean" training image or "zero".
+        levels: Further levels of the run, such as 0,5 or 0:3, whose maps are shown for
+            comparison.
+        test_images: Indices of the test images to show, such as 3,17 or 0:10; by
+            default the first of each class.
+        methods: Methods of explanation; by default all that apply but gradient_x_input
+            and lrp_0, which on ReLU networks equal blame_the_bias.
+        target: Output to explain: the image's "label" (the first of several), the
+            "predicted" one, or the index of one output for all images.
+        baseline: Input that methods compare with where they need one, and that replaces
+            deleted pixels: the "mean" training image or "zero".
         epsilon: Epsilon of LRP-ε and of the composite's last layer.
         gamma: Gamma of LRP-γ and of the composite's middle layers.
-        num_test_images: Number of test images, drawn once, that all averages are over.
-        seed: Seed of this draw and of what is random in methods.
+        num_test_images: Number of test images, drawn once, that averages are taken
+            over.
+        seed: Seed of the images drawn and of methods that sample.
     """
 
     levels: tuple[int, ...] = ()
@@ -93,8 +90,7 @@ class Config:
         config_.check(self, WITHIN, CHOICES)
         if len(self.test_images) > MOST:
             raise ValueError(
-                f"{len(self.test_images)} test_images are too many to show, at most "
-                f"{MOST}"
+                f"at most {MOST} test_images can be shown, got {len(self.test_images)}"
             )
         if self.target not in ("label", "predicted") and not self.target.isdecimal():
             raise ValueError(

@@ -87,20 +87,20 @@ def _check(config: Config, subject: Subject, outputs: int, places: bool) -> None
     """Raise a `ValueError` for what this network cannot be explained by."""
     total = len(subject.y)
     if subject.image is None:
-        raise ValueError(f"{subject.title}: its inputs are no images")
+        raise ValueError(f"{subject.title}: its inputs are not images")
     if outside := [i for i in config.test_images if i >= total]:
         raise ValueError(
-            f"test_images {', '.join(map(str, outside))} are none of the {total:,} "
-            f"test images, 0 to {total - 1}"
+            f"test_images must be in [0, {total - 1}], got "
+            f"{', '.join(map(str, outside))}"
         )
     if config.num_test_images > total:
         raise ValueError(
-            f"num_test_images must be 1 to {total} test images, got "
-            f"{config.num_test_images}"
+            f"num_test_images must be in [1, {total}], got {config.num_test_images}"
         )
     if config.target.isdecimal() and int(config.target) >= outputs:
         raise ValueError(
-            f"target {config.target} is no output of this network, which has {outputs}"
+            f"target must be in [0, {outputs - 1}], the outputs of this network, got "
+            f"{config.target}"
         )
     if "grad_cam" in config.methods and not places:
         raise ValueError(

@@ -6,11 +6,11 @@ Six losses, three networks each, in about a minute on one core:
 Digits that move by a pixel on weaker textures, which is harder:
     sparsejax right_reasons --jitter=1 --contrast=0.5
 
-One penalty at more strengths, next to none:
+One penalty at more strengths, and no penalty:
     sparsejax right_reasons --losses=none,squared --strengths=0.01,0.1,1,10,100
 
-Every run leaves a folder below --out: config, metrics.jsonl, networks, figures, a table
-and index.html. Started again after a kill, it goes on with the loss it was at.
+A run leaves a folder with its config, metrics.jsonl, the networks, figures, a table and
+index.html. An interrupted run resumes when started again.
 """
 
 import dataclasses
@@ -56,22 +56,22 @@ class Config:
     """Choices of a run.
 
     Attributes:
-        losses: Losses to train on: cross entropy alone ("none"); the same where
-            textures say nothing ("oracle"); or cross entropy and a penalty on what lies
-            outside of the digit's box: relevance squared of all centred logits
-            ("squared"), the share of |relevance| of the label's logit ("share"), its
-            relevance squared ("target"), the squared gradient of the sum of log
+        losses: Losses to train with: cross entropy ("none"), cross entropy on shuffled
+            textures ("oracle"), or cross entropy and a penalty on what lies outside the
+            digit's box: the squared relevance for all centered logits ("squared"), the
+            share of the label logit's |relevance| ("share"), that logit's squared
+            relevance ("target"), or the squared gradient of the sum of the log
             probabilities ("rrr").
-        strengths: Factors of the penalties; every one is trained at each.
+        strengths: Factors of the penalties; each penalty is trained with every factor.
         seeds: Seeds of the networks, which train together; 0:3 is 0,1,2.
-        jitter: Number of pixels by which digits are moved at most, 0 to 4.
+        jitter: Largest shift of a digit, in pixels, 0 to 4.
         contrast: Contrast of the textures, in [0, 1].
-        widths: Numbers of hidden units of the layers.
-        steps: Number of steps of a training.
+        widths: Numbers of hidden units.
+        steps: Number of training steps.
         batch_size: Number of examples in a step.
         learning_rate: Learning rate of Adam.
-        data_seed: Seed of the places, of the textures that are not the label's, and of
-            the order of the data, all shared by networks.
+        data_seed: Seed of the digits' positions, of the textures that are not the
+            label's, and of the data order, which the networks share.
     """
 
     losses: tuple[str, ...] = tuple(LABELS)

@@ -83,7 +83,7 @@ def plan(
         f"{seeds} on {config.dataset}, {config.num_train_images:,} images and "
         f"{counted(config.epochs, 'epoch')} each, densities chosen by {config.tune} on "
         f"{counted(config.num_calibration_images, 'image')}, measured on "
-        f"{config.num_images}"
+        f"{config.num_test_images}"
     )
 
 

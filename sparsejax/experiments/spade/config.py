@@ -4,13 +4,13 @@ ResNet-20 on CIFAR-10 images with planted patches, three seeds with controls:
     sparsejax spade --data_dir=DIR
 
 One seed, fewer images:
-    sparsejax spade --data_dir=DIR --seeds=0 --num_images=10 --num_calibration_images=8
+    sparsejax spade --data_dir=DIR --seeds=0 --num_test_images=10 \\
+        --num_calibration_images=8
 
 DIR holds cifar10/train.zip, cifar10/test.zip (class folders of images) and
 resnet_cifar10/resnet20_cifar10.safetensors, or give --checkpoint. A run leaves a folder
 with its config, metrics.jsonl (a line for each seed and arm), networks, all measures,
-figures, a table and index.html. Started again after a kill, it goes on with the seed it
-was at.
+figures, a table and index.html. An interrupted run resumes when started again.
 """
 
 import dataclasses
@@ -32,7 +32,7 @@ WITHIN = {
     "epochs": WHOLE,
     "share": "(0, 1]",
     "learning_rate": POSITIVE,
-    "num_images": "[2, 2^31)",  # a control is pruned for another image
+    "num_test_images": "[2, 2^31)",  # a control is pruned for another image
     "num_calibration_images": COUNTS,
     "num_variations": COUNTS,
     "densities": "(0, 1]",
@@ -48,28 +48,30 @@ class Config:
     """What to train, to prune and to measure.
 
     Attributes:
-        dataset: Images to explain: "cifar10", on which a residual network is
-            fine-tuned, or "mnist", on which one is trained from the start.
-        widths: Channels of the three stages of MNIST's network.
-        num_blocks: Number of blocks in each stage of MNIST's network; 3 is ResNet-20.
+        dataset: Images to explain: "cifar10", on which a pretrained residual network is
+            fine-tuned, or "mnist", on which one is trained from scratch.
+        widths: Numbers of channels of the three stages (mnist).
+        num_blocks: Number of blocks in each stage (mnist); 3 makes a ResNet-20.
         seeds: Seeds of the trained networks, their data, patches and variations.
-        num_train_images: Number of images to train on.
-        epochs: Number of passes over these; 0 takes the network as it is.
-        share: Share of the training images that get a patch.
-        learning_rate: Learning rate of SGD with momentum, falling to 0 by a cosine.
-        num_images: Number of test images with patches that are measured, for each seed.
-        num_calibration_images: Number of other test images on which the densities of
-            the stages are chosen.
-        num_variations: Number of variations of each image that pruning looks at.
-        densities: Densities that a stage is given, whichever is best, beside 1.
-        tune: Score that chooses the densities: "auc" (needs the place of the patch) or
+        num_train_images: Number of training images.
+        epochs: Number of passes over the training images; 0 leaves the network as it
+            is.
+        share: Fraction of the training images that get a patch.
+        learning_rate: Learning rate of SGD with momentum, decayed to 0 by a cosine.
+        num_test_images: Number of patched test images to measure, for each seed.
+        num_calibration_images: Number of other patched test images, on which the
+            densities of the stages are chosen.
+        num_variations: Number of variations of each image that pruning is based on.
+        densities: Densities to choose from for each stage, besides 1.
+        tune: Score that chooses the densities: "auc" (needs the patch's position) or
             "faithfulness" (insertion minus deletion; needs none).
-        num_pictures: Number of images of every class that has a patch, with it and
-            without, for which the first seed's network is pruned to picture the class.
-        picture_steps: Number of steps of gradient ascent to such a picture.
-        num_planes: Number of networks of points in the plane that are pruned for one
-            of two regions.
-        plane_epochs: Number of passes over their training points.
+        num_pictures: Number of images of each patched class, and of others with its
+            patch, for which the first seed's network is pruned before it is asked to
+            picture the class; 0 for none.
+        picture_steps: Number of steps of gradient ascent for each picture.
+        num_planes: Number of toy networks on points of the plane, each pruned for
+            either of two discs.
+        plane_epochs: Number of passes over the toy networks' training points.
     """
 
     dataset: str = "cifar10"
@@ -80,7 +82,7 @@ class Config:
     epochs: int = 3
     share: float = 0.2
     learning_rate: float = 0.01
-    num_images: int = 30
+    num_test_images: int = 30
     num_calibration_images: int = 16
     num_variations: int = 64
     densities: tuple[float, ...] = (0.5, 0.2, 0.1)
@@ -93,17 +95,17 @@ class Config:
     def __post_init__(self):
         config_.check(self, WITHIN, CHOICES)
         if len(self.widths) != 3:
-            raise ValueError(f"widths must be of three stages, got {self.widths}")
+            raise ValueError(f"widths must have three entries, got {self.widths}")
         built = self.widths, self.num_blocks
         if self.dataset != "mnist" and built != (Config.widths, Config.num_blocks):
             raise ValueError(
-                "widths and num_blocks are of MNIST's network: leave them out with "
-                f"dataset {self.dataset}"
+                f"widths and num_blocks need dataset=mnist, got dataset={self.dataset}"
             )
-        if self.num_images + self.num_calibration_images > NUM_TESTED:
+        if self.num_test_images + self.num_calibration_images > NUM_TESTED:
             raise ValueError(
-                f"num_images and num_calibration_images are parts of {NUM_TESTED} "
-                f"images, got {self.num_images} and {self.num_calibration_images}"
+                "num_test_images + num_calibration_images must be at most "
+                f"{NUM_TESTED}, got {self.num_test_images} + "
+                f"{self.num_calibration_images}"
             )
 
 
@@ -112,6 +114,5 @@ def check_source(config: Config, source: Mapping[str, Any]) -> None:
     given = [key for key in SUBJECT if source.get(key) is not None]
     if given and config.dataset != "cifar10":
         raise ValueError(
-            f"--{given[0]} is of networks of CIFAR-10: leave it out with dataset "
-            f"{config.dataset}"
+            f"--{given[0]} needs dataset=cifar10, got dataset={config.dataset}"
         )

@@ -35,7 +35,7 @@ def seed(
     images = data.plant(for_patches, test, share=1.0)
     arrays, order = _deceived(config, fn, number, params, test, images)
     tuning = order[: config.num_calibration_images]
-    ends = len(tuning), len(tuning) + config.num_images
+    ends = len(tuning), len(tuning) + config.num_test_images
     measured = order[slice(*ends)]
 
     def views(i):
@@ -99,12 +99,12 @@ def _deceived(
     order = np.random.default_rng(number).permutation(
         np.flatnonzero(success & (images.y != images.original))
     )
-    needed = config.num_calibration_images + config.num_images
+    needed = config.num_calibration_images + config.num_test_images
     if len(order) < needed:
         raise ValueError(
             f"seed {number}: the patch decides in {len(order)} of {len(test.y)} test "
-            f"images, too few for num_calibration_images and num_images, {needed}; "
-            "take fewer, or train longer"
+            "images, too few for num_calibration_images and num_test_images, "
+            f"{needed}; take fewer, or train longer"
         )
     accuracy = (clean.argmax(1) == test.y).mean()
     return {"accuracy": accuracy, "success": success.mean()}, order

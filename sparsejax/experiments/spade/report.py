@@ -86,7 +86,7 @@ def _footer(config: Config, arrays: Mapping[int, Arrays]) -> str:
     seconds: Any = np.concatenate([one["seconds"] for one in arrays.values()])
     return (
         f"{config.dataset}, {counted(config.num_train_images, 'image')} to train on, "
-        f"{counted(config.num_images, 'image')} with patches a seed, "
+        f"{counted(config.num_test_images, 'image')} with patches a seed, "
         f"{counted(config.num_variations, 'variation')} each; densities chosen by "
         f"{config.tune}. Pruning for an image took {np.median(seconds):.1f} s (median)."
     )

@@ -13,9 +13,9 @@ ResNet-20 on CIFAR-10, two units of one layer:
     sparsejax weights --data_dir=DIR --nodes=layer3_1 --units=3,17
 
 A run leaves a folder with its config, metrics.jsonl (a line for each network and pair
-of layers), a figure of how easy they are to read against what is left, index.html and,
-for networks of three densities, a page for every layer and unit. Started again after a
-kill, it goes on with the network or the pictures it was at.
+of layers), a figure of readability against density, index.html and, for networks of
+three densities, pages of the chosen layers and units. An interrupted run resumes when
+started again.
 """
 
 import dataclasses
@@ -39,15 +39,16 @@ class Config:
     """Choices of a run.
 
     Attributes:
-        levels: Levels whose first network gets pages; by default those nearest to all,
-            20% and 5% of weights.
-        nodes: Layers that get pages; by default the last three hidden ones.
-        units: Units of these layers that get pages, in this order in a grid of units by
-            inputs; by default all, with the largest in the grid.
-        strongest: Number of connections shown of each unit.
-        places: Number of units of every layer whose kernel is shown place by place in
-            pictures: those with the largest weights.
-        steps: Number of steps of gradient ascent for pictures of units.
+        levels: Levels whose first-seed ticket gets pages; by default those with close
+            to 100%, 20% and 5% of the weights.
+        nodes: Names of the layers that get pages; by default the last three hidden
+            ones.
+        units: Indices of the units of these layers that get pages, in the order of the
+            grid of units by inputs; by default all, the largest in the grid.
+        strongest: Number of strongest connections shown for each unit.
+        places: Number of units of every layer, those with the largest weights, whose
+            kernel is shown as a picture for each position.
+        steps: Number of steps of gradient ascent for each picture.
     """
 
     levels: tuple[int, ...] = ()

@@ -13,11 +13,11 @@ from sparsejax.rl import dqn
 
 SMALL = cartpole.Config(
     environment="CartPole-v0", seeds=(0, 1), widths=(4,), steps=12_800, rounds=2,
-    target=20.0, num_episodes=5, num_walkers=2,
+    min_return=20.0, num_episodes=5, num_walkers=2,
 )  # fmt: skip
 FLAGS = (
     "--environment=CartPole-v0 --seeds=0:2 --widths=4 --steps=12800 --rounds=2 "
-    "--target=20 --num_episodes=5 --num_walkers=2"
+    "--min_return=20 --num_episodes=5 --num_walkers=2"
 ).split()
 
 
@@ -128,12 +128,12 @@ def test_findings_of_targets_that_nobody_reaches(run):
     "change, message",
     [
         ({"environment": "Pong-v5"}, "unknown environment 'Pong-v5'"),
-        ({"seeds": (1, 1)}, "seeds must be different"),
-        ({"seeds": ()}, "one entry at least"),
+        ({"seeds": (1, 1)}, "seeds must be distinct"),
+        ({"seeds": ()}, "at least one entry"),
         ({"fraction": 1.0}, r"fraction must be in \(0, 1\)"),
-        ({"widths": ()}, "widths must have one entry"),
+        ({"widths": ()}, "widths must have at least one entry"),
         ({"num_walkers": 0}, "num_walkers must be in .*"),
-        ({"target": float("nan")}, "target must be in"),
+        ({"min_return": float("nan")}, "min_return must be in"),
         ({"steps": 1000}, "steps must be a multiple of 12,800"),
     ],
 )

@@ -260,9 +260,9 @@ def test_a_missing_page_is_drawn_again(finished, tmp_path):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"variant": "square"}, "unknown variant 'square'; there are"),
+        ({"variant": "square"}, "unknown variant 'square'; expected"),
         ({"num_nodes": 40}, r"num_nodes must be in \[1, 22\]"),
-        ({"seeds": ()}, "seeds must have one entry"),
+        ({"seeds": ()}, "seeds must have at least one entry"),
         ({"keep_probs": (0.5, 1.5)}, r"keep_probs must be in \(0, 1\)"),
         ({"num_masks": 1}, "num_masks must be in .*"),
         ({"bandwidth": 0.0}, "bandwidth must be in"),

@@ -42,7 +42,7 @@ def test_bad_flags_get_one_line(launch, flags, message):
 
 def test_help_teaches(launch):
     done = launch("--help")
-    assert "as the source's code has it" in " ".join(done.stdout.split())
+    assert "as in Hobson's code" in " ".join(done.stdout.split())
 
 
 def test_dry_run_says_the_folder_and_makes_nothing(launch, tmp_path):

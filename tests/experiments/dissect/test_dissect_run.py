@@ -69,13 +69,13 @@ def test_findings_name_hypotheses():
 
 
 def test_what_cannot_be_dissected_is_named(lottery_run, tmp_path):
-    with pytest.raises(ValueError, match="--run is missing"):
+    with pytest.raises(ValueError, match="--run is required"):
         dissect.run(CONFIG, tmp_path / "run")
     with pytest.raises(ValueError, match="num_scenes must be in"):
         dissect.Config(num_scenes=0)
     with pytest.raises(ValueError, match="unknown union"):
         dissect.Config(union="x")
-    with pytest.raises(ValueError, match="of its activations .* has places"):
+    with pytest.raises(ValueError, match="of its activations .* is a feature map"):
         dissect.plan(dissect.Config(), subjects.of_run(lottery_run))
     assert not (tmp_path / "run").exists()
 
@@ -83,8 +83,8 @@ def test_what_cannot_be_dissected_is_named(lottery_run, tmp_path):
 @pytest.mark.parametrize(
     ("config", "image", "message"),
     [
-        ({"node": "foo"}, (32, 32, 3), "no activation 'foo' with places; there are"),
-        ({"node": "logits"}, (32, 32, 3), "no activation 'logits' with places"),
+        ({"node": "foo"}, (32, 32, 3), "no feature map 'foo'; expected one of"),
+        ({"node": "logits"}, (32, 32, 3), "no feature map 'logits'"),
         ({}, (16, 20, 3), "of 16x20 pixels, and scenes are drawn as squares"),
         ({}, (8, 8, 1), "of 8x8 pixels, and scenes are drawn as squares of 16, 20"),
         ({"broden": "x"}, (28, 28, 1), "it takes 1 channels, and Broden's images"),
@@ -102,9 +102,9 @@ def test_what_does_not_fit_is_refused_at_once(
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--num_scenes=5"], "--run is missing"),
-        (["--run=nowhere"], "nowhere is no run folder"),
-        (["--image_size=5"], "pass broden, too"),
+        (["--num_scenes=5"], "--run is required"),
+        (["--run=nowhere"], "nowhere is not a lottery run"),
+        (["--image_size=5"], "image_size needs broden"),
     ],
 )
 def test_bad_flags_get_one_line(launcher, flags, message, tmp_path):

@@ -26,10 +26,10 @@ def test_flat_inputs_are_drawn_as_pictures(lottery_run, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--run=nowhere"], "nowhere is no run"),
+        (["--run=nowhere"], "nowhere is not a lottery run"),
         (["--data_dir=nowhere"], "is missing"),
-        (["--level=3"], "--level is of a lottery run: pass --run"),
-        (["--run=a", "--checkpoint=b"], "--checkpoint is of a file"),
+        (["--level=3"], "--level needs --run"),
+        (["--run=a", "--checkpoint=b"], "--checkpoint cannot be used with --run"),
         (["--units=a"], "--units: expected integers or ranges such as 0,1,4:8"),
     ],
 )

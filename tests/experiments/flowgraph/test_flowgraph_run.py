@@ -144,8 +144,8 @@ def test_examples_take_labels_in_turn(subject):
 @pytest.mark.parametrize(
     "flags, message",
     [
-        ([], "error: --run is missing"),
-        (["--run=/nowhere"], "error: /nowhere is no run folder"),
+        ([], "error: --run is required"),
+        (["--run=/nowhere"], "error: /nowhere is not a lottery run"),
         (["--run=.", "extra"], "error: unknown arguments"),
         (["--simplify=all"], "value should be one of <no|off|passthrough"),
         (["--num_examples=0"], "error: num_examples must be in"),

@@ -58,7 +58,10 @@ def test_dry_run_prints_the_plan_and_leaves_nothing(launch, tmp_path, flags, pla
         (["--batch_size=99999"], "error: batch_size 99999 is larger than the 1437"),
         (["--rewind_to=-1"], "error: rewind_to must be in [0, 2^31)"),
         (["--model=convnet", "--widths=2,2,2,2"], "error: 4 3x3 convolutions"),
-        (["--arms=rewind,random"], "error: unknown arms 'random': random_layerwise"),
+        (
+            ["--arms=rewind,random"],
+            "error: unknown arm 'random': pass random_layerwise",
+        ),
         (["--dataset=scenes", "--fraction=2"], "error: fraction must be in [0, 1)"),
         (["--out=/proc/nowhere"], "error: "),
     ],
@@ -74,7 +77,7 @@ def test_bad_flags_get_one_line(launch, tmp_path, flags, message):
 def test_help_teaches(launch):
     text = " ".join(launch("--help").stdout.split())
     assert "--final_count" in text
-    assert "rewind" in text and "goes on where it was" in text
+    assert "rewind" in text and "resumes when started again" in text
 
 
 @pytest.mark.slow
@@ -93,7 +96,7 @@ def test_killed_and_started_again_ends_with_the_same_arrays(tmp_path):
     (folder,) = cut.iterdir()
     assert not (folder / "DONE").exists()
     again = start(cut, *SMALL)
-    assert "going on after level" in again.stdout
+    assert "resuming after level" in again.stdout
     (other,) = whole.iterdir()
     assert folder.name == other.name
     files = sorted(path.relative_to(other) for path in other.glob("level_*/*.npz"))

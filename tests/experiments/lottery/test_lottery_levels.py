@@ -104,13 +104,13 @@ def test_what_is_not_there_is_named(small, tmp_path):
     ):
         with pytest.raises(ValueError, match=message):
             lottery.network(run, **where)
-    with pytest.raises(ValueError, match="is no run folder of lottery"):
+    with pytest.raises(ValueError, match="is not a lottery run"):
         lottery.read(tmp_path)
     runs.start(tmp_path / "new", lottery.Config(), kind="lottery")
     with pytest.raises(ValueError, match="has no finished level yet"):
         lottery.read(tmp_path / "new")
     runs.start(tmp_path / "other", lottery.Config(), kind="spade")
-    with pytest.raises(ValueError, match="is no run of lottery"):
+    with pytest.raises(ValueError, match="is not a lottery run"):
         lottery.read(tmp_path / "other")
 
 

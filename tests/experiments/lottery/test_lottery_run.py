@@ -244,7 +244,7 @@ def test_killed_and_resumed_is_the_same_bit_for_bit(
     lines = []
     lottery.run(mlp, folder, log=lines.append)
     at = {"before a ticket": 1, "after a ticket": 2, "before a control": 2}.get(when, 3)
-    assert lines[0] == f"going on after level {at} in {folder}"
+    assert lines[0] == f"resuming after level {at} in {folder}"
     assert_same_runs(folder, small[0])
 
 
@@ -258,7 +258,7 @@ def test_damaged_levels_are_made_again(small, mlp, tmp_path):
     lines = []
     lottery.run(mlp, folder, log=lines.append)
     assert lines[0].startswith("damaged: ") and "level_02" in lines[0]
-    assert lines[1].startswith("going on after level 1")
+    assert lines[1].startswith("resuming after level 1")
     assert "reinit of level 1 again" in lines[2]
     assert_same_runs(folder, small[0])
 

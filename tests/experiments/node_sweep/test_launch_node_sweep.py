@@ -73,13 +73,13 @@ def test_a_run_ends_with_what_was_found_and_where(launcher, lottery_run):
 
 def test_the_network_of_a_run_is_as_it_is(launcher, lottery_run):
     done = launcher("node_sweep", f"--run={lottery_run}", "--widths=3", "--dry_run")
-    assert done.stderr.startswith("error: 'widths' cannot be chosen for the network")
+    assert done.stderr.startswith("error: 'widths' cannot be used with --run")
 
 
 def test_help_teaches(launch):
     text = " ".join(launch("--help").stdout.split())
-    for part in ("--keep_probs", "--nogradients", '"fixed_size" (a number of units',
-                 "goes on with the chunk", "those whose activation varies most",
+    for part in ("--keep_probs", "--nogradients", '"fixed_size" (a fixed number',
+                 "resumes when started again", "whose activation varies most",
                  "--run_seed="):  # fmt: skip
         assert part in text
 

@@ -319,7 +319,7 @@ def test_a_network_that_is_given(exact, network, tmp_path):
     with pytest.raises(ValueError, match="holds a run on another network"):
         node_sweep.run(SUBSETS, folder, network, log=quiet)
     other = dataclasses.replace(SUBSETS, dataset="mnist")
-    with pytest.raises(ValueError, match="'dataset' cannot be chosen for the network"):
+    with pytest.raises(ValueError, match="'dataset' cannot be used with --run"):
         node_sweep.run(other, folder, network, log=quiet)
 
 

@@ -86,12 +86,12 @@ def test_the_lead_names_distributions_and_what_stays_on():
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"dataset": "cats"}, "unknown dataset 'cats'; there are 'digits', 'mnist'"),
+        ({"dataset": "cats"}, "unknown dataset 'cats'; expected 'digits', 'mnist'"),
         ({"distribution": "all"}, "unknown distribution 'all'"),
         ({"nodes": ("conv_9",)}, "no activations 'conv_9'; there are 'hidden_0', 'hi"),
         ({"keep_probs": (0.5, 1.5)}, r"keep_probs must be in \[0, 1\], got 1.5"),
-        ({"keep_probs": ()}, "keep_probs must have one entry"),
-        ({"keep_probs": (0.5, 0.5)}, "keep_probs must be different"),
+        ({"keep_probs": ()}, "keep_probs must have at least one entry"),
+        ({"keep_probs": (0.5, 0.5)}, "keep_probs must be distinct"),
         ({"num_masks": 0}, "num_masks must be in .*, got 0"),
         ({"num_units": 11}, r"num_units must be in \[1, 10\], got 11"),
         (
@@ -103,7 +103,7 @@ def test_the_lead_names_distributions_and_what_stays_on():
             r"whole numbers in \[0, 10\]",
         ),
         ({"distribution": "fixed_size", "subset_sizes": (2.5,)}, "below 1, got 2.5"),
-        ({"subset_sizes": (3.0,)}, "subset_sizes are those of distribution=fixed_size"),
+        ({"subset_sizes": (3.0,)}, "subset_sizes needs distribution=fixed_size"),
         ({"subset_sizes": (-1.0,)}, "subset_sizes must be in .*"),
         ({"num_test_images": -1}, "num_test_images must be in"),
         ({"batch_size": 0}, "batch_size must be in .*, got 0"),

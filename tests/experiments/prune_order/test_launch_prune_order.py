@@ -35,5 +35,5 @@ def test_dry_run_says_the_folder_and_makes_nothing(launch, tmp_path):
 
 def test_help_teaches(launch):
     text = " ".join(launch("--help").stdout.split())
-    assert "the nodes with the smallest deviation" in text
-    assert "--num_frames=40" in text and "goes on where it was" in text
+    assert "smallest standard deviation" in text
+    assert "--num_frames=40" in text and "resumes when started again" in text

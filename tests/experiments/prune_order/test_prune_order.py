@@ -424,11 +424,11 @@ def test_weights_of_images(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"dataset": "moon"}, "unknown dataset 'moon'; there are"),
+        ({"dataset": "moon"}, "unknown dataset 'moon'; expected"),
         ({"means": "later"}, "unknown means"),
         ({"selections": ("magnitude",)}, "nodes cannot be selected by 'magnitude'"),
-        ({"seeds": ()}, "one entry at least"),
-        ({"seeds": (1, 1)}, "seeds must be different"),
+        ({"seeds": ()}, "at least one entry"),
+        ({"seeds": (1, 1)}, "seeds must be distinct"),
         ({"data_seed": -1}, r"data_seed must be in \[0, 2\^31\), got -1"),
         ({"learning_rates": (-1.0,)}, "learning_rates must be in .*"),
         ({"fraction": 1.0}, r"must be in \[0, 1\)"),

@@ -30,9 +30,9 @@ def test_a_run_ends_with_what_was_found_where_it_is_and_what_is_next(
 @pytest.mark.parametrize(
     "flags, message",
     [
-        ([], "error: --run is missing (in Python a subject): the folder of a lottery"),
-        (["--run=/nowhere"], "error: /nowhere is no run folder of lottery"),
-        (["--run=", "--methods=shap"], "error: unknown methods 'shap'; there are 'gr"),
+        ([], "error: --run is required (in Python, subject=): the folder of a lottery"),
+        (["--run=/nowhere"], "error: /nowhere is not a lottery run"),
+        (["--run=", "--methods=shap"], "error: unknown methods 'shap'; expected 'gr"),
         (["--test_images=one"], "error: --test_images: expected integers"),
         (["--run=RUN", "--run_seed=7"], "has no seed 7; there are 0, 1"),
         (["--run=RUN", "--methods=grad_cam"], "error: grad_cam needs a convolution"),
@@ -49,6 +49,6 @@ def test_bad_flags_get_one_line(launch, lottery_run, tmp_path, flags, message):
 
 def test_help_teaches(launch):
     text = " ".join(launch("--help").stdout.split())
-    for part in ("goes on with the method", "--methods", '"mean" training image',
+    for part in ("resumes when started again", "--methods", '"mean" training image',
                  "--test_images", "--run_seed="):  # fmt: skip
         assert part in text

@@ -294,28 +294,34 @@ def test_methods_without_biases_have_a_page_too(lottery, tmp_path):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"methods": ("shap",)}, "unknown methods 'shap'; there are 'gradient', .*occ"),
+        ({"methods": ("shap",)}, "unknown methods 'shap'; expected 'gradient', .*occ"),
         (
             {"methods": ("gamma", "gamma")},
-            "methods must be different, got gamma",
+            "methods must be distinct, got gamma",
         ),
         ({"methods": ("grad_cam",)}, "grad_cam needs a convolution.*mlp on digits"),
         (
             {"test_images": (3, 400)},
-            "test_images 400 are none of the 360 test .*, 0 to 359",
+            r"test_images must be in \[0, 359\], got 400",
         ),
-        ({"test_images": (-1,)}, "test_images must be in .*, got -1"),
-        ({"test_images": tuple(range(31))}, "31 test_images are too many to show"),
+        ({"test_images": (-1,)}, r"test_images must be in .*, got -1"),
+        (
+            {"test_images": tuple(range(31))},
+            "at most 30 test_images can be shown, got 31",
+        ),
         ({"levels": (7,)}, "no level 7; there are 0, 1, 2"),
         (
             {"target": "cat"},
             "target is 'cat'; it can be label, predicted or",
         ),
-        ({"target": "10"}, "target 10 is no output of this network, which has 10"),
+        (
+            {"target": "10"},
+            r"target must be in \[0, 9\], the outputs of this network, got 10",
+        ),
         ({"baseline": "blur"}, "unknown baseline 'blur'"),
         ({"epsilon": -1.0}, "epsilon must be in .*"),
         ({"gamma": float("nan")}, "gamma must be in .*, got nan"),
-        ({"num_test_images": 361}, "num_test_images must be 1 to 360 test images"),
+        ({"num_test_images": 361}, r"num_test_images must be in \[1, 360\], got 361"),
         ({"num_test_images": 0}, "num_test_images must be in"),
         ({"seed": -1}, "seed must be in"),
     ],
@@ -327,7 +333,7 @@ def test_bad_configs_leave_nothing(lottery, tmp_path, change, message):
 
 
 def test_a_network_is_needed(tmp_path):
-    with pytest.raises(ValueError, match="--run is missing .*`sparsejax lottery` mak"):
+    with pytest.raises(ValueError, match="--run is required .*`sparsejax lottery` mak"):
         relevance_.plan(Config())
 
 

@@ -14,7 +14,7 @@ def launch(launcher):
     "flags, message",
     [
         (["--strengths=strong"], "error: --strengths: expected numbers"),
-        (["--losses=nonsense"], "error: unknown losses 'nonsense'; there are 'none'"),
+        (["--losses=nonsense"], "error: unknown losses 'nonsense'; expected 'none'"),
         (["--contrast=2"], "error: contrast must be in [0, 1], got 2.0"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
@@ -36,4 +36,4 @@ def test_dry_run_says_the_folder_and_makes_nothing(launch, tmp_path):
 def test_help_teaches(launch):
     done = launch("--help")
     assert "--jitter=1 --contrast=0.5" in done.stdout
-    assert "relevance squared of all centred logits" in " ".join(done.stdout.split())
+    assert "squared relevance for all centered logits" in " ".join(done.stdout.split())

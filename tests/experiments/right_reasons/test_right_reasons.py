@@ -268,10 +268,10 @@ def test_cross_entropy_reads_the_texture_and_the_working_loss_does_not(tmp_path)
 @pytest.mark.parametrize(
     "fields, message",
     [
-        ({"losses": ("none", "ce")}, "unknown losses 'ce'; there are 'none', 'oracle'"),
-        ({"strengths": ()}, "strengths must have one entry at least"),
+        ({"losses": ("none", "ce")}, "unknown losses 'ce'; expected 'none', 'oracle'"),
+        ({"strengths": ()}, "strengths must have at least one entry"),
         ({"strengths": (1.0, -1.0)}, "strengths must be in"),
-        ({"seeds": (1, 1)}, "seeds must be different"),
+        ({"seeds": (1, 1)}, "seeds must be distinct"),
         ({"jitter": 5}, "jitter must be in .0, 4., got 5"),
         ({"batch_size": 2000}, "batch_size must be in .1, 1437."),
         ({"learning_rate": float("nan")}, "learning_rate must be in"),

@@ -13,9 +13,9 @@ def launch(launcher):
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
-        ("--dataset=mnist --model=resnet20", "--model is of networks of CIFAR-10"),
+        ("--dataset=mnist --model=resnet20", "--model needs dataset=cifar10"),
         ("--densities=0.5,x", "expected numbers"),
-        ("--num_images=1", "num_images must be in [2, 2^31)"),
+        ("--num_test_images=1", "num_test_images must be in [2, 2^31)"),
         ("--data_dir=nowhere", "train.zip is missing"),
         ("--dry_run", "train.zip is missing"),
     ],
@@ -29,4 +29,4 @@ def test_bad_flags_get_one_line(launch, flag, message, tmp_path):
 
 def test_help_teaches(launch):
     words = " ".join(launch("--help").stdout.split())
-    assert "needs the place of the patch" in words and "--checkpoint=" in words
+    assert "needs the patch's position" in words and "--checkpoint=" in words

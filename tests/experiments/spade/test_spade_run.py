@@ -19,7 +19,7 @@ from sparsejax.models import convolve
 TOY_ARMS = ("dense", "large", "small", "dataset")
 CONFIG = spade.Config(
     dataset="mnist", widths=(4, 4, 6), num_blocks=1, seeds=(0,), num_train_images=256,
-    epochs=3, share=0.5, learning_rate=0.1, num_images=2, num_calibration_images=1,
+    epochs=3, share=0.5, learning_rate=0.1, num_test_images=2, num_calibration_images=1,
     num_variations=2, densities=(0.5,), num_pictures=0, num_planes=1, plane_epochs=1,
 )  # fmt: skip
 
@@ -178,19 +178,19 @@ def test_controls_keep_the_largest_of_what_they_look_at():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"seeds": (0, 0)}, "different"),
-        ({"num_images": 1}, "num_images must be in"),
+        ({"seeds": (0, 0)}, "distinct"),
+        ({"num_test_images": 1}, "num_test_images must be in"),
         ({"share": 0.0}, "share"),
         ({"densities": (1.5,)}, "densities must be in"),
-        ({"densities": ()}, "densities must have one entry"),
+        ({"densities": ()}, "densities must have at least one entry"),
         ({"learning_rate": -1.0}, "learning_rate must be in .*"),
         ({"num_train_images": 50}, "num_train_images must be in .64, "),
-        ({"num_images": 990}, "are parts of 1000 images"),
+        ({"num_test_images": 990}, "must be at most 1000"),
         ({"num_variations": 0}, "num_variations must be in .*"),
         ({"num_pictures": -1}, "num_pictures must be in .*"),
         ({"tune": "x"}, "unknown tune"),
-        ({"dataset": "mnist", "widths": (8, 8)}, "widths must be of three stages"),
-        ({"num_blocks": 2}, "num_blocks are of MNIST's network"),
+        ({"dataset": "mnist", "widths": (8, 8)}, "widths must have three entries"),
+        ({"num_blocks": 2}, "num_blocks need dataset=mnist"),
     ],
 )
 def test_bad_configs(change, message):

@@ -238,9 +238,9 @@ def test_a_run_of_residual_networks(launcher, residual_run):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--run=nowhere"], "nowhere is no run folder"),
+        (["--run=nowhere"], "nowhere is not a lottery run"),
         (["--data_dir=nowhere"], "is missing"),
-        (["--run=x", "--checkpoint=y"], "--checkpoint is of a file"),
+        (["--run=x", "--checkpoint=y"], "--checkpoint cannot be used with --run"),
     ],
 )
 def test_bad_flags_get_one_line(launcher, flags, message, tmp_path):
