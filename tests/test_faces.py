@@ -21,6 +21,7 @@ reveal_type(sj.masked)
 reveal_type(sj.rl.dqn.Config)
 sj.prune.remoove
 sj.remoove
+sj.experiments.remoove
 """
 
 
@@ -77,5 +78,5 @@ def test_pyright_sees_signatures_and_wrong_names(tmp_path):
     assert '"(scores:' in said[3]["message"] and "fraction:" in said[3]["message"]
     assert '"(fn:' in said[4]["message"]
     assert "type[Config]" in said[5]["message"]
-    for line in (6, 7):
+    for line in (6, 7, 8):
         assert said[line]["severity"] == "error" and "remoove" in said[line]["message"]

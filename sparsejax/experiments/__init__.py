@@ -8,22 +8,7 @@ a finished one found; `runs.read(folder)` reads what it left.
 """
 
 import importlib
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from sparsejax.experiments import cartpole as cartpole
-    from sparsejax.experiments import circle_removal as circle_removal
-    from sparsejax.experiments import dissect as dissect
-    from sparsejax.experiments import features as features
-    from sparsejax.experiments import flowgraph as flowgraph
-    from sparsejax.experiments import lottery as lottery
-    from sparsejax.experiments import node_sweep as node_sweep
-    from sparsejax.experiments import prune_order as prune_order
-    from sparsejax.experiments import relevance as relevance
-    from sparsejax.experiments import right_reasons as right_reasons
-    from sparsejax.experiments import spade as spade
-    from sparsejax.experiments import subjects as subjects
-    from sparsejax.experiments import weights as weights
+from typing import TYPE_CHECKING
 
 # What each asks, and how long it takes on two cores of a CPU.
 EXPERIMENTS = {
@@ -45,17 +30,46 @@ EXPERIMENTS = {
     "features": ("Draws what units respond to.", "10 minutes"),
     "weights": ("Shows weights in context, expanded and factorized.", "7 minutes"),
 }  # fmt: skip
-__all__ = [*EXPERIMENTS, "subjects"]
+__all__ = [
+    "cartpole",
+    "circle_removal",
+    "dissect",
+    "features",
+    "flowgraph",
+    "lottery",
+    "node_sweep",
+    "prune_order",
+    "relevance",
+    "right_reasons",
+    "spade",
+    "subjects",
+    "weights",
+]
 
 
-def __getattr__(name: str) -> Any:
-    try:
-        return importlib.import_module(f"{__name__}.{name}")
-    except ModuleNotFoundError as error:
-        if error.name != f"{__name__}.{name}":
-            raise
-        message = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(message) from None
+# A `__getattr__` that type checkers saw would make any name valid.
+if TYPE_CHECKING:
+    from sparsejax.experiments import (
+        cartpole,
+        circle_removal,
+        dissect,
+        features,
+        flowgraph,
+        lottery,
+        node_sweep,
+        prune_order,
+        relevance,
+        right_reasons,
+        spade,
+        subjects,
+        weights,
+    )
+else:
+
+    def __getattr__(name: str):
+        if name in __all__:
+            return importlib.import_module(f"{__name__}.{name}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

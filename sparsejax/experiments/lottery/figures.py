@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from sparsejax import pages, plots
+from sparsejax.experiments._study.records import curve, group, mean
 from sparsejax.experiments.lottery.config import Config, is_residual
 from sparsejax.pages import counted
 
@@ -36,7 +37,7 @@ def title(config: Config) -> str:
 
 def drawn(config: Config, records: Records) -> dict[str, tuple[Any, str]]:
     """`{name: (figure, caption)}`."""
-    tickets, sizes = grid(records, "rewind"), layer_sizes(records)
+    tickets, sizes = levels(records, "rewind"), layer_sizes(records)
     published = _PUBLISHED.get((config.dataset, str(config.model), sum(sizes.values())))
     several = len(config.seeds) > 1
     figures = {
@@ -84,7 +85,7 @@ def drawn(config: Config, records: Records) -> dict[str, tuple[Any, str]]:
 
 def finding(config: Config, records: Records) -> str:
     """One sentence: how small, how good."""
-    tickets = grid(records, "rewind")
+    tickets = levels(records, "rewind")
     dense, last = mean(tickets[0], "test_accuracy"), tickets[-1]
     if is_residual(config):
         good = [row for row in tickets if mean(row, "test_accuracy") >= dense - 0.01]
@@ -126,23 +127,15 @@ def filters(
     return out
 
 
-def grid(records: Records, arm: str) -> list[list[Mapping[str, Any]]]:
+def levels(records: Records, arm: str) -> list[list[Mapping[str, Any]]]:
     """Records of an arm by level, then by seed."""
-    by_level: dict[int, list] = {}
-    for record in records:
-        if record["arm"] == arm:
-            by_level.setdefault(record["level"], []).append(record)
+    by_level = group((r for r in records if r["arm"] == arm), "level")
     return [by_level[level] for level in sorted(by_level)]
 
 
 def layer_sizes(records: Records) -> dict[str, int]:
     """Number of weights of every layer before pruning."""
     return records[0]["kept_per_layer"]
-
-
-def mean(row: Records, field: str) -> float:
-    """The mean of a field over seeds."""
-    return float(np.mean([record[field] for record in row]))
 
 
 def _layers_finding(tickets, sizes) -> str:
@@ -173,12 +166,8 @@ def _idle_finding(row) -> str:
 
 
 def _series(records: Records, field: str) -> dict[str, tuple[list, list]]:
-    series = {}
-    for arm in dict.fromkeys(record["arm"] for record in records):
-        rows = grid(records, arm)
-        densities = [np.mean([r["density"] for r in row]) for row in rows]
-        series[LABELS[arm]] = densities, [[r[field] for r in row] for row in rows]
-    return series
+    arms = group(records, "arm")
+    return {LABELS[arm]: curve(rows, field) for arm, rows in arms.items()}
 
 
 def _idle(tickets) -> dict[str, tuple[list, list, int]]:

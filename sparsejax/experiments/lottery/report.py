@@ -7,11 +7,12 @@ import numpy as np
 
 from sparsejax import pages, plots
 from sparsejax.experiments._study import report
+from sparsejax.experiments._study.records import group, mean
 from sparsejax.experiments._study.run import Study
 from sparsejax.experiments.lottery import checkpoints, figures
 from sparsejax.experiments.lottery.config import Config, is_residual
 from sparsejax.experiments.lottery.figures import finding as finding
-from sparsejax.experiments.lottery.figures import grid, layer_sizes, mean
+from sparsejax.experiments.lottery.figures import layer_sizes, levels
 from sparsejax.experiments.lottery.reading import Run
 from sparsejax.pages import Html, counted
 
@@ -120,7 +121,7 @@ def _read_on(address: str | None, seed: int) -> list[Html]:
 
 
 def _facts(records: figures.Records) -> list[tuple[str, str, str]]:
-    tickets = grid(records, "rewind")
+    tickets = levels(records, "rewind")
     dense, last = tickets[0], tickets[-1]
     good = mean(dense, "test_accuracy")
     winning = [row for row in tickets[1:] if mean(row, "test_accuracy") >= good]
@@ -152,12 +153,13 @@ def _facts(records: figures.Records) -> list[tuple[str, str, str]]:
 def _rows(records: figures.Records) -> list[list[str | None]]:
     """The table of levels, its header first."""
     arms = list(dict.fromkeys(record["arm"] for record in records))
-    grids = {arm: {row[0]["level"]: row for row in grid(records, arm)} for arm in arms}
+    groups = group(records, "arm", "level")
     rows: list[list[str | None]] = [["level", "weights", "left", *arms]]
-    for level, row in grids["rewind"].items():
+    for row in levels(records, "rewind"):
+        level = row[0]["level"]
         cells = [
-            f"{mean(grids[arm][level], 'test_accuracy'):.2%}"
-            if level in grids[arm]
+            f"{mean(groups[arm, level], 'test_accuracy'):.2%}"
+            if (arm, level) in groups
             else None
             for arm in arms
         ]
@@ -167,9 +169,9 @@ def _rows(records: figures.Records) -> list[list[str | None]]:
 
 
 def _page_levels(records: figures.Records, pictures) -> list[dict[str, Any]]:
-    levels = []
+    entries = []
     for i, (row, picture) in enumerate(
-        zip(grid(records, "rewind"), pictures, strict=True)
+        zip(levels(records, "rewind"), pictures, strict=True)
     ):
         first = row[0]
         name = f"{i} ({first['density']:.1%} left)"
@@ -178,5 +180,5 @@ def _page_levels(records: figures.Records, pictures) -> list[dict[str, Any]]:
             f"{counted(first['kept'], 'weight')} ({layers}); "
             f"test accuracy of seed {first['seed']}: {first['test_accuracy']:.2%}"
         )
-        levels.append({"name": name, "text": text, "units": picture["units"]})
-    return levels
+        entries.append({"name": name, "text": text, "units": picture["units"]})
+    return entries
