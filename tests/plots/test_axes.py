@@ -10,10 +10,11 @@ from test_removal_figures import figures as removal_figures
 
 from sparsejax import plots
 from sparsejax.experiments.cartpole import drawings as cartpole
+from sparsejax.experiments.circle_removal import subset_charts
 from sparsejax.experiments.features.figures import sheet
+from sparsejax.experiments.lottery import charts as lottery_charts
 from sparsejax.experiments.node_sweep import charts
 from sparsejax.experiments.spade import figures as spade
-from sparsejax.plots import dissection, hypercube
 from sparsejax.plots.style import COLORS, colors, themed
 
 DENSITIES = {
@@ -35,19 +36,21 @@ def accuracies(densities, value, **options):
 def counts(densities, value):
     values = np.full((len(densities), 2), value)
     panels = {"detectors": {"a": (densities, values)}, "of none": {}}
-    return dissection.counts_against_density(panels, title="t")
+    return plots.counts_against_density(panels, title="t")
 
 
 def short():
     """Figures of runs with one seed, one level, a few steps."""
     one = np.full((1, 1), 0.5)
-    yield plots.weights_per_layer(
+    yield lottery_charts.weights_per_layer(
         {"a": [[90]], "b": [[90]]}, {"a": 90, "b": 9}, title="t"
     )
-    yield plots.weights_per_layer({"a": [[90], [85]]}, {"a": 90}, title="t")
-    yield plots.idle_units({"a": ([0], [0], 1), "b": ([0, 1], [0, 0], 3)}, title="t")
-    yield hypercube.by_size({"a": [[0.5], [0.45]]}, title="t", ylabel="loss")
-    yield hypercube.by_degree(np.ones((1, 1)), title="t", measure="loss")
+    yield lottery_charts.weights_per_layer({"a": [[90], [85]]}, {"a": 90}, title="t")
+    yield lottery_charts.idle_units(
+        {"a": ([0], [0], 1), "b": ([0, 1], [0, 0], 3)}, title="t"
+    )
+    yield subset_charts.by_size({"a": [[0.5], [0.45]]}, title="t", ylabel="loss")
+    yield subset_charts.by_degree(np.ones((1, 1)), title="t", measure="loss")
     yield cartpole.learning([10], np.ones((1, 1)), 200.0, title="t")
     yield cartpole.learning([10, 20], np.full((2, 2), 200.0), 200.0, title="t")
     yield cartpole.units_kept(np.ones((1, 2)), 200.0, title="t")

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from sparsejax import plots
+from sparsejax.experiments.lottery import charts
 
 density = 0.8 ** np.arange(6)
 curves = np.linspace(0.97, 0.9, 6)[:, None] + np.array([0, 0.01])
@@ -17,11 +18,11 @@ def figures():
         ylabel="test accuracy",
         published=(0.5, 0.905, "published"),
     )
-    yield plots.weights_per_layer(
+    yield charts.weights_per_layer(
         {"dense_0": [[100, 100], [80, 81]]}, {"dense_0": 100}, title="t"
     )
-    yield plots.idle_units({"hidden_0": ([0, 3], [0, 1], 32)}, title="t")
-    yield plots.filters(np.zeros((9, 4, 5)), list("abcdefghi"), title="t")
+    yield charts.idle_units({"hidden_0": ([0, 3], [0, 1], 32)}, title="t")
+    yield charts.filters(np.zeros((9, 4, 5)), list("abcdefghi"), title="t")
 
 
 @pytest.mark.parametrize("index", range(4))
@@ -45,7 +46,7 @@ def test_against_density_puts_dense_networks_left_and_labels_axes():
 
 
 def test_live_units_are_what_remains():
-    figure = plots.idle_units({"hidden_0": ([0, 3], [0, 1], 32)}, title="t")
+    figure = charts.idle_units({"hidden_0": ([0, 3], [0, 1], 32)}, title="t")
     live = figure.axes[0].collections[0].get_paths()[0].vertices
     assert live[:, 1].max() == 32
     at_last = live[live[:, 0] == 1][:, 1]

@@ -3,6 +3,7 @@
 import numpy as np
 
 from sparsejax import plots
+from sparsejax.experiments.circle_removal import charts, subset_charts
 
 at = np.linspace(-1, 1, 20)
 hill = np.exp(-(at**2))
@@ -19,32 +20,32 @@ def figures():
         xlabel="loss (nats)",
         line=(0.5, "all nodes"),
     )
-    yield plots.densities_by_node(
+    yield charts.densities_by_node(
         np.stack([at] * 7),
         [(f"node {i}", hill, hill) for i in range(7)],
         labels=("on", "off"),
         title="t",
         xlabel="gradient",
     )
-    yield plots.paths(
+    yield charts.paths(
         matrix, matrix[:2], (matrix[0], matrix[0]), count=10, title="t", measure="loss"
     )
-    yield plots.square_maps(
+    yield charts.square_maps(
         maps, [f"{i}" for i in range(7)], extent=1.0, radius=0.5, title="t",
         measure="gradient", signed=True,
     )  # fmt: skip
-    yield plots.square_maps(
+    yield charts.square_maps(
         maps[6:], [""], extent=2.0, radius=None, title="t", measure="loss", signed=False
     )
-    yield plots.cube()
-    yield plots.by_size(
+    yield charts.cube()
+    yield subset_charts.by_size(
         {"best": several, "mean": several[:, :1]},
         title="t",
         ylabel="loss (nats)",
         band=("90%", several[:, 0], 2 * several[:, 0]),
     )
-    yield plots.by_degree(several, title="t", measure="log loss")
-    yield plots.pairs(matrix, np.arange(5) - 2.0, title="t", measure="loss")
+    yield subset_charts.by_degree(several, title="t", measure="log loss")
+    yield subset_charts.pairs(matrix, np.arange(5) - 2.0, title="t", measure="loss")
 
 
 def test_saves_the_same_bytes_twice(tmp_path):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sparsejax import data, plots
-from sparsejax.experiments.circle_removal import densities
+from sparsejax.experiments.circle_removal import charts, densities, subset_charts
 from sparsejax.experiments.circle_removal.config import Config
 from sparsejax.plots import Curve
 
@@ -60,7 +60,7 @@ def figures(
         ),
         "by_state": _by_state(config, first, arrays),
         "by_node": _by_node(config, arrays),
-        "cube": (plots.cube(), f"With three nodes instead of {config.num_nodes}."),
+        "cube": (charts.cube(), f"With three nodes instead of {config.num_nodes}."),
         "maps": _maps(config, arrays),
         "loss_map": _loss_map(config, arrays),
     }
@@ -92,7 +92,7 @@ def _by_size(records) -> Drawn:
     def sizes(kind):
         return np.array([record["by_size"][kind] for record in records]).T
 
-    figure = plots.by_size(
+    figure = subset_charts.by_size(
         {
             "exact best subset": sizes("best"),
             "backward elimination": sizes("backward"),
@@ -124,7 +124,9 @@ def _pairs(record, arrays) -> Drawn:
             f"Node {gains.argmax()} takes off most, {gains.max():.2f}; the strongest "
             f"pair is {i} and {j}, {together[i, j]:+.2f}"
         )
-    figure = plots.pairs(together, gains, title=title, measure="off the loss (nats)")
+    figure = subset_charts.pairs(
+        together, gains, title=title, measure="off the loss (nats)"
+    )
     return figure, (
         "What nodes take off the loss on average as nodes join in random order "
         "(Shapley values), and what pairs take off beyond that (Shapley interactions). "
@@ -139,7 +141,7 @@ def _degrees(records) -> Drawn:
         single, pairs = power[:2].mean(axis=1)
         title = f"Variance over subsets: single nodes {single:.0%}, pairs {pairs:.0%}"
     return (
-        plots.by_degree(power, title=title, measure="the log of the loss"),
+        subset_charts.by_degree(power, title=title, measure="the log of the loss"),
         "Walsh power by degree over all subsets; ticks: networks.",
     )
 
@@ -207,7 +209,7 @@ def _by_node(config, arrays) -> Drawn:
     panels = [
         (f"node {i}", on, off) for i, (on, off) in enumerate(arrays["by_node/density"])
     ]
-    figure = plots.densities_by_node(
+    figure = charts.densities_by_node(
         arrays["by_node/at"],
         panels,
         labels=("node on", "node off"),
@@ -224,7 +226,7 @@ def _paths(config, records, arrays) -> Drawn:
         arrays[f"path/from_{end}"] / covariance[0, 0] for end in ("start", "end")
     ]
     spread = f" ({min(last):+.2f} to {max(last):+.2f})" if len(last) > 1 else ""
-    figure = plots.paths(
+    figure = charts.paths(
         covariance,
         correlations,
         tuple(sampled),
@@ -242,7 +244,7 @@ def _paths(config, records, arrays) -> Drawn:
 
 def _maps(config, arrays) -> Drawn:
     maps = arrays["maps/gradients"]
-    figure = plots.square_maps(
+    figure = charts.square_maps(
         maps,
         [f"node {i}" for i in range(len(maps))],
         extent=1.0,
@@ -261,7 +263,7 @@ def _loss_map(config, arrays) -> Drawn:
     losses, radius = arrays["maps/loss"], data.circle_radius(config.variant)
     side = np.linspace(-1, 1, len(losses))
     near = np.abs(np.hypot(side, side[:, None]) - radius) < 0.1
-    figure = plots.square_maps(
+    figure = charts.square_maps(
         losses[None],
         [""],
         extent=1.0,

@@ -11,7 +11,7 @@ from sparsejax import data, plots
 from sparsejax.experiments import lottery
 from sparsejax.experiments._study.records import curve, mean
 from sparsejax.experiments._study.run import Study
-from sparsejax.plots.dissection import counts_against_density
+from sparsejax.plots import counts_against_density
 from sparsejax.plots.style import styled
 
 Records = Sequence[Mapping[str, Any]]

@@ -8,6 +8,7 @@ import numpy as np
 
 from sparsejax import pages, plots
 from sparsejax.experiments._study.records import curve, group, mean
+from sparsejax.experiments.lottery import charts
 from sparsejax.experiments.lottery.config import Config, is_residual
 from sparsejax.pages import counted
 
@@ -59,14 +60,14 @@ def drawn(config: Config, records: Records) -> dict[str, tuple[Any, str]]:
             for name in sizes
         }
         figures["layers"] = (
-            plots.weights_per_layer(
+            charts.weights_per_layer(
                 counts, sizes, title=_layers_finding(tickets, sizes)
             ),
             "Weights left in each layer, by level.",
         )
     if tickets[0][0]["idle"]:
         figures["idle"] = (
-            plots.idle_units(_idle(tickets), title=_idle_finding(tickets[-1])),
+            charts.idle_units(_idle(tickets), title=_idle_finding(tickets[-1])),
             "Units without input are constant; without output, unread.",
         )
     if tickets[0][0]["barrier"] is not None:

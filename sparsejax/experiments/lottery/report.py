@@ -9,7 +9,7 @@ from sparsejax import pages, plots
 from sparsejax.experiments._study import report
 from sparsejax.experiments._study.records import group, mean
 from sparsejax.experiments._study.run import Study
-from sparsejax.experiments.lottery import checkpoints, figures
+from sparsejax.experiments.lottery import charts, checkpoints, figures
 from sparsejax.experiments.lottery.config import Config, is_residual
 from sparsejax.experiments.lottery.figures import finding as finding
 from sparsejax.experiments.lottery.figures import layer_sizes, levels
@@ -96,7 +96,7 @@ def _filters(study: Study, config: Config, pictures) -> list[Html]:
     if not pictures:
         return []
     last, seed = pictures[-1], config.seeds[0]
-    figure = plots.filters(
+    figure = charts.filters(
         last["images"],
         [unit["label"] for unit in last["units"]],
         title=f"First-layer filters of seed {seed} at the last level",

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from sparsejax.plots.removal import Curve, densities
+from sparsejax.plots import Curve, densities
 from sparsejax.plots.style import COLORS, colors, integers, percent, plain_log, styled
 
 _MOST = 40  # bars of a layer, and points of a line that are marked

@@ -13,7 +13,7 @@ from sparsejax.experiments import lottery
 from sparsejax.experiments._study import report
 from sparsejax.experiments._study.run import Study
 from sparsejax.experiments._study.subject import Network
-from sparsejax.plots.dissection import counts_against_density
+from sparsejax.plots import counts_against_density
 
 TICKETS = "rewind"
 CONTROLS = ("random_layerwise", "random_global")  # the nearest to tickets first

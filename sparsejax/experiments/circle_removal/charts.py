@@ -1,75 +1,14 @@
-"""Figures of node removal: densities, nodes one by one, paths, maps of a square."""
+"""Charts of node removal: nodes one by one, paths, maps of a square."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from numpy.typing import ArrayLike
 
-from sparsejax.plots.style import (
-    COLORS,
-    ON_PICTURES,
-    SIGNS,
-    colors,
-    integers,
-    one_panel,
-    styled,
-)
-
-
-class Curve(NamedTuple):
-    """A density, exact and as some samples show it.
-
-    Attributes:
-        label: what it is of.
-        exact: the exact density, shape (places,).
-        sampled: that of the samples, smoothed alike, shape (places,).
-        fit: mean and standard deviation of a normal distribution to compare with.
-    """
-
-    label: str
-    exact: ArrayLike
-    sampled: ArrayLike | None = None
-    fit: tuple[float, float] | None = None
-
-
-@styled
-def densities(
-    at: ArrayLike,
-    curves: Sequence[Curve],
-    *,
-    title: str,
-    xlabel: str,
-    line: tuple[float, str] | None = None,
-) -> Figure:
-    """Densities: exact ones filled, sampled ones thin, normal fits dotted.
-
-    Args:
-        at: the places, shape (places,).
-        curves: what to draw.
-        title: the finding.
-        xlabel: the measure and its unit.
-        line: place and label of a vertical grey line.
-    """
-    figure, axes = one_panel(title, size=(6.8, 5.0))
-    at = np.asarray(at)
-    for curve, color in zip(curves, colors(len(curves)), strict=True):
-        axes.fill_between(at, np.asarray(curve.exact), color=color, alpha=0.15, lw=0)
-        axes.plot(at, curve.exact, color=color, lw=2.2, label=curve.label)
-        if curve.sampled is not None:
-            axes.plot(at, curve.sampled, color=color, lw=0.8)
-        if curve.fit is not None:
-            axes.plot(at, _normal(at, *curve.fit), color=color, lw=1.4, ls=":")
-    if line is not None:
-        axes.axvline(line[0], color="#777777", lw=1.4, label=line[1])
-    axes.set_xlim(at[0], at[-1])
-    axes.set_ylim(bottom=0)
-    axes.set_xlabel(xlabel)
-    axes.set_ylabel("probability density")
-    figure.legend(loc="outside lower center", ncols=2)
-    return figure
+from sparsejax.plots.style import COLORS, ON_PICTURES, SIGNS, integers, styled
 
 
 @styled
@@ -253,10 +192,6 @@ def cube() -> Figure:
     axes.set_xlim(-0.2, 1.62)
     axes.set_ylim(-0.15, 1.5)
     return figure
-
-
-def _normal(at, mean, sd):
-    return np.exp(-(((at - mean) / sd) ** 2) / 2) / (sd * np.sqrt(2 * np.pi))
 
 
 def _grid(panels: int, title: str, height: float) -> tuple[Figure, Any]:

@@ -1,4 +1,4 @@
-"""Figures of dissected networks: detectors and concepts against what is left."""
+"""Charts against the fraction of weights left."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,61 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from sparsejax.plots.style import colors, integers, say_if_empty, shares_left, styled
+from sparsejax.plots.style import (
+    COLORS,
+    colors,
+    integers,
+    one_panel,
+    percent,
+    say_if_empty,
+    shares_left,
+    styled,
+)
+
+
+@styled
+def against_density(
+    series: Mapping[str, tuple[ArrayLike, ArrayLike]],
+    *,
+    title: str,
+    ylabel: str,
+    published: tuple[float, float, str] | None = None,
+    logit: bool = False,
+) -> Figure:
+    """A percentage against the fraction of weights left, denser networks on the left.
+
+    Args:
+        series: `{label: (density, values)}` with shapes `(levels,)` and
+            `(levels, seeds)`; the first is drawn strongest.
+        title: the finding.
+        ylabel: the measure and its unit.
+        published: `(density, value, label)` of a published result.
+        logit: spread the ends of the vertical axis, as suits accuracies; beyond 0.1%
+            and 99.9% they are drawn there.
+    """
+    figure, axes = one_panel(title)
+    for i, (label, (density, values)) in enumerate(series.items()):
+        density, values = np.asarray(density), np.asarray(values)
+        values = values.clip(0.001, 0.999) if logit else values
+        color, width = COLORS[i % len(COLORS)], 2.6 if i == 0 else 1.8
+        axes.plot(density, values, color=color, lw=0.6, alpha=0.35)
+        mean = values.mean(axis=1)
+        axes.plot(density, mean, color=color, lw=width, marker="o", ms=4, label=label)
+    if published is not None:
+        density, value, label = published
+        axes.axhline(value, color="#555555", lw=1, ls="--")
+        axes.plot([density], [value], "D", color="#555555", ms=6, label=label)
+    densities = [density for density, _ in series.values()]
+    shares_left(axes, densities + ([] if published is None else [published[0]]))
+    if logit:
+        axes.set_yscale("logit")
+        axes.minorticks_off()
+    percent(axes.yaxis, logit=logit)
+    say_if_empty(axes, *(values for _, values in series.values()))
+    axes.set_xlabel("weights left (of those that may be pruned)")
+    axes.set_ylabel(ylabel)
+    axes.legend()
+    return figure
 
 
 @styled
