@@ -17,6 +17,7 @@ import numpy as np
 from sparsejax.flowgraph import _forms, _linear
 from sparsejax.flowgraph._forms import Forms
 from sparsejax.flowgraph._ops import OPS
+from sparsejax.interpret import primitives as families
 
 Rule = Callable[[Any, Any, list], list]
 
@@ -125,6 +126,12 @@ def power(tracer, step, arguments) -> list:
     return elementwise("pow")(tracer, step, arguments)
 
 
+def logarithm_to_two(tracer, step, arguments) -> list:
+    """As JAX before 0.12 writes it: over the logarithm of 2."""
+    (log,) = elementwise("log")(tracer, step, arguments)
+    return [_forms.scale(log, np.full(len(log.const), 1 / math.log(2)))]
+
+
 def negation(tracer, step, arguments) -> list:
     """Logical not: 1 - x."""
     (x,) = arguments
@@ -194,20 +201,19 @@ def rounding(tracer, step, arguments) -> list:
     return _linear.mul(tracer, step, [tracer.apply(step, "sign", [x]), whole])
 
 
-_MOVED = "reshape transpose broadcast_in_dim slice squeeze expand_dims rev split tile"
-_MOVED += " concatenate stack unstack"
+_MOVED = families.MOVES - families.PLACED - families.IDENTITIES
+# Which operands hold elements.
 _PLACED = {"gather": (0,), "dynamic_slice": (0,), "dynamic_update_slice": (0, 1)}
-_PLACED |= {"scatter": (0, 2), "pad": (0, 1)}
-_SAME = "copy copy_p stop_gradient optimization_barrier device_put sharding_constraint"
+_PLACED |= {"scatter": (0, 2)}
 _NAMES = {"logistic": "sigmoid", "asin": "arcsin", "acos": "arccos", "atan": "arctan"}
 _NAMES |= {"asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh"}
 _NAMES |= {"atan2": "arctan2"}
 _WRITTEN = {"max", "min", "mul", "div", "pow", "select", "not", "relu"}
 
 RULES: dict[str, Rule] = {
-    **dict.fromkeys(_MOVED.split(), moved()),
-    **{name: moved(*data) for name, data in _PLACED.items()},
-    **dict.fromkeys(_SAME.split(), same),
+    **dict.fromkeys(_MOVED, moved()),
+    **{name: moved(*_PLACED[name]) for name in families.PLACED},
+    **dict.fromkeys(families.IDENTITIES, same),
     **{op: elementwise(op) for op in OPS if op not in _WRITTEN},
     **{name: elementwise(op) for name, op in _NAMES.items()},
     "convert_element_type": convert,
@@ -230,6 +236,7 @@ RULES: dict[str, Rule] = {
     "reduce_window_min": reduce_window_extreme("min"),
     "integer_pow": integer_pow,
     "pow": power,
+    "log2": logarithm_to_two,
     "not": negation,
     "select_n": select,
     "clamp": clamp,

@@ -17,20 +17,14 @@ from sparsejax.flowgraph._graph import Graph, function
 from sparsejax.flowgraph._ops import OPS
 from sparsejax.flowgraph._rules import RULES, Rule
 from sparsejax.flowgraph._structure import TooLarge
+from sparsejax.interpret import primitives as families
 
 # Steps that are the same for integers of 32 bits as for numbers, overflow aside.
-_EXACT = frozenset(
-    "reshape transpose broadcast_in_dim slice squeeze expand_dims rev split "
-    "concatenate stack unstack gather dynamic_slice dynamic_update_slice scatter "
-    "pad copy select_n stop_gradient add sub neg mul abs max min clamp "
-    "reduce_sum reduce_max reduce_min cumsum dot_general".split()
-)
+_EXACT = families.MOVES | families.ADDITIONS | families.SUMS | families.PRODUCTS
+_EXACT |= families.MAXIMA | families.BOUNDS | {"select_n", "mul", "abs"}
 # What may be inside: operations on elements, and moving numbers that are all alike.
-_LOCAL = {name for name, rule in RULES.items() if name in OPS}
-_LOCAL |= {"add", "sub", "neg", "logistic", "integer_pow", "select_n", "clamp"}
-_LOCAL |= {"convert_element_type", "broadcast_in_dim", "copy", "stop_gradient", "pow"}
-_LOCAL |= {"jit", "pjit", "custom_jvp_call", "custom_vjp_call", "closed_call"}
-_LOCAL |= {"asin", "acos", "atan", "asinh", "acosh", "atanh", "atan2", "is_finite"}
+_LOCAL = families.ELEMENTWISE & RULES.keys() | families.CALLS | {"broadcast_in_dim"}
+_LOCAL |= families.IDENTITIES - {"name"}  # a name makes nodes of its own
 
 
 class Tracer:

@@ -10,13 +10,14 @@ rule knows nothing of the edit. Loops and branches (`scan`, `while`, `cond`) are
 opened: a name inside one stands for many values.
 """
 
+from sparsejax.interpret import primitives
 from sparsejax.interpret._kernels import kernels
 from sparsejax.interpret._names import Site, evaluate, sites, sites_of_one_more
 from sparsejax.interpret._program import Program, trace
 from sparsejax.interpret._walk import Step, walk
 
 __all__ = [
-    "Program", "Site", "Step", "evaluate", "kernels", "sites",
+    "Program", "Site", "Step", "evaluate", "kernels", "primitives", "sites",
     "sites_of_one_more", "trace", "walk",
 ]  # fmt: skip
 

@@ -9,13 +9,11 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from sparsejax.interpret import _program as program_
-from sparsejax.interpret._program import CALLS
+from sparsejax.interpret import primitives as families
 
-# Beside elementwise steps, these leave every axis where it is.
-_IN_PLACE = frozenset(
-    {"pad", "slice", "dynamic_slice", "rev", "concatenate", "cumsum", "name"}
-)
-_REDUCTIONS = ("reduce_max", "reduce_min", "reduce_sum", "reduce_prod", "reduce_and")
+# Moves that leave an axis where it is, if it is as long as before (what permutes axes
+# is told apart first). What is taken from anywhere may be put anywhere.
+_IN_PLACE = families.MOVES - {"gather", "scatter"}
 
 
 class _Channels(NamedTuple):
@@ -53,7 +51,7 @@ def _follow(jaxpr, inputs: Sequence[_Channels | None]) -> tuple[list, list]:
         if kind == "name":
             named += given
         for body in program_.inner(equation):
-            whole = kind in CALLS and len(given) == len(body.invars)
+            whole = kind in families.CALLS and len(given) == len(body.invars)
             inside, after = _follow(body, given if whole else [None] * len(body.invars))
             named += inside
             outs = after if whole else outs
@@ -94,7 +92,7 @@ def _axis(equation, kind: str, axis: int, operand) -> int | None:
         return _reshaped(axis, before, after)
     if kind == "dot_general":
         return _multiplied(equation, axis, operand)
-    if kind in _REDUCTIONS:
+    if kind in families.REDUCTIONS:
         gone = params["axes"]
         return None if axis in gone else axis - sum(a < axis for a in gone)
     if kind == "concatenate" and axis == params["dimension"]:

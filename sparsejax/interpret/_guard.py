@@ -16,25 +16,16 @@ import jax
 import jax.numpy as jnp
 
 from sparsejax.interpret import _program as program_
-from sparsejax.interpret._program import CALLS, bind
+from sparsejax.interpret import primitives as families
+from sparsejax.interpret._program import bind
 
-# Steps from entry to entry; the first have derivatives that are always finite.
-_BOUNDED = frozenset(
-    "abs add add_any and atan asinh ceil clamp convert_element_type copy cos eq erf "
-    "erfc floor ge gt is_finite le logistic lt max min ne neg not or reduce_precision "
-    "round select_n sign sin sub tanh xor".split()
-)
-_ELEMENTWISE = _BOUNDED | frozenset(
-    "acos acosh asin atan2 atanh cbrt cosh digamma div erf_inv exp exp2 expm1 "
-    "integer_pow lgamma log log1p mul pow rem rsqrt sinh sqrt square tan".split()
-)
-# Steps that put entries elsewhere, linear in them, and those that join some.
-_MOVES = frozenset(
-    "broadcast_in_dim concatenate dynamic_slice expand_dims gather name pad reshape "
-    "rev slice squeeze stack transpose".split()
-)
-_JOINS = frozenset({"reduce_sum", "reduce_max", "reduce_min"})
-_OPENED = frozenset({"jit", "pjit", "closed_call"})
+# Steps whose derivative may be infinite or not a number.
+_STEEP = families.STEEP | families.SCALINGS
+# Their derivatives follow entries back. It is zero through a `stop_gradient`, and of
+# several values that are put at one place it does not tell which is there.
+_MOVES = families.MOVES - {"stop_gradient", "scatter"}
+_JOINS = families.REDUCTIONS & (families.SUMS | families.MAXIMA)
+_CLOSED = families.CALLS - families.PLAIN_CALLS  # they have derivatives of their own
 
 
 def region(jaxpr, named, closed: frozenset[int]) -> list:
@@ -197,7 +188,7 @@ def _is_known(equation) -> bool:
         return False
     if kind in _MOVES | _JOINS or _is_elementwise(equation):
         return True
-    if kind not in _OPENED:
+    if kind not in families.PLAIN_CALLS:
         return False
     body, consts = program_.body(equation)
     inner = body.eqns
@@ -210,8 +201,8 @@ def _is_elementwise(equation) -> bool:
     """Whether each entry of the one result is made of one entry of each operand."""
     shape = equation.outvars[0].aval.shape
     operands = [atom.aval.shape for atom in equation.invars]
-    if equation.primitive.name not in CALLS - _OPENED:
-        known = equation.primitive.name in _ELEMENTWISE
+    if equation.primitive.name not in _CLOSED:
+        known = equation.primitive.name in families.ELEMENTWISE
         return known and all(_spreads(operand, shape) for operand in operands)
     body, consts = program_.body(equation)
     alone = not consts and all(operand == shape for operand in operands)
@@ -220,7 +211,7 @@ def _is_elementwise(equation) -> bool:
 
 def _maps(equation) -> bool:
     """The same inside of a call, whose operands are as they are."""
-    if equation.primitive.name in _OPENED:
+    if equation.primitive.name in families.PLAIN_CALLS:
         return all(map(_maps, program_.body(equation)[0].eqns))
     spread = equation.primitive.name == "broadcast_in_dim"
     alone = spread and not equation.invars[0].aval.shape
@@ -235,11 +226,11 @@ def _spreads(operand: tuple, shape: tuple) -> bool:
 
 def _is_steep(equation) -> bool:
     """Whether a derivative of a step may be infinite, or not a number."""
-    if equation.primitive.name in CALLS:
+    if equation.primitive.name in families.CALLS:
         jaxpr, _ = program_.body(equation)
         return any(map(_is_steep, jaxpr.eqns))
     first, last = map(program_.is_variable, (equation.invars[0], equation.invars[-1]))
     scales = {"mul": first != last, "div": first and not last}  # by a written number
     if scales.get(equation.primitive.name):
         return False
-    return equation.primitive.name in _ELEMENTWISE - _BOUNDED
+    return equation.primitive.name in _STEEP

@@ -6,9 +6,8 @@ from typing import Any
 
 from jax.extend import core as jex
 
-from sparsejax.interpret._program import CALLS, Program, inner, is_array
-
-_PRODUCTS = frozenset({"dot_general", "conv_general_dilated", "ragged_dot_general"})
+from sparsejax.interpret._program import Program, inner, is_array
+from sparsejax.interpret.primitives import CALLS, PRODUCTS
 
 
 def kernels(program: Program, params: Sequence[Any]) -> list[bool]:
@@ -55,7 +54,7 @@ def _products(
         kind = equation.primitive.name
         parts = [read(atom) for atom in equation.invars]
         outs = [_union(parts)] * len(equation.outvars)
-        if kind in _PRODUCTS:
+        if kind in PRODUCTS:
             groups += [part for part in parts if part]
         for body in inner(equation):
             # cond: (index, *operands); while: (*constants of the test, *the body's)

@@ -13,14 +13,13 @@ import jax
 from sparsejax.interpret import _axes, _guard
 from sparsejax.interpret import _program as program_
 from sparsejax.interpret._program import (
-    CALLS,
-    REMATS,
     Program,
     bind,
     is_array,
     trace,
     where_it_was,
 )
+from sparsejax.interpret.primitives import CALLS, REMATS
 
 
 class Site(NamedTuple):

@@ -18,16 +18,6 @@ from jax.extend import source_info_util
 
 from sparsejax import checks
 
-REMATS = frozenset({"remat", "remat2", "checkpoint"})
-CALLS = REMATS | {
-    "jit",
-    "pjit",
-    "closed_call",
-    "core_call",
-    "custom_jvp_call",
-    "custom_vjp_call",
-    "custom_vjp_call_jaxpr",
-}
 # Frames that tell a user nothing: of JAX, of the layers' libraries, and ours.
 _LIBRARIES = re.compile(
     r"site-packages[\\/](jax|flax|equinox|haiku)[\\/]|^"

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 from sparsejax.interpret import _names
 from sparsejax.interpret import _program as program_
-from sparsejax.interpret._program import CALLS, Program, bind
+from sparsejax.interpret._program import Program, bind
+from sparsejax.interpret.primitives import CALLS
 
 
 class Step(NamedTuple):

@@ -17,17 +17,15 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from sparsejax import checks, interpret, trees
+from sparsejax.interpret import primitives as families
 from sparsejax.prune._hessian import Hessian, hessian, patches
 
 _CHUNK = 64  # examples at a time: their patches can be many
-_MOVES = frozenset(
-    "reshape transpose squeeze expand_dims broadcast_in_dim rev copy "
-    "convert_element_type".split()
-)
+# Steps after which a kernel is all there, each element once (where axes of length one
+# come in, that is also a broadcast).
+_MOVES = families.RESHAPES | families.IDENTITIES | families.CASTS | {"broadcast_in_dim"}
 # Where a parameter is likely the kernel of a layer, though not one that can be pruned.
-_LAYERS = frozenset(
-    "dot_general conv_general_dilated scan while cond slice dynamic_slice split".split()
-)
+_LAYERS = families.PRODUCTS | families.LOOPS | {"slice", "dynamic_slice", "split"}
 
 
 @jax.tree_util.register_static
@@ -163,7 +161,7 @@ def _moved(step, value: _Value) -> Kernel | None:
         return None
     if math.prod(step.shape) != value.kernel.places.size:
         return None
-    if step.name == "convert_element_type":
+    if step.name in families.CASTS:
         return value.kernel
     with jax.ensure_compile_time_eval():
         places = np.asarray(step.run(jnp.asarray(value.kernel.places))[0])

@@ -23,6 +23,7 @@ from jaxtyping import ArrayLike, PyTree
 
 from sparsejax import checks, interpret, lift, trees
 from sparsejax import masks as masks_
+from sparsejax.interpret import primitives as families
 from sparsejax.prune import _origins as origins_
 from sparsejax.prune._origins import MOVES, OTHER, POOLS, ZERO
 
@@ -155,9 +156,8 @@ class _Sum(NamedTuple):
     part: Any
 
 
-_PRODUCTS = frozenset({"dot_general", "conv_general_dilated"})
-_SCALINGS = frozenset({"mul", "div"})
-_CASTS = frozenset({"convert_element_type", "reduce_precision"})
+# The kernels of a ragged product share their units.
+_PRODUCTS = families.PRODUCTS - {"ragged_dot_general"}
 
 
 class _Remover:
@@ -215,7 +215,7 @@ class _Remover:
         named = step.name == "name" and step.params["name"] in self.kept
         if kinds <= {_Leaf}:
             moves = step.name in MOVES and len(arguments) == 1
-            if kinds and not named and (moves or step.name in _CASTS):
+            if kinds and not named and (moves or step.name in families.CASTS):
                 return _move_leaf(step, *arguments)
             values = [self.use(a, _where(step)) for a in arguments]
             return [self.name(step, *values)] if named else step.run(*values)
@@ -311,7 +311,7 @@ class _Remover:
 
 def _run(step, arguments) -> tuple[tuple[str, ...], list, list]:
     """Names, results, and what of the results is due to removed units."""
-    scales = step.name in _SCALINGS | _PRODUCTS
+    scales = step.name in families.SCALINGS | _PRODUCTS
     other = (lambda a: a) if scales else jnp.zeros_like
     names = dict.fromkeys(name for a in arguments if _is_tag(a) for name in a.names)
     values = step.run(*[a.value if _is_tag(a) else a for a in arguments])
@@ -327,8 +327,8 @@ def _is_linear(step, arguments) -> bool:
     """Whether a step is linear in units, or in products, and does nothing else."""
     if len({type(a) for a in arguments if _is_tag(a)}) > 1:
         return False
-    if step.name not in _SCALINGS:
-        return step.name in MOVES | _CASTS | POOLS
+    if step.name not in families.SCALINGS:
+        return step.name in MOVES | families.CASTS | POOLS
     value, factor = arguments if _is_tag(arguments[0]) else arguments[::-1]
     if _is_tag(factor) or math.prod(jnp.shape(_array(factor))) != 1:
         return False

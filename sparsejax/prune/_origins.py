@@ -12,12 +12,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sparsejax.interpret import primitives as families
+
 OTHER, ZERO = -1, -2
-MOVES = frozenset(
-    "reshape transpose broadcast_in_dim squeeze expand_dims slice rev split copy name "
-    "concatenate pad".split()
-)
-POOLS = frozenset({"reduce_sum", "reduce_window_sum"})
+# Run on origins, which are no places.
+MOVES = families.MOVES - families.PLACED
+# Along an axis, sums hold more and more units.
+POOLS = families.SUMS - {"cumsum"}
 
 
 def moved(step, origins: Sequence[np.ndarray]) -> list[np.ndarray]:

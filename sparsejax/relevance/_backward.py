@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from sparsejax.interpret import primitives as families
 from sparsejax.relevance import _elementwise as elementwise
 from sparsejax.relevance import _layers as layers
 from sparsejax.relevance import _maximum as maximum
-from sparsejax.relevance import _primitives as families
 from sparsejax.relevance import _products as products
 from sparsejax.relevance import _weights as weights
 from sparsejax.relevance._layers import Layer
@@ -144,16 +144,16 @@ def _through(ledger: Ledger, mode: Mode, rules: Rules, entry: Entry) -> None:
         if constant is not None:
             ledger.constants[entry.label] += jnp.sum(constant)
         back = none
-    elif name in families.AFFINE:
+    elif name in families.ADDITIONS:
         minus = name in ("sub", "neg")
         back = [
             -qs[0] if minus and i == len(none) - 1 else qs[0] for i in range(len(none))
         ]
-    elif name in families.PRODUCTS:
+    elif name in products.KNOWN:
         back = products.pass_back(entry, mode, qs[0])
-    elif name in families.MAXIMA or name in ("max", "min"):
+    elif name in maximum.KNOWN:
         back = maximum.pass_back(entry, mode.maximum, qs[0])
-    elif name in families.SAME:
+    elif name in families.IDENTITIES:  # whatever their derivative is
         back = qs
     elif name in families.LINEAR:
         back = _transpose(entry, qs, value)
@@ -227,7 +227,7 @@ def _settle_direct(ledger: Ledger, entry: Entry) -> None:
         ledger.direct.get(node, jnp.zeros_like(node.value)) for node in entry.outputs
     ]
     if entry.step.name in families.MOVES:
-        same = entry.step.name in families.SAME
+        same = entry.step.name in families.IDENTITIES
         moved = parts if same else _transpose(entry, parts, value)
         for x, part in zip(entry.inputs, moved, strict=True):
             if part is not None and origin(x) in ("data", "param"):

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 import jax.numpy as jnp
 
+from sparsejax.interpret import primitives as families
 from sparsejax.relevance import _elementwise as elementwise
 from sparsejax.relevance import _maximum as maximum
-from sparsejax.relevance import _primitives as families
 from sparsejax.relevance import _products as products
 from sparsejax.relevance import _structure as structure
 from sparsejax.relevance._nodes import Entry, Node, baseline, change, value
@@ -74,11 +74,11 @@ def _changes(entry: Entry, others: list) -> list:
     if entry.outputs[0].origin == "data" and all(
         structure.is_real(x.value) for x in tracked
     ):
-        if name in families.LINEAR | families.AFFINE:
+        if name in families.LINEAR | families.ADDITIONS:
             return entry.step.run(*map(change, entry.inputs))
-        if name in families.PRODUCTS:
+        if name in products.KNOWN:
             return [products.difference(entry)]
-        if name in families.MAXIMA or name in ("max", "min"):
+        if name in maximum.KNOWN:
             return [maximum.difference(entry)]
     pairs = zip(entry.outputs, others, strict=True)
     return [a.value - b if structure.is_real(a.value) else None for a, b in pairs]

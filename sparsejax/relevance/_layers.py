@@ -16,15 +16,16 @@ import jax
 import jax.numpy as jnp
 
 from sparsejax import trees
-from sparsejax.relevance import _primitives as families
+from sparsejax.interpret import primitives as families
+from sparsejax.relevance import _products as products
 from sparsejax.relevance._nodes import Entry, Node, Tape, origin, value
 from sparsejax.relevance._rules import LayerRule, Rules
 
-_RESHAPES = frozenset(
-    "reshape squeeze expand_dims transpose broadcast_in_dim copy convert_element_type "
-    "rev".split()
-)
-_SCALES = frozenset({"mul", "div", "neg"})
+# Steps that move a layer's output, as it is, between its product and its bias. A chain
+# ends at a name; a barrier may take other arrays along.
+_RESHAPES = families.RESHAPES | families.CASTS | {"broadcast_in_dim"}
+_RESHAPES |= families.IDENTITIES - {"name", "stop_gradient", "optimization_barrier"}
+_SCALES = families.SCALINGS | {"neg"}
 
 
 @dataclasses.dataclass(eq=False)
@@ -134,7 +135,7 @@ def find(tape: Tape) -> list[Layer]:
     layers: list[Layer] = []
     for entry in tape.entries:
         data = entry.of("data")
-        kind = families.WEIGHTED.get(entry.step.name)
+        kind = products.WEIGHTED.get(entry.step.name)
         if kind is None or len(data) != 1 or entry.of("stopped"):
             continue
         kernel: Any = entry.inputs[1 - data[0]]

@@ -18,7 +18,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from sparsejax.interpret import primitives as families
 from sparsejax.relevance._nodes import Entry, baseline, change, value
+
+KNOWN = families.MAXIMA | {"max", "min"}
 
 Values = Float[Array, "k *shape"]
 

@@ -17,8 +17,13 @@ Better Explanations through Conservative Propagation", 2022 (arXiv 2202.07304; d
 import jax
 import jax.numpy as jnp
 
+from sparsejax.interpret import primitives as families
 from sparsejax.relevance._nodes import Entry, Node, baseline, value
 from sparsejax.relevance._rules import Mode
+
+# Products that layers are made of, with the kinds of these layers.
+WEIGHTED = {"dot_general": "dense", "conv_general_dilated": "conv"}
+KNOWN = families.SCALINGS | WEIGHTED.keys()
 
 
 def pass_back(entry: Entry, mode: Mode, q) -> list:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree
 
 from sparsejax import checks, interpret, trees
+from sparsejax.interpret import primitives as families
 from sparsejax.relevance import _targets as targets
 from sparsejax.relevance._metrics import rank_correlation
 
@@ -122,10 +123,10 @@ def _order(explain_fn, params) -> list[str]:
         parts = [a if isinstance(a, frozenset) else frozenset() for a in arguments]
         if step.enter:
             return step.enter(parts, rule)
-        if step.name in _PRODUCTS:
+        if step.name in families.PRODUCTS:
             for part in sorted(parts, key=seen.keys().isdisjoint):
                 seen.update(dict.fromkeys(sorted(part)))
-        elif step.name in _LOOPS:
+        elif step.name in families.LOOPS:
             new = frozenset().union(*parts) - seen.keys()
             _check_loop(step, {_module(paths[i]) for i in sorted(new)})
             seen.update(dict.fromkeys(sorted(new)))
@@ -157,7 +158,3 @@ def _within(path: str, layer: str) -> bool:
 
 def _is_real(leaf) -> bool:
     return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.floating)
-
-
-_PRODUCTS = frozenset({"dot_general", "conv_general_dilated", "ragged_dot_general"})
-_LOOPS = frozenset({"scan", "while", "cond"})

@@ -10,11 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from sparsejax.relevance import _primitives as families
+from sparsejax.interpret import primitives as families
 from sparsejax.relevance._nodes import Entry, Node, origin, value
 
-_CALLS = {"jit", "pjit", "custom_jvp_call", "custom_vjp_call", "closed_call"}
-_INSIDE = families.ELEMENTWISE | _CALLS | {"broadcast_in_dim"}
+# What may be inside a function of each element: numbers are spread over its array.
+_INSIDE = families.ELEMENTWISE | families.CALLS | {"broadcast_in_dim"}
+# What formulas of activations are written with; a chain of them is one function. An
+# activation of its own is none.
+_PIECES = families.FUNCTIONS - {"tanh", "logistic"} | {"div"}
+# Never negative, whatever the input is.
+_NONNEGATIVE = frozenset("abs exp exp2 logistic square sqrt rsqrt cosh erfc".split())
 
 
 def is_local(step, arguments) -> bool:
@@ -46,7 +51,7 @@ def is_rectifier(step, arguments) -> bool:
     numbers = [_literal(x) for x in arguments if not isinstance(x, Node)]
     if any(number is None for number in (*numbers, *map(_literal, step.consts))):
         return False
-    if not step.inner | {step.name} <= _CALLS | {"max"} or not is_real(step):
+    if not step.inner | {step.name} <= families.CALLS | {"max"} or not is_real(step):
         return False
     probe = np.array([-1, 0, 2], jnp.result_type(value(arguments[0])))
     given = [probe if isinstance(x, Node) else x for x in arguments]
@@ -72,7 +77,7 @@ def is_nonnegative(entry: Entry) -> bool:
     if name == "integer_pow":
         return entry.step.params["y"] % 2 == 0 or all(known)
     keeps = families.LINEAR | families.MAXIMA | {"add", "mul", "div", "min"}
-    return name in families.NONNEGATIVE or (name in keeps and all(known))
+    return name in _NONNEGATIVE or (name in keeps and all(known))
 
 
 def _is_index(x) -> bool:
@@ -87,7 +92,7 @@ def is_gate(entry: Entry) -> bool:
     data = [entry.inputs[i] for i in entry.of("data")]
     if name in _GATES or len(data) != 1:
         return name in _GATES or (name == "div" and bool(data) and data[0].gate)
-    passes = families.LINEAR | families.AFFINE | {"mul", "div", "max", "min"}
+    passes = families.LINEAR | families.ADDITIONS | families.SCALINGS | {"max", "min"}
     return name in passes and data[0].gate
 
 
@@ -133,7 +138,7 @@ def source(entry: Entry) -> Node | None:
     tracked, data = entry.of("data", "stopped"), entry.of("data")
     if (
         last is None
-        or name in families.AFFINE
+        or name in families.ADDITIONS
         or name in families.LINEAR - {"select_n"}
     ):
         return None
@@ -142,15 +147,15 @@ def source(entry: Entry) -> Node | None:
     nonlinear = entry.step.enter or name in families.NONLINEAR
     if not nonlinear and not (name == "div" and data == [1]):
         return None
-    made = _through_scalars(last).entry if name in families.PIECES else None
-    if made is not None and made.source and made.step.name in families.PIECES:
+    made = _through_scalars(last).entry if name in _PIECES else None
+    if made is not None and made.source and made.step.name in _PIECES:
         return made.source
     return last
 
 
 def _through_scalars(node: Node) -> Node:
     """Back over sums with numbers and products with numbers."""
-    scalar = families.AFFINE | {"mul", "div", "convert_element_type"}
+    scalar = families.ADDITIONS | families.SCALINGS | {"convert_element_type"}
     while node.entry is not None and node.entry.source is None:
         entry = node.entry
         others = [x for x in entry.inputs if not isinstance(x, Node)]

@@ -6,10 +6,17 @@ from collections.abc import Iterable, Sequence
 import jax.numpy as jnp
 
 from sparsejax import interpret
+from sparsejax.interpret import primitives as families
 from sparsejax.relevance import _differences as differences
-from sparsejax.relevance import _primitives as families
+from sparsejax.relevance import _maximum as maximum
+from sparsejax.relevance import _products as products
 from sparsejax.relevance import _structure as structure
 from sparsejax.relevance._nodes import Entry, Node, Tape, origin, value
+
+# Nothing is passed back through what is constant wherever it has a derivative.
+_STOPS = families.FLAT | frozenset(
+    "stop_gradient argmax argmin iota random_bits".split()
+)
 
 
 def record(
@@ -77,7 +84,7 @@ class _Recorder:
         if step.name == "stop_gradient" and not self.derivatives:
             if structure.is_maximum(arguments[0]):
                 return self._keep(step, arguments, "data")
-        if step.name in families.STOPS or _is_discrete(step):
+        if step.name in _STOPS or _is_discrete(step):
             return self._keep(step, arguments, "stopped")
         _check_known(step, arguments)
         return self._keep(step, arguments, "data")
@@ -87,7 +94,7 @@ class _Recorder:
         if "stopped" in origins:
             return self._keep(step, arguments, "stopped")
         params = [x for x in arguments if isinstance(x, Node)]
-        moved = step.name in families.LINEAR | families.AFFINE
+        moved = step.name in families.LINEAR | families.ADDITIONS
         over = step.name == "div" and isinstance(arguments[0], Node)
         scaled = step.name == "mul" or over
         if structure.is_real(step) and (moved or (scaled and len(params) == 1)):
@@ -131,7 +138,7 @@ def _is_layer(step, arguments) -> bool:
     """Whether a step is the product of data with a kernel."""
     origins = [origin(x) for x in arguments]
     alone = origins.count("data") == 1 and "stopped" not in origins
-    return step.name in families.WEIGHTED and alone
+    return step.name in products.WEIGHTED and alone
 
 
 def _is_discrete(step) -> bool:
@@ -140,8 +147,8 @@ def _is_discrete(step) -> bool:
 
 def _check_known(step, arguments) -> None:
     name, place = step.name, step.place
-    known = families.LINEAR | families.AFFINE | families.PRODUCTS | families.MAXIMA
-    if name in ("scan", "while", "cond"):
+    known = families.LINEAR | families.ADDITIONS | products.KNOWN | maximum.KNOWN
+    if name in families.LOOPS:
         raise ValueError(
             f"the primitive {name!r} at {place} depends on the input, and relevance "
             "does not pass through loops and branches; write the loop out in Python, "

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sparsejax.interpret import primitives as families
 from sparsejax.weights._linear import Box, Node, crop, each, full, sizes, unless_empty
 
 
@@ -206,8 +207,5 @@ _RULES: dict[str, Callable] = {
     "broadcast_in_dim": _broadcast,
     "reshape": _reshape,
     "squeeze": _reshape,
-    "expand_dims": _reshape,
     "transpose": _transpose,
-} | dict.fromkeys(
-    ("copy", "copy_p", "convert_element_type", "reduce_precision"), _alike
-)
+} | dict.fromkeys(families.CASTS, _alike)

@@ -18,23 +18,14 @@ import numpy as np
 from jax.core import Tracer
 
 from sparsejax import interpret
+from sparsejax.interpret import primitives as families
 from sparsejax.weights import _linear as linear
 from sparsejax.weights import _moves as moves
 from sparsejax.weights._linear import Node
 
-_LINEAR = frozenset(
-    "reshape transpose broadcast_in_dim squeeze expand_dims slice pad rev concatenate "
-    "split stack unstack gather dynamic_slice dynamic_update_slice scatter scatter-add "
-    "copy copy_p cumsum reduce_precision tile select_n convert_element_type".split()
-)
-_SAME = frozenset("name stop_gradient optimization_barrier".split())
-_BOUNDS = frozenset("max min clamp".split())
-_ELEMENTWISE = _BOUNDS | frozenset(
-    "add add_any sub neg mul div select_n convert_element_type abs sign tanh logistic "
-    "exp exp2 expm1 log log1p sqrt rsqrt cbrt square integer_pow pow sin cos tan sinh "
-    "cosh asin acos atan asinh acosh atanh erf erfc round floor ceil is_finite eq ne "
-    "lt le gt ge and or xor not copy copy_p reduce_precision".split()
-)
+# Over axes and windows; sums along an axis are read as moves.
+_POOLS = families.SUMS - {"cumsum"} | families.MAXIMA
+_PRODUCTS = {"dot_general": linear.dot, "conv_general_dilated": linear.conv}
 # Where functions of each element are looked at, from -64 to 64.
 _POINTS = np.ldexp(np.float32(1), np.arange(-1, 7))
 _POINTS = np.concatenate([-_POINTS[::-1], _POINTS])
@@ -115,9 +106,9 @@ class _Reader:
             return step.enter(arguments, self.rule)
         if not signals:
             return _aside(step, arguments)
-        if step.name in _SAME:
+        if step.name in families.IDENTITIES:
             return arguments
-        if step.name in _ELEMENTWISE:
+        if step.name in families.ELEMENTWISE:
             return [self.elementwise(step, arguments)]
         return self.linear(step, arguments)
 
@@ -163,32 +154,30 @@ def _nodes(step, arguments) -> list[Node] | str:
     moving = [i for i, x in enumerate(arguments) if isinstance(x, Signal)]
     nodes = [arguments[i].node for i in moving]
     others = [x for x in arguments if not isinstance(x, Signal)]
-    if name in ("add", "add_any", "sub", "neg"):
+    if name in families.ADDITIONS:
         minus = [name == "neg" or (name == "sub" and i == 1) for i in moving]
         signs = [-1 if less else 1 for less in minus]
         return [linear.add(step.shape, list(map(_signed, nodes, signs)))]
-    if name in _BOUNDS:
+    if name in families.BOUNDS:
         if len(moving) > 1 or any(isinstance(x, Aside) for x in others):
             return "compares two activations"
         return [linear.add(step.shape, nodes)]
-    if name in ("mul", "div", "dot_general", "conv_general_dilated"):
+    if name in families.SCALINGS or name in _PRODUCTS:
         if len(moving) > 1 or isinstance(others[0], Aside):
             return "multiplies or divides two activations"
         weights, (x,), (side,) = others[0], nodes, moving
         if name == "div" and side:
             return "divides by an activation"
-        if name in ("mul", "div"):
+        if name in families.SCALINGS:
             factor = 1 / weights if name == "div" else weights
             return [linear.scale(step.shape, x, factor)]
-        product = linear.dot if name == "dot_general" else linear.conv
-        return [product(step, x, side, jnp.asarray(weights))]
-    if name in ("reduce_sum", "reduce_max", "reduce_min"):
-        return [linear.reduce(step, nodes[0], mean=name != "reduce_sum")]
-    if name.startswith("reduce_window_"):
-        return [linear.pool(step, nodes[0], mean=name != "reduce_window_sum")]
-    if name in ("scan", "while", "cond"):
+        return [_PRODUCTS[name](step, x, side, jnp.asarray(weights))]
+    if name in _POOLS:
+        pool = linear.pool if name.startswith("reduce_window") else linear.reduce
+        return [pool(step, nodes[0], mean=name in families.MAXIMA)]
+    if name in families.LOOPS:
         return "is a loop or a branch, which is not opened"
-    if name not in _LINEAR or not jnp.issubdtype(step.dtype, jnp.floating):
+    if name not in families.LINEAR or not jnp.issubdtype(step.dtype, jnp.floating):
         return "is neither linear nor an activation function"
     if any(isinstance(x, Aside) and not _is_real(x.value) for x in others):
         return "chooses by what depends on the input"
