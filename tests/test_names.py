@@ -189,6 +189,7 @@ norm = eqx.nn.GroupNorm(2, 8)
 # What is made of channels that come first, with the axis that they are on.
 FOLLOWED = {
     "a normalization of groups": (norm, 0),
+    "split over places": (lambda h: jnp.split(h, 2, 2)[1], 0),
     "two side by side": (lambda h: jnp.concatenate([h, h]), 0),
     "resized": (lambda h: jax.image.resize(h, (8, 9, 5), "linear"), 0),
     "pooled over places": (lambda h: h.mean((1, 2)), 0),

@@ -89,6 +89,11 @@ MADE = {
     "gathered": lambda p, x: jnp.log(x[:, INDEX])[:, INDEX] * p,
     "sliced": lambda p, x: jnp.log(jnp.concatenate([x, x * p], 1))[:, 2:],
     "stacked": lambda p, x: jnp.stack([jnp.log(x[:, 0]), jnp.sqrt(x[:, 1])], 1) * p,
+    "updated": lambda p, x: jax.lax.dynamic_update_slice(
+        jnp.log(x * p), jnp.ones((1, 1)), (2, 1)
+    ),
+    "tiled": lambda p, x: jnp.tile(jnp.log(x * p), (2, 1)),
+    "on a device": lambda p, x: jax.device_put(jnp.log(x) * p),
     "padded": lambda p, x: jnp.pad(jnp.log(x) * p, ((1, 0), (0, 0))),
     "a sum": lambda p, x: jnp.log(x).sum(0) * p,
     "a mean": lambda p, x: jnp.sqrt(x).mean(0, keepdims=True) * p,

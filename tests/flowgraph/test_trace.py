@@ -357,6 +357,14 @@ def test_calls_can_be_made_boxes():
     assert graph.ops[-4:] == ("wiggle",) * 4
 
 
+def test_a_box_may_hold_what_is_computed_again():
+    @jax.jit
+    def silu(x):
+        return x * jax.checkpoint(jax.nn.sigmoid)(x)
+
+    assert assert_same(lambda x: silu(x), (4,)).ops[-4:] == ("silu",) * 4
+
+
 def test_a_call_that_mixes_elements_is_no_box():
     @jax.jit
     def softplus(x):
@@ -424,6 +432,11 @@ def test_a_name_used_twice_counts_its_uses():
         "set a truth": lambda x: (x > 0).at[0].set(True).astype(x.dtype),
         "fill": lambda x: x.at[jnp.array([1, 9])].get(mode="fill", fill_value=7.0),
         "to truth": lambda x: x.astype(bool).astype(x.dtype),
+        "tiled": lambda x: jnp.tile((x > 0).astype(jnp.int32), 2).astype(x.dtype),
+        "pooled": lambda x: lax.reduce_window(
+            (x > 0).astype(jnp.int32), np.int32(-(2**31)), lax.max, (2,), (2,), "VALID"
+        ).astype(x.dtype),
+        "binary logarithm": lambda x: jnp.log2(x + 2.0),
         "opposite": lambda x: (~(x > 0.2)).astype(jnp.int32).astype(x.dtype),
         "count": lambda x: jnp.sum((x > 0).astype(jnp.int32)).astype(x.dtype) / 2,
         "all": lambda x: jnp.all(x > -0.5).astype(x.dtype) + jnp.any(x > 0.9),

@@ -314,6 +314,10 @@ BARE = {
     ),
     "scaled": lambda p, h: (h / 2.0 * p["s"]) @ p["k"] * 3.0 + p["b"],
     "one flat vector": lambda p, h: h @ p["flat"][:20].reshape(5, 4) + p["flat"][20:],
+    "stacked": lambda p, h: jnp.stack(jnp.unstack(h, axis=1), 1) @ p["k"] + p["b"],
+    "tiled": lambda p, h: jnp.tile(h, (2, 1))[:40] @ p["k"] + p["b"],
+    "frozen": lambda p, h: jax.lax.stop_gradient(h) @ jax.device_put(p["k"]) + p["b"],
+    "in order": lambda p, h: jax.lax.optimization_barrier(h) @ p["k"] + p["b"],
     "a name more": lambda p, h: named(h, "again") @ p["k"] + p["b"],
 }
 

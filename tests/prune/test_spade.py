@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.ad_checkpoint import checkpoint_name
 
 from sparsejax import masks, models, prune
 from sparsejax.data import augmentations
@@ -106,6 +107,23 @@ def test_kernels_with_more_axes_are_matrices(rng):
     assert shapes == {"in": (4, 6), "out": (6, 5)}
     trace = prune.prune_layers(params, found, 0.5)
     assert masks.count(trace.mask) == 12 + 15
+
+
+def test_kernels_may_be_frozen_named_and_rounded(network, rng):
+    def fn(p, x):
+        a = checkpoint_name(jax.lax.stop_gradient(p["a"]), "kernel")
+        c = jax.lax.reduce_precision(jax.device_put(p["c"]), 8, 23)
+        return dense(p | {"a": a, "c": c}, x)
+
+    x = jnp.asarray(rng.normal(size=(9, 4)), jnp.float32)
+    pairs = zip(
+        prune.layer_hessians(fn, network, x),
+        prune.layer_hessians(dense, network, x),
+        strict=True,
+    )
+    for layer, plain in pairs:
+        assert layer.kernel.path == plain.kernel.path
+        np.testing.assert_allclose(layer.state.products, plain.state.products, 1e-6)
 
 
 def _repeat(kernel, x):

@@ -17,7 +17,7 @@ from jax import lax
 
 from sparsejax import relevance
 from sparsejax.relevance import Group, Kernel, LayerRule, Part, Rules
-from sparsejax.relevance import _primitives as primitives
+from sparsejax.relevance._products import WEIGHTED
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -118,7 +118,7 @@ def test_every_rule_of_the_package_is_in_the_table():
         and inspect.signature(rule).return_annotation is LayerRule
     }
     assert made == set(RULES) - {"parts"}
-    assert {kind.primitive for kind in KINDS.values()} == set(primitives.WEIGHTED)
+    assert {kind.primitive for kind in KINDS.values()} == set(WEIGHTED)
 
 
 class Kind(NamedTuple):

@@ -367,3 +367,24 @@ def test_epsilon_and_edges_see_what_rules_without_values_left(rng):
     np.testing.assert_allclose(found.edges["w"], x[:, None] * w * passed, atol=1e-12)
     np.testing.assert_allclose(found.edges["w"].sum(1), found.input, atol=1e-12)
     assert abs(found.residual()) < 1e-12
+
+
+@pytest.mark.parametrize(
+    "rules", [{"layer": relevance.epsilon(0.5)}, {"nonlinear": "guided"}]
+)
+def test_what_is_computed_again_or_placed_is_as_it_is(rules, rng):
+    """A ReLU in a checkpoint is one, and a layer goes on to its bias past a device."""
+    params = as_params(dense_layers(rng))
+    x = jnp.asarray(rng.normal(size=5))
+
+    def placed(params, x):
+        for layer in params[:-1]:
+            x = jax.device_put(x @ layer["kernel"]) + layer["bias"]
+            x = jax.checkpoint(jax.nn.relu)(x)
+        return x @ params[-1]["kernel"] + params[-1]["bias"]
+
+    found, plain = (
+        explain(fn, params, x, target=0, rules=Rules(**rules)) for fn in (placed, mlp)
+    )
+    np.testing.assert_allclose(found.input, plain.input, atol=1e-12)
+    assert sum(found.absorbed.values()) == pytest.approx(sum(plain.absorbed.values()))

@@ -36,6 +36,8 @@ RISING = {
     "jit": jax.jit(lambda x: jax.nn.relu(x)),
     "remat": jax.checkpoint(jax.nn.relu),
     "barrier": lambda x: jax.lax.stop_gradient(jax.nn.relu(x)),
+    "on a device": lambda x: jax.device_put(jax.nn.relu(x)),
+    "angle": lambda x: jnp.arctan2(x, 2.0),
 }
 
 
