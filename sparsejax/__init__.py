@@ -38,9 +38,10 @@ __all__ = [
     "sweep",
     "train",
     "trees",
+    "unrolled",
     "weights",
 ]
-_LIFT = ("activations", "bind", "edit", "masked")
+_LIFT = ("activations", "bind", "edit", "masked", "unrolled")
 
 # Editors and type checkers read the imports, and report a name that is not among them;
 # a `__getattr__` that they saw would make any name valid.
@@ -70,7 +71,7 @@ if TYPE_CHECKING:
         trees,
         weights,
     )
-    from sparsejax.lift import activations, bind, edit, masked
+    from sparsejax.lift import activations, bind, edit, masked, unrolled
 else:
 
     def __getattr__(name: str):

@@ -1,9 +1,10 @@
 """Masks are data: trees of zeros and ones that say what of a network is kept.
 
 `Masks.weights` has the structure of the parameters; a leaf is a full array of 0 and 1,
-or a 0-d 1 where the parameter is never pruned (a bias, say). `Masks.nodes` holds one
-vector of 0 and 1 per named activation. Both are plain pytrees, so `vmap` over masks,
-`grad` with respect to masks and files of masks need nothing of ours.
+or a 0-d 1 where the parameter is never pruned (a bias, say). `Masks.nodes` holds for
+each named activation an array of 0 and 1, one entry for each decision: a vector over
+its units, or an array over heads, positions or layers. Both are plain pytrees, so
+`vmap` over masks, `grad` with respect to masks and files of masks need nothing of ours.
 
 Functions here take any tree of masks: `Masks`, its `weights`, its `nodes`, or one
 array. Leaves of no axes are never sampled and never counted.
@@ -18,15 +19,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Bool, Float, Int, Key, PyTree
+from jaxtyping import Array, ArrayLike, Bool, Float, Int, Key, PyTree
 
 from sparsejax import checks, interpret, trees
+from sparsejax._patterns import matches
 
 __all__ = [
     "Masks",
     "apply",
     "bernoulli",
+    "blend",
     "check",
+    "check_fits",
+    "check_kind",
+    "check_units",
     "count",
     "counts",
     "density",
@@ -39,6 +45,7 @@ __all__ = [
     "sizes",
     "subsets",
     "zero",
+    "zero_leaf",
 ]
 
 
@@ -52,7 +59,11 @@ class Masks(NamedTuple):
     Attributes:
         weights: tree of the structure of the parameters, each leaf 0/1 of the
             parameter's shape, or a 0-d 1 where it is never pruned.
-        nodes: for each named activation a 0/1 vector over its units (its last axis).
+        nodes: for each named activation a 0/1 array that broadcasts to it from the
+            right without enlarging it: `(units,)` for its last axis, `(heads, 1)` for
+            the one before, `(1,)` for all of it. In a scan the loop's axis comes first:
+            `(layers, units)`, or `(1, units)` for the same at every step; in a scan in
+            a scan two of them.
     """
 
     weights: PyTree
@@ -64,6 +75,7 @@ def ones(
     params: PyTree,
     *args: Any,
     prunable: Callable[[str, Any], bool] | None = None,
+    axes: Mapping[str, int | tuple[int, ...]] | None = None,
     **kwargs: Any,
 ) -> Masks:
     """The masks that keep everything.
@@ -76,16 +88,33 @@ def ones(
         prunable: `prunable(path, leaf)` says which leaves may be pruned; by default
             those that `fn` uses as a kernel (an operand of a dot product or of a
             convolution); of Flax's collections those in "params".
+        axes: `{name: axis or axes}` that a mask has of an activation (at one step, if
+            it is in a loop), in place of its last axis; `()` for one entry for all of
+            it. A name may be a pattern, as in `{"*/attn/out:in": -2}`; the first that
+            fits counts, a name before any pattern.
 
     Returns:
-        `Masks` of ones. Activations of no axes, and those inside a loop or a gradient
-        that `fn` takes itself, have no entry in `nodes`: no single vector could mask
-        them. Leaves that are not floating (integers, keys) are never pruned.
+        `Masks` of ones. In a scan, a mask has one entry for each step where the loop
+        runs over slices of parameters (the layers of a stack), one for all steps where
+        it does not (a loop over time). Activations of no axes, and those inside a
+        `while`, a `cond` or a gradient that `fn` takes itself, have no entry in
+        `nodes`: no single array could mask them. Leaves that are not floating
+        (integers, keys) are never pruned.
 
     Raises:
-        ValueError: if no leaf is prunable, one is no array, or the last axis of an
-            activation does not count units: a convolution's channels are on another,
-            or it grows with the inputs' first axis (traced again with one more).
+        ValueError: if no leaf is prunable, one is no array, an axis does not exist, or
+            the last axis of an activation, unless it is to have others, does not count
+            units: a convolution's channels are on another, or it grows with the inputs'
+            first axis (traced again with one more).
+
+    Example:
+        >>> from jax.ad_checkpoint import checkpoint_name
+        >>> def fn(params, x):
+        ...     heads = (x @ params).reshape(3, 2, 4)
+        ...     return checkpoint_name(heads, "z").sum()
+        >>> masks = ones(fn, jnp.ones((5, 8)), jnp.ones((3, 5)), axes={"z": -2})
+        >>> masks.nodes["z"].shape
+        (2, 1)
     """
     checks.arrays(params)
     program = interpret.trace(fn, params, *args, **kwargs)
@@ -111,17 +140,52 @@ def ones(
         jnp.ones(jnp.shape(leaf) if keep else (), _dtype(leaf))
         for leaf, keep in zip(leaves, chosen, strict=True)
     ]
-    sites = interpret.sites(program)
+    sites = [s for s in interpret.sites(program) if not s.inside and s.shape]
+    own = _axes(axes or {}, [site.name for site in sites])
     more = interpret.sites_of_one_more(fn, params, *args, **kwargs) if sites else ()
     others = {site.name: site for site in more}
     for site in sites:
-        check_units(site, others.get(site.name))
+        if site.name not in own:
+            check_units(site, others.get(site.name))
+    layered = interpret.layered(program, leaves)
     nodes = {
-        site.name: jnp.ones(site.shape[-1:], site.dtype)
+        site.name: jnp.ones(
+            _node_shape(site, own.get(site.name, -1), layered[site.name]), site.dtype
+        )
         for site in sites
-        if not site.inside and site.shape
     }
     return Masks(jax.tree.unflatten(structure, weights), nodes)
+
+
+def _axes(axes: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
+    """The axes of those names that have some of their own."""
+    for pattern in axes:
+        if not any(pattern == name or matches(name, pattern) for name in names):
+            raise ValueError(
+                f"axes[{pattern!r}] fits none of the activations that can be masked, "
+                f"{trees.listed(names)}"
+            )
+    result = {}
+    for name in names:
+        fitting = [axes[pattern] for pattern in axes if matches(name, pattern)]
+        if name in axes or fitting:
+            result[name] = axes[name] if name in axes else fitting[0]
+    return result
+
+
+def _node_shape(site: interpret.Site, axes: Any, layered) -> tuple[int, ...]:
+    """Shape of the mask of an activation: its loops, then these axes of it."""
+    count = len(site.shape)
+    numbers = checks.sizes(axes, f"axes[{site.name!r}]", -count)
+    if any(axis >= count for axis in numbers):
+        raise ValueError(
+            f"axes[{site.name!r}] is {axes}, but the activation has shape {site.shape},"
+            f" with axes {-count} to {count - 1}"
+        )
+    masked = {axis % count for axis in numbers}
+    sizes = [size if axis in masked else 1 for axis, size in enumerate(site.shape)]
+    loops = [length if own else 1 for length, own in zip(site.loops, layered)]
+    return (*loops, *sizes[min(masked, default=count - 1) :])
 
 
 def bernoulli(
@@ -292,6 +356,37 @@ def _scale_jvp(primals, tangents):
 scale.defjvp(_scale_jvp, symbolic_zeros=True)
 
 
+@jax.custom_jvp
+def blend(value: Array, mask: Array, other: Array) -> Array:
+    """An array where a mask is 1, and another where it is 0; exact at both.
+
+    Between, `value * mask + other * (1 - mask)`. `mask` and `other` broadcast to
+    `value`. The derivatives are those of that formula for every mask; to the mask it is
+    `value - other`.
+
+    Example:
+        >>> mask = jnp.array([1.0, 0.0, 0.5])
+        >>> blend(jnp.array([2.0, jnp.inf, 3.0]), mask, jnp.array([jnp.nan, 5, 1])).tolist()
+        [2.0, 5.0, 2.0]
+    """  # noqa: E501
+    between = value * mask + other * (1 - mask)
+    return jnp.where(mask == 0, other, jnp.where(mask == 1, value, between))
+
+
+def _blend_jvp(primals, tangents):
+    value, mask, other = primals
+    out = blend(value, mask, other)
+    change = jnp.zeros_like(out)
+    factors = (mask, value - other, 1 - mask)
+    for factor, tangent in zip(factors, tangents, strict=True):
+        if not isinstance(tangent, jax.custom_derivatives.SymbolicZero):
+            change = change + factor * tangent
+    return out, change
+
+
+blend.defjvp(_blend_jvp, symbolic_zeros=True)
+
+
 def zero(tree: PyTree, weights: PyTree) -> PyTree:
     """`tree` with exact zeros (never -0.0) where `weights` removes."""
     return jax.tree.map(zero_leaf, tree, weights)
@@ -328,16 +423,24 @@ def check(params: PyTree, weights: PyTree) -> None:
             )
 
 
-def check_units(site: interpret.Site, other: interpret.Site | None = None) -> None:
+def check_units(
+    site: interpret.Site,
+    other: interpret.Site | None = None,
+    mask: ArrayLike | None = None,
+) -> None:
     """Raise a `ValueError` if the last axis of an activation does not count units.
 
     Args:
         site: where it is named.
         other: the same place of the function of one example more, if that is known.
+        mask: what is to mask it, if anything; it may be of other axes.
     """
+    if mask is not None and jnp.ndim(mask) != len(site.loops) + 1:
+        return
     mend = (
         'name it with the units last: checkpoint_name(jnp.moveaxis(h, axis, -1), "...")'
-        " and move them back, or lift the function of one example and vmap outside"
+        " and move them back, mask another axis: masks.ones(..., axes={name: axis}), or"
+        " lift the function of one example and vmap outside"
     )
     last = len(site.shape) - 1
     if site.features not in (None, last):
@@ -353,6 +456,39 @@ def check_units(site: interpret.Site, other: interpret.Site | None = None) -> No
             f"{site.shape}, grows with the first axis of the inputs: it counts "
             f"examples or places, not units; {mend}"
         )
+
+
+def check_fits(site: interpret.Site, array: ArrayLike, name: str) -> None:
+    """Raise a `ValueError` if an array does not broadcast to an activation.
+
+    Args:
+        site: where it is named.
+        array: mask, or what takes the place of what a mask removes.
+        name: of the array, for the message.
+    """
+    shape, loops = jnp.shape(array), len(site.loops)
+    around, rest = shape[:loops], shape[loops:]
+    fits = len(shape) > loops and len(rest) <= len(site.shape)
+    pairs = [*zip(around, site.loops), *zip(rest[::-1], site.shape[::-1])]
+    if fits and all(size in (1, whole) for size, whole in pairs):
+        return
+    said = f"{name} has shape {shape}, but the activation {site.name!r} at {site.place}"
+    one = site.shape[-1:]
+    if loops:
+        lengths = " by ".join(map(str, site.loops))
+        raise ValueError(
+            f"{said} has shape {site.shape} in a loop of {lengths} steps; a mask has "
+            f"the loop's axis first, {(*site.loops, *one)}, or {(1,) * loops + one} "
+            "for the same at every step"
+        )
+    example = f"such as {one} for units" if one else "which has no axes"
+    if len(site.shape) > 1:
+        example += f" or {(site.shape[-2], 1)} for the axis before"
+    raise ValueError(
+        f"{said} has shape {site.shape}; expected one that broadcasts to it from the "
+        f"right, {example}; if fn uses vmap itself, lift the function of one example "
+        "and vmap outside"
+    )
 
 
 def count(tree: PyTree) -> Int[Array, ""]:

@@ -64,10 +64,10 @@ def test_sites_tell_name_shape_and_loop():
         return jax.lax.map(lambda row: checkpoint_name(row, "c"), h)
 
     found = interpret.sites(interpret.trace(fn, x))
-    assert [(s.name, s.shape, s.inside) for s in found] == [
-        ("a", (5, 4), ""),
-        ("b", (5, 2), ""),
-        ("c", (2,), "scan"),
+    assert [(s.name, s.shape, s.loops, s.inside) for s in found] == [
+        ("a", (5, 4), (), ""),
+        ("b", (5, 2), (), ""),
+        ("c", (2,), (5,), ""),
     ]
 
 
@@ -76,8 +76,8 @@ def test_evaluate_without_names_is_the_function():
         return {"y": jax.nn.softmax(x * scale), "n": 3}
 
     program = interpret.trace(fn, x, scale=jnp.float32(2))
-    out, state = interpret.evaluate(program, frozenset(), lambda n, v, s: (v, s))
-    assert state == {}
+    out, seen = interpret.evaluate(program, {}, lambda n, v, operand: (v, None))
+    assert seen == {}
     assert jnp.array_equal(out["y"], jax.nn.softmax(2 * x))
     assert out["n"] == 3
 
@@ -106,7 +106,7 @@ def test_what_is_no_array_is_passed_on_as_it_is():
         return checkpoint_name(x @ p, "h").sum(axis) if train else x
 
     program = interpret.trace(fn, w, x, "sum", train=True, axis=1)
-    out, _ = interpret.evaluate(program, frozenset("h"), lambda n, v, s: (v, s))
+    out, _ = interpret.evaluate(program, {"h": None}, lambda n, v, operand: (v, None))
     assert out.shape == (5,)
     assert interpret.kernels(program, [w]) == [True]
 

@@ -21,7 +21,7 @@ LAYERS = [
     {"interpret"},
 ]
 GROUND = {"runs", "pages", "trees", "checks", "meshes"}
-GROUND |= {"_words", "_interrupts", "_labels"}
+GROUND |= {"_words", "_interrupts", "_labels", "_patterns"}
 ONLY = {
     "flax": {"models"},
     "sklearn": {"data"},

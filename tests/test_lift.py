@@ -259,18 +259,28 @@ def test_inside_a_vmap_of_its_own_the_last_axis_can_be_the_batch(rng):
 
 
 def looped(params, x):
-    def step(h, _):
-        return checkpoint_name(jnp.tanh(h @ params), "inside"), None
+    def step(h):
+        return checkpoint_name(jnp.tanh(h @ params), "inside")
 
-    h, _ = jax.lax.scan(step, x, length=3)
+    h = jax.lax.while_loop(lambda h: (h > 0.5).all(), step, x)
     return checkpoint_name(checkpoint_name(h, "twice") + 1, "twice") * 2
+
+
+def branched(params, x):
+    return jax.lax.cond(
+        x.sum() > 0, lambda h: checkpoint_name(h @ params, "inside"), jnp.negative, x
+    )
 
 
 def test_bad_names(rng):
     w = jnp.asarray(rng.normal(size=(4, 4)), jnp.float32)
     x = jnp.ones((2, 4))
-    with pytest.raises(ValueError, match="'inside' at .* is named inside a 'scan'"):
-        sj.activations(looped, ["inside"])(w, x)
+    for fn, kind in ((looped, "while"), (branched, "cond")):
+        says = f"'inside' at .*test_lift.* inside a '{kind}', where there may be none"
+        with pytest.raises(ValueError, match=says):
+            sj.activations(fn, ["inside"])(w, x)
+        with pytest.raises(ValueError, match=says):
+            sj.masked(fn)(w, Masks(jnp.ones(()), {"inside": jnp.ones(4)}), x)
     with pytest.raises(ValueError, match="no activation 'nope'; it names 'inside', 't"):
         sj.activations(looped, ["nope"])(w, x)
     with pytest.raises(ValueError, match=r'checkpoint_name\(h, "hidden_0"\)'):

@@ -6,19 +6,23 @@ rest of the library asks it. Calls (`jit`, `custom_jvp`, `custom_vjp`, `remat`) 
 opened only where there is something of interest inside, so that everything else keeps
 its own meaning, its derivative rules included. A custom derivative rule *around* a name
 that is edited or read gives way to the derivative of what is inside it, because the
-rule knows nothing of the edit. Loops and branches (`scan`, `while`, `cond`) are never
-opened: a name inside one stands for many values.
+rule knows nothing of the edit. A loop with a counted number of steps (`scan`) is built
+again around what is changed or read at each of them. Other loops and branches (`while`,
+`cond`) are never opened: there may be none of a value inside, or any number.
 """
 
 from sparsejax.interpret import primitives
+from sparsejax.interpret._evaluate import evaluate
 from sparsejax.interpret._kernels import kernels
-from sparsejax.interpret._names import Site, evaluate, sites, sites_of_one_more
+from sparsejax.interpret._loops import layered
+from sparsejax.interpret._names import Site, sites, sites_of_one_more
 from sparsejax.interpret._program import Program, trace
+from sparsejax.interpret._unroll import unroll
 from sparsejax.interpret._walk import Step, walk
 
 __all__ = [
-    "Program", "Site", "Step", "evaluate", "kernels", "primitives", "sites",
-    "sites_of_one_more", "trace", "walk",
+    "Program", "Site", "Step", "evaluate", "kernels", "layered", "primitives", "sites",
+    "sites_of_one_more", "trace", "unroll", "walk",
 ]  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from jax.extend import core as jex
 
+from sparsejax.interpret import _loops
 from sparsejax.interpret._program import Program, inner, is_array
 from sparsejax.interpret.primitives import CALLS, PRODUCTS
 
@@ -62,23 +63,17 @@ def _products(
             if len(into) != len(body.invars):
                 continue
             if kind == "scan":  # what a step returns is what the next one is given
-                carried = _same_shape(equation.outvars, body.outvars)
-                first = _same_shape(equation.invars, body.invars) - carried
+                scan = _loops.parts(equation)
                 _, after = _products(body, into)
-                for i in range(carried):
-                    into[first + i] = _union([into[first + i], after[i]])
+                for i in range(scan.num_carry):
+                    at = scan.num_consts + i
+                    into[at] = _union([into[at], after[i]])
             found, after = _products(body, into)
             groups += found
             if kind in CALLS:
                 outs = after
         made_of.update(zip(equation.outvars, outs, strict=True))
     return groups, [read(atom) for atom in jaxpr.outvars]
-
-
-def _same_shape(outer, inner) -> int:
-    """How many of a scan's variables its body sees whole: constants and carry."""
-    pairs = zip(outer, inner, strict=True)
-    return sum(a.aval.shape == b.aval.shape for a, b in pairs)
 
 
 def _union(parts: Sequence[_Origin]) -> _Origin:

@@ -1,25 +1,19 @@
-"""Named activations: where they are, how they are called, how they are changed.
+"""Named activations: where they are and how they are called.
 
 Of several places with one name the second is "name#2", the third "name#3", in the order
 of the program; everything that speaks of activations calls them so.
 """
 
 import itertools as it
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
 
-from sparsejax.interpret import _axes, _guard
+from sparsejax.interpret import _axes
 from sparsejax.interpret import _program as program_
-from sparsejax.interpret._program import (
-    Program,
-    bind,
-    is_array,
-    trace,
-    where_it_was,
-)
-from sparsejax.interpret.primitives import CALLS, REMATS
+from sparsejax.interpret._program import Program, is_array, trace
+from sparsejax.interpret.primitives import CALLS
 
 
 class Site(NamedTuple):
@@ -27,9 +21,10 @@ class Site(NamedTuple):
 
     Attributes:
         name: the name; "name#2" for the second of that name, and so on.
-        shape, dtype: of the activation.
-        inside: the loop or branch around it, "scan", "while" or "cond", where it is
-            many values; "gradient" where fn differentiates it; "" for none.
+        shape, dtype: of the activation, in a scan at one step.
+        loops: lengths of the scans around it, outermost first.
+        inside: "while" or "cond" around it, where there may be none of it, or any
+            number; "gradient" where fn differentiates it; "" for none.
         features: the axis of a convolution's output channels, where it can be followed
             to here; None where it can't.
         place: where in the user's code, for messages.
@@ -38,6 +33,7 @@ class Site(NamedTuple):
     name: str
     shape: tuple[int, ...]
     dtype: Any
+    loops: tuple[int, ...]
     inside: str
     features: int | None
     place: str
@@ -48,13 +44,13 @@ def sites(program: Program) -> list[Site]:
     found = list(_sites(program.closed.jaxpr))
     names = _numbers([equation.params["name"] for equation, *_ in found])
     axes = _axes.of_names(program.closed.jaxpr)
-    return [
-        Site(name, aval.shape, aval.dtype, inside, axis, _place(sources))
-        for name, axis, (equation, inside, sources) in zip(
-            names, axes, found, strict=True
-        )
-        for aval in (equation.outvars[0].aval,)
-    ]
+    result = []
+    for name, axis, (equation, around) in zip(names, axes, found, strict=True):
+        aval = equation.outvars[0].aval
+        lengths, inside, sources = around
+        place = _place((equation.source_info, *sources))
+        result.append(Site(name, aval.shape, aval.dtype, lengths, inside, axis, place))
+    return result
 
 
 def sites_of_one_more(fn: Callable, *args, **kwargs) -> list[Site]:
@@ -88,7 +84,12 @@ def _place(sources) -> str:
 
 def numbered(program: Program) -> list[str]:
     """The names of `sites`."""
-    return _numbers([e.params["name"] for e, *_ in _sites(program.closed.jaxpr)])
+    return _numbers(written(program.closed.jaxpr))
+
+
+def written(jaxpr) -> list[str]:
+    """The names of a jaxpr's sites as the user wrote them, without numbers."""
+    return [equation.params["name"] for equation, _ in _sites(jaxpr)]
 
 
 def labeled(jaxpr, labels: Sequence[str]) -> Iterator[tuple[Any, list[str]]]:
@@ -98,89 +99,32 @@ def labeled(jaxpr, labels: Sequence[str]) -> Iterator[tuple[Any, list[str]]]:
         yield equation, list(it.islice(rest, _count(equation)))
 
 
-def evaluate(
-    program: Program,
-    names: frozenset[str],
-    visit: Callable[[str, Any, dict], tuple[Any, dict]],
-    removed: Mapping[str, Any] | None = None,
-) -> tuple[Any, dict]:
-    """Run a program, calling `visit` at the activations in `names`.
+class _Around(NamedTuple):
+    """What is around a place: lengths of scans, what forbids a change, sources."""
 
-    Args:
-        program: from `trace`.
-        names: names to stop at; everything else runs as it is.
-        visit: `(name, value, state) -> (value, state)`; the program goes on with the
-            returned value, still under its name. `state` starts as `{}`.
-        removed: masks of names, 0 where `visit` takes an entry away. Steps that make
-            such an entry alone have no derivative there if it is not finite: what is
-            not used has no gradient, also where a product would be 0 times infinity.
-
-    Returns:
-        The function's output and the final state.
-    """
-    closed, labels = program.closed, numbered(program)
-    how = _How(names, visit, removed or {})
-    outs, state = _evaluate(
-        closed.jaxpr, closed.consts, program.inputs, labels, how, {}
-    )
-    return jax.tree.unflatten(program.out_tree, outs), state
+    loops: tuple[int, ...]
+    inside: str
+    sources: tuple
 
 
-class _How(NamedTuple):
-    names: frozenset[str]
-    visit: Callable
-    removed: Mapping[str, Any]
-
-
-def _evaluate(jaxpr, consts, inputs, labels, how: _How, state: dict):
-    values, read = program_.reader(jaxpr, consts, inputs)
-    equations = list(labeled(jaxpr, labels))
-    changed = frozenset(id(e) for e, inside in equations if how.names & {*inside})
-    for equation, inside in equations:
-        wanted = id(equation) in changed
-        if equation.primitive.name == "name" and wanted:
-            mask = how.removed.get(inside[0])
-            steps = [] if mask is None else _guard.region(jaxpr, equation, changed)
-            value = read(equation.invars[0])
-            if steps:
-                value = _guard.safe(steps, equation, read, mask)
-            with where_it_was(equation):
-                value, state = how.visit(inside[0], value, state)
-            outs = bind(equation, [value])
-        elif equation.primitive.name in CALLS and wanted:
-            arguments = [read(atom) for atom in equation.invars]
-            outs, state = _call(equation, arguments, inside, how, state)
-        else:
-            outs = bind(equation, [read(atom) for atom in equation.invars])
-        values.update(zip(equation.outvars, outs, strict=True))
-    return [read(atom) for atom in jaxpr.outvars], state
-
-
-def _call(equation, arguments, labels, how, state):
-    params = equation.params
-    jaxpr, consts = program_.body(equation)
-
-    def run(state, *values):
-        return _evaluate(jaxpr, consts, values, labels, how, state)
-
-    if equation.primitive.name in REMATS:
-        run = jax.checkpoint(
-            run, prevent_cse=params["prevent_cse"], policy=params["policy"]
-        )
-    with where_it_was(equation):
-        return run(state, *arguments)
-
-
-def _sites(jaxpr, inside="", outer=()) -> Iterator[tuple[Any, str, tuple]]:
-    """The equations that name activations, what is around them, and their sources."""
+def _sites(
+    jaxpr, around: _Around = _Around((), "", ())
+) -> Iterator[tuple[Any, _Around]]:
+    """The equations that name activations, and what is around them."""
     for equation in jaxpr.eqns:
         kind, source = equation.primitive.name, equation.source_info
-        around = inside or ("gradient" if _differentiates(source) else "")
+        differentiates = "gradient" if _differentiates(source) else ""
+        here = around._replace(inside=around.inside or differentiates)
         if kind == "name":
-            yield equation, around, (source, *outer)
-        deeper = around if kind in CALLS else around or kind
+            yield equation, here
+        loops, inside, _ = here
+        if kind == "scan":
+            loops = (*loops, equation.params["length"])
+        elif kind not in CALLS:
+            inside = inside or kind
         for body in program_.inner(equation):
-            yield from _sites(body, deeper, (source, *outer))
+            deeper = _Around(loops, inside, (source, *around.sources))
+            yield from _sites(body, deeper)
 
 
 def _differentiates(source) -> bool:

@@ -17,6 +17,7 @@ from jax.extend import core as jex
 from jax.extend import source_info_util
 
 from sparsejax import checks
+from sparsejax.interpret.primitives import REMATS
 
 # Frames that tell a user nothing: of JAX, of the layers' libraries, and ours.
 _LIBRARIES = re.compile(
@@ -96,6 +97,16 @@ def body(equation) -> tuple[Any, Sequence]:
     params = equation.params
     found = next(params[k] for k in ("jaxpr", "call_jaxpr", "fun_jaxpr") if k in params)
     return getattr(found, "jaxpr", found), getattr(found, "consts", ())
+
+
+def rematerialized(equation, run: Callable) -> Callable:
+    """What a call calls, forgotten and run again for gradients if that call is."""
+    if equation.primitive.name not in REMATS:
+        return run
+    params = equation.params
+    return jax.checkpoint(
+        run, prevent_cse=params["prevent_cse"], policy=params["policy"]
+    )
 
 
 def place(source) -> str:
