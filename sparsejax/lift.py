@@ -21,7 +21,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, ArrayLike
+from jaxtyping import Array
 
 from sparsejax import checks, interpret, trees
 from sparsejax import masks as masks_
@@ -43,7 +43,7 @@ def __dir__() -> list[str]:
 def masked(
     fn: Callable,
     *,
-    ablate: Mapping[str, ArrayLike | Callable] | Callable[[str], Any] | None = None,
+    ablate: Mapping[str, Any] | Callable[[str], Any] | Any = None,
 ) -> Callable:
     """`fn(params, *args)` as a function of masks too.
 

@@ -75,7 +75,7 @@ def ones(
     params: PyTree,
     *args: Any,
     prunable: Callable[[str, Any], bool] | None = None,
-    axes: Mapping[str, int | tuple[int, ...]] | None = None,
+    axes: Mapping[str, Any] | None = None,
     **kwargs: Any,
 ) -> Masks:
     """The masks that keep everything.

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 from scipy import sparse
 
+from sparsejax import interpret
 from sparsejax.flowgraph import _boxes, _evaluate, _forms, _structure
 from sparsejax.flowgraph._forms import PARTIAL, Forms, Nodes
 from sparsejax.flowgraph._graph import Graph, function
@@ -60,10 +61,11 @@ class Tracer:
                 return [self._box(step, arguments)]
             return step.enter(arguments, self.rule)
         if step.name not in self.rules:
+            mend = interpret.unrolling(step) or "rewrite that line with others"
             raise self.error(
                 step,
-                "has no rule; rewrite that line with others, or pass "
-                f"rules={{{step.name!r}: rule}} (see flowgraph.RULES)",
+                f"has no rule; {mend}, or pass rules={{{step.name!r}: rule}} "
+                "(see flowgraph.RULES)",
             )
         if not _is_real(step):
             raise self.error(step, f"computes in {step.dtype}, whose rules are its own")

@@ -18,11 +18,11 @@ from sparsejax.interpret._loops import layered
 from sparsejax.interpret._names import Site, sites, sites_of_one_more
 from sparsejax.interpret._program import Program, trace
 from sparsejax.interpret._unroll import unroll
-from sparsejax.interpret._walk import Step, walk
+from sparsejax.interpret._walk import Step, unrolling, walk
 
 __all__ = [
     "Program", "Site", "Step", "evaluate", "kernels", "layered", "primitives", "sites",
-    "sites_of_one_more", "trace", "unroll", "walk",
+    "sites_of_one_more", "trace", "unroll", "unrolling", "walk",
 ]  # fmt: skip
 
 

@@ -126,6 +126,15 @@ def _step(equation, around: _Around, uses: Counter) -> Step:
     )
 
 
+def unrolling(step: Step) -> str:
+    """What to do about a loop that an analysis does not pass; "" for other steps."""
+    if step.name != "scan":
+        return ""
+    return (
+        f"pass sj.unrolled(fn): its {step.params['length']} steps are then written out"
+    )
+
+
 def _primitives(jaxpr) -> Iterator[str]:
     for equation in jaxpr.eqns:
         yield equation.primitive.name

@@ -102,6 +102,7 @@ def remove_nodes(
         program = interpret.trace(fn, params, x)
         sites = interpret.sites(program)
         for site in lift.check_names(sites, nodes, changed=True):
+            lift.check_not_looped(site)
             masks_.check_units(site)
             _check(site.name, nodes[site.name], site.shape)
         return _Remover(params, nodes, sequential, axis).run(program)
@@ -228,6 +229,8 @@ class _Remover:
         what = "is applied to them"
         if _Units not in kinds:
             what = "comes before a bias is added to their product with a kernel"
+        if mend := interpret.unrolling(step):
+            what += f"; {mend}"
         raise _error(arguments, f"{_where(step)} {what}")
 
     def use(self, value, where: str):

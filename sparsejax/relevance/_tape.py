@@ -149,10 +149,11 @@ def _check_known(step, arguments) -> None:
     name, place = step.name, step.place
     known = families.LINEAR | families.ADDITIONS | products.KNOWN | maximum.KNOWN
     if name in families.LOOPS:
+        mend = interpret.unrolling(step) or "write the loop out in Python"
         raise ValueError(
             f"the primitive {name!r} at {place} depends on the input, and relevance "
-            "does not pass through loops and branches; write the loop out in Python, "
-            f"or pass rules=Rules(primitives={{{name!r}: relevance.derivative}})"
+            f"does not pass through loops and branches; {mend}, or pass "
+            f"rules=Rules(primitives={{{name!r}: relevance.derivative}})"
         )
     if not structure.is_real(step):
         raise ValueError(

@@ -176,7 +176,8 @@ def _nodes(step, arguments) -> list[Node] | str:
         pool = linear.pool if name.startswith("reduce_window") else linear.reduce
         return [pool(step, nodes[0], mean=name in families.MAXIMA)]
     if name in families.LOOPS:
-        return "is a loop or a branch, which is not opened"
+        mend = interpret.unrolling(step)
+        return f"is a loop or a branch, which is not opened{mend and '; ' + mend}"
     if name not in families.LINEAR or not jnp.issubdtype(step.dtype, jnp.floating):
         return "is neither linear nor an activation function"
     if any(isinstance(x, Aside) and not _is_real(x.value) for x in others):

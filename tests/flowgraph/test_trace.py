@@ -531,7 +531,9 @@ def test_what_is_removed_may_be_anything(fn, expected):
     [
         (lambda x: jnp.sort(x), np.zeros(3, "f4"), r"'sort' at .*test_trace.py:\d+"),
         (lambda x: lax.while_loop(lambda c: False, jnp.sin, x), np.zeros(3, "f4"),
-         r"'while' at .*test_trace.py"),
+         r"'while' at .*test_trace.py.*rewrite that line"),
+        (lambda x: lax.fori_loop(0, 2, lambda i, x: jnp.sin(x), x), np.zeros(3, "f4"),
+         r"'scan' at .*test_trace.py.*pass sj.unrolled\(fn\): its 2 steps"),
         (lambda x: (x, x), np.zeros(3, "f4"), r"returns 2 arrays.*fn\(x\)\[0\]"),
         (lambda x: x, np.zeros(3, int), "dtype int64.*float array"),
         (lambda x: x, np.zeros((0, 3), "f4"), "empty, of shape"),

@@ -461,7 +461,7 @@ READERS = {
     ),
     "in a loop": (
         lambda p, h: jax.lax.scan(lambda h, _: (h @ p["k"] + p["b"], None), h, None, 2),
-        "'scan' at .*applied to them",
+        "'scan' at .*applied to them; pass sj.unrolled.* 2 steps",
     ),
     "named again": (lambda p, h: named(h, "g") @ p["k"] + p["b"], "name.* at|'g'"),
     "repeated bias": (

@@ -467,7 +467,7 @@ BAD = {
     "loop": (
         lambda p, x: jax.lax.scan(lambda c, a: (c + a, None), 0.0, x)[0],
         {},
-        "'scan'.*loops",
+        "'scan'.*loops.*; pass sj.unrolled.fn.: its 3 steps are then written out, or",
     ),
     "vector": (lambda p, x: x, {}, r"shape \(3,\); say what to explain"),
     "range": (lambda p, x: x, {"target": 3}, "target 3 is none of 3"),

@@ -131,7 +131,7 @@ NONE = {
         lambda x: (x - x.mean()) * jax.lax.rsqrt(x.var() + 1e-5),
         "is neither linear nor an activation function",
     ),
-    "loop": (loop, "is a loop or a branch, which is not opened"),
+    "loop": (loop, "which is not opened; pass sj.unrolled(fn): its 3 steps"),
     "sorted": (jnp.sort, "the step 'sort' at "),
     "chosen": (lambda x: x[jnp.argmax(x)[None]], "has no linear"),
     "whole": (lambda x: x.astype(int).astype(float) * x, "multiplies or"),
@@ -184,5 +184,7 @@ def test_a_name_inside_a_loop_says_so():
 
         return jax.lax.fori_loop(0, 3, body, x)
 
-    with pytest.raises(ValueError, match="inside a 'scan'|inside a 'while'"):
+    with pytest.raises(
+        ValueError, match="'h' at .*in a loop of 3 steps; pass sj.unrolled"
+    ):
         weights.expand(fn, np.ones(2), "h", None, size=(2,))
