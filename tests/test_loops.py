@@ -360,3 +360,15 @@ def test_remat_in_a_loop_keeps_its_policy(arrays):
     )
     (policy,) = re.findall("policy=.*", plain)
     assert re.findall("policy=.*", lifted) == [policy] and "scan[" in lifted
+
+
+def test_scores_of_units_in_loops_have_the_shape_of_their_masks(arrays):
+    p, x, *_ = arrays
+    found = sj.prune.activation_std(scanned(), p, x)["h"]
+    np.testing.assert_allclose(found, by_hand(p, x)[2].std(1), rtol=1e-5)
+    masks = sj.masks.ones(scanned(), p, x)
+    small = sj.prune.remove({"h": found}, masks.nodes, 0.5)
+    assert sj.masks.count(small) == LAYERS * UNITS // 2
+    shared = sj.prune.activation_std(recurrent, {"k": p[0]}, x)["state"]
+    states = sj.activations(recurrent)({"k": p[0]}, x)[1]["state"]
+    np.testing.assert_allclose(shared, states.std(0, keepdims=True), rtol=1e-5)

@@ -140,6 +140,18 @@ def test_axes_by_pattern_and_in_loops():
     assert shapes({"*": (), "last/out": -1}) == [(4, 1), (4, 1), (WIDTH,)]
     assert shapes({"blocks[0]/?": -2, "*": 0}) == [(4, HEADS, 1), (4, T, 1), (T, 1)]
 
+    # heads of every layer
+    rng = np.random.default_rng(0)
+    p, x = (jnp.asarray(rng.normal(size=a.shape), jnp.float32) for a in (p, x))
+    mask = np.array([[1, 0], [1, 1], [0, 1], [1, 0]], np.float32)[..., None]
+    masks = Masks(jnp.ones(()), {"blocks[0]/z": mask})
+    h = x
+    for i in range(4):
+        h = ((h @ p[i]).reshape(T, HEADS, SIZE) * mask[i]).reshape(T, WIDTH)
+    np.testing.assert_allclose(sj.masked(fn)(p, masks, x), h, rtol=1e-5, atol=1e-5)
+    gated = Masks(jnp.ones(()), {"blocks[0]/z": np.ones((1, 1), np.float32)})
+    np.testing.assert_array_equal(sj.masked(fn)(p, gated, x), fn(p, x))
+
 
 def test_channels_that_come_first_are_masked_where_they_are():
     conv = eqx.nn.Conv2d(2, 3, 3, key=jax.random.key(0))

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from sparsejax import checks, lift, trees
+from sparsejax import checks, interpret, lift, masks, trees
 
 
 def magnitude(params: PyTree) -> PyTree:
@@ -80,6 +80,9 @@ def activation_std(
 ) -> dict[str, Array]:
     """Standard deviation of every unit over examples (and places in the image).
 
+    In a scan over layers every layer's units have their own; in one over time the steps
+    count as examples.
+
     Args:
         fn: `fn(params, *args)` with named activations `(examples, ..., units)`.
         params: parameters.
@@ -87,17 +90,30 @@ def activation_std(
         names: which activation, or activations; by default all.
 
     Returns:
-        `{name: (units,)}`, the structure of `Masks.nodes`. Constant units score 0.
+        `{name: (units,)}`, in a scan `(layers, units)` or `(1, units)`: the structure
+        of `masks.ones(...).nodes`. Constant units score 0.
+
+    Raises:
+        ValueError: as in `activations`, with `units`, but for loops.
 
     Reference:
         Hobson, "Neural Networks, More than you wanted to Show".
     """
-    _, acts = lift.activations(fn, names, units=True)(params, *args)
+    _, acts = lift.activations(fn, names)(params, *args)
+    program = interpret.trace(fn, params, *args)
+    layered = interpret.layered(program, jax.tree.leaves(params))
+    sites = {site.name: site for site in interpret.sites(program)}
+    for name in acts:
+        masks.check_units(sites[name])
 
-    def spread(h):
-        return jnp.std(_wide(h), axis=tuple(range(h.ndim - 1)))
+    def spread(name, h):
+        loops, units = layered[name], sites[name].shape[-1:]
+        places = range(h.ndim - len(units))
+        gone = tuple(i for i in places if i >= len(loops) or not loops[i])
+        sizes = [size if own else 1 for size, own in zip(h.shape, loops)]
+        return jnp.std(_wide(h), axis=gone).reshape(*sizes, *units)
 
-    return {name: spread(h) for name, h in acts.items()}
+    return {name: spread(name, h) for name, h in acts.items()}
 
 
 def _size(leaf) -> Array:
