@@ -1,0 +1,129 @@
+"""Random masks, all masks, and walks from mask to mask."""
+
+import itertools as it
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.core import Tracer
+from jaxtyping import Array, Float, Int, Key, PyTree
+
+from sparsejax import checks
+
+
+def bernoulli(
+    key: Key[Array, ""] | Any,
+    tree: PyTree,
+    keep_prob: float | int | Float[Array, ""],
+    shape: tuple[int, ...] = (),
+) -> PyTree:
+    """Independent masks: every entry is 1 with probability `keep_prob`.
+
+    Args:
+        key: a key.
+        tree: tree of masks that gives structure, shapes and dtypes.
+        keep_prob: chance of a 1, in [0, 1].
+        shape: leading axes, one mask for each index.
+
+    Returns:
+        Tree like `tree` with leaves of shape `shape + leaf.shape`.
+    """
+    checks.one_key(key)
+    if not isinstance(keep_prob, Tracer) and not 0 <= keep_prob <= 1:
+        raise ValueError(f"keep_prob must be in [0, 1], got {keep_prob}")
+    shape = checks.sizes(shape, "shape", 0)
+    leaves, structure = jax.tree.flatten(tree)
+    keys = jax.random.split(key, max(len(leaves), 1))
+
+    def draw(key, leaf):
+        if not jnp.ndim(leaf):
+            return jnp.broadcast_to(leaf, shape)
+        uniform = jax.random.uniform(key, shape + leaf.shape)
+        return (uniform < keep_prob).astype(leaf.dtype)
+
+    drawn = [draw(*pair) for pair in zip(keys, leaves, strict=False)]
+    return jax.tree.unflatten(structure, drawn)
+
+
+def fixed_size(
+    key: Key[Array, ""] | Any,
+    tree: PyTree,
+    kept: int | Int[Array, ""],
+    shape: tuple[int, ...] = (),
+) -> PyTree:
+    """Uniformly random masks with exactly `kept` ones over all leaves together.
+
+    Args:
+        key: a key.
+        tree: tree of masks that gives structure, shapes and dtypes.
+        kept: number of ones, from 0 to the number of entries.
+        shape: leading axes, one mask for each index.
+
+    Returns:
+        Tree like `tree` with leaves of shape `shape + leaf.shape`.
+    """
+    checks.one_key(key)
+    leaves, structure = jax.tree.flatten(tree)
+    sizes = [leaf.size if jnp.ndim(leaf) else 0 for leaf in leaves]
+    total = sum(sizes)
+    if not isinstance(kept, Tracer):
+        kept = checks.integer(kept, "kept")
+        if not 0 <= kept <= total:
+            raise ValueError(f"cannot keep {kept} of {total} entries")
+    shape = checks.sizes(shape, "shape", 0)
+    count = 1
+    for length in shape:
+        count *= length
+
+    def one(key):
+        chosen = jax.random.permutation(key, total) < kept
+        pieces = jnp.split(chosen, list(it.accumulate(sizes))[:-1])
+        return [
+            piece.reshape(leaf.shape).astype(leaf.dtype) if jnp.ndim(leaf) else leaf
+            for piece, leaf in zip(pieces, leaves, strict=True)
+        ]
+
+    drawn = jax.vmap(one)(jax.random.split(key, count))
+    drawn = [leaf.reshape(shape + leaf.shape[1:]) for leaf in drawn]
+    return jax.tree.unflatten(structure, drawn)
+
+
+def subsets(n: int, start: int = 0, stop: int | None = None) -> Float[Array, "masks n"]:
+    """The masks numbered `start` to `stop - 1` of all 2^n: column i is bit i.
+
+    Example:
+        >>> subsets(2).tolist()
+        [[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]
+    """
+    total = 1 << max(n, 0)
+    stop = total if stop is None else stop
+    if not 0 <= n <= 31 or not 0 <= start <= stop <= total:
+        raise ValueError(f"no subsets {start} to {stop} of {n} nodes (at most 31)")
+    index = jnp.arange(start, stop, dtype=jnp.uint32)[:, None]
+    bits = (index >> jnp.arange(n, dtype=jnp.uint32)) & jnp.uint32(1)
+    return bits.astype(jnp.float32)
+
+
+def flip_path(
+    key: Key[Array, ""] | Any, n: int, start: Float[Array, " n"] | None = None
+) -> Float[Array, "steps n"]:
+    """A walk over the hypercube that flips every unit once, in random order.
+
+    Args:
+        key: a key.
+        n: number of units.
+        start: first mask; by default every unit is on with probability 1/2.
+
+    Returns:
+        Masks of shape `(n + 1, n)`: the first is `start`, the last its complement.
+
+    Reference:
+        Hobson, "Neural Networks, More than you wanted to Show".
+    """
+    checks.one_key(key)
+    start_key, order_key = jax.random.split(key)
+    if start is None:
+        start = jax.random.bernoulli(start_key, 0.5, (n,)).astype(jnp.float32)
+    time = jax.random.permutation(order_key, n)
+    flipped = jnp.arange(n + 1)[:, None] > time
+    return jnp.where(flipped, 1 - start, start)
