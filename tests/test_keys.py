@@ -78,9 +78,9 @@ TABLE = {
     "hypercube.estimate.estimate_shapley": lambda key: hypercube.estimate_shapley(
         total, 2, key=key, permutations=2, progress=False
     ),
-    "masks.bernoulli": lambda key: masks.bernoulli(key, ONES, 0.5),
-    "masks.fixed_size": lambda key: masks.fixed_size(key, ONES, 2),
-    "masks.flip_path": lambda key: masks.flip_path(key, 3),
+    "masks.samplers.bernoulli": lambda key: masks.bernoulli(key, ONES, 0.5),
+    "masks.samplers.fixed_size": lambda key: masks.fixed_size(key, ONES, 2),
+    "masks.samplers.flip_path": lambda key: masks.flip_path(key, 3),
     "models.resnets.init": lambda key: resnets.init(key, 8, 2, (1, 1, 1), 1),
     "prune.lottery.shuffle": lambda key: prune.shuffle(key, ONES),
     "prune.scores.random": lambda key: prune.random(key, ONES),
