@@ -17,6 +17,7 @@ from jaxtyping import Array, ArrayLike, Float, Key, PyTree
 
 from sparsejax import checks
 from sparsejax.relevance import _batches as batches
+from sparsejax.relevance import _starts as starts
 from sparsejax.relevance import _targets as targets
 
 
@@ -40,9 +41,10 @@ class Attribution(NamedTuple):
 def integrated_gradients(
     fn: Callable[[PyTree, Array], Array],
     params: PyTree,
-    x: Float[ArrayLike, "..."],
+    x: PyTree,
     *,
     target: Any = None,
+    at: str | None = None,
     baseline: Float[ArrayLike, "..."] | None = None,
     steps: int = 50,
     method: str = "gauss-legendre",
@@ -53,7 +55,7 @@ def integrated_gradients(
     (x - x0) int_0^1 grad f(x0 + t (x - x0)) dt
 
     Args:
-        fn, params, x, target: as in `gradient`.
+        fn, params, x, target, at: as in `gradient`.
         baseline: x0, of x's shape; zero by default.
         steps: gradients on the way.
         method: "gauss-legendre", exact for polynomials of degree 2 steps; or
@@ -79,7 +81,7 @@ def integrated_gradients(
     batches.check_count("steps", steps)
     if method not in _PLACES:
         raise ValueError(f"method is {method!r}; it can be {', '.join(_PLACES)}")
-    x = targets.example(x)
+    fn, x = starts.begin(fn, params, x, at)
     start = jnp.zeros_like(x) if baseline is None else targets.baseline(x, baseline)
     times, weights = (jnp.asarray(v, x.dtype) for v in _PLACES[method](steps))
     run = targets.number(fn, target)
@@ -97,11 +99,12 @@ def integrated_gradients(
 def expected_gradients(
     fn: Callable[[PyTree, Array], Array],
     params: PyTree,
-    x: Float[ArrayLike, "..."],
+    x: PyTree,
     baseline: Float[ArrayLike, "..."],
     *,
     key: Key[Array, ""] | Any,
     target: Any = None,
+    at: str | None = None,
     samples: int = 200,
     batch_size: int | None = None,
 ) -> Attribution:
@@ -111,7 +114,7 @@ def expected_gradients(
     the way, which leaves the mean as it is and the error smaller.
 
     Args:
-        fn, params, x, target: as in `gradient`.
+        fn, params, x, target, at: as in `gradient`.
         baseline: several, shape (n, *x.shape), such as examples of the training set.
         key: a key.
         samples: gradients in all.
@@ -122,7 +125,7 @@ def expected_gradients(
     """
     checks.one_key(key)
     batches.check_count("samples", samples)
-    x = targets.example(x)
+    fn, x = starts.begin(fn, params, x, at)
     targets.one_array(baseline, "baseline")
     count, *shape = jnp.shape(baseline) or (0,)
     if not count or tuple(shape) != x.shape:
@@ -130,7 +133,7 @@ def expected_gradients(
             f"baseline has shape {jnp.shape(baseline)}, expected (n, "
             f"{', '.join(map(str, x.shape))}): examples like x, at least one"
         )
-    starts = jnp.asarray(baseline).astype(x.dtype)
+    baselines = jnp.asarray(baseline).astype(x.dtype)
     for_turn, for_place = jax.random.split(key)
     rounds = -(-samples // count)
     turn = jax.random.permutation(for_turn, rounds * count)[:samples] % count
@@ -140,12 +143,12 @@ def expected_gradients(
 
     def share(sample):
         i, t = sample
-        step = x - starts[i]
-        return step * jax.grad(run, 1)(params, starts[i] + t * step)
+        step = x - baselines[i]
+        return step * jax.grad(run, 1)(params, baselines[i] + t * step)
 
     options = {"size": x.size, "batch_size": batch_size}
     shares = batches.over(share, (turn, place), **options).mean(0)
-    before = batches.over(lambda start: run(params, start), starts, **options).mean()
+    before = batches.over(lambda start: run(params, start), baselines, **options).mean()
     result = Attribution(shares, run(params, x) - before)
     targets.check_finite({"x": x, **result._asdict()})
     return result
@@ -154,10 +157,11 @@ def expected_gradients(
 def smoothgrad(
     fn: Callable[[PyTree, Array], Array],
     params: PyTree,
-    x: Float[ArrayLike, "..."],
+    x: PyTree,
     *,
     key: Key[Array, ""] | Any,
     target: Any = None,
+    at: str | None = None,
     noise: float | int = 0.15,
     samples: int = 50,
     batch_size: int | None = None,
@@ -166,7 +170,7 @@ def smoothgrad(
     """The mean of gradients at x with noise added.
 
     Args:
-        fn, params, x, target: as in `gradient`.
+        fn, params, x, target, at: as in `gradient`.
         key: a key.
         noise: its standard deviation, as a share of max(x) - min(x).
         samples: gradients in all.
@@ -181,7 +185,7 @@ def smoothgrad(
     batches.check_count("samples", samples)
     if not noise >= 0:
         raise ValueError(f"noise must be 0 or more, got {noise}")
-    x = targets.example(x)
+    fn, x = starts.begin(fn, params, x, at)
     width = noise * (x.max() - x.min())
     places = x + width * jax.random.normal(key, (samples, *x.shape), x.dtype)
     slope = jax.value_and_grad(targets.number(fn, target), 1)

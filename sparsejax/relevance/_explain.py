@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, PyTree
 from sparsejax import interpret, trees
 from sparsejax.relevance import _backward as backward
 from sparsejax.relevance import _nodes as nodes
+from sparsejax.relevance import _starts as starts
 from sparsejax.relevance import _tape as tape
 from sparsejax.relevance import _targets as targets
 from sparsejax.relevance._rules import Rules, settle
@@ -74,6 +75,7 @@ def explain(
     x: PyTree,
     *,
     target: Any = None,
+    at: str | None = None,
     baseline: Any = None,
     rules: Rules | None = None,
     edges: bool = False,
@@ -87,10 +89,13 @@ def explain(
         fn: any JAX function `fn(params, x)`, in evaluation mode.
         params: its parameters.
         x: one example: an array of real numbers, or a tree of arrays, some of which
-            are of real numbers; the others (tokens, choices) are constants.
+            are of real numbers; the others (tokens, choices, keys) are constants.
         target: what to explain: an index of a vector of outputs; an array of the
             output's shape to weigh it by; a function of the output to a number; None
             for an output that is one number.
+        at: a named activation to explain in place of the input, of which x may then be
+            any: what is looked up for tokens. `input`, `multiplier` and a baseline are
+            of its shape; relevance of tokens is `input.sum(-1)`.
         baseline: what to compare with. None: nothing, multipliers are the gradient
             (of what is inside functions that have derivative rules of their own).
             "zero": zero everywhere, the ones that biases multiply included: layer-wise
@@ -112,13 +117,23 @@ def explain(
         >>> r.output.item(), r.input.tolist(), r.bias["bias"].tolist()
         (0.5, [2.0, -2.0], [0.5])
 
+        Of tokens, what is looked up for them is explained:
+
+        >>> from jax.ad_checkpoint import checkpoint_name
+        >>> def model(table, tokens):
+        ...     return checkpoint_name(table[tokens], "rows").sum()
+        >>> table, tokens = jnp.array([[1.0, 2.0], [5.0, 0.0]]), jnp.array([1, 0, 1])
+        >>> r = explain(model, table, tokens, at="rows", baseline="zero")
+        >>> r.input.sum(-1).tolist()
+        [5.0, 3.0, 5.0]
+
     Reference: Bach et al., "On Pixel-Wise Explanations for Non-Linear Classifier
     Decisions by Layer-Wise Relevance Propagation", 2015; Shrikumar et al., "Learning
     Important Features Through Propagating Activation Differences", 2017 (arXiv
     1704.02685).
     """
     rules = rules or Rules()
-    x = targets.examples(x)
+    fn, x = starts.begin(fn, params, x, at, starts.examples)
     baselines = _baselines(x, baseline)
     program = interpret.trace(targets.chosen(fn, target), params, x)
     leaves = {k: v for k, v in trees.by_path(params).items() if hasattr(v, "dtype")}

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from sparsejax import lift
+from sparsejax.relevance import _starts as starts
 from sparsejax.relevance import _targets as targets
 from sparsejax.relevance._explain import Relevance, explain
 from sparsejax.relevance._rules import Rules
@@ -26,9 +27,10 @@ from sparsejax.relevance._rules import Rules
 def gradient(
     fn: Callable[[PyTree, Array], Array],
     params: PyTree,
-    x: Float[ArrayLike, "..."],
+    x: PyTree,
     *,
     target: Any = None,
+    at: str | None = None,
 ) -> Float[Array, "..."]:
     """The gradient of the output to the input, of x's shape.
 
@@ -38,6 +40,7 @@ def gradient(
         x: one example.
         target: what to explain, as in `explain`: an index, weights of the outputs, a
             function of the output, or None for an output that is one number.
+        at: a named activation in place of x, as in `explain`; x may then be any.
 
     Raises:
         ValueError: for an output without a choice or a target that does not fit; and,
@@ -51,7 +54,7 @@ def gradient(
     Reference: Simonyan et al., "Deep Inside Convolutional Networks", 2013 (arXiv
     1312.6034).
     """
-    x = targets.example(x)
+    fn, x = starts.begin(fn, params, x, at)
     value, slopes = jax.value_and_grad(targets.number(fn, target), 1)(params, x)
     targets.check_finite({"x": x, "output": value, "input": slopes})
     return slopes
@@ -60,9 +63,10 @@ def gradient(
 def gradient_x_input(
     fn: Callable[[PyTree, Array], Array],
     params: PyTree,
-    x: Float[ArrayLike, "..."],
+    x: PyTree,
     *,
     target: Any = None,
+    at: str | None = None,
     baseline: Float[ArrayLike, "..."] | None = None,
 ) -> Float[Array, "..."]:
     """(x - baseline) times the gradient; the baseline is zero by default.
@@ -77,7 +81,7 @@ def gradient_x_input(
     Reference: Ancona et al., "Towards better understanding of gradient-based
     attribution methods", 2018 (arXiv 1711.06104).
     """
-    x = targets.example(x)
+    fn, x = starts.begin(fn, params, x, at)
     step = x if baseline is None else x - targets.baseline(x, baseline)
     result = step * gradient(fn, params, x, target=target)
     targets.check_finite({"input": result})
@@ -90,6 +94,7 @@ def guided_backprop(
     x: PyTree,
     *,
     target: Any = None,
+    at: str | None = None,
 ) -> PyTree[Float[Array, "..."]]:
     """The gradient, but ReLUs pass only what is positive on the way back too.
 
@@ -97,7 +102,7 @@ def guided_backprop(
     Net", 2014 (arXiv 1412.6806).
     """
     rules = Rules(nonlinear="guided")
-    return explain(fn, params, x, target=target, rules=rules).multiplier
+    return explain(fn, params, x, target=target, at=at, rules=rules).multiplier
 
 
 def deconvnet(
@@ -106,6 +111,7 @@ def deconvnet(
     x: PyTree,
     *,
     target: Any = None,
+    at: str | None = None,
 ) -> PyTree[Float[Array, "..."]]:
     """The gradient, but nonlinearities act on what comes back instead of their slope.
 
@@ -113,7 +119,7 @@ def deconvnet(
     Networks", 2013 (arXiv 1311.2901).
     """
     rules = Rules(nonlinear="repeat")
-    return explain(fn, params, x, target=target, rules=rules).multiplier
+    return explain(fn, params, x, target=target, at=at, rules=rules).multiplier
 
 
 def deeplift(
@@ -123,6 +129,7 @@ def deeplift(
     baseline: PyTree,
     *,
     target: Any = None,
+    at: str | None = None,
     rules: Rules | None = None,
 ) -> Relevance:
     """Shares of f(x) - f(baseline), step by step: `explain` against a baseline.
@@ -132,13 +139,13 @@ def deeplift(
     """
     if baseline is None or isinstance(baseline, str):
         raise ValueError(f"baseline must be an array like x, got {baseline!r}")
-    return explain(fn, params, x, target=target, baseline=baseline, rules=rules)
+    return explain(fn, params, x, target=target, at=at, baseline=baseline, rules=rules)
 
 
 def grad_cam(
     fn: Callable[[PyTree, Array], Array],
     params: PyTree,
-    x: Float[ArrayLike, "..."],
+    x: PyTree,
     node: str,
     *,
     target: Any = None,
@@ -149,7 +156,8 @@ def grad_cam(
     map = relu(sum_c w_c A_c), w_c the mean over places of the gradient to channel A_c.
 
     Args:
-        fn, params, x, target: as in `gradient`.
+        fn, params, target: as in `gradient`.
+        x: one example, whatever fn takes.
         node: a named activation, (*places, channels), the last layer of convolutions
             by custom.
         positive: whether to cut off what speaks against the output.
@@ -164,7 +172,7 @@ def grad_cam(
     Reference: Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via
     Gradient-based Localization", 2017 (arXiv 1610.02391).
     """
-    x = targets.example(x)
+    starts.anything(x)
     _, found = lift.activations(fn, node, units=True)(params, x)
     acts = found[node]
     if acts.ndim < 2:

@@ -20,6 +20,7 @@ from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Bool, Float, PyTree
 
 from sparsejax.relevance import _batches as batches
+from sparsejax.relevance import _starts as starts
 from sparsejax.relevance import _targets as targets
 
 
@@ -42,10 +43,11 @@ class Curve(NamedTuple):
 def deletion(
     fn: Callable[[PyTree, Array], Array],
     params: PyTree,
-    x: Float[ArrayLike, "..."],
+    x: PyTree,
     relevance: Float[ArrayLike, "..."],
     *,
     target: Any = None,
+    at: str | None = None,
     baseline: float | int | Float[ArrayLike, "..."] = 0.0,
     steps: int = 20,
     batch_size: int | None = None,
@@ -61,6 +63,7 @@ def deletion(
         relevance: of x's shape, or of its first axes.
         target: what to watch, as in `explain`; for probabilities a function,
             `lambda out: jax.nn.softmax(out)[3]`.
+        at: a named activation in place of x, as in `explain`.
         baseline: what replaces: a number, or an array that broadcasts to x.
         steps: points of the curve after the first.
         batch_size: points at a time; by default all, or what is reasonable.
@@ -79,7 +82,7 @@ def deletion(
     has learned", 2017 (arXiv 1509.06321); Petsiuk et al., "RISE: Randomized Input
     Sampling for Explanation of Black-box Models", 2018 (arXiv 1806.07421).
     """
-    x = targets.example(x)
+    fn, x = starts.begin(fn, params, x, at)
     ends = x, targets.filling("baseline", baseline, x)
     return _curve(fn, params, ends, relevance, target, steps, batch_size)
 
@@ -87,10 +90,11 @@ def deletion(
 def insertion(
     fn: Callable[[PyTree, Array], Array],
     params: PyTree,
-    x: Float[ArrayLike, "..."],
+    x: PyTree,
     relevance: Float[ArrayLike, "..."],
     *,
     target: Any = None,
+    at: str | None = None,
     baseline: float | int | Float[ArrayLike, "..."] = 0.0,
     steps: int = 20,
     batch_size: int | None = None,
@@ -99,7 +103,7 @@ def insertion(
 
     A good explanation has a large area. All else is as in `deletion`.
     """
-    x = targets.example(x)
+    fn, x = starts.begin(fn, params, x, at)
     ends = targets.filling("baseline", baseline, x), x
     return _curve(fn, params, ends, relevance, target, steps, batch_size)
 

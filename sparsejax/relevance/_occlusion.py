@@ -13,15 +13,17 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from sparsejax.relevance import _batches as batches
+from sparsejax.relevance import _starts as starts
 from sparsejax.relevance import _targets as targets
 
 
 def occlusion(
     fn: Callable[[PyTree, Array], Array],
     params: PyTree,
-    x: Float[ArrayLike, "..."],
+    x: PyTree,
     *,
     target: Any = None,
+    at: str | None = None,
     window: int | Iterable[int],
     stride: int | Iterable[int] | None = None,
     baseline: float | int | Float[ArrayLike, "..."] = 0.0,
@@ -33,7 +35,8 @@ def occlusion(
         fn: any JAX function `fn(params, x)`, in evaluation mode.
         params: its parameters.
         x: one example.
-        target: what to explain, as in `explain`.
+        target, at: what to explain, and a named activation in place of x, as in
+            `explain`.
         window: sides along the first axes; others are hidden whole. One number is for
             every axis but the channels, the last of three axes or more.
         stride: steps from window to window along the same axes; by default the window.
@@ -56,7 +59,7 @@ def occlusion(
     Reference: Zeiler and Fergus, "Visualizing and Understanding Convolutional
     Networks", 2013 (arXiv 1311.2901).
     """
-    x = targets.example(x)
+    fn, x = starts.begin(fn, params, x, at)
     window = tuple(window) if np.iterable(window) else window
     sides = _sides("window", window, x.shape, x.shape)
     strides = _sides("stride", window if stride is None else stride, x.shape, sides)

@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PyTree
 
+from sparsejax.relevance import _starts as starts
 from sparsejax.relevance import _targets as targets
 from sparsejax.relevance._explain import explain
 
@@ -30,7 +31,12 @@ Target = int | Int[Array, ""]
 
 
 def outside_squared(
-    fn: Callable, params: PyTree, x: Float[ArrayLike, "..."], region: Region
+    fn: Callable,
+    params: PyTree,
+    x: PyTree,
+    region: Region,
+    *,
+    at: str | None = None,
 ) -> Float[Array, ""]:
     """Sum over k and over i outside of R_ik^2, R_k being of the centred logit k.
 
@@ -41,7 +47,8 @@ def outside_squared(
         fn: `fn(params, x) -> logits`, of shape (classes,).
         params: its parameters.
         x: one example.
-        region: true where relevance is welcome.
+        region: true where relevance is welcome, of x's shape.
+        at: a named activation in place of x, as in `explain`.
 
     Raises:
         ValueError: for a region of another shape, or a function without logits.
@@ -53,7 +60,7 @@ def outside_squared(
         >>> outside_squared(fn, kernel, x, region).item()  # of 2 and -2
         8.0
     """
-    x, region = _checked(x, region)
+    fn, x, region = _checked(fn, params, x, region, at)
     classes = _classes(fn, params, x)
     centered = jnp.eye(classes, dtype=jnp.result_type(x)) - 1 / classes
     relevance = jax.vmap(lambda weights: _relevance(fn, params, x, weights))(centered)
@@ -63,10 +70,11 @@ def outside_squared(
 def outside_target(
     fn: Callable,
     params: PyTree,
-    x: Float[ArrayLike, "..."],
+    x: PyTree,
     region: Region,
     *,
     target: Target,
+    at: str | None = None,
 ) -> Float[Array, ""]:
     """Sum over i outside of R_i^2, of one logit: leaves the others free.
 
@@ -74,7 +82,8 @@ def outside_target(
         fn: `fn(params, x) -> logits`, of shape (classes,).
         params: its parameters.
         x: one example.
-        region: true where relevance is welcome.
+        region: true where relevance is welcome, of x's shape.
+        at: a named activation in place of x, as in `explain`.
         target: which logit, such as the label's.
 
     Raises:
@@ -86,7 +95,7 @@ def outside_target(
         >>> outside_target(fn, jnp.eye(2), x, region, target=0).item()
         4.0
     """
-    x, region = _checked(x, region)
+    fn, x, region = _checked(fn, params, x, region, at)
     _classes(fn, params, x)
     relevance = _relevance(fn, params, x, target)
     return jnp.sum(jnp.where(region, 0, relevance) ** 2)
@@ -95,10 +104,11 @@ def outside_target(
 def outside_share(
     fn: Callable,
     params: PyTree,
-    x: Float[ArrayLike, "..."],
+    x: PyTree,
     region: Region,
     *,
     target: Target,
+    at: str | None = None,
 ) -> Float[Array, ""]:
     """Share of |R| that lies outside, of one logit; 0 where there is no relevance.
 
@@ -108,7 +118,8 @@ def outside_share(
         fn: `fn(params, x) -> logits`, of shape (classes,).
         params: its parameters.
         x: one example.
-        region: true where relevance is welcome.
+        region: true where relevance is welcome, of x's shape.
+        at: a named activation in place of x, as in `explain`.
         target: which logit, such as the label's.
 
     Returns:
@@ -124,7 +135,7 @@ def outside_share(
         >>> outside_share(fn, kernel, x, region, target=0).item()  # of 2 and -6
         0.25
     """
-    x, region = _checked(x, region)
+    fn, x, region = _checked(fn, params, x, region, at)
     _classes(fn, params, x)
     size = jnp.abs(_relevance(fn, params, x, target))
     total = jnp.sum(size)
@@ -133,7 +144,12 @@ def outside_share(
 
 
 def rrr(
-    fn: Callable, params: PyTree, x: Float[ArrayLike, "..."], region: Region
+    fn: Callable,
+    params: PyTree,
+    x: PyTree,
+    region: Region,
+    *,
+    at: str | None = None,
 ) -> Float[Array, ""]:
     """Sum over i outside of (d/dx_i sum_k log p_k)^2, p = softmax(logits).
 
@@ -144,7 +160,8 @@ def rrr(
         fn: `fn(params, x) -> logits`, of shape (classes,).
         params: its parameters.
         x: one example.
-        region: true where gradients are welcome.
+        region: true where gradients are welcome, of x's shape.
+        at: a named activation in place of x, as in `explain`.
 
     Raises:
         ValueError: for a region of another shape, or a function without logits.
@@ -157,7 +174,7 @@ def rrr(
 
     Reference: Ross et al., "Right for the Right Reasons", 2017 (arXiv 1703.03717).
     """
-    x, region = _checked(x, region)
+    fn, x, region = _checked(fn, params, x, region, at)
     classes = _classes(fn, params, x)
     # d/dz_j sum_k log p_k = 1 - classes p_j
     weights = 1 - classes * jax.nn.softmax(fn(params, x))
@@ -169,14 +186,15 @@ def _relevance(fn, params, x, target):
     return explain(fn, params, x, target=target, baseline="zero").input
 
 
-def _checked(x, region) -> tuple[Array, Array]:
-    x, region = targets.example(x), targets.region(region)
+def _checked(fn, params, x, region, at) -> tuple[Callable, Array, Array]:
+    fn, x = starts.begin(fn, params, x, at)
+    region = targets.region(region)
     if region.shape != x.shape:
         raise ValueError(
             f"the region has shape {region.shape}, but x has shape {x.shape}; pass one "
             "example and its region, with vmap outside"
         )
-    return x, region
+    return fn, x, region
 
 
 def _classes(fn, params, x) -> int:

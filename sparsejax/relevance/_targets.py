@@ -15,6 +15,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, PyTree
 
 from sparsejax import checks, trees
+from sparsejax.relevance import _starts as starts
 
 
 def number(fn: Callable, target: Any) -> Callable:
@@ -93,33 +94,6 @@ def seed(out: Any, target: Any) -> Array:
     return jnp.where(there, (index == chosen % shape[0]).astype(dtype), jnp.nan)
 
 
-def example(x: Any) -> Float[Array, "..."]:
-    """The example as an array of real numbers."""
-    checks.array(x, floating=True)
-    return jnp.asarray(x)
-
-
-def examples(x: PyTree) -> PyTree:
-    """The example as an array, or as a tree of them with real numbers somewhere."""
-    if jax.tree_util.treedef_is_leaf(jax.tree.structure(x)):
-        return example(x)
-    leaves = {f"x/{name}": leaf for name, leaf in trees.by_path(x).items()}
-    for name, leaf in leaves.items():
-        checks.array(leaf, name)
-    x = jax.tree.map(lambda x: x if hasattr(x, "dtype") else jnp.asarray(x), x)
-    if not any(map(is_real, jax.tree.leaves(x))):
-        raise ValueError(
-            f"x is {checks.described(x)} without real numbers, where relevance starts; "
-            "pass what they are looked up or converted to"
-        )
-    return x
-
-
-def is_real(x: Any) -> bool:
-    """Whether an array can have relevance."""
-    return jnp.issubdtype(x.dtype, jnp.floating)
-
-
 def one_array(value: Any, name: str) -> None:
     """Refuse what is neither an array nor a number, beside the example."""
     if not isinstance(value, jax.Array | np.ndarray | np.generic | int | float):
@@ -168,14 +142,14 @@ def baselines(x: PyTree, given: PyTree) -> list[Array | None]:
         )
     pairs = list(zip(jax.tree.leaves(x), jax.tree.leaves(given), strict=True))
     for a, b in pairs:
-        numbers = not is_real(a) and jnp.issubdtype(a.dtype, np.number)
+        numbers = not starts.is_real(a) and jnp.issubdtype(a.dtype, np.number)
         traced = isinstance(a, Tracer) or isinstance(b, Tracer)
         if numbers and not traced and not np.array_equal(a, b):
             raise ValueError(
                 f"{checks.described(a)} in x differs from the baseline's; only real "
                 "numbers can, all else must be the same in both"
             )
-    return [baseline(a, b) if is_real(a) else None for a, b in pairs]
+    return [baseline(a, b) if starts.is_real(a) else None for a, b in pairs]
 
 
 def filling(name: str, value: Any, x: Array) -> Float[Array, "..."]:
@@ -196,7 +170,8 @@ def check_finite(parts: Mapping[str, Any]) -> None:
         return
     leaves = (trees.by_path({name: part}) for name, part in parts.items())
     for name, leaf in it.chain.from_iterable(found.items() for found in leaves):
-        if is_real(leaf) and not np.isfinite(np.asarray(leaf)).all():
+        real = hasattr(leaf, "dtype") and starts.is_real(leaf)
+        if real and not np.isfinite(np.asarray(leaf)).all():
             raise ValueError(
                 f"relevance is not finite in {name!r}; look for NaNs and infinities "
                 "in x, in the parameters and in fn's own steps"
