@@ -5,6 +5,7 @@ is traced (inside `jit`, `vmap` or `grad`) is checked as far as shape and dtype 
 """
 
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -19,13 +20,17 @@ __all__ = [
     "arrays",
     "described",
     "first_line",
+    "from_lookup",
     "integer",
     "is_array",
     "key",
     "labels",
+    "one_input",
     "one_key",
+    "one_output",
     "several",
     "sizes",
+    "takes",
     "units",
 ]
 
@@ -131,9 +136,60 @@ def array(
         raise ValueError(f"{name} must be an array of numbers, got {described(x)}")
     if floating and not jax.numpy.issubdtype(x.dtype, np.floating):
         raise ValueError(
-            f"{name} must be of real numbers, got {described(x)}; for tokens or "
-            "images of integers, pass what they are looked up or converted to"
+            f"{name} must be of real numbers, got {described(x)}; "
+            f"{from_lookup(before)}; convert images of integers"
         )
+
+
+def takes(fn: Callable, *args: Any) -> bool:
+    """Whether a function can be traced for these arguments, or their shapes."""
+    try:
+        jax.eval_shape(fn, *args)
+    except Exception:
+        return False
+    return True
+
+
+def from_lookup(before: str = "params, ") -> str:
+    """How a function begins at what tokens are looked up to, for a message.
+
+    Example:
+        >>> from_lookup("")
+        "for tokens begin at a named lookup: lambda h: sj.edit(fn, {'embed': lambda _: h})(tokens)"
+    """  # noqa: E501
+    edit = f"sj.edit(fn, {{'embed': lambda _: h}})({before}tokens)"
+    return f"for tokens begin at a named lookup: lambda {before}h: {edit}"
+
+
+def one_input(x: Any = None, name: str = "x", before: str = "params, ") -> str:
+    """How all inputs but one are closed over, for a message.
+
+    Example:
+        >>> one_input({"size": 3, "image": np.ones(2)})
+        "lambda params, image: fn(params, {**x, 'image': image})"
+    """
+    first, whole = "a", f"{{**{name}, 'a': a}}"
+    if isinstance(x, dict):
+        keys = [key for key in x if str(key).isidentifier()]
+        first = next((key for key in keys if _is_real(x[key])), [*keys, "a"][0])
+        whole = f"{{**{name}, {first!r}: {first}}}"
+    elif x is not None:
+        first, whole = "first", f"(first, *{name}[1:])"
+    return f"lambda {before}{first}: fn({before}{whole})"
+
+
+def one_output(out: Any, before: str = "params, ") -> str:
+    """How a function returns one of several arrays, for a message.
+
+    Example:
+        >>> one_output({"logits": 1, "updates": {}}, before="")
+        "lambda x: fn(x)['logits']"
+    """
+    keys = jax.tree_util.tree_leaves_with_path(out)
+    key = keys[0][0] if keys else ()
+    if isinstance(out, dict) and "logits" in out:
+        key = (jax.tree_util.DictKey("logits"),)
+    return f"lambda {before}x: fn({before}x){jax.tree_util.keystr(key)}"
 
 
 def arrays(params: Any, name: str = "params") -> None:
@@ -206,17 +262,16 @@ def _one_of(x: Any, name: str, before: str) -> str:
     """What `array` expected, and how the rest of a tree is closed over."""
     if not jax.tree.leaves(x) or jax.tree.all(jax.tree.map(np.isscalar, x)):
         return f"one array, got {described(x)}"
-    if isinstance(x, dict):
-        first = next((key for key in x if str(key).isidentifier()), "a")
-        whole = f"{{**{name}, {first!r}: {first}}}"
-    elif isinstance(x, tuple | list):
-        first, whole = "first", f"(first, *{name}[1:])"
-    else:
+    if not isinstance(x, dict | tuple | list):
         return f"one NumPy or JAX array, got {described(x)}"
     return (
         f"one array, got {described(x)}; close over all but one of them: "
-        f"lambda {before}{first}: fn({before}{whole})"
+        f"{one_input(x, name, before)}"
     )
+
+
+def _is_real(value) -> bool:
+    return _is_array(value) and jax.numpy.issubdtype(value.dtype, np.floating)
 
 
 def _is_array(value) -> bool:

@@ -213,6 +213,11 @@ def _batches(batches) -> Iterator[tuple[Any, Any, Any]]:
         x, pixels, whole = parts(batch)
         if not hasattr(x, "shape"):  # also of images that are read one by one
             checks.array(x)
+        if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+            raise ValueError(
+                f"x is {checks.described(x)}; pass what is drawn from the keys, or a "
+                "function of numbers that folds them into a key: jax.random.fold_in"
+            )
         tally_.check_lengths(x, pixels, whole)
         yield x, pixels, whole
 

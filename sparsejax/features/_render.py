@@ -9,6 +9,7 @@ loops.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -230,26 +231,29 @@ def _look(color, bounds, channels: int, dtype) -> Look:
 def _units(how: How, params, units, dtype) -> Int[np.ndarray, " units"]:
     """The numbers of the units to render, checked against those there are."""
 
-    def shapes(params):
+    def shapes(read, params):
         image = jnp.zeros((1, *how.shape), dtype)
         seen = jax.vmap(lambda i: how.transform(jax.random.key(0), i))(image)
         x = seen if len(how.size) > 1 else seen[..., 0]
-        acts = jax.vmap(lambda x: ascent.reader(how, None)(params, x))(x)
-        for name, leaf in acts.items():
-            if not hasattr(leaf, "ndim") or leaf.ndim < 2:
-                raise ValueError(
-                    f"{repr(name) if name else 'the output'} of one example "
-                    "has no unit axis; name an array whose last axis are units"
-                )
-        how.objective.value(acts, 0)
-        return acts
+        return jax.vmap(lambda x: read(params, x))(x)
 
     try:
-        acts = jax.eval_shape(shapes, params)
+        acts = jax.eval_shape(partial(shapes, ascent.reader(how, None)), params)
     except (TypeError, ValueError, AttributeError, LookupError) as error:
+        if checks.takes(partial(shapes, how.fn), params):
+            raise
         raise ValueError(
             f"no pictures of size {how.size}, {dtype}, can be drawn, as fn(params, x) "
-            f"does not take one such array: {checks.first_line(error)}"
+            f"does not take one such array: {checks.first_line(error)}; close over "
+            f"other inputs: {checks.one_input()}; {checks.from_lookup()}"
         ) from error
+    for name, leaf in acts.items():
+        if not hasattr(leaf, "ndim") or leaf.ndim < 2:
+            one = "" if hasattr(leaf, "ndim") else f": {checks.one_output(leaf)}"
+            raise ValueError(
+                f"{repr(name) if name else 'the output'} of one example has no unit "
+                f"axis; name an array whose last axis are units{one}"
+            )
+    jax.eval_shape(lambda acts: how.objective.value(acts, 0), acts)
     most = how.objective.units(acts)
     return checks.units(units, most)

@@ -129,8 +129,8 @@ def _input(x) -> tuple[tuple[int, ...], int]:
         raise ValueError(f"the input's shape must be numbers, got {x.shape}")
     if not jax.numpy.issubdtype(x.dtype, jax.numpy.floating):
         raise ValueError(
-            f"the input has dtype {x.dtype}; a flow graph is of numbers: pass a float "
-            "array, and for token ids the embedded sequence"
+            f"the input has dtype {x.dtype}; a flow graph is of real numbers: pass a "
+            f"float array, and {checks.from_lookup('')}"
         )
     size = math.prod(x.shape)
     if not size:
@@ -221,8 +221,9 @@ def _program(fn, x) -> Any:
         ) from error
     count = program.out_tree.num_leaves
     if count != 1:
+        out = jax.tree.unflatten(program.out_tree, range(count))
         raise ValueError(
             f"fn returns {count} arrays, a flow graph is of one; choose one, as in "
-            "lambda x: fn(x)[0]"
+            f"{checks.one_output(out, '')}"
         )
     return program

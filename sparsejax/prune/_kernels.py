@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import PyTree
 
 from sparsejax import checks, interpret, trees
 from sparsejax.interpret import primitives as families
@@ -56,7 +56,7 @@ class Layer(NamedTuple):
 
 
 def layer_hessians(
-    fn: Callable[[PyTree, Array], Any], params: PyTree, batch: Float[Array, "n ..."]
+    fn: Callable[[PyTree, Any], Any], params: PyTree, batch: PyTree
 ) -> list[Layer]:
     """Every dense and convolution kernel of a function, and what it reads.
 
@@ -70,18 +70,25 @@ def layer_hessians(
     Args:
         fn: any JAX function `fn(params, x)` of one example.
         params: its parameters.
-        batch: examples, shape (n, ...).
+        batch: examples, an array of shape (n, ...) or a tree of them.
 
     Raises:
         ValueError: if there is none, for no examples, and for parameters that are no
             arrays.
     """
     checks.arrays(params)
-    if not len(batch):
+    counts = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(batch)}
+    if len(counts) > 1 or () in counts:
+        raise ValueError(
+            f"batch is {checks.described(batch)} with leading axes {sorted(counts)}; "
+            "expected one of examples, the same for every array"
+        )
+    count = sum(next(iter(counts), (0,)))
+    if not count:
         raise ValueError("batch is empty; give at least one example")
     found: list[Layer] = []
-    for start in range(0, len(batch), _CHUNK):
-        new = _look(fn, params, batch[start : start + _CHUNK])
+    for start in range(0, count, _CHUNK):
+        new = _look(fn, params, _rows(batch, slice(start, start + _CHUNK)))
         both = zip(found or [None] * len(new), new, strict=True)
         found = [b if a is None else _joined(a, b) for a, b in both]
     if not found:
@@ -97,6 +104,10 @@ def layer_hessians(
                 "sample; look at the range of x and at the parameters"
             )
     return found
+
+
+def _rows(batch, rows: slice):
+    return jax.tree.map(lambda leaf: leaf[rows], batch)
 
 
 class _Value(NamedTuple):

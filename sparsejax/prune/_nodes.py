@@ -190,7 +190,7 @@ class _Remover:
             inputs[k] = _Leaf(i, inputs[k], origin)
         for out in interpret.walk(program, inputs, self.rule):
             if isinstance(out, _Units | _Sum):
-                raise _error([out], "fn returns them, or their product without a bias")
+                raise _error([out], _returned(program.out_tree))
             self.use(out, "the results of fn")
         changed = {}
         kept = jnp.concatenate([*self.kept.values(), jnp.ones(1, bool)])  # OTHER: last
@@ -370,6 +370,14 @@ def _error(values, problem: str) -> ValueError:
         "reshapes, casts, scalings or average pooling. Name the activation right "
         "before such layers, or leave it out of nodes"
     )
+
+
+def _returned(out_tree) -> str:
+    problem = "fn returns them, or their product without a bias"
+    if (count := out_tree.num_leaves) == 1:
+        return problem
+    one = checks.one_output(jax.tree.unflatten(out_tree, range(count)))
+    return f"{problem} (if it does so beside its output, pass {one})"
 
 
 def _check(name: str, mask, shape: tuple[int, ...]) -> None:

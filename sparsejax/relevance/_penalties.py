@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PyTree
 
+from sparsejax import checks
 from sparsejax.relevance import _starts as starts
 from sparsejax.relevance import _targets as targets
 from sparsejax.relevance._explain import explain
@@ -201,8 +202,9 @@ def _classes(fn, params, x) -> int:
     out = jax.eval_shape(fn, params, x)
     if not hasattr(out, "shape") or len(out.shape) != 1:
         shapes = [leaf.shape for leaf in jax.tree.leaves(out)]
+        choice = f": {checks.one_output(out)}" if len(shapes) > 1 else ""
         raise ValueError(
             f"fn returns arrays of shapes {shapes}; expected logits (classes,) of one "
-            "example, with vmap outside"
+            f"example, with vmap outside{choice}"
         )
     return out.shape[0]

@@ -100,7 +100,7 @@ def batch_shapes(found: Examples, size: int) -> PyTree:
 
     def shape(leaf):
         one = leaf if _held(leaf) else np.asarray(leaf[np.zeros(1, np.int32)])
-        dtype = jax.dtypes.canonicalize_dtype(one.dtype)
+        dtype = jax.dtypes.canonicalize_dtype(one.dtype, allow_extended_dtype=True)
         return jax.ShapeDtypeStruct((size, *one.shape[1:]), dtype)
 
     return jax.tree.map(shape, found.x)

@@ -51,17 +51,18 @@ def connect(fn, params, x, source, target, position) -> Ends:
         out, acts = _activations.eval_shape(fn, names, params, x)
     except Exception as error:
         where = f"raised by fn of one example of shape {tuple(x.shape)}"
-        if not isinstance(error, TypeError | AttributeError | LookupError):
+        unfit = isinstance(error, TypeError | ValueError | AttributeError | LookupError)
+        if not unfit or checks.takes(fn, params, x):
             error.add_note(where)
             raise
         refused = ValueError(
             f"fn(params, x) does not take one array x, {x.dtype} of shape "
-            f"{tuple(x.shape)}: {checks.first_line(error)}; close over other inputs, "
-            "and begin with what tokens are looked up to"
+            f"{tuple(x.shape)}: {checks.first_line(error)}; close over other inputs: "
+            f"{checks.one_input()}; {checks.from_lookup()}"
         )
         refused.add_note(where)
         raise refused from error
-    input_ = Place(None, tuple(x.shape), jnp.dtype(x.dtype))
+    input_ = Place(None, tuple(x.shape), x.dtype)
     first = input_ if source is None else _node(source, acts[source])
     last = _node(target, out if target is None else acts[target])
     return Ends(fn, input_, first, last, _place(last, position))
@@ -138,8 +139,8 @@ def _activations(fn, names, params, x):
 def _node(name: str | None, value) -> Place:
     if not hasattr(value, "shape"):
         raise ValueError(
-            f"fn returns {jax.tree.structure(value)}; name the activation of it that "
-            "is the target, or let fn return one array"
+            f"fn returns {checks.described(value)}; name the activation of it that is "
+            f"the target, or let fn return one array: {checks.one_output(value)}"
         )
     node = Place(name, value.shape, value.dtype)
     if not node.shape:
