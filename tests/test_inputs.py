@@ -259,7 +259,8 @@ A, HIDDEN = (
     CLOSE + r"lambda params, a: fn\(params, {\*\*x, 'a': a}\)",
     "no arrays .'activa",
 )
-REAL = "x must be of real numbers, got int64 of shape .3,.; for tokens or images"
+LOOKUP = "for tokens begin at a named lookup: lambda (params, )?h: "
+REAL = f"x must be of real numbers, got int64 of shape .3,.; {LOOKUP}"
 REFUSED = {
     "spade dict": (lambda: spade(BOTH), A),
     "spade tuple": (lambda: spade((X, X)), r"a tuple of 2; .*fn\(params, \(first, \*x"),
@@ -277,7 +278,7 @@ REFUSED = {
     ),
     "render dict": (lambda: render(size={"a": 3, "b": 3}), "render makes one array; "),
     "render of a dict's fn": (lambda: render(fn=pair), "does not take one such array"),
-    "render tokens": (lambda: render(fn=embed), "does not take one such array.*nteger"),
+    "render tokens": (lambda: render(fn=embed), f"does not take.*nteger.*{LOOKUP}"),
     "render fraction": (lambda: render(size=2.5), r"size is \(2.5,\); expected whole"),
     "render negative": (lambda: render(size=(3, -1)), r"is \(3, -1\); expected whole"),
     "render zero": (lambda: render(size=0), "numbers, all at least 1"),
@@ -285,7 +286,7 @@ REFUSED = {
     "render odd leaf": (lambda: render(params=odd), HIDDEN),
     "expand dict": (lambda: expand(size={"a": 3}), "expand reads one input; of a dict"),
     "expand of a dict's fn": (lambda: expand(pair), "take one array x, float32"),
-    "expand tokens": (lambda: expand(embed), "begin with what tokens are looked up to"),
+    "expand tokens": (lambda: expand(embed), LOOKUP),
     "expand negative": (lambda: expand(size=-3), r"size is \(-3,\); expected whole"),
     "expand odd leaf": (lambda: expand(params=odd), HIDDEN),
     "gradients dict": (lambda: slope(BOTH), A),
@@ -302,7 +303,9 @@ REFUSED = {
         lambda: flowgraph.trace(lambda x: x["a"], X), "fn cannot be traced.*one array"
     ),
     "trace of two inputs": (lambda: flowgraph.trace(lambda x, y: x, X), "trac.*'y'"),
-    "trace tokens": (lambda: flowgraph.trace(lambda x: x, tokens), "dtype int64"),
+    "trace tokens": (
+        lambda: flowgraph.trace(lambda x: x, tokens), f"dtype int64.*{LOOKUP}"
+    ),
     "evaluate dict": (lambda: GRAPH.evaluate(BOTH), CLOSE),
     "evaluate number": (lambda: GRAPH(1.0), r"shape \(\*batch, 3\), got \(\)"),
     "relevance tuple": (lambda: GRAPH.relevance((X, X), 0), "one array, got a tuple"),

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from sparsejax import checks, lift, trees
+from sparsejax import checks, interpret, lift, trees
 
 NAMED = (
     "relevance starts from real numbers: at='params/embed:out' explains the looked-up "
@@ -76,7 +76,7 @@ def begin(
             f"at is {checks.described(at)}; expected the name of one activation"
         )
     anything(x)
-    h = lift.activations(fn, at)(params, x)[1][at]
+    h = _read(fn, params, x, at)
     if not is_real(h):
         raise ValueError(
             f"activation {at!r} is {checks.described(h)}; name what is looked up or "
@@ -87,6 +87,18 @@ def begin(
         return lift.edit(fn, {at: lambda _: h})(params, x)
 
     return after, h
+
+
+def _read(fn, params, x, at: str) -> Array:
+    """An activation that can be changed."""
+    program = interpret.trace(fn, params, x)
+    (site,) = lift.check_names(interpret.sites(program), (at,), changed=True)
+    lift.check_not_looped(site)
+
+    def keep(name, value, operand):
+        return value, value
+
+    return interpret.evaluate(program, {at: None}, keep)[1][at]
 
 
 def is_real(x: Any) -> bool:
