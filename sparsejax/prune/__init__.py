@@ -8,7 +8,7 @@ removes weights of a layer and lets the others make up for them on given inputs,
 """
 
 from sparsejax.prune._amounts import erk, kept_count
-from sparsejax.prune._compact import compact, idle
+from sparsejax.prune._compact import Compact, Idle, compact, idle
 from sparsejax.prune._hessian import Hessian, accumulate, hessian, patches
 from sparsejax.prune._kernels import layer_hessians
 from sparsejax.prune._lottery import Ticket, barrier, lottery, shuffle
@@ -20,7 +20,9 @@ from sparsejax.prune._spade import prune_layers, spade
 from sparsejax.prune._tuning import Tuning, tune_density
 
 __all__ = [
+    "Compact",
     "Hessian",
+    "Idle",
     "Pruned",
     "Ticket",
     "Tuning",

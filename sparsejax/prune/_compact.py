@@ -1,196 +1,334 @@
-"""Units that no longer do anything, and the network without them.
+"""A network without its idle units, really smaller: channels, units, heads.
 
-After heavy pruning many units are left with no input (they are constant) or with no
-output (they are unread); each can make others so. Structure alone decides here: a unit
-that merely happens to be zero on the data is not touched.
+A unit can go where it is zero or where nothing reads it. What goes with it is followed
+through the program: the kernels that make and read it, its bias and batch norm, the
+units that it is added to or put together with, its places in a flattened image, its
+group of a convolution. Structure alone decides: a unit that merely happens to be zero
+on the data is not touched.
 
-For the shipped networks (`models.mlp`, `models.convnet`): layers named `conv_i` and
-`dense_i`, applied in that order.
+Reference: Fang et al., "DepGraph: Towards Any Structural Pruning", 2023, for layers.
 """
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Bool, PyTree
+from jaxtyping import Bool, PyTree
 
-from sparsejax import checks, trees
+from sparsejax import checks, interpret, lift, trees
+from sparsejax import masks as masks_
+from sparsejax.masks import Masks
+from sparsejax.prune import _smaller
+from sparsejax.prune._coupling import Coupling
+from sparsejax.prune._nodes import remove_nodes
+from sparsejax.prune._report import Report, report
+from sparsejax.prune._slices import Solution
 
 
 class Idle(NamedTuple):
-    """Hidden units of one layer that do nothing.
+    """Units of one named activation that do nothing.
 
     Attributes:
-        constant: nothing that varies with the input reaches the unit.
-        unread: nothing that the unit computes reaches an output.
+        constant: whether nothing that varies with the inputs reaches each unit.
+        unread: whether nothing that each unit computes reaches a result; those that
+            are zero reach none.
     """
 
     constant: Bool[np.ndarray, " units"]
     unread: Bool[np.ndarray, " units"]
 
 
-def idle(params: PyTree) -> dict[str, Idle]:
-    """Constant units (found forwards) and unread ones (found backwards).
+class Compact(NamedTuple):
+    """A smaller network.
 
-    Args:
-        params: parameters of `models.mlp` or `models.convnet`, removed weights zero.
-
-    Returns:
-        For each hidden layer, `{"hidden_0": Idle(constant, unread), ...}`.
-
-    Raises:
-        ValueError: for parameters of another network.
+    Attributes:
+        fn: `fn(params, *args)`, the function on the smaller parameters.
+        params: parameters of the structure that was given, with smaller leaves.
+        report: what went, what stayed and why; print it.
     """
-    layers = _layers(params)
-    links = [(_places(layers, i) != 0).any(axis=0) for i in range(len(layers))]
-    varies = [np.ones(len(links[0]), bool)]
-    for link in links:
-        varies.append(link[varies[-1]].any(axis=0))
-    read = [np.ones(links[-1].shape[1], bool)]
-    for link in reversed(links[1:]):
-        read.insert(0, link[:, read[0]].any(axis=1))
-    return {
-        f"hidden_{i}": Idle(~varies[i + 1], ~read[i]) for i in range(len(links) - 1)
-    }
+
+    fn: Callable
+    params: PyTree
+    report: Report
 
 
 def compact(
-    params: PyTree, activation: Callable[[Array], Array] | Any = jax.nn.relu
-) -> tuple[PyTree, dict[str, np.ndarray]]:
-    """The same function without its idle units; constants are folded into biases.
+    fn: Callable, params: PyTree, masks: Masks | None, *args: Any, **kwargs: Any
+) -> Compact:
+    """The same function with smaller arrays, without the units that do nothing.
+
+    Units are positions on any axis of any parameter. Those that are constant but not
+    zero go too where biases can take them over (`remove_nodes`).
 
     Args:
-        params: parameters of `models.mlp` or `models.convnet`, removed weights zero.
-        activation: that of the model.
+        fn: any JAX function `fn(params, *args, **kwargs)`.
+        params: its parameters.
+        masks: masks of weights and of named activations (for units, or whatever axes
+            they have), or None: then zeros among the parameters decide.
+        *args: inputs; the results are compared on them.
+        **kwargs: more inputs.
 
     Returns:
-        Parameters of a narrower network of the same kind, equal as a function to
-        rounding, and the indices of the units kept in each hidden layer. A layer may
-        have no units left.
+        `Compact(fn, params, report)`. The new `fn` runs the program of the old one, with
+        the shapes that follow, for inputs of these shapes or any others for which `fn`
+        takes the same steps (other batches); compile it with `jit`. Functions that
+        take their shapes from their parameters run on the smaller ones themselves, and
+        `report.own` says whether that is so. Masks of units that had to stay are part
+        of the new `fn`.
 
     Raises:
-        ValueError: for parameters of another network, several networks, and inside
-            `jit`: shapes depend on values.
+        ValueError: inside `jit`, for masks that do not fit, and if results differ.
 
     Example:
-        >>> layer = lambda kernel, bias: {
-        ...     "kernel": jnp.array(kernel), "bias": jnp.array(bias)}
-        >>> params = {"dense_0": layer([[1.0, 0.0]], [0.0, 2.0]),
-        ...           "dense_1": layer([[3.0], [5.0]], [1.0])}
-        >>> small, kept = compact(params)
-        >>> small["dense_1"]["bias"].item(), kept["hidden_0"].tolist()
-        (11.0, [0])
+        >>> from jax.ad_checkpoint import checkpoint_name
+        >>> def fn(params, x):
+        ...     h = checkpoint_name(jax.nn.relu(x @ params["a"]), "hidden")
+        ...     return h @ params["b"]
+        >>> params = {"a": jnp.ones((2, 3)), "b": jnp.ones((3, 1))}
+        >>> x = jnp.ones((1, 2))
+        >>> masks = masks_.ones(fn, params, x)
+        >>> masks.nodes["hidden"] = jnp.array([1.0, 0.0, 1.0])
+        >>> small = compact(fn, params, masks, x)
+        >>> small.params["a"].shape, small.params["b"].shape
+        ((2, 2), (2, 1))
+        >>> small.fn(small.params, x).item(), fn(small.params, x).item()
+        (4.0, 4.0)
     """
-    if not callable(activation):
-        raise ValueError(
-            f"activation must be a function, got {checks.described(activation)}; "
-            "compact takes parameters whose removed weights are zero: "
-            "masks.apply(params, masks.weights)"
-        )
-    layers = _layers(params)
-    lost = [*idle(params).values()]
-    small, kept = {}, {}
-    width = _places(layers, 0).shape[1]
-    inputs, constant, fixed = np.arange(width), np.zeros(width), np.zeros(width, bool)
-    for i, (name, kernel, bias) in enumerate(layers):
-        places = _places(layers, i)
-        bias = bias + constant[fixed] @ places[:, fixed].sum(axis=0)
-        outputs = np.arange(len(bias))
-        if i < len(lost):
-            value = activation(jnp.asarray(bias, params[name]["bias"].dtype))
-            constant, fixed = np.asarray(value, np.float64), lost[i].constant
-            outputs = np.flatnonzero(~(lost[i].constant | lost[i].unread))
-            kept[f"hidden_{i}"] = outputs
-        taps = kernel.shape[:-2] if _is_conv(name) else ()
-        rows = (*taps, len(inputs) if taps else len(places) * len(inputs))
-        new = places[:, inputs][:, :, outputs].reshape(*rows, len(outputs))
-        old = params[name]
-        small[name] = {
-            "bias": jnp.asarray(bias[outputs], old["bias"].dtype),
-            "kernel": jnp.asarray(new, old["kernel"].dtype),
-        }
-        inputs = outputs
-    return small, kept
+    params, nodes = _masked(params, masks)
+    before = params
+    network = _Network(fn, nodes, args, kwargs)
+    coupling, axes, solution = network.solved(params)
+    notes = []
+    if constant := _constants(coupling, solution):
+        params, notes = network.folded(params, constant)
+        coupling, axes, solution = network.solved(params)
+    kept = [_smaller.axes_kept(value.ids, solution) for value in axes]
+    small = _cut(params, kept)
+    steps = _smaller.plans(coupling.records, solution)
+    run = _Compacted(fn, steps, nodes, params, kept)
+    expected = jax.jit(network.masked)(before, *args)
+    _compare(expected, jax.jit(run)(small, *args, **kwargs))
+    own = _own(fn, small, args, kwargs, expected)
+    said = report(coupling, solution, params, axes, nodes, (own, notes))
+    return Compact(run, small, said)
 
 
-def _layers(params) -> list[tuple[str, np.ndarray, np.ndarray]]:
-    """Name, kernel and bias of every layer, in the order they are applied."""
-    if problem := _problem(params):
-        raise ValueError(
-            "compact and idle are for the parameters of models.mlp and models.convnet, "
-            "a dict of layers 'conv_i', then 'dense_i', with a 'kernel' and a 'bias' "
-            f"each; {problem}. In other networks prune.remove_nodes lets biases take "
-            "over what constant units add, in the shapes that they have"
-        )
+def idle(
+    fn: Callable, params: PyTree, masks: Masks | None, *args: Any, **kwargs: Any
+) -> dict[str, Idle]:
+    """Constant units and unread ones of every named activation.
 
-    def value(name, leaf):
-        return np.asarray(params[name][leaf], np.float64)
+    Args:
+        fn: any JAX function `fn(params, *args, **kwargs)`.
+        params: its parameters.
+        masks: masks of weights and named activations, or None.
+        *args: inputs; only shapes and dtypes matter.
+        **kwargs: more inputs.
 
-    return [
-        (name, value(name, "kernel"), value(name, "bias")) for name in _order(params)
-    ]
+    Returns:
+        For each named activation, `{"hidden_0": Idle(constant, unread), ...}`, over its
+        last axis.
 
-
-def _order(params) -> list[str]:
-    """Names of layers as they are applied, if all are those of the shipped networks."""
-
-    def count(kind):
-        return sum(str(name).startswith(f"{kind}_") for name in params)
-
-    return [f"{kind}_{i}" for kind in ("conv", "dense") for i in range(count(kind))]
-
-
-def _problem(params) -> str:
-    """Why parameters are not those of a shipped network; "" if they are."""
-    if not isinstance(params, Mapping):
-        return f"this is {checks.described(params)}"
-    order = _order(params)
-    if other := [name for name in params if name not in order]:
-        return f"there is {trees.listed(other, 4)}"
-    if "dense_0" not in order:
-        return "there is no 'dense_0'"
-    before = None
-    for name in order:
-        if problem := _misfit(params[name], name, before):
-            return f"{name!r} {problem}"
-        before = np.shape(params[name]["kernel"])[-1]
-    return ""
-
-
-def _misfit(layer, name: str, before: int | None) -> str:
-    """Why a layer is none of a shipped network, after one of so many units."""
-    if not isinstance(layer, Mapping) or set(layer) != {"kernel", "bias"}:
-        return f"is {checks.described(layer)}"
-    kernel, bias = layer["kernel"], layer["bias"]
-    for leaf in (kernel, bias):
-        if isinstance(leaf, Tracer) or not checks.is_array(leaf):
-            traced = ", which jit or vmap traces" * isinstance(leaf, Tracer)
-            return f"has {checks.described(leaf)}{traced}"
-    shape, axes = np.shape(kernel), 4 if _is_conv(name) else 2
-    if len(shape) != axes or np.shape(bias) != shape[-1:]:
-        stacked = "; pass one network at a time" * (len(shape) > axes)
-        return f"has shapes {shape} and {np.shape(bias)}{stacked}"
-    places = before is not None and name == "dense_0"  # of an image, for every unit
-    if before is not None and (shape[-2] % max(before, 1) if places else
-                               shape[-2] != before):  # fmt: skip
-        return f"reads {shape[-2]} units, after a layer of {before}"
-    return ""
-
-
-def _places(layers, i) -> np.ndarray:
-    """A kernel as `(places, inputs, outputs)`: all that one unit is multiplied by.
-
-    A place is a tap of a convolution, or a pixel of the image that a dense layer reads.
+    Raises:
+        ValueError: inside `jit`, and for masks that do not fit.
     """
-    name, kernel, _ = layers[i]
-    width = kernel.shape[-2] if i == 0 or _is_conv(name) else len(layers[i - 1][2])
-    places = math.prod(kernel.shape[:-1]) // max(width, 1)
-    return kernel.reshape(places, width, kernel.shape[-1])
+    params, nodes = _masked(params, masks)
+    coupling, _, solution = _Network(fn, nodes, args, kwargs).solved(params)
+    return {
+        name: Idle(_unvarying(value), ~solution(value.ids[-1]))
+        for name, value in coupling.named.items()
+        if value.ids
+    }
 
 
-def _is_conv(name: str) -> bool:
-    return name.startswith("conv")
+def _masked(params, masks: Masks | None) -> tuple[PyTree, dict[str, np.ndarray]]:
+    """Parameters times their masks, and the masks of activations."""
+    checks.arrays(params)
+    if masks is not None:
+        masks_.check_kind(masks)
+        params = masks_.apply(params, masks.weights)
+    traced = {
+        name: leaf
+        for tree in (params, masks)
+        for name, leaf in trees.by_path(tree).items()
+        if isinstance(leaf, Tracer)
+    }
+    if traced:
+        raise ValueError(
+            f"compact and idle need values, but jit or vmap traces "
+            f"{trees.listed(traced)}: shapes depend on them. Call them outside, with "
+            "one network at a time"
+        )
+    nodes = {} if masks is None else masks.nodes
+    return params, {name: np.asarray(mask) for name, mask in nodes.items()}
+
+
+class _Network(NamedTuple):
+    """A function with masks of its activations, and the inputs that it is given."""
+
+    fn: Callable
+    nodes: dict[str, np.ndarray]
+    args: tuple
+    kwargs: dict[str, Any]
+
+    def masked(self, params, *args):
+        """The results with the masks."""
+        weights = jax.tree.map(lambda _: jnp.ones(()), params)
+        masks = Masks(weights, {k: jnp.asarray(m) for k, m in self.nodes.items()})
+        apply = lift.masked(self.fn)
+        return apply(params, masks, *args, **self.kwargs)
+
+    def solved(self, params) -> tuple[Coupling, list, Solution]:
+        """The program followed, the axes of the parameters, and what stays."""
+        program = interpret.trace(self.fn, _shapes(params), *self.args, **self.kwargs)
+        leaves = _arrays(params)
+        inputs = [*leaves, *program.inputs[len(leaves) :]]
+        lift.check_names(interpret.sites(program), self.nodes, changed=True)
+        coupling = Coupling(self.nodes)
+        axes = coupling.run(program._replace(inputs=inputs), len(leaves))
+        return coupling, axes, coupling.slices.solve()
+
+    def folded(self, params, constant: dict[str, np.ndarray]) -> tuple[PyTree, list]:
+        """Parameters whose biases have taken constant units over, where they can."""
+
+        def fn(params, args):
+            return self.masked(params, *args)
+
+        notes = []
+        keep = {name: 1.0 - units for name, units in constant.items()}
+        for nodes in (keep, *({name: mask} for name, mask in keep.items())):
+            try:
+                params = remove_nodes(fn, params, nodes, self.args)
+            except ValueError as error:
+                if len(nodes) == 1:
+                    (name,) = nodes
+                    notes.append(f"constant units of {name!r} stay: {error}")
+            else:
+                if nodes is keep:
+                    return params, []
+        return params, notes
+
+
+def _arrays(params) -> list:
+    return [leaf for leaf in jax.tree.leaves(params) if hasattr(leaf, "shape")]
+
+
+def _shapes(params) -> PyTree:
+    """The shapes of the arrays among the leaves of a tree."""
+
+    def shape(leaf):
+        known = hasattr(leaf, "shape")
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) if known else leaf
+
+    return jax.tree.map(shape, params)
+
+
+def _unvarying(value) -> np.ndarray:
+    """The units of the last axis that are constant."""
+    varies = value.known.varies
+    varies = varies.any(axis=tuple(range(varies.ndim - 1)))
+    return ~np.broadcast_to(varies, (len(value.ids[-1]),))
+
+
+def _constants(coupling: Coupling, solution: Solution) -> dict[str, np.ndarray]:
+    """The units of named activations that are constant, not zero, and read."""
+    units = {}
+    for name, value in coupling.named.items():
+        if value.ids:
+            nonzero = value.known.nonzero
+            nonzero = nonzero.any(axis=tuple(range(nonzero.ndim - 1)))
+            units[name] = _unvarying(value) & nonzero & solution(value.ids[-1])
+    return {name: constant for name, constant in units.items() if constant.any()}
+
+
+def _cut(params, kept: Sequence) -> PyTree:
+    """Smaller leaves in the tree of the parameters."""
+    axes, leaves = iter(kept), []
+    for leaf in jax.tree.leaves(params):
+        own = next(axes) if hasattr(leaf, "shape") else ()
+        some = any(stays is not None for stays in own)
+        leaves.append(_smaller.take(leaf, own) if some else leaf)
+    return jax.tree.unflatten(jax.tree.structure(params), leaves)
+
+
+class _Compacted:
+    """A function that runs the program of another on smaller parameters."""
+
+    def __init__(self, fn, steps, nodes, params, kept):
+        self.fn, self.steps, self.nodes = fn, steps, nodes
+        self.full, self.kept = _shapes(params), kept
+
+    def __call__(self, params: PyTree, *args: Any, **kwargs: Any):
+        """The results for smaller parameters."""
+        leaves = _arrays(params)
+        self._check(params, leaves)
+        program = interpret.trace(self.fn, self.full, *args, **kwargs)
+        inputs = [*leaves, *program.inputs[len(leaves) :]]
+        try:
+            outs = _smaller.Smaller(self.steps, self.nodes).run(program, inputs)
+        except _smaller.OtherShapes:
+            raise ValueError(
+                "fn takes other steps for inputs of these shapes than for those that "
+                "compact was given; call compact with inputs of these shapes"
+            ) from None
+        return jax.tree.unflatten(program.out_tree, outs)
+
+    def _check(self, params, leaves: Sequence) -> None:
+        trees.check_structure(params, self.full, "params", "those of compact")
+        names = [k for k, v in trees.by_path(self.full).items() if hasattr(v, "shape")]
+        full = _arrays(self.full)
+        for name, leaf, whole, kept in zip(
+            names, leaves, full, self.kept, strict=True
+        ):
+            shape = _smaller.shape(whole.shape, kept)
+            if jnp.shape(leaf) != shape:
+                raise ValueError(
+                    f"parameter {name!r} has shape {jnp.shape(leaf)}; expected {shape}, "
+                    "as compact returned it"
+                )
+
+
+def _compare(expected, results) -> None:
+    """Refuse results that differ by more than rounding."""
+    if (gap := _gap(expected, results)) is not None:
+        raise ValueError(
+            f"the smaller network differs from the masked one by {gap:.2g}: fn does "
+            "something that compact does not follow, or its results are not finite. "
+            "Please report it, with fn"
+        )
+
+
+def _gap(expected, results) -> float | None:
+    """The largest difference, if it is more than rounding."""
+    worst = 0.0
+    pairs = zip(jax.tree.leaves(expected), jax.tree.leaves(results), strict=True)
+    for a, b in pairs:
+        if jnp.issubdtype(jnp.result_type(a), jax.dtypes.prng_key):
+            continue
+        a, b = np.asarray(a), np.asarray(b)
+        if a.shape != b.shape:
+            return float("inf")
+        real = jnp.issubdtype(a.dtype, jnp.floating)
+        bound = min(1000 * float(jnp.finfo(a.dtype).eps), 0.05) if real else 0
+        a, b = a.astype(np.float64), b.astype(np.float64)
+        finite = a[np.isfinite(a)]
+        scale = max(1.0, float(np.abs(finite).max(initial=0)))
+        close = np.isclose(a, b, rtol=bound, atol=bound * scale, equal_nan=True)
+        if not close.all():
+            worst = max(worst, float(np.abs(a - b)[~close].max()), 1e-30)
+    return worst or None
+
+
+def _own(fn, small, args, kwargs, expected) -> str:
+    """Whether fn itself runs on the smaller parameters; "" if it does."""
+    try:
+        results = fn(small, *args, **kwargs)
+        if jax.tree.structure(results) != jax.tree.structure(expected):
+            return "returns another structure"
+        gap = _gap(expected, results)
+    except Exception as error:  # whatever fn raises for sizes that it knows better
+        return f"raises {checks.first_line(error)}"
+    return "" if gap is None else f"differs by {gap:.2g}"
