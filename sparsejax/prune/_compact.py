@@ -56,7 +56,7 @@ class Compact(NamedTuple):
 
 
 def compact(
-    fn: Callable, params: PyTree, masks: Masks | None, *args: Any, **kwargs: Any
+    fn: Callable, params: PyTree, masks: Masks | Any, *args: Any, **kwargs: Any
 ) -> Compact:
     """The same function with smaller arrays, without the units that do nothing.
 
@@ -109,15 +109,15 @@ def compact(
     small = _cut(params, kept)
     steps = _smaller.plans(coupling.records, solution)
     run = _Compacted(fn, steps, nodes, params, kept)
-    expected = jax.jit(network.masked)(before, *args)
-    _compare(expected, jax.jit(run)(small, *args, **kwargs))
+    expected = _results(network.masked, before, args, kwargs)
+    _compare(expected, _results(run, small, args, kwargs))
     own = _own(fn, small, args, kwargs, expected)
     said = report(coupling, solution, params, axes, nodes, (own, notes))
     return Compact(run, small, said)
 
 
 def idle(
-    fn: Callable, params: PyTree, masks: Masks | None, *args: Any, **kwargs: Any
+    fn: Callable, params: PyTree, masks: Masks | Any, *args: Any, **kwargs: Any
 ) -> dict[str, Idle]:
     """Constant units and unread ones of every named activation.
 
@@ -144,7 +144,7 @@ def idle(
     }
 
 
-def _masked(params, masks: Masks | None) -> tuple[PyTree, dict[str, np.ndarray]]:
+def _masked(params, masks) -> tuple[PyTree, dict[str, np.ndarray]]:
     """Parameters times their masks, and the masks of activations."""
     checks.arrays(params)
     if masks is not None:
@@ -174,12 +174,11 @@ class _Network(NamedTuple):
     args: tuple
     kwargs: dict[str, Any]
 
-    def masked(self, params, *args):
+    def masked(self, params, *args, **kwargs):
         """The results with the masks."""
-        weights = jax.tree.map(lambda _: jnp.ones(()), params)
-        masks = Masks(weights, {k: jnp.asarray(m) for k, m in self.nodes.items()})
-        apply = lift.masked(self.fn)
-        return apply(params, masks, *args, **self.kwargs)
+        edits = {name: _scaled(mask) for name, mask in self.nodes.items()}
+        fn = lift.edit(self.fn, edits) if edits else self.fn
+        return fn(params, *args, **kwargs)
 
     def solved(self, params) -> tuple[Coupling, list, Solution]:
         """The program followed, the axes of the parameters, and what stays."""
@@ -195,7 +194,7 @@ class _Network(NamedTuple):
         """Parameters whose biases have taken constant units over, where they can."""
 
         def fn(params, args):
-            return self.masked(params, *args)
+            return self.masked(params, *args, **self.kwargs)
 
         notes = []
         keep = {name: 1.0 - units for name, units in constant.items()}
@@ -210,6 +209,10 @@ class _Network(NamedTuple):
                 if nodes is keep:
                     return params, []
         return params, notes
+
+
+def _scaled(mask: np.ndarray) -> Callable:
+    return lambda h: masks_.scale(h, jnp.asarray(mask).astype(h.dtype))
 
 
 def _arrays(params) -> list:
@@ -291,6 +294,21 @@ class _Compacted:
                 )
 
 
+def _results(fn, params, args: tuple, kwargs: dict):
+    """The results of a function that runs just once."""
+    leaves, structure = jax.tree.flatten((params, args, kwargs))
+    arrays = [leaf for leaf in leaves if hasattr(leaf, "shape")]
+
+    def call(arrays):
+        rest = iter(arrays)
+        full = [next(rest) if hasattr(leaf, "shape") else leaf for leaf in leaves]
+        params, args, kwargs = jax.tree.unflatten(structure, full)
+        return fn(params, *args, **kwargs)
+
+    quickly = {"xla_backend_optimization_level": 0}
+    return jax.jit(call).lower(arrays).compile(compiler_options=quickly)(arrays)
+
+
 def _compare(expected, results) -> None:
     """Refuse results that differ by more than rounding."""
     if (gap := _gap(expected, results)) is not None:
@@ -325,7 +343,7 @@ def _gap(expected, results) -> float | None:
 def _own(fn, small, args, kwargs, expected) -> str:
     """Whether fn itself runs on the smaller parameters; "" if it does."""
     try:
-        results = fn(small, *args, **kwargs)
+        results = _results(fn, small, args, kwargs)
         if jax.tree.structure(results) != jax.tree.structure(expected):
             return "returns another structure"
         gap = _gap(expected, results)

@@ -44,9 +44,9 @@ def constant(array: Any) -> Known:
     return Known(value, np.zeros(value.shape, bool))
 
 
-def of_parts(value: np.ndarray, varies: np.ndarray) -> Known:
+def of_parts(value: Any, varies: Any) -> Known:
     """The constants of what varies in parts."""
-    value, varies = np.broadcast_arrays(value, varies)
+    value, varies = np.broadcast_arrays(np.asarray(value), np.asarray(varies))
     if varies.size and varies.all():
         return unknown(varies.ndim)
     return Known(np.where(varies, np.zeros((), value.dtype), value), varies)

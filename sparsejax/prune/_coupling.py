@@ -125,4 +125,4 @@ class Coupling:
         return ids
 
     def read(self, step, needs: reads.Needs) -> None:
-        self.slices.read(needs, f"{where(step)} reads it")
+        self.slices.read(needs, f"{where(step)} reads it, where it is not zero")

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from sparsejax.prune import _constants as constants
+from sparsejax.prune import _loops
 from sparsejax.prune import _reads as reads
 from sparsejax.prune._slices import FIXED
 from sparsejax.prune._values import Value, meets, where
@@ -75,6 +76,8 @@ def _broadcast(coupling, step, operands) -> list:
         sides[target] = known.value.shape[axis]
         if len(value.ids[axis]) == step.shape[target]:
             ids[target] = value.ids[axis]
+        else:
+            coupling.pin(value, _what(step, "repeats"), [axis])
     order = np.argsort(axes)
     known = constants.mapped(known, lambda a: a.transpose(order).reshape(sides))
     for target, size in enumerate(step.shape):
@@ -86,6 +89,8 @@ def _broadcast(coupling, step, operands) -> list:
 def _reshaped(coupling, step, operands) -> list:
     value, shape = operands[0], step.shape
     groups = reads.groups_of_axes(value.shape, shape)
+    one = [a for a, size in enumerate(value.shape) if size == 1]
+    coupling.pin(value, _what(step, "drops"), one)
     ids: list[Any] = [np.full(n, FIXED) for n in shape]
     for before, after in groups:
         parts = [value.ids[a] for a in before]
@@ -100,10 +105,10 @@ def _reshaped(coupling, step, operands) -> list:
 
 def _squeezed(coupling, step, operands) -> list:
     (value,), axes = operands, tuple(int(a) for a in step.params["dimensions"])
+    coupling.pin(value, _what(step, "drops"), axes)
     ids = [own for a, own in enumerate(value.ids) if a not in axes]
-    return _value(
-        step, ids, constants.mapped(value.known, lambda a: np.squeeze(a, axes))
-    )
+    known = constants.mapped(value.known, lambda a: np.squeeze(a, axes))
+    return _value(step, ids, known)
 
 
 def _transposed(coupling, step, operands) -> list:
@@ -408,6 +413,7 @@ _RULES = {
     "pad": _padded,
     "reshape": _reshaped,
     "rev": _reversed,
+    "scan": _loops.coupled,
     "slice": _sliced,
     "sort": _sorted,
     "split": _split,

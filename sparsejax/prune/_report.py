@@ -121,7 +121,7 @@ def _groups(coupling, solution: Solution, places, nodes) -> list[Group]:
     units = _units(coupling, solution)
     own = [np.unique(units[ids[ids != FIXED]]) for _, ids in places]
     pairs = [(np.repeat(some[:1], len(some)), some) for some in own if len(some)]
-    group = _components(pairs, units.max() + 1)
+    group = _components(pairs, int(units.max()) + 1)
     members: dict[int, list[int]] = {}
     for i, some in enumerate(own):
         if len(some):

@@ -15,6 +15,7 @@ import numpy as np
 from sparsejax import interpret
 from sparsejax import masks as masks_
 from sparsejax.prune import _families as families
+from sparsejax.prune import _loops
 from sparsejax.prune._coupling import Record
 from sparsejax.prune._slices import Solution
 
@@ -98,6 +99,8 @@ class Smaller:
             return [_Small(jnp.zeros(size, step.dtype))]
         if step.name == "name":
             arrays = [self._masked(step.params["name"], arrays[0], plan.results[0])]
+        if step.name == "scan":
+            return [_Small(out) for out in self._loop(step, arrays, plan)]
         rule = _RULES.get(step.name)
         outs = step.run(*arrays) if rule is None else rule(step, arrays, plan, size)
         return [_Small(out) for out in outs]
@@ -113,6 +116,16 @@ class Smaller:
         if (np.asarray(mask) == 1).all():
             return array
         return masks_.scale(array, jnp.asarray(mask).astype(array.dtype))
+
+    def _loop(self, step, arrays: list, plan: Plan) -> list:
+        def inside(program, arrays):
+            outs = Smaller(plan.inner, self.nodes).run(program, arrays)
+            some = [axes[len(axes) - jnp.ndim(out) :]
+                    for axes, out in zip(plan.results, outs, strict=True)]
+            del some
+            return outs
+
+        return _loops.run(step, arrays, [len(axes) for axes in plan.results], inside)
 
     def _call(self, step, arguments: list, plan: Plan) -> list:
         inner = Smaller(plan.inner, self.nodes)
