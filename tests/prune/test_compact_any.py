@@ -222,7 +222,9 @@ def test_concatenation_as_in_densenets(rng):
         x = jnp.concatenate([x, h], axis=-1)
         h = name(jax.nn.relu(conv(x, p["b"])), "h1")
         x = jnp.concatenate([x, h], axis=-1)
-        return jnp.tanh(norm(x, p["bn"])).mean((1, 2)) @ p["c"] + x.mean((1, 2)) @ p["c"]
+        return (
+            jnp.tanh(norm(x, p["bn"])).mean((1, 2)) @ p["c"] + x.mean((1, 2)) @ p["c"]
+        )
 
     x = array(rng, 2, 5, 5, 2)
     masks = off(fn, params, x, h0=[1, 2], h1=[0])
@@ -280,8 +282,7 @@ def attention(rng, merged):
 
     def fn(p, x):
         q, k, v = (
-            jnp.tensordot(x, p[key], 1).reshape(*x.shape[:2], -1, size)
-            for key in "qkv"
+            jnp.tensordot(x, p[key], 1).reshape(*x.shape[:2], -1, size) for key in "qkv"
         )
         scores = jnp.einsum("bqhd,bkhd->bhqk", q, k) / np.float32(3**0.5)
         z = jnp.einsum("bhqk,bkhd->bqhd", jax.nn.softmax(scores), v)
@@ -449,7 +450,8 @@ def test_a_count_by_hand(masked, rng):
     """Every single unit of an MLP: kernels lose a column, a row, and a bias."""
     sizes = (3, 5, 4, 2)
     params = [
-        (array(rng, a, b), array(rng, b)) for a, b in zip(sizes, sizes[1:], strict=False)
+        (array(rng, a, b), array(rng, b))
+        for a, b in zip(sizes, sizes[1:], strict=False)
     ]
 
     def fn(p, x):
@@ -471,7 +473,11 @@ def test_a_count_by_hand(masked, rng):
     assert small.report.after == sum(a * b + b for a, b in pairs)
 
 
-OPS = st.lists(st.sampled_from("dense norm sum concat gate split turn".split()), min_size=2, max_size=5)
+OPS = st.lists(
+    st.sampled_from("dense norm sum concat gate split turn".split()),
+    min_size=2,
+    max_size=5,
+)
 
 
 @settings(max_examples=12, deadline=None)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from sparsejax.prune._slices import Ids, Kept
+from sparsejax.prune._compact._slices import Ids, Kept
 
 Needs = Callable[[Kept], list[tuple[Ids, np.ndarray]]]
 

@@ -14,10 +14,11 @@ import numpy as np
 
 from sparsejax import interpret
 from sparsejax import masks as masks_
-from sparsejax.prune import _families as families
-from sparsejax.prune import _loops
-from sparsejax.prune._coupling import Record
-from sparsejax.prune._slices import Solution
+from sparsejax.interpret import primitives
+from sparsejax.prune._compact import _loops as loops
+from sparsejax.prune._compact import _moves as moves
+from sparsejax.prune._compact._coupling import Record
+from sparsejax.prune._compact._slices import Solution
 
 Axes = tuple[np.ndarray | None, ...]
 
@@ -93,7 +94,9 @@ class Smaller:
             raise OtherShapes
         if step.enter:
             return self._call(step, arguments, plan)
-        arrays = [_small(a, own) for a, own in zip(arguments, plan.operands, strict=True)]
+        arrays = [
+            _small(a, own) for a, own in zip(arguments, plan.operands, strict=True)
+        ]
         size = shape(step.shape, plan.results[0]) if plan.results else ()
         if len(plan.results) == 1 and 0 in size:
             return [_Small(jnp.zeros(size, step.dtype))]
@@ -119,24 +122,24 @@ class Smaller:
 
     def _loop(self, step, arrays: list, plan: Plan) -> list:
         def inside(program, arrays):
-            outs = Smaller(plan.inner, self.nodes).run(program, arrays)
-            some = [axes[len(axes) - jnp.ndim(out) :]
-                    for axes, out in zip(plan.results, outs, strict=True)]
-            del some
-            return outs
+            return Smaller(plan.inner, self.nodes).run(program, arrays)
 
-        return _loops.run(step, arrays, [len(axes) for axes in plan.results], inside)
+        return loops.run(step, arrays, [len(axes) for axes in plan.results], inside)
 
     def _call(self, step, arguments: list, plan: Plan) -> list:
         inner = Smaller(plan.inner, self.nodes)
         if step.name not in _WRAPPED:
             return step.enter(arguments, inner.rule)
-        arrays = [_small(a, own) for a, own in zip(arguments, plan.operands, strict=True)]
+        arrays = [
+            _small(a, own) for a, own in zip(arguments, plan.operands, strict=True)
+        ]
 
         def run(*arrays):
             body = Smaller(plan.inner, self.nodes)
             outs = step.enter([_Small(a) for a in arrays], body.rule)
-            return [_small(out, own) for out, own in zip(outs, plan.results, strict=True)]
+            return [
+                _small(out, own) for out, own in zip(outs, plan.results, strict=True)
+            ]
 
         if step.name == "custom_jvp_call":
             run = _with_derivative(step, run)
@@ -149,7 +152,7 @@ class Smaller:
         return [_Small(out) for out in run(*arrays)]
 
 
-_WRAPPED = ("custom_jvp_call", "remat", "remat2", "checkpoint")
+_WRAPPED = primitives.REMATS | {"custom_jvp_call"}
 
 
 def _small(value, kept: Axes) -> Any:
@@ -209,7 +212,7 @@ def _elementwise(shape: tuple[int, ...]):
             return step.enter(arguments, rule)
         if step.name == "broadcast_in_dim" and not jnp.shape(arguments[0]):
             return [jnp.broadcast_to(arguments[0], shape)]
-        if not families.is_elementwise(step):
+        if step.name not in primitives.ELEMENTWISE:
             raise OtherShapes
         return step.run(*arguments)
 
@@ -267,7 +270,7 @@ def _cut(array, parts: Sequence[slice], kept: Axes, result: Axes):
 
 
 def _sliced(step, arrays, plan, shape) -> list:
-    parts = families.sliced(step)
+    parts = moves.sliced(step)
     return [_cut(arrays[0], parts, plan.operands[0], plan.results[0])]
 
 

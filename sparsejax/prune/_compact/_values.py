@@ -1,9 +1,10 @@
 """Arrays of a program, as `_coupling` follows them."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sparsejax.prune._constants import Known
-from sparsejax.prune._slices import Ids
+from sparsejax.prune._compact._constants import Known
+from sparsejax.prune._compact._slices import Ids
 
 
 class Value(NamedTuple):
@@ -30,3 +31,13 @@ def where(step) -> str:
 
 def meets(step) -> str:
     return f"{where(step)} puts it together with what stays"
+
+
+def what(step, verb: str) -> str:
+    """Why a step keeps what it reads."""
+    return f"{where(step)} {verb} it with others"
+
+
+def result(step, ids: Sequence[Ids], known: Known) -> list[Value]:
+    """The one result of a step."""
+    return [Value(tuple(ids), known, step.dtype)]

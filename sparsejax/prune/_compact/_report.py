@@ -4,14 +4,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-
 import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from sparsejax import trees
-from sparsejax.prune._coupling import Coupling
-from sparsejax.prune._slices import FIXED, Solution
+from sparsejax.prune._compact._coupling import Coupling
+from sparsejax.prune._compact._slices import FIXED, Solution
 
 
 class Group(NamedTuple):
@@ -159,9 +158,9 @@ def _units(coupling, solution: Solution) -> np.ndarray:
 
 
 def _components(pairs: Sequence, count: int) -> np.ndarray:
-    rows, columns = (
-        [np.concatenate(side) for side in zip(*pairs, strict=True)] or [np.zeros(0, int)] * 2
-    )
+    rows, columns = [np.concatenate(side) for side in zip(*pairs, strict=True)] or [
+        np.zeros(0, int)
+    ] * 2
     links = coo_matrix((np.ones(len(rows), bool), (rows, columns)), (count, count))
     return connected_components(links, directed=False)[1]
 
@@ -191,6 +190,3 @@ def _stuck(coupling, solution, number: np.ndarray, nodes) -> dict[int, str]:
                 why = solution.reason(stay)
                 reasons[int(number[stay[0]])] = f"{len(stay)} masked stay: {why}"
     return reasons
-
-
-

@@ -199,9 +199,7 @@ def concatenated(parts: Sequence[Known], sizes: Sequence[int], axis: int) -> Kno
          for array in part]
         for part, n in zip(parts, sizes, strict=True)
     ]  # fmt: skip
-    value, varies = (
-        np.concatenate(arrays, axis) for arrays in zip(*full, strict=True)
-    )
+    value, varies = (np.concatenate(arrays, axis) for arrays in zip(*full, strict=True))
     return of_parts(value, varies)
 
 
@@ -212,6 +210,12 @@ _REDUCED: dict[str, Callable] = {
     "reduce_and": np.all,
     "reduce_or": np.any,
 }
+
+
+def zeros(known: Known, axes: Sequence[int]) -> Known:
+    """What stays zero along some axes; all else varies."""
+    there = known.nonzero.any(axis=tuple(axes), keepdims=True)
+    return of_parts(np.zeros(there.shape, known.value.dtype), there)
 
 
 def reduced(step, known: Known, shape: tuple[int, ...]) -> Known:

@@ -13,11 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from sparsejax import interpret
-from sparsejax.prune import _constants as constants
-from sparsejax.prune import _families as families
-from sparsejax.prune import _reads as reads
-from sparsejax.prune._slices import FIXED, Ids, Slices
-from sparsejax.prune._values import Value, meets, where
+from sparsejax.prune._compact import _constants as constants
+from sparsejax.prune._compact import _reads as reads
+from sparsejax.prune._compact import _rules as rules
+from sparsejax.prune._compact._slices import FIXED, Ids, Slices
+from sparsejax.prune._compact._values import Value, meets, where
 
 
 class Record(NamedTuple):
@@ -89,7 +89,7 @@ class Coupling:
         if step.enter:
             results = [self.value(v) for v in step.enter(operands, self.rule)]
         else:
-            rule = families.rule(step.name)
+            rule = rules.rule(step.name)
             results = None if rule is None else rule(self, step, operands)
             if results is None:
                 results = self.anything(step, operands)

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from sparsejax import interpret
-from sparsejax.prune import _constants as constants
-from sparsejax.prune._constants import Known
-from sparsejax.prune._slices import FIXED
-from sparsejax.prune._values import Value
+from sparsejax.prune._compact import _constants as constants
+from sparsejax.prune._compact._constants import Known
+from sparsejax.prune._compact._slices import FIXED
+from sparsejax.prune._compact._values import Value
 
 
 def body(step) -> interpret.Program:
@@ -34,7 +34,9 @@ def split(program, operands: Sequence[int], results: Sequence[int]) -> tuple[int
     """
     jaxpr = program.closed.jaxpr
     whole, carried = (
-        sum(len(var.aval.shape) == rank for var, rank in zip(inside, ranks, strict=True))
+        sum(
+            len(var.aval.shape) == rank for var, rank in zip(inside, ranks, strict=True)
+        )
         for inside, ranks in ((jaxpr.invars, operands), (jaxpr.outvars, results))
     )
     return whole - carried, carried
@@ -53,9 +55,7 @@ def coupled(coupling, step, operands: list[Value]) -> list[Value]:
     )
     for value in over:
         coupling.pin(value, f"the loop at {step.place} runs over it", [0])
-    slices = [
-        Value(value.ids[1:], _each(value.known), value.dtype) for value in over
-    ]
+    slices = [Value(value.ids[1:], _each(value.known), value.dtype) for value in over]
     start = carry
     while True:
         coupling.records = []

@@ -21,11 +21,11 @@ from jaxtyping import Bool, PyTree
 from sparsejax import checks, interpret, lift, trees
 from sparsejax import masks as masks_
 from sparsejax.masks import Masks
-from sparsejax.prune import _smaller
-from sparsejax.prune._coupling import Coupling
+from sparsejax.prune._compact import _smaller
+from sparsejax.prune._compact._coupling import Coupling
+from sparsejax.prune._compact._report import Report, report
+from sparsejax.prune._compact._slices import Solution
 from sparsejax.prune._nodes import remove_nodes
-from sparsejax.prune._report import Report, report
-from sparsejax.prune._slices import Solution
 
 
 class Idle(NamedTuple):
@@ -283,9 +283,7 @@ class _Compacted:
         trees.check_structure(params, self.full, "params", "those of compact")
         names = [k for k, v in trees.by_path(self.full).items() if hasattr(v, "shape")]
         full = _arrays(self.full)
-        for name, leaf, whole, kept in zip(
-            names, leaves, full, self.kept, strict=True
-        ):
+        for name, leaf, whole, kept in zip(names, leaves, full, self.kept, strict=True):
             shape = _smaller.shape(whole.shape, kept)
             if jnp.shape(leaf) != shape:
                 raise ValueError(
