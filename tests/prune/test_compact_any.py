@@ -480,7 +480,7 @@ OPS = st.lists(
 )
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(ops=OPS, seed=st.integers(0, 10**6))
 def test_random_graphs_stay_equal(ops, seed):
     rng = np.random.default_rng(seed)

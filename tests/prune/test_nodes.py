@@ -130,9 +130,9 @@ def test_all_kept_is_bitwise_the_same(rng):
 def test_compact_drops_removed_units(rng):
     fn, params, x = mlp(rng, dtype=np.float32)
     nodes = masks(rng, hidden_0=9, hidden_1=8)
-    small, kept = prune.compact(prune.remove_nodes(fn, params, nodes, x))
+    small = prune.compact(fn, prune.remove_nodes(fn, params, nodes, x), None, x)
     for name, mask in nodes.items():
-        assert kept[name].tolist() == np.flatnonzero(mask).tolist()
+        assert small.report.kept[name].tolist() == np.flatnonzero(mask).tolist()
 
 
 def test_vmap_and_jit_over_seeds_and_masks(rng):

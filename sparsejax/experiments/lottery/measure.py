@@ -50,7 +50,7 @@ def records(
             "test_accuracy": tested[i][0],
             "test_loss": tested[i][1],
             "barrier": heights[i],
-            "idle": _idle(own) if lab.together else {},
+            "idle": _idle(lab, own) if lab.together else {},
         })  # fmt: skip
     return rows
 
@@ -70,12 +70,13 @@ def line(rows: list[Record], levels: int) -> str:
     )
 
 
-def _idle(params: PyTree) -> dict[str, dict[str, int]]:
+def _idle(lab: Lab, params: PyTree) -> dict[str, dict[str, int]]:
+    x = lab.test[0][:1]
     return {
         name: {
             "constant": int(units.constant.sum()),
-            "unread": int((units.unread & ~units.constant).sum()),
+            "unread": int(units.unread.sum()),
             "units": len(units.constant),
         }
-        for name, units in prune.idle(params).items()
+        for name, units in prune.idle(lab.model.apply, params, None, x).items()
     }

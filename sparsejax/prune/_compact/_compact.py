@@ -21,10 +21,12 @@ from jaxtyping import Bool, PyTree
 from sparsejax import checks, interpret, lift, trees
 from sparsejax import masks as masks_
 from sparsejax.masks import Masks
-from sparsejax.prune._compact import _smaller
+from sparsejax.prune._compact import _equality as equality
+from sparsejax.prune._compact import _plans as plans
 from sparsejax.prune._compact._coupling import Coupling
 from sparsejax.prune._compact._report import Report, report
 from sparsejax.prune._compact._slices import Solution
+from sparsejax.prune._compact._smaller import Smaller, arrays_of, shapes_of
 from sparsejax.prune._nodes import remove_nodes
 
 
@@ -33,8 +35,7 @@ class Idle(NamedTuple):
 
     Attributes:
         constant: whether nothing that varies with the inputs reaches each unit.
-        unread: whether nothing that each unit computes reaches a result; those that
-            are zero reach none.
+        unread: whether each varies, but nothing that it computes reaches a result.
     """
 
     constant: Bool[np.ndarray, " units"]
@@ -72,12 +73,12 @@ def compact(
         **kwargs: more inputs.
 
     Returns:
-        `Compact(fn, params, report)`. The new `fn` runs the program of the old one, with
-        the shapes that follow, for inputs of these shapes or any others for which `fn`
-        takes the same steps (other batches); compile it with `jit`. Functions that
-        take their shapes from their parameters run on the smaller ones themselves, and
-        `report.own` says whether that is so. Masks of units that had to stay are part
-        of the new `fn`.
+        `Compact(fn, params, report)`. The new `fn` runs the program of the old one,
+        with the shapes that follow, for inputs of these shapes or any others for which
+        `fn` takes the same steps (other batches); compile it with `jit`. Functions
+        that take their shapes from their parameters run on the smaller ones
+        themselves, and `report.own` says whether that is so. Masks of units that had
+        to stay are part of the new `fn`.
 
     Raises:
         ValueError: inside `jit`, for masks that do not fit, and if results differ.
@@ -105,13 +106,13 @@ def compact(
     if constant := _constants(coupling, solution):
         params, notes = network.folded(params, constant)
         coupling, axes, solution = network.solved(params)
-    kept = [_smaller.axes_kept(value.ids, solution) for value in axes]
+    kept = [plans.kept_axes(value.ids, solution) for value in axes]
     small = _cut(params, kept)
-    steps = _smaller.plans(coupling.records, solution)
-    run = _Compacted(fn, steps, nodes, params, kept)
-    expected = _results(network.masked, before, args, kwargs)
-    _compare(expected, _results(run, small, args, kwargs))
-    own = _own(fn, small, args, kwargs, expected)
+    steps = plans.plans(coupling.records, solution)
+    run = Smaller(fn, steps, nodes, params, kept)
+    expected = equality.results(network.masked, before, args, kwargs)
+    equality.compare(expected, equality.results(run, small, args, kwargs))
+    own = equality.own(fn, small, args, kwargs, expected)
     said = report(coupling, solution, params, axes, nodes, (own, notes))
     return Compact(run, small, said)
 
@@ -137,11 +138,12 @@ def idle(
     """
     params, nodes = _masked(params, masks)
     coupling, _, solution = _Network(fn, nodes, args, kwargs).solved(params)
-    return {
-        name: Idle(_unvarying(value), ~solution(value.ids[-1]))
-        for name, value in coupling.named.items()
-        if value.ids
-    }
+    units = {}
+    for name, value in coupling.named.items():
+        if value.ids:
+            constant = _unvarying(value)
+            units[name] = Idle(constant, ~constant & ~solution(value.ids[-1]))
+    return units
 
 
 def _masked(params, masks) -> tuple[PyTree, dict[str, np.ndarray]]:
@@ -182,8 +184,8 @@ class _Network(NamedTuple):
 
     def solved(self, params) -> tuple[Coupling, list, Solution]:
         """The program followed, the axes of the parameters, and what stays."""
-        program = interpret.trace(self.fn, _shapes(params), *self.args, **self.kwargs)
-        leaves = _arrays(params)
+        program = interpret.trace(self.fn, shapes_of(params), *self.args, **self.kwargs)
+        leaves = arrays_of(params)
         inputs = [*leaves, *program.inputs[len(leaves) :]]
         lift.check_names(interpret.sites(program), self.nodes, changed=True)
         coupling = Coupling(self.nodes)
@@ -215,20 +217,6 @@ def _scaled(mask: np.ndarray) -> Callable:
     return lambda h: masks_.scale(h, jnp.asarray(mask).astype(h.dtype))
 
 
-def _arrays(params) -> list:
-    return [leaf for leaf in jax.tree.leaves(params) if hasattr(leaf, "shape")]
-
-
-def _shapes(params) -> PyTree:
-    """The shapes of the arrays among the leaves of a tree."""
-
-    def shape(leaf):
-        known = hasattr(leaf, "shape")
-        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) if known else leaf
-
-    return jax.tree.map(shape, params)
-
-
 def _unvarying(value) -> np.ndarray:
     """The units of the last axis that are constant."""
     varies = value.known.varies
@@ -253,98 +241,5 @@ def _cut(params, kept: Sequence) -> PyTree:
     for leaf in jax.tree.leaves(params):
         own = next(axes) if hasattr(leaf, "shape") else ()
         some = any(stays is not None for stays in own)
-        leaves.append(_smaller.take(leaf, own) if some else leaf)
+        leaves.append(plans.take(leaf, own) if some else leaf)
     return jax.tree.unflatten(jax.tree.structure(params), leaves)
-
-
-class _Compacted:
-    """A function that runs the program of another on smaller parameters."""
-
-    def __init__(self, fn, steps, nodes, params, kept):
-        self.fn, self.steps, self.nodes = fn, steps, nodes
-        self.full, self.kept = _shapes(params), kept
-
-    def __call__(self, params: PyTree, *args: Any, **kwargs: Any):
-        """The results for smaller parameters."""
-        leaves = _arrays(params)
-        self._check(params, leaves)
-        program = interpret.trace(self.fn, self.full, *args, **kwargs)
-        inputs = [*leaves, *program.inputs[len(leaves) :]]
-        try:
-            outs = _smaller.Smaller(self.steps, self.nodes).run(program, inputs)
-        except _smaller.OtherShapes:
-            raise ValueError(
-                "fn takes other steps for inputs of these shapes than for those that "
-                "compact was given; call compact with inputs of these shapes"
-            ) from None
-        return jax.tree.unflatten(program.out_tree, outs)
-
-    def _check(self, params, leaves: Sequence) -> None:
-        trees.check_structure(params, self.full, "params", "those of compact")
-        names = [k for k, v in trees.by_path(self.full).items() if hasattr(v, "shape")]
-        full = _arrays(self.full)
-        for name, leaf, whole, kept in zip(names, leaves, full, self.kept, strict=True):
-            shape = _smaller.shape(whole.shape, kept)
-            if jnp.shape(leaf) != shape:
-                raise ValueError(
-                    f"parameter {name!r} has shape {jnp.shape(leaf)}; expected {shape}, "
-                    "as compact returned it"
-                )
-
-
-def _results(fn, params, args: tuple, kwargs: dict):
-    """The results of a function that runs just once."""
-    leaves, structure = jax.tree.flatten((params, args, kwargs))
-    arrays = [leaf for leaf in leaves if hasattr(leaf, "shape")]
-
-    def call(arrays):
-        rest = iter(arrays)
-        full = [next(rest) if hasattr(leaf, "shape") else leaf for leaf in leaves]
-        params, args, kwargs = jax.tree.unflatten(structure, full)
-        return fn(params, *args, **kwargs)
-
-    quickly = {"xla_backend_optimization_level": 0}
-    return jax.jit(call).lower(arrays).compile(compiler_options=quickly)(arrays)
-
-
-def _compare(expected, results) -> None:
-    """Refuse results that differ by more than rounding."""
-    if (gap := _gap(expected, results)) is not None:
-        raise ValueError(
-            f"the smaller network differs from the masked one by {gap:.2g}: fn does "
-            "something that compact does not follow, or its results are not finite. "
-            "Please report it, with fn"
-        )
-
-
-def _gap(expected, results) -> float | None:
-    """The largest difference, if it is more than rounding."""
-    worst = 0.0
-    pairs = zip(jax.tree.leaves(expected), jax.tree.leaves(results), strict=True)
-    for a, b in pairs:
-        if jnp.issubdtype(jnp.result_type(a), jax.dtypes.prng_key):
-            continue
-        a, b = np.asarray(a), np.asarray(b)
-        if a.shape != b.shape:
-            return float("inf")
-        real = jnp.issubdtype(a.dtype, jnp.floating)
-        bound = min(1000 * float(jnp.finfo(a.dtype).eps), 0.05) if real else 0
-        a, b = a.astype(np.float64), b.astype(np.float64)
-        finite = a[np.isfinite(a)]
-        scale = max(1.0, float(np.abs(finite).max(initial=0)))
-        close = np.isclose(a, b, rtol=bound, atol=bound * scale, equal_nan=True)
-        if not close.all():
-            worst = max(worst, float(np.abs(a - b)[~close].max()), 1e-30)
-    return worst or None
-
-
-def _own(fn, small, args, kwargs, expected) -> str:
-    """Whether fn itself runs on the smaller parameters; "" if it does."""
-    try:
-        results = _results(fn, small, args, kwargs)
-        if jax.tree.structure(results) != jax.tree.structure(expected):
-            return "returns another structure"
-        gap = _gap(expected, results)
-    except Exception as error:  # whatever fn raises for sizes that it knows better
-        return f"raises {checks.first_line(error)}"
-    return "" if gap is None else f"differs by {gap:.2g}"

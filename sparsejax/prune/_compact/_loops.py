@@ -101,7 +101,7 @@ def _same(a: Value, b: Value) -> bool:
 
 
 def run(step, arrays: Sequence, results: Sequence[int], inside) -> list:
-    """The results of a loop on other arrays; `inside(program, arrays)` runs its body."""
+    """A loop on other arrays, where `inside(program, arrays)` runs its body."""
     program = body(step)
     ranks = [jnp.ndim(array) for array in arrays]
     first, carried = split(program, ranks, results)

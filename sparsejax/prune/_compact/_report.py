@@ -68,9 +68,11 @@ class Report(NamedTuple):
             for group in self.groups
         ]  # fmt: skip
         widths = [max(len(row[i]) for row in rows) for i in range(4)]
-        lines = ["  ".join([row[0].rjust(widths[0]), row[1].rjust(widths[1]),
-                            *(row[i].ljust(widths[i]) for i in (2, 3)), row[4]]).rstrip()
-                 for row in rows]  # fmt: skip
+        lines = []
+        for *numbers, names, axes, reason in rows:
+            cells = [n.rjust(w) for n, w in zip(numbers, widths, strict=False)]
+            cells += [names.ljust(widths[2]), axes.ljust(widths[3]), reason]
+            lines.append("  ".join(cells).rstrip())
         share = f"{self.after / max(self.before, 1):.1%}"
         lines.append(f"{self.before} parameters, {self.after} stay ({share})")
         if self.own:

@@ -11,73 +11,71 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PyTree
 
-from sparsejax import interpret
+from sparsejax import interpret, trees
 from sparsejax import masks as masks_
 from sparsejax.interpret import primitives
 from sparsejax.prune._compact import _loops as loops
-from sparsejax.prune._compact import _moves as moves
-from sparsejax.prune._compact._coupling import Record
-from sparsejax.prune._compact._slices import Solution
-
-Axes = tuple[np.ndarray | None, ...]
+from sparsejax.prune._compact import _resized as resized
+from sparsejax.prune._compact._plans import Axes, OtherShapes, Plan, shape_of, take
 
 
-class Plan(NamedTuple):
-    """What of the operands and results of one step stays.
+class Smaller:
+    """A function that runs the program of another on smaller parameters."""
 
-    Attributes:
-        name: of the primitive.
-        operands: for every axis of each which positions stay; None for all.
-        results: the same.
-        inner: plans of what is called.
-    """
+    def __init__(self, fn, steps, nodes, params, kept):
+        self.fn, self.steps, self.nodes = fn, steps, nodes
+        self.full, self.kept = shapes_of(params), kept
 
-    name: str
-    operands: list[Axes]
-    results: list[Axes]
-    inner: list["Plan"]
+    def __call__(self, params: PyTree, *args: Any, **kwargs: Any):
+        """The results for smaller parameters."""
+        leaves = arrays_of(params)
+        self._check(params, leaves)
+        program = interpret.trace(self.fn, self.full, *args, **kwargs)
+        inputs = [*leaves, *program.inputs[len(leaves) :]]
+        try:
+            outs = _Run(self.steps, self.nodes).run(program, inputs)
+        except OtherShapes:
+            raise ValueError(
+                "fn takes other steps for inputs of these shapes than for those that "
+                "compact was given; call compact with inputs of these shapes"
+            ) from None
+        return jax.tree.unflatten(program.out_tree, outs)
 
-
-def plans(records: Sequence[Record], solution: Solution) -> list[Plan]:
-    """What stays of every step."""
-    return [
-        Plan(
-            record.name,
-            [axes_kept(ids, solution) for ids in record.operands],
-            [axes_kept(ids, solution) for ids in record.results],
-            plans(record.inner, solution),
-        )
-        for record in records
-    ]
-
-
-def axes_kept(ids: Sequence[np.ndarray], solution: Solution) -> Axes:
-    """Which positions of every axis stay; None for all."""
-    stays = [solution(own) for own in ids]
-    return tuple(None if axis.all() else axis for axis in stays)
-
-
-def take(array: Any, kept: Axes) -> Any:
-    """An array at the positions that stay."""
-    for axis, stays in enumerate(kept):
-        if stays is not None:
-            if stays.size != np.shape(array)[axis]:
-                raise OtherShapes
-            library = jnp if isinstance(array, jax.Array) else np
-            array = library.take(array, np.flatnonzero(stays), axis=axis)
-    return array
+    def _check(self, params, leaves: Sequence) -> None:
+        trees.check_structure(params, self.full, "params", "those of compact")
+        names = [k for k, v in trees.by_path(self.full).items() if hasattr(v, "shape")]
+        full = arrays_of(self.full)
+        for name, leaf, whole, kept in zip(names, leaves, full, self.kept, strict=True):
+            shape = shape_of(whole.shape, kept)
+            if jnp.shape(leaf) != shape:
+                raise ValueError(
+                    f"parameter {name!r} has shape {jnp.shape(leaf)}; expected "
+                    f"{shape}, as compact returned it"
+                )
 
 
-class OtherShapes(Exception):
-    """The program for these inputs is another one."""
+def arrays_of(params) -> list:
+    """The arrays among the leaves of a tree."""
+    return [leaf for leaf in jax.tree.leaves(params) if hasattr(leaf, "shape")]
+
+
+def shapes_of(params) -> PyTree:
+    """The shapes of the arrays among the leaves of a tree."""
+
+    def shape(leaf):
+        known = hasattr(leaf, "shape")
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) if known else leaf
+
+    return jax.tree.map(shape, params)
 
 
 class _Small(NamedTuple):
     array: Any
 
 
-class Smaller:
+class _Run:
     """The rule for `interpret.walk` that runs a program on smaller arrays."""
 
     def __init__(self, steps: Sequence[Plan], nodes: Mapping[str, np.ndarray]):
@@ -85,8 +83,11 @@ class Smaller:
 
     def run(self, program: interpret.Program, inputs: Sequence) -> list:
         """The flat results for smaller parameters and the same data."""
-        outs = interpret.walk(program, [_Small(x) for x in inputs], self.rule)
-        return [out.array if isinstance(out, _Small) else out for out in outs]
+        return [_small(out, ()) for out in self.walk(program, inputs)]
+
+    def walk(self, program: interpret.Program, inputs: Sequence) -> list:
+        """The same, where constants of the program are told from smaller arrays."""
+        return interpret.walk(program, [_Small(x) for x in inputs], self.rule)
 
     def rule(self, step: interpret.Step, arguments: list) -> list:
         plan = next(self.steps, None)
@@ -97,14 +98,14 @@ class Smaller:
         arrays = [
             _small(a, own) for a, own in zip(arguments, plan.operands, strict=True)
         ]
-        size = shape(step.shape, plan.results[0]) if plan.results else ()
+        size = shape_of(step.shape, plan.results[0]) if plan.results else ()
         if len(plan.results) == 1 and 0 in size:
             return [_Small(jnp.zeros(size, step.dtype))]
         if step.name == "name":
             arrays = [self._masked(step.params["name"], arrays[0], plan.results[0])]
         if step.name == "scan":
             return [_Small(out) for out in self._loop(step, arrays, plan)]
-        rule = _RULES.get(step.name)
+        rule = resized.rule(step.name)
         outs = step.run(*arrays) if rule is None else rule(step, arrays, plan, size)
         return [_Small(out) for out in outs]
 
@@ -122,12 +123,19 @@ class Smaller:
 
     def _loop(self, step, arrays: list, plan: Plan) -> list:
         def inside(program, arrays):
-            return Smaller(plan.inner, self.nodes).run(program, arrays)
+            outs = _Run(plan.inner, self.nodes).walk(program, arrays)
+            pairs = zip(outs, plan.results, strict=True)
+            return [
+                out.array
+                if isinstance(out, _Small)
+                else take(out, own[-np.ndim(out) :])
+                for out, own in pairs
+            ]
 
         return loops.run(step, arrays, [len(axes) for axes in plan.results], inside)
 
     def _call(self, step, arguments: list, plan: Plan) -> list:
-        inner = Smaller(plan.inner, self.nodes)
+        inner = _Run(plan.inner, self.nodes)
         if step.name not in _WRAPPED:
             return step.enter(arguments, inner.rule)
         arrays = [
@@ -135,7 +143,7 @@ class Smaller:
         ]
 
         def run(*arrays):
-            body = Smaller(plan.inner, self.nodes)
+            body = _Run(plan.inner, self.nodes)
             outs = step.enter([_Small(a) for a in arrays], body.rule)
             return [
                 _small(out, own) for out, own in zip(outs, plan.results, strict=True)
@@ -160,19 +168,8 @@ def _small(value, kept: Axes) -> Any:
     return value.array if isinstance(value, _Small) else take(value, kept)
 
 
-def shape(full: Sequence[int], kept: Axes) -> tuple[int, ...]:
-    if len(full) != len(kept):
-        raise OtherShapes
-    pairs = zip(full, kept, strict=True)
-    return tuple(_size(size, stays) for size, stays in pairs)
-
-
-def _size(size: int, stays: np.ndarray | None) -> int:
-    if stays is None:
-        return size
-    if stays.size != size:
-        raise OtherShapes
-    return int(stays.sum())
+def _rank(value) -> int:
+    return np.ndim(value.array if isinstance(value, _Small) else value)
 
 
 def _with_derivative(step, run):
@@ -191,7 +188,8 @@ def _with_derivative(step, run):
             jaxpr, consts, zeros = rule.call_wrapped(*[False] * len(primals))
             closed = SimpleNamespace(jaxpr=jaxpr, consts=consts)
             program = interpret.Program(closed, [], jax.tree.structure(0))
-            walk = _elementwise(primals[0].shape)
+            shape = jnp.broadcast_shapes(*map(jnp.shape, primals))
+            walk = _elementwise(shape)
             outs = interpret.walk(program, [*primals, *tangents], walk)
         except OtherShapes:
             return jax.jvp(run, primals, tangents)
@@ -217,104 +215,3 @@ def _elementwise(shape: tuple[int, ...]):
         return step.run(*arguments)
 
     return rule
-
-
-def _resized(step, arrays, plan, shape) -> list:
-    return step.run(*arrays, shape=shape)
-
-
-def _reshaped(step, arrays, plan, shape) -> list:
-    return step.run(*arrays, new_sizes=shape)
-
-
-def _numbered(step, arrays, plan, shape) -> list:
-    return [take(step.run()[0], plan.results[0])]
-
-
-def _convolved(step, arrays, plan, shape) -> list:
-    image, kernel = arrays
-    if 0 in image.shape or 0 in kernel.shape:
-        return [jnp.zeros(shape, step.dtype)]
-    numbers = step.params["dimension_numbers"]
-    channels = image.shape[numbers.lhs_spec[1]]
-    groups = channels // kernel.shape[numbers.rhs_spec[1]]
-    return step.run(image, kernel, feature_group_count=groups)
-
-
-def _positions(kept: np.ndarray | None, part: slice, stays) -> np.ndarray | None:
-    """Where in a smaller axis the kept positions of a part of it are."""
-    if kept is None:
-        return None
-    index = np.arange(kept.size)[part]
-    index = index if stays is None else index[stays]
-    return (np.cumsum(kept) - 1)[index]
-
-
-def _cut(array, parts: Sequence[slice], kept: Axes, result: Axes):
-    """A part of a smaller array."""
-    triples = list(zip(kept, parts, result, strict=True))
-    places = [_positions(*triple) for triple in triples]
-    whole = [part if where is None else slice(None)
-             for part, where in zip(parts, places, strict=True)]  # fmt: skip
-    array = array[tuple(whole)]
-    for axis, where in enumerate(places):
-        if where is None:
-            continue
-        if where.size and np.array_equal(where, where[0] + np.arange(where.size)):
-            array = jax.lax.slice_in_dim(
-                array, int(where[0]), int(where[-1]) + 1, axis=axis
-            )
-        else:
-            array = jnp.take(array, where, axis=axis)
-    return array
-
-
-def _sliced(step, arrays, plan, shape) -> list:
-    parts = moves.sliced(step)
-    return [_cut(arrays[0], parts, plan.operands[0], plan.results[0])]
-
-
-def _split(step, arrays, plan, shape) -> list:
-    axis, start, outs = step.params["axis"], 0, []
-    for size, result in zip(step.params["sizes"], plan.results, strict=True):
-        kept = [None if a != axis else own for a, own in enumerate(plan.operands[0])]
-        parts = [slice(None)] * len(kept)
-        parts[axis] = slice(start, start + size)
-        outs.append(_cut(arrays[0], parts, tuple(kept), result))
-        start += size
-    return outs
-
-
-def _padded(step, arrays, plan, shape) -> list:
-    config = []
-    for (low, high, inner), stays in zip(
-        step.params["padding_config"], plan.results[0], strict=True
-    ):
-        if stays is not None:
-            low, high = int(stays[:low].sum()), int(stays[stays.size - high :].sum())
-        config.append((low, high, inner))
-    return step.run(*arrays, padding_config=tuple(config))
-
-
-def _gathered(step, arrays, plan, shape) -> list:
-    sizes = step.params["slice_sizes"]
-    pairs = zip(sizes, plan.operands[0], strict=True)
-    sizes = tuple(n if stays is None else int(stays.sum()) for n, stays in pairs)
-    return step.run(*arrays, slice_sizes=sizes)
-
-
-def _dynamically_sliced(step, arrays, plan, shape) -> list:
-    return step.run(*arrays, slice_sizes=shape)
-
-
-_RULES = {
-    "broadcast_in_dim": _resized,
-    "conv_general_dilated": _convolved,
-    "dynamic_slice": _dynamically_sliced,
-    "gather": _gathered,
-    "iota": _numbered,
-    "pad": _padded,
-    "reshape": _reshaped,
-    "slice": _sliced,
-    "split": _split,
-}

@@ -296,17 +296,19 @@ def test_idle_units_in_the_metrics_are_those_of_the_weights(small):
     run = lottery.read(folder)
     for seed in range(2):
         params, _ = lottery.network(run, seed=seed)
-        narrow, kept = prune.compact(params)
+        x = jnp.asarray(np.random.default_rng(0).random((20, 64)), jnp.float32)
+        model = models.mlp((12, 8), 10)
+        narrow = prune.compact(model.apply, params, None, x)
         last = [r for r in records if r["arm"] == "rewind"][-2 + seed]
         for name, units in last["idle"].items():
             live = units["units"] - units["constant"] - units["unread"]
-            assert live == len(kept[name])
-        x = jnp.asarray(np.random.default_rng(0).random((20, 64)), jnp.float32)
-        *widths, outputs = (layer["kernel"].shape[-1] for layer in narrow.values())
+            assert live == len(narrow.report.kept[name])
+        layers = narrow.params.values()
+        *widths, outputs = (layer["kernel"].shape[-1] for layer in layers)
         other = models.mlp(widths, outputs)
         np.testing.assert_allclose(
-            other.apply(narrow, x),
-            models.mlp((12, 8), 10).apply(params, x),
+            other.apply(narrow.params, x),
+            model.apply(params, x),
             rtol=1e-4,
             atol=1e-5,
         )
