@@ -1,5 +1,7 @@
 """Whether a smaller network computes what it should."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,19 +9,38 @@ import numpy as np
 from sparsejax import checks
 
 
-def results(fn, params, args: tuple, kwargs: dict):
-    """The results of a function that runs just once."""
-    leaves, structure = jax.tree.flatten((params, args, kwargs))
+def results(calls: Sequence[tuple], args: tuple, kwargs: dict) -> list:
+    """The results of several functions, each with its parameters, of the same inputs.
+
+    They run just once, so that one program is compiled, quickly.
+    """
+    leaves, structure = jax.tree.flatten(([p for _, p in calls], args, kwargs))
     arrays = [leaf for leaf in leaves if hasattr(leaf, "shape")]
 
     def call(arrays):
         rest = iter(arrays)
         full = [next(rest) if hasattr(leaf, "shape") else leaf for leaf in leaves]
         params, args, kwargs = jax.tree.unflatten(structure, full)
-        return fn(params, *args, **kwargs)
+        pairs = zip(calls, params, strict=True)
+        return [fn(own, *args, **kwargs) for (fn, _), own in pairs]
 
     quickly = {"xla_backend_optimization_level": 0}
     return jax.jit(call).lower(arrays).compile(compiler_options=quickly)(arrays)
+
+
+def problem(fn, small, args, kwargs) -> str:
+    """What fn raises on the smaller parameters; "" if nothing."""
+    leaves, structure = jax.tree.flatten((small, args, kwargs))
+
+    def call():
+        params, args, kwargs = jax.tree.unflatten(structure, leaves)
+        return fn(params, *args, **kwargs)
+
+    try:
+        jax.eval_shape(call)
+    except Exception as error:  # whatever fn raises for sizes that it knows better
+        return f"raises {checks.first_line(error)}"
+    return ""
 
 
 def compare(expected, results) -> None:
@@ -53,13 +74,9 @@ def _gap(expected, results) -> float | None:
     return worst or None
 
 
-def own(fn, small, args, kwargs, expected) -> str:
-    """Whether fn itself runs on the smaller parameters; "" if it does."""
-    try:
-        after = results(fn, small, args, kwargs)
-        if jax.tree.structure(after) != jax.tree.structure(expected):
-            return "returns another structure"
-        gap = _gap(expected, after)
-    except Exception as error:  # whatever fn raises for sizes that it knows better
-        return f"raises {checks.first_line(error)}"
+def difference(expected, own) -> str:
+    """How much the results of fn itself differ; "" if not."""
+    if jax.tree.structure(own) != jax.tree.structure(expected):
+        return "returns another structure"
+    gap = _gap(expected, own)
     return "" if gap is None else f"differs by {gap:.2g}"
