@@ -419,7 +419,39 @@ def test_linen_says_that_it_knows_its_sizes_better(rng):
     small = check(model.apply, params, off(model.apply, params, x, h=[0, 4]), x)
     assert "Dense_0" in small.report.own and "use the returned fn" in str(small.report)
     narrow = Dense(len(small.report.kept["h"])).apply(small.params, x)
+    assert isinstance(narrow, jax.Array)
     np.testing.assert_allclose(narrow, small.fn(small.params, x), atol=1e-6)
+
+
+class Block(nn.Module):
+    @nn.compact
+    def __call__(self, x, _):
+        attention = nn.MultiHeadDotProductAttention(4, name="attention")
+        h = x + attention(nn.LayerNorm()(x))
+        return h + nn.Dense(8)(nn.gelu(nn.Dense(12, name="wide")(h))), None
+
+
+@pytest.mark.slow
+def test_flax_attention_in_a_rematerialized_loop_without_names(rng):
+    """What no layer of a stack reads goes in all of them."""
+    blocks = nn.scan(
+        nn.remat(Block), variable_axes={"params": 0}, split_rngs={"params": True},
+        length=3,
+    )()  # fmt: skip
+    x = array(rng, 2, 5, 8)
+    params = blocks.init(jax.random.key(0), x, None)["params"]
+    out = params["attention"]["out"]
+    out["kernel"] = out["kernel"].at[:, 1].set(0).at[0, 2].set(0)
+    params["Dense_0"]["kernel"] = params["Dense_0"]["kernel"].at[:, 3:6].set(0)
+
+    def fn(p, x):
+        return blocks.apply({"params": p}, x, None)[0]
+
+    small = check(fn, params, None, x)
+    assert small.params["attention"]["query"]["kernel"].shape == (3, 8, 3, 2)
+    assert small.params["wide"]["kernel"].shape == (3, 8, 9)
+    grads = jax.jit(jax.grad(lambda p: small.fn(p, x).sum()))(small.params)
+    assert shapes(grads) == shapes(small.params)
 
 
 def test_all_units_of_a_branch_may_go(rng):
@@ -553,5 +585,8 @@ def test_values_are_needed(rng):
         jax.jit(lambda p: prune.compact(fn, p, None, x).params)(params)
     with pytest.raises(ValueError, match=r"expected Masks\(weights, nodes\)"):
         prune.compact(fn, params, {"h": jnp.ones(3)}, x)
+    with pytest.raises(ValueError, match=r"\(3,\); expected .* broadcasts to \(4, 6\)"):
+        masks = sj.masks.Masks({"a": 1.0}, {"h": jnp.ones(3)})
+        prune.compact(lambda p, x: name(fn(p, x), "h"), params, masks, x)
     with pytest.raises(ValueError, match="fn names no activations"):
         prune.compact(fn, params, sj.masks.Masks({"a": 1.0}, {"h": jnp.ones(3)}), x)

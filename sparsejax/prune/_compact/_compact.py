@@ -189,7 +189,9 @@ class _Network(NamedTuple):
         program = interpret.trace(self.fn, shapes_of(params), *self.args, **self.kwargs)
         leaves = arrays_of(params)
         inputs = [*leaves, *program.inputs[len(leaves) :]]
-        lift.check_names(interpret.sites(program), self.nodes, changed=True)
+        if self.nodes:
+            sites = interpret.sites(program)
+            lift.check_names(sites, self.nodes, changed=True)
         coupling = Coupling(self.nodes)
         axes = coupling.run(program._replace(inputs=inputs), len(leaves))
         return coupling, axes, coupling.slices.solve()

@@ -121,8 +121,8 @@ def _apply(step, values: list[np.ndarray]) -> np.ndarray:
         return values[0].astype(step.dtype)
     if step.name in _NUMPY:
         return np.asarray(_NUMPY[step.name](*values))
-    values = np.broadcast_arrays(*values)
-    return np.asarray(step.run(*[jnp.asarray(value) for value in values])[0])
+    full = [jnp.asarray(value) for value in np.broadcast_arrays(*values)]
+    return np.asarray(step.run(*full)[0])
 
 
 def _selected(operands: Sequence[Known]) -> Known:

@@ -22,7 +22,7 @@ def somewhere(
             nonzero = nonzero & stays.reshape(sides)
         elif not stays.any():
             nonzero = np.zeros_like(nonzero)
-    return nonzero.any(axis=tuple(axes), keepdims=True)
+    return np.asarray(nonzero.any(axis=tuple(axes), keepdims=True))
 
 
 def of_sum(nonzero: np.ndarray, ids: Sequence[Ids], axes: Sequence[int]) -> Needs:

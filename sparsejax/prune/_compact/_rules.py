@@ -33,6 +33,7 @@ def _name(coupling, step, operands) -> list:
     name = step.params["name"]
     if name in coupling.nodes:
         mask = np.asarray(coupling.nodes[name])
+        _check(name, mask, value.shape)
         mask = mask.reshape((1,) * (len(value.ids) - mask.ndim) + mask.shape)
         varies = value.known.varies & (mask != 0)
         product = np.where(mask == 0, 0, value.known.value * mask)
@@ -40,6 +41,17 @@ def _name(coupling, step, operands) -> list:
         value = value._replace(known=known)
     coupling.named[name] = value
     return [value]
+
+
+def _check(name: str, mask: np.ndarray, shape: tuple[int, ...]) -> None:
+    """Refuse a mask that does not broadcast to its activation from the right."""
+    sizes = shape[len(shape) - mask.ndim :] if mask.ndim <= len(shape) else None
+    pairs = zip(mask.shape, sizes or (), strict=False)
+    if sizes is None or not all(own in (1, size) for own, size in pairs):
+        raise ValueError(
+            f"masks.nodes[{name!r}] has shape {mask.shape}; expected one that "
+            f"broadcasts to {shape} from the right, such as {shape[-1:]} for units"
+        )
 
 
 def _numbered(coupling, step, operands) -> list:

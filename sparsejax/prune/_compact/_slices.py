@@ -129,7 +129,7 @@ class Solution:
             reason = self.reason(whole[stays])
             for axis, part in enumerate(parts):
                 others = tuple(a for a in range(whole.ndim) if a != axis)
-                self._keep(part, stays.any(axis=others), reason)
+                self._keep(part, np.asarray(stays.any(axis=others)), reason)
         both = np.ones(whole.shape, bool)
         for axis, part in enumerate(parts):
             sides = [1] * whole.ndim
