@@ -27,7 +27,7 @@ class Known(NamedTuple):
     @property
     def nonzero(self) -> np.ndarray:
         """Where entries are not known to be zero."""
-        return self.varies | (self.value != 0)
+        return np.asarray(self.varies | (self.value != 0))
 
 
 def unknown(ndim: int) -> Known:
