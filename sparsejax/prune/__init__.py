@@ -2,9 +2,10 @@
 
 Scores say how much each weight matters, `remove` takes the lowest away in exact
 numbers, `lottery` repeats it between trainings, `compact` makes any function smaller by
-the units that do nothing. `remove_nodes` removes whole units and lets biases take over their mean; `obs`
-removes weights of a layer and lets the others make up for them on given inputs, and
-`spade` does so in all layers, for one sample; `tune_density` says how much where.
+the units that do nothing. `remove_nodes` removes whole units and lets biases take over
+their mean; `obs` removes weights of a layer and lets the others make up for them on
+given inputs, and `spade` does so in all layers, for one sample; `tune_density` says how
+much where.
 """
 
 from sparsejax.prune._amounts import erk, kept_count
