@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Array, PyTree
 from tqdm import tqdm
 
-from sparsejax import checks, meshes, runs, trees
+from sparsejax import checks, interpret, meshes, runs, trees
 
 __all__ = [
     "evaluate",
@@ -246,7 +246,7 @@ def _compile(one, masks, total, batch_size):
         out = jax.lax.map(batch, index.reshape(per_call, batch_size))
         return jax.tree.map(lambda leaf: leaf.reshape(span, *leaf.shape[2:]), out)
 
-    return jax.jit(call).lower(masks, jnp.int32(0)).compile()
+    return interpret.Compiled(call)
 
 
 def _automatic(one, masks, total) -> tuple[int, Callable]:
@@ -258,7 +258,7 @@ def _automatic(one, masks, total) -> tuple[int, Callable]:
 
     size = even(most)
     program = _compile(one, masks, total, size)
-    used = program.memory_analysis()
+    used = program.lower(masks, jnp.int32(0)).compile().memory_analysis()
     if used is None or used.temp_size_in_bytes <= budget or size == 1:
         return size, program
     fit = max(1, int(size * budget / used.temp_size_in_bytes))
@@ -309,7 +309,7 @@ def _digest(masks, make, total) -> str:
     """A hash of stacked masks, or of 256 of those that a function makes."""
     stacked = bool(jax.tree.leaves(masks))
     index = np.linspace(0, total - 1, min(total, 256)).astype(np.int32)
-    one = jax.jit(make)
+    one = interpret.Compiled(make)
     digest = hashlib.sha256()
     for tree in [masks] if stacked else (one(masks, i) for i in index):
         for name, array in trees.to_arrays(tree).items():

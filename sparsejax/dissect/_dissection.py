@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, PyTree
 from tqdm import tqdm
 
-from sparsejax import checks, lift
+from sparsejax import checks, interpret, lift
 from sparsejax._labels import check_table, parts
 from sparsejax.data import Labeled, Labels
 from sparsejax.dissect import _table as table_
@@ -182,7 +182,7 @@ def dissect(
     return Dissection(limits, found, labels, quantile, best[1])
 
 
-@partial(jax.jit, static_argnames=("fn", "node"))
+@partial(interpret.Compiled, static_argnums=(0, 1))
 def _read(fn, node: str, params, x, rotation):
     """Activations of a chunk, in float32 or more."""
 
@@ -243,7 +243,7 @@ def _stack(examples, size: int) -> Array:
 
 def _shape(fn, node, params, x, rotation) -> tuple[int, ...]:
     """Shape of the activation of one example."""
-    plain = jax.eval_shape(partial(_read, fn, node), params, x[None], None)
+    plain = _read.eval_shape(fn, node, params, x[None], None)
     shape = plain.shape[1:]
     if len(shape) not in (1, 3):
         raise ValueError(

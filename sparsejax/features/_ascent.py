@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
-from sparsejax import lift
+from sparsejax import interpret, lift
 from sparsejax.features._objectives import OUTPUT, Objective
 from sparsejax.features._parametrizations import Parametrization
 from sparsejax.features._redirect import redirected
@@ -45,7 +45,7 @@ class Look(NamedTuple):
     high: Array
 
 
-@partial(jax.jit, static_argnames=("how", "count", "dtype"))
+@partial(interpret.Compiled, static_argnums=(0, 3, 4))
 def start(how: How, key, units, count, dtype):
     """The first state of every unit."""
 
@@ -58,7 +58,7 @@ def start(how: How, key, units, count, dtype):
     return jax.vmap(one)(units)
 
 
-@partial(jax.jit, static_argnames="how")
+@partial(interpret.Compiled, static_argnums=0)
 def step(how: How, look, params, units, state, key, index):
     moves = jax.random.fold_in(key, index)
     on = (index < how.redirect).astype(look.color.dtype)
@@ -84,7 +84,7 @@ def step(how: How, look, params, units, state, key, index):
     return jax.vmap(one)(units, state)
 
 
-@partial(jax.jit, static_argnames="how")
+@partial(interpret.Compiled, static_argnums=0)
 def finish(how: How, look, params, units, state):
     read = reader(how, None)
 

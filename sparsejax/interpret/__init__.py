@@ -9,9 +9,12 @@ that is edited or read gives way to the derivative of what is inside it, because
 rule knows nothing of the edit. A loop with a counted number of steps (`scan`) is built
 again around what is changed or read at each of them. Other loops and branches (`while`,
 `cond`) are never opened: there may be none of a value inside, or any number.
+
+`Compiled` is `jax.jit` for a user's functions: what they close over are its arguments.
 """
 
 from sparsejax.interpret import primitives
+from sparsejax.interpret._compiled import Compiled
 from sparsejax.interpret._evaluate import evaluate
 from sparsejax.interpret._kernels import kernels
 from sparsejax.interpret._loops import layered
@@ -21,8 +24,8 @@ from sparsejax.interpret._unroll import unroll
 from sparsejax.interpret._walk import Step, unrolling, walk
 
 __all__ = [
-    "Program", "Site", "Step", "evaluate", "kernels", "layered", "primitives", "sites",
-    "sites_of_one_more", "trace", "unroll", "unrolling", "walk",
+    "Compiled", "Program", "Site", "Step", "evaluate", "kernels", "layered",
+    "primitives", "sites", "sites_of_one_more", "trace", "unroll", "unrolling", "walk",
 ]  # fmt: skip
 
 

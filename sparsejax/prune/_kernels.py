@@ -124,7 +124,7 @@ class _Value(NamedTuple):
     kernel: Kernel | None = None
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(interpret.Compiled, static_argnums=0)
 def _look(fn, params, batch) -> list[Layer]:
     """`layer_hessians` of one batch, compiled."""
     program = interpret.trace(jax.vmap(fn, (None, 0)), params, batch)

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, PyTree
 
-from sparsejax import checks, masks
+from sparsejax import checks, interpret, masks
 from sparsejax.prune import _scores as scores
 from sparsejax.prune._remove import Amount, Scope, check_not_emptied, remove
 from sparsejax.train import State
@@ -218,7 +218,7 @@ def _pruner(score, many, allow_empty) -> Callable[..., PyTree]:
             score(state), mask, fraction, scope=scope
         )
 
-    @partial(jax.jit, static_argnums=(2, 3))
+    @partial(interpret.Compiled, static_argnums=(2, 3))
     def together(state, mask, fraction, scope):
         scope = scope if isinstance(scope, str) else dict(scope)
 

@@ -111,7 +111,7 @@ def remove_nodes(
         change = jax.vmap(change, (None, None, 0), out_axes=None, axis_name=axis)
     arrays = {i: leaf for i, leaf in enumerate(leaves) if hasattr(leaf, "shape")}
     # compiled, so that copies of activations are not held
-    changed = jax.jit(change)(arrays, dict(nodes), x)
+    changed = interpret.Compiled(change)(arrays, dict(nodes), x)
     for i, leaf in changed.items():
         _check_finite(leaf, leaves[i], [*trees.by_path(params)][i], nodes, x)
         leaves[i] = leaf

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from sparsejax import checks
+from sparsejax import checks, interpret
 
 
 class HeatMaps(NamedTuple):
@@ -61,8 +61,11 @@ def heat_maps(
             f"{shape}"
         )
     both = jax.vmap(jax.value_and_grad(loss), in_axes=(None, 0))
-    maps = jax.jit(lambda mask: jax.lax.map(lambda row: both(mask, row), points))
-    losses, gradients = jax.device_get(maps(mask))
+
+    def maps(mask):
+        return jax.lax.map(lambda row: both(mask, row), points)
+
+    losses, gradients = jax.device_get(interpret.Compiled(maps)(mask))
     bad = np.argwhere(~(np.isfinite(losses) & np.isfinite(gradients).all(axis=-1)))
     if len(bad):
         raise ValueError(

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from sparsejax import checks, meshes
+from sparsejax import checks, interpret, meshes
 from sparsejax.masks import Masks
 from sparsejax.train import _calls as calls
 from sparsejax.train import _examples as examples
@@ -102,7 +102,7 @@ def _functions(loss, metrics, out, y) -> dict[str, Callable]:
     return functions
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(interpret.Compiled, static_argnums=0)
 def _evaluate(how, params, masks, x, y):
     apply, functions, size, stacked = how
     count = len(jax.tree.leaves(y)[0])

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from sparsejax import interpret, meshes
 from sparsejax import masks as masks_
-from sparsejax import meshes
 from sparsejax.train import _states as states
 from sparsejax.train._states import State
 
@@ -25,7 +25,7 @@ class How(NamedTuple):
     batch_size: int
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(interpret.Compiled, static_argnums=(0, 1))
 def begin(how, many, state, masks):
     """The state with zeros where weights are removed."""
 
@@ -38,7 +38,7 @@ def begin(how, many, state, masks):
     return state._replace(params=params, opt_state=opt_state)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(interpret.Compiled, static_argnums=(0, 1))
 def epoch(how, stacked, state, masks, block, stop):
     """Steps of a block up to `stop`, of one network or of stacked ones.
 

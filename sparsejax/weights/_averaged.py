@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
-from sparsejax import checks, lift
+from sparsejax import checks, interpret, lift
 from sparsejax.weights._ends import Ends, box, connect, connected, read
 
 
@@ -96,7 +96,7 @@ def gradients(
     return Gradients(found[0] if average else found, corner, ends.position)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(interpret.Compiled, static_argnums=(0, 1))
 def _batch(ends: Ends, total: bool, params, x, units):
     """Of every example (or their total) and unit, shape (examples, units, *source)."""
     connected(ends, read(ends, params))

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sparsejax import checks, lift, trees
+from sparsejax import checks, interpret, lift, trees
 from sparsejax.weights import _linear as linear
 from sparsejax.weights import _reading as reading
 
@@ -129,7 +129,7 @@ def box(used: np.ndarray) -> linear.Box:
     return tuple((int(i.min()), int(i.max()) + 1) for i in np.nonzero(used))
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(interpret.Compiled, static_argnums=(0, 1))
 def _activations(fn, names, params, x):
     if not names:
         return fn(params, x), {}

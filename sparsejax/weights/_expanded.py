@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from sparsejax import checks, trees
+from sparsejax import checks, interpret, trees
 from sparsejax.weights import _linear as linear
 from sparsejax.weights._algebra import SIGNED, SPLIT, Algebra
 from sparsejax.weights._ends import Ends, connect, read, required, seen
@@ -129,7 +129,7 @@ def _size(size: Any) -> tuple[int, ...]:
     return checks.sizes(size)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(interpret.Compiled, static_argnums=(0, 1))
 def _weights(ends: Ends, algebra: Algebra, params, units):
     """Every part of the algebra, shape (*window, channels, units), and the corner."""
     found, end, want = seen(ends, params)
@@ -147,7 +147,7 @@ def _weights(ends: Ends, algebra: Algebra, params, units):
     return parts, jnp.array([start for start, _ in window[:-1]], jnp.int32)
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
+@partial(interpret.Compiled, static_argnums=(0, 1, 2))
 def _through(ends: Ends, first: Ends, last: Ends, params, unit):
     """One unit by each between, (*window, channels, between), and the rest."""
     required(first, read(first, params))

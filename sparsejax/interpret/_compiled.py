@@ -1,0 +1,122 @@
+"""`jax.jit`, for functions that run a user's functions.
+
+What they close over are arguments of the compiled program. Programs that are the same
+but for these arrays are compiled once, whether a function is the same object or was
+made anew, as a loss or an optimizer is at every call.
+"""
+
+import weakref
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import jax
+from jax.extend import core as jex
+
+from sparsejax.interpret import _closures
+from sparsejax.interpret._identity import identity
+
+_PROGRAMS = 512  # to keep
+
+
+class Ready(NamedTuple):
+    """A compiled function, and what it is given before its own arguments."""
+
+    program: Callable
+    arrays: list
+
+
+class Compiled:
+    """A function as `jax.jit` compiles it, with what it closes over as arguments.
+
+    What is traced already, by `jit`, `vmap` or `grad` around it, goes to `jax.jit`
+    itself, and so do arrays that lie on several devices that are not the same.
+
+    Args:
+        fn: function of positional arguments: trees of arrays and static ones.
+        static_argnums: numbers of the static arguments, as of `jax.jit`.
+
+    Example:
+        >>> y = jnp.arange(3.0)
+        >>> float(Compiled(lambda x: (x * y).sum())(jnp.ones(3)))
+        3.0
+    """
+
+    def __init__(self, fn: Callable, static_argnums: int | tuple[int, ...] = ()):
+        one = isinstance(static_argnums, int)
+        self._static = (static_argnums,) if one else static_argnums
+        self._plain = jax.jit(fn, static_argnums=self._static)
+        self._ready = weakref.WeakKeyDictionary()
+
+    def __call__(self, *args) -> Any:
+        leaves = self._leaves(args)
+        if _is_traced(leaves) or jax.config.jax_disable_jit:
+            return self._plain(*args)
+        traced = self._plain.trace(*args)
+        ready = self._prepared(traced, leaves)
+        if ready is None or not _together([*ready.arrays, *leaves]):
+            return self._plain(*args)
+        outs = ready.program(*ready.arrays, *leaves)
+        return jax.tree.unflatten(traced.out_tree, outs)
+
+    def lower(self, *args) -> Any:
+        """As of `jax.jit`; compiling it is compiling what a call runs."""
+        leaves = self._leaves(args)
+        ready = self._prepared(self._plain.trace(*args), leaves)
+        if ready is None or not _together([*ready.arrays, *leaves]):
+            return self._plain.lower(*args)
+        return ready.program.lower(*ready.arrays, *leaves)
+
+    def eval_shape(self, *args) -> Any:
+        """As of `jax.jit`."""
+        return self._plain.eval_shape(*args)
+
+    def _leaves(self, args) -> list:
+        return jax.tree.leaves([a for i, a in enumerate(args) if i not in self._static])
+
+    def _prepared(self, traced, leaves) -> Ready | None:
+        closed = traced.jaxpr
+        if len(closed.jaxpr.invars) != len(leaves):
+            return None  # it closes over what is traced around it
+        if closed not in self._ready:  # JAX finds the same one for the same function
+            program, arrays = _closures.opened(closed, leaves)
+            self._ready[closed] = Ready(_shared(program), arrays)
+        return self._ready[closed]
+
+
+def _is_traced(leaves) -> bool:
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
+
+
+def _together(arrays) -> bool:
+    """Whether arrays that are bound to devices are so to the same ones."""
+    where = {a.sharding for a in arrays if isinstance(a, jax.Array) and a.committed}
+    return len({frozenset(sharding.device_set) for sharding in where}) < 2
+
+
+class _Program:
+    """A program that is equal to others that compute the same."""
+
+    def __init__(self, closed, key):
+        self.closed, self._key, self._hash = closed, key, hash(key)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other) -> bool:
+        return isinstance(other, _Program) and self._key == other._key
+
+
+def _shared(closed) -> Callable:
+    """The program compiled, or one that is the same and was compiled before."""
+    key = identity(closed)
+    return _jitted(closed) if key is None else _known(_Program(closed, key))
+
+
+@lru_cache(_PROGRAMS)
+def _known(program: _Program) -> Callable:
+    return _jitted(program.closed)
+
+
+def _jitted(closed) -> Callable:
+    return jax.jit(jex.jaxpr_as_fun(closed))
