@@ -11,9 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import sparsejax as sj
+from sparsejax import interpret
 
 jax.config.update("jax_disable_most_optimizations", True)
 RNG = np.random.default_rng(0)
@@ -72,6 +73,24 @@ def swept(masks, x):
     return sj.sweep.evaluate(both, {"hidden": masks}, progress=False)
 
 
+def automatic(x, y):
+    """Data closed over that lies on both devices, on a mesh with automatic axes."""
+    if x is not X:
+        mesh = jax.make_mesh((2,), ("batch",), axis_types=(AxisType.Auto,))
+        where = NamedSharding(mesh, PartitionSpec("batch"))
+        x = jax.device_put(X, where)
+        traced = interpret.Compiled(lambda m: (x * m).sum(1))
+        assert traced(jnp.ones(6)).sharding.device_set == where.device_set
+    return swept(X[:6], x)
+
+
+def elsewhere(x, y):
+    """Data closed over on one device, masks on another."""
+    first, second = jax.devices()
+    x = jax.device_put(X, second if x is not X else first)
+    return swept(jax.device_put(X[:6], first), x)
+
+
 CASES = {
     "fit": fit,
     "fit an odd batch": lambda x, y: fit(x, y, size=7),
@@ -81,14 +100,16 @@ CASES = {
     "evaluate trees": tree,
     "sweep": lambda x, y: swept(x[:6] if x is X else put(X[:6], "batch"), X[:5]),
     "sweep over sharded data": lambda x, y: swept(X[:6], x),
+    "data on automatic axes": automatic,
+    "data elsewhere": elsewhere,
 }
 
 
 def main():
     for (name, case), inside in it.product(CASES.items(), (False, True)):
         expected = case(X, Y)
-        if name == "sweep over sharded data" and not inside:
-            continue  # then JAX itself asks for a mesh
+        if inside and name.startswith("data "):
+            continue  # arrays of two meshes, which JAX refuses
         with jax.set_mesh(MESH) if inside else contextlib.nullcontext():
             try:
                 found = case(put(X, "batch"), put(Y, "batch"))

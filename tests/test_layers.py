@@ -38,6 +38,7 @@ WITHIN = {("lift", "masks")}
 FRIENDS = {
     ("benchmarks", "sparsejax.flowgraph._export"),
     ("benchmarks", "sparsejax.flowgraph._layout"),
+    ("benchmarks", "sparsejax.interpret._compiled"),
     ("launch", "sparsejax._launch"),
     ("sparsejax", "sparsejax.experiments._study"),
 }

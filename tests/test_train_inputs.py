@@ -733,10 +733,11 @@ def mesh_cases():
 
 
 EXPLICIT = ["fit", "fit an odd batch", "fit stacked", "evaluate", "evaluate in parts"]
-EXPLICIT += ["evaluate trees", "sweep"]
-WITHIN = [f"{name}, within a mesh" for name in [*EXPLICIT, "sweep over sharded data"]]
+EXPLICIT += ["evaluate trees", "sweep", "sweep over sharded data"]
+WITHIN = [f"{name}, within a mesh" for name in EXPLICIT]
+OTHERS = ["data on automatic axes", "data elsewhere"]
 
 
-@pytest.mark.parametrize("case", [*EXPLICIT, *WITHIN])
+@pytest.mark.parametrize("case", [*EXPLICIT, *WITHIN, *OTHERS])
 def test_arrays_on_a_mesh_with_explicit_axes(mesh_cases, case):
     assert mesh_cases[case] == "ok"

@@ -46,6 +46,7 @@ class Compiled:
         one = isinstance(static_argnums, int)
         self._static = (static_argnums,) if one else static_argnums
         self._plain = jax.jit(fn, static_argnums=self._static)
+        self._name = getattr(fn, "__name__", "program")
         self._ready = weakref.WeakKeyDictionary()
 
     def __call__(self, *args) -> Any:
@@ -80,7 +81,7 @@ class Compiled:
             return None  # it closes over what is traced around it
         if closed not in self._ready:  # JAX finds the same one for the same function
             program, arrays = _closures.opened(closed, leaves)
-            self._ready[closed] = Ready(_shared(program), arrays)
+            self._ready[closed] = Ready(_shared(program, self._name), arrays)
         return self._ready[closed]
 
 
@@ -97,8 +98,9 @@ def _together(arrays) -> bool:
 class _Program:
     """A program that is equal to others that compute the same."""
 
-    def __init__(self, closed, key):
-        self.closed, self._key, self._hash = closed, key, hash(key)
+    def __init__(self, closed, name: str, key):
+        self.closed, self.name = closed, name
+        self._key, self._hash = key, hash(key)
 
     def __hash__(self) -> int:
         return self._hash
@@ -107,16 +109,24 @@ class _Program:
         return isinstance(other, _Program) and self._key == other._key
 
 
-def _shared(closed) -> Callable:
+def _shared(closed, name: str) -> Callable:
     """The program compiled, or one that is the same and was compiled before."""
     key = identity(closed)
-    return _jitted(closed) if key is None else _known(_Program(closed, key))
+    if key is None:
+        return _jitted(closed, name)
+    return _known(_Program(closed, name, key))
 
 
 @lru_cache(_PROGRAMS)
 def _known(program: _Program) -> Callable:
-    return _jitted(program.closed)
+    return _jitted(program.closed, program.name)
 
 
-def _jitted(closed) -> Callable:
-    return jax.jit(jex.jaxpr_as_fun(closed))
+def _jitted(closed, name: str) -> Callable:
+    run = jex.jaxpr_as_fun(closed)
+
+    def program(*args):
+        return run(*args)
+
+    program.__name__ = name  # as profiles show it
+    return jax.jit(program)
