@@ -38,6 +38,7 @@ bench: $(VENV)/.peers  ## side by side with what people use today
 	$(BIN)/python benchmarks/relevance.py
 	$(BIN)/python benchmarks/features.py
 	$(BIN)/python benchmarks/expanded_weights.py
+	$(BIN)/python benchmarks/closures.py
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -35,15 +35,16 @@ def evaluate(
     computed from outputs.
 
     Args:
-        apply: `apply(params, masks, x) -> y`; the same function object at every call.
+        apply: `apply(params, masks, x) -> y`. One made anew, of other arrays, is traced
+            again, and compiled again only if it computes something else.
         params: parameters, with a leading axis if `stacked`.
         masks: masks, with a leading axis if `stacked`.
         data: `(x, y)`, arrays or trees of arrays with a leading axis over the examples.
         loss: `loss(y, labels) -> scalar`, a mean over the batch. By default cross
             entropy, of logits `(..., classes)` and integer labels `(...)`.
-        metrics: more of the kind of `loss` by name, the same function objects at every
-            call. By default `accuracy` where outputs and labels are as for cross
-            entropy, whatever the loss, and nothing elsewhere.
+        metrics: more of the kind of `loss` by name. By default `accuracy` where outputs
+            and labels are as for cross entropy, whatever the loss, and nothing
+            elsewhere.
         batch_size: examples at a time; changes memory and speed, not the result.
         stacked: whether `params` and `masks` hold many networks.
 

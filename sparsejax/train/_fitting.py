@@ -61,8 +61,10 @@ def fit(
     """Train with masks.
 
     Args:
-        apply: `apply(params, masks, x) -> y`, as from `sparsejax.masked`. Pass the same
-            function object at every call: it is compiled once.
+        apply: `apply(params, masks, x) -> y`, as from `sparsejax.masked`. The same
+            function object, loss and optimizer are traced once. Those made anew, of
+            other arrays, are traced again, and compiled again only if they compute
+            something else.
         params: initial parameters; ignored if `state` is given. Leaves that are not of
             floats (integers, keys) are not trained.
         masks: what is kept; must not change shape during training.
