@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from sparsejax.interpret import _program as program_
 from sparsejax.interpret._program import bind, where_it_was
@@ -56,7 +57,7 @@ def opened(closed, inputs: Sequence) -> Open:
 
 def _is_hoisted(array) -> bool:
     if isinstance(array, jax.Array):
-        return not isinstance(array, jax.core.Tracer)
+        return not isinstance(array, Tracer)
     if not hasattr(type(array), "__array__"):  # a reference that fn writes to
         return False
     return array.nbytes >= _SMALL and array.dtype != jax.dtypes.float0

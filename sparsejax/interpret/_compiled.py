@@ -11,12 +11,13 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
+from jax.core import Tracer
 from jax.extend import core as jex
 
 from sparsejax.interpret import _closures
 from sparsejax.interpret._identity import identity
 
-_PROGRAMS = 512  # to keep
+_PROGRAMS = 128  # to keep, a megabyte or two each
 
 
 class Ready(NamedTuple):
@@ -51,7 +52,7 @@ class Compiled:
 
     def __call__(self, *args) -> Any:
         leaves = self._leaves(args)
-        if _is_traced(leaves) or jax.config.jax_disable_jit:
+        if _is_traced(leaves) or getattr(jax.config, "jax_disable_jit", False):
             return self._plain(*args)
         traced = self._plain.trace(*args)
         ready = self._prepared(traced, leaves)
@@ -77,7 +78,7 @@ class Compiled:
 
     def _prepared(self, traced, leaves) -> Ready | None:
         closed = traced.jaxpr
-        if len(closed.jaxpr.invars) != len(leaves):
+        if len(closed.jaxpr.invars) != len(leaves) or _is_traced(closed.consts):
             return None  # it closes over what is traced around it
         if closed not in self._ready:  # JAX finds the same one for the same function
             program, arrays = _closures.opened(closed, leaves)
@@ -86,7 +87,7 @@ class Compiled:
 
 
 def _is_traced(leaves) -> bool:
-    return any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
+    return any(isinstance(leaf, Tracer) for leaf in leaves)
 
 
 def _together(arrays) -> bool:
