@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from sparsejax.interpret import _loops
 from sparsejax.interpret import _program as program_
 from sparsejax.interpret._program import bind, where_it_was
 from sparsejax.interpret.primitives import CALLS, REMATS
@@ -142,25 +143,16 @@ def _remat(equation, arguments, held) -> list:
 
 
 def _scan(equation, arguments, held) -> list:
-    params, body = equation.params, equation.params["jaxpr"]
-    # counted by shapes, as versions of JAX write it down in different ways
-    carried = _whole(equation.outvars, body.outvars)
-    constants = _whole(equation.invars, body.invars) - carried
+    scan, params = _loops.parts(equation), equation.params
+    constants, carry, xs = scan.split(arguments)
 
     def step(carry, x):
-        outs = _run(body, [*arguments[:constants], *carry, *x], held)
-        return outs[:carried], outs[carried:]
+        outs = _run(params["jaxpr"], [*constants, *carry, *x], held)
+        return outs[: scan.num_carry], outs[scan.num_carry :]
 
-    carry, xs = arguments[constants:][:carried], arguments[constants + carried :]
     knobs = {name: params[name] for name in ("length", "reverse", "unroll")}
     carry, ys = jax.lax.scan(step, carry, xs, **knobs)
     return [*carry, *ys]
-
-
-def _whole(outside: Sequence, inside: Sequence) -> int:
-    """How many of a scan's variables its body sees whole: constants and carry."""
-    pairs = zip(outside, inside, strict=True)
-    return sum(a.aval.shape == b.aval.shape for a, b in pairs)
 
 
 def _while(equation, arguments, held) -> list:

@@ -38,8 +38,8 @@ class Compiled:
         static_argnums: numbers of the static arguments, as of `jax.jit`.
 
     Example:
-        >>> y = jnp.arange(3.0)
-        >>> float(Compiled(lambda x: (x * y).sum())(jnp.ones(3)))
+        >>> y = jax.numpy.arange(3.0)
+        >>> float(Compiled(lambda x: (x * y).sum())(1.0))
         3.0
     """
 
