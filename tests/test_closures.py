@@ -130,6 +130,11 @@ CASES = {
     "remove_nodes": lambda a: sj.prune.remove_nodes(
         network(a), PARAMS, {"h": np.array([1, 0, 1, 1, 0, 1], "f4")}, X
     ),
+    "compact": lambda a: (
+        sj.prune.compact(
+            network(a), PARAMS, sj.masks.ones(network(a), PARAMS, X), X
+        ).params
+    ),
     "lottery": lottery,
     "heat_maps": lambda a: sj.removal.heat_maps(
         lambda m, p: (m @ a[:UNITS]).sum() * p.sum(), np.ones(UNITS, "f4"), size=3

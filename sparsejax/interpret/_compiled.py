@@ -36,6 +36,7 @@ class Compiled:
     Args:
         fn: function of positional arguments: trees of arrays and static ones.
         static_argnums: numbers of the static arguments, as of `jax.jit`.
+        compiler_options: as of `jax.jit`.
 
     Example:
         >>> y = jax.numpy.arange(3.0)
@@ -43,10 +44,18 @@ class Compiled:
         3.0
     """
 
-    def __init__(self, fn: Callable, static_argnums: int | tuple[int, ...] = ()):
+    def __init__(
+        self,
+        fn: Callable,
+        static_argnums: int | tuple[int, ...] = (),
+        compiler_options: dict[str, Any] | None = None,
+    ):
         one = isinstance(static_argnums, int)
         self._static = (static_argnums,) if one else static_argnums
-        self._plain = jax.jit(fn, static_argnums=self._static)
+        self._options = compiler_options
+        self._plain = jax.jit(
+            fn, static_argnums=self._static, compiler_options=compiler_options
+        )
         self._name = getattr(fn, "__name__", "program")
         self._ready = weakref.WeakKeyDictionary()
 
@@ -82,7 +91,8 @@ class Compiled:
             return None  # it closes over what is traced around it
         if closed not in self._ready:  # JAX finds the same one for the same function
             program, arrays = _closures.opened(closed, leaves)
-            self._ready[closed] = Ready(_shared(program, self._name), arrays)
+            program = _Program(program, self._name, self._options)
+            self._ready[closed] = Ready(_shared(program), arrays)
         return self._ready[closed]
 
 
@@ -97,11 +107,19 @@ def _together(arrays) -> bool:
 
 
 class _Program:
-    """A program that is equal to others that compute the same."""
+    """A program that is equal to others that compute the same, if that can be told."""
 
-    def __init__(self, closed, name: str, key):
-        self.closed, self.name = closed, name
-        self._key, self._hash = key, hash(key)
+    def __init__(self, closed, name: str, options: dict[str, Any] | None):
+        self.closed, self.name, self.options = closed, name, options
+        key = identity(closed)
+        self._key = (
+            None if key is None else (key, tuple(sorted((options or {}).items())))
+        )
+        self._hash = hash(self._key)
+
+    @property
+    def is_known(self) -> bool:
+        return self._key is not None
 
     def __hash__(self) -> int:
         return self._hash
@@ -110,24 +128,21 @@ class _Program:
         return isinstance(other, _Program) and self._key == other._key
 
 
-def _shared(closed, name: str) -> Callable:
+def _shared(program: _Program) -> Callable:
     """The program compiled, or one that is the same and was compiled before."""
-    key = identity(closed)
-    if key is None:
-        return _jitted(closed, name)
-    return _known(_Program(closed, name, key))
+    return _known(program) if program.is_known else _jitted(program)
 
 
 @lru_cache(_PROGRAMS)
 def _known(program: _Program) -> Callable:
-    return _jitted(program.closed, program.name)
+    return _jitted(program)
 
 
-def _jitted(closed, name: str) -> Callable:
-    run = jex.jaxpr_as_fun(closed)
+def _jitted(program: _Program) -> Callable:
+    run = jex.jaxpr_as_fun(program.closed)
 
-    def program(*args):
+    def call(*args):
         return run(*args)
 
-    program.__name__ = name  # as profiles show it
-    return jax.jit(program)
+    call.__name__ = program.name  # as profiles show it
+    return jax.jit(call, compiler_options=program.options)

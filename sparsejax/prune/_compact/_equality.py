@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sparsejax import checks
+from sparsejax import checks, interpret
 
 
 def results(calls: Sequence[tuple], args: tuple, kwargs: dict) -> list:
@@ -26,7 +26,7 @@ def results(calls: Sequence[tuple], args: tuple, kwargs: dict) -> list:
         return [fn(own, *args, **kwargs) for (fn, _), own in pairs]
 
     quickly: dict[str, Any] = {"xla_backend_optimization_level": 0}
-    return jax.jit(call).lower(arrays).compile(compiler_options=quickly)(arrays)
+    return interpret.Compiled(call, compiler_options=quickly)(arrays)
 
 
 def problem(fn, small, args, kwargs) -> str:
