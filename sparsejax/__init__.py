@@ -27,8 +27,11 @@ __all__ = [
     "masked",
     "masks",
     "models",
+    "named",
+    "naming",
     "pages",
     "plots",
+    "points",
     "pretrained",
     "prune",
     "relevance",
@@ -41,7 +44,8 @@ __all__ = [
     "unrolled",
     "weights",
 ]
-_LIFT = ("activations", "bind", "edit", "masked", "unrolled")
+_FROM = dict.fromkeys(("activations", "bind", "edit", "masked", "unrolled"), "lift")
+_FROM |= dict.fromkeys(("named", "points"), "naming")
 
 # Editors and type checkers read the imports, and report a name that is not among them;
 # a `__getattr__` that they saw would make any name valid.
@@ -58,6 +62,7 @@ if TYPE_CHECKING:
         lift,
         masks,
         models,
+        naming,
         pages,
         plots,
         pretrained,
@@ -72,11 +77,12 @@ if TYPE_CHECKING:
         weights,
     )
     from sparsejax.lift import activations, bind, edit, masked, unrolled
+    from sparsejax.naming import named, points
 else:
 
     def __getattr__(name: str):
-        if name in _LIFT:
-            return getattr(importlib.import_module("sparsejax.lift"), name)
+        if name in _FROM:
+            return getattr(importlib.import_module(f"sparsejax.{_FROM[name]}"), name)
         if name in __all__:
             return importlib.import_module(f"sparsejax.{name}")
         raise AttributeError(f"module 'sparsejax' has no attribute {name!r}")

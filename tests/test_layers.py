@@ -17,7 +17,7 @@ LAYERS = [
     {"plots", "removal", "hypercube", "prune", "relevance", "flowgraph", "dissect"}
     | {"weights", "features", "rl"},
     {"train", "sweep", "models", "pretrained", "data"},
-    {"lift", "masks"},
+    {"lift", "masks", "naming"},
     {"interpret"},
 ]
 GROUND = {"runs", "pages", "trees", "checks", "meshes"}

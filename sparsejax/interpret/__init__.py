@@ -16,16 +16,21 @@ again around what is changed or read at each of them. Other loops and branches (
 from sparsejax.interpret import primitives
 from sparsejax.interpret._compiled import Compiled
 from sparsejax.interpret._evaluate import evaluate
+from sparsejax.interpret._flatten import Flow, flatten
+from sparsejax.interpret._flatten import Step as FlatStep
+from sparsejax.interpret._flatten import Value as FlatValue
 from sparsejax.interpret._kernels import kernels
 from sparsejax.interpret._loops import layered
 from sparsejax.interpret._names import Site, sites, sites_of_one_more
 from sparsejax.interpret._program import Program, trace
+from sparsejax.interpret._replay import replay
 from sparsejax.interpret._unroll import unroll
 from sparsejax.interpret._walk import Step, unrolling, walk
 
 __all__ = [
-    "Compiled", "Program", "Site", "Step", "evaluate", "kernels", "layered",
-    "primitives", "sites", "sites_of_one_more", "trace", "unroll", "unrolling", "walk",
+    "Compiled", "FlatStep", "FlatValue", "Flow", "Program", "Site", "Step", "evaluate",
+    "flatten", "kernels", "layered", "primitives", "replay", "sites",
+    "sites_of_one_more", "trace", "unroll", "unrolling", "walk",
 ]  # fmt: skip
 
 

@@ -8,7 +8,8 @@ def check_names(sites, wanted, changed=False) -> list[interpret.Site]:
     known = {site.name: site for site in sites}
     if not known:
         raise ValueError(
-            "fn names no activations; add one line where the layer is computed:\n"
+            "fn names no activations; sj.named(fn) names those of any model by its "
+            "parameters' paths, or add one line where the layer is computed:\n"
             '    h = jax.ad_checkpoint.checkpoint_name(h, "hidden_0")'
         )
     for name in wanted:
