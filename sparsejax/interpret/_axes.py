@@ -94,7 +94,7 @@ def _axis(equation, kind: str, axis: int, operand) -> int | None:
         return _multiplied(equation, axis, operand)
     if kind in families.REDUCTIONS:
         gone = params["axes"]
-        return None if axis in gone else axis - sum(a < axis for a in gone)
+        return None if axis in gone else axis - sum(int(a < axis) for a in gone)
     if kind == "concatenate" and axis == params["dimension"]:
         return axis
     same_size = len(after) == len(before) and after[axis] == before[axis]

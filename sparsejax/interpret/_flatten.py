@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
+from sparsejax.interpret import _loops
 from sparsejax.interpret import _program as program_
 from sparsejax.interpret._program import Program
 
@@ -214,13 +215,13 @@ class _Flattening(NamedTuple):
         return self.step(frame.kind, equation, outs, here).outputs
 
     def scan(self, equation, inputs, here: _Around) -> None:
-        (body,) = program_.inner(equation)
-        first, carried = program_.scan_counts(equation)
-        frame = Frame("scan", int(equation.params["length"]), here.key)
+        scan = _loops.parts(equation)
+        first, body = scan.num_consts, scan.jaxpr
+        frame = Frame("scan", int(scan.length), here.key)
         within = []
         for j, (value, var) in enumerate(zip(inputs, body.invars, strict=True)):
             if j >= first:
-                is_slice = j >= first + carried and value.kind != "data"
+                is_slice = j >= first + scan.num_carry and value.kind != "data"
                 if is_slice and value.kind == "param":
                     self.flow.stacked.add(here.key)
                 value = Value(

@@ -5,8 +5,9 @@ from typing import Any
 
 import jax
 
+from sparsejax.interpret import _loops
 from sparsejax.interpret import _program as program_
-from sparsejax.interpret._program import REMATS, Program, bind, where_it_was
+from sparsejax.interpret._program import Program, bind, where_it_was
 
 _Key = tuple[int, ...]
 
@@ -58,35 +59,28 @@ def _changed(values: Sequence, key: _Key, changes: Mapping) -> list:
 
 def _opened(equation, arguments: Sequence, key: _Key, changes, opened) -> Sequence:
     body, consts = program_.body(equation)
-    params = equation.params
 
     def run(*arguments):
         return _run(body, consts, arguments, key, changes, opened)
 
     if equation.primitive.name == "scan":
         return _scan(equation, run, arguments)
-    if equation.primitive.name in REMATS:
-        run = jax.checkpoint(
-            run, prevent_cse=params["prevent_cse"], policy=params["policy"]
-        )
-    return run(*arguments)
+    return program_.rematerialized(equation, run)(*arguments)
 
 
 def _scan(equation, run: Callable, arguments: Sequence) -> list:
-    params = equation.params
-    first, carried = program_.scan_counts(equation)
-    whole = arguments[:first]
-    start, slices = arguments[first : first + carried], arguments[first + carried :]
+    scan, params = _loops.parts(equation), equation.params
+    whole, start, slices = scan.split(arguments)
 
     def step(carry, slices):
         outs = run(*whole, *carry, *slices)
-        return outs[:carried], outs[carried:]
+        return outs[: scan.num_carry], outs[scan.num_carry :]
 
     last, stacked = jax.lax.scan(
         step,
-        list(start),
-        list(slices),
-        length=params["length"],
+        start,
+        slices,
+        length=scan.length,
         reverse=params["reverse"],
         unroll=params["unroll"],
     )

@@ -1,11 +1,11 @@
 """Which points are meant by names, patterns or a predicate, and how units are seen."""
 
 import difflib
-import fnmatch
 import math
 from collections.abc import Callable, Sequence
 
 from sparsejax import trees
+from sparsejax._patterns import matches
 from sparsejax.naming._points import Point, Spot
 
 NO_KERNELS = (
@@ -13,16 +13,6 @@ NO_KERNELS = (
     "parameters as the first argument, fn(params, *args); name inside masked: "
     "sj.masked(sj.named(fn)), not the other way round"
 )
-
-
-def matches(name: str, pattern: str) -> bool:
-    """Whether a name fits a pattern, in which "[" is just a character.
-
-    Example:
-        >>> matches("blocks[3]:post", "*[3]:post"), matches("a:in", "?:post")
-        (True, False)
-    """
-    return fnmatch.fnmatchcase(name, pattern.replace("[", "[[]"))
 
 
 def selected(spots: Sequence[Spot], names: tuple | Callable | None) -> list[Spot]:
