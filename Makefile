@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
-.PHONY: demo test test-slow test-defaults test-all lint bench clean
+.PHONY: demo test test-slow test-defaults test-all test-zoo lint bench clean
 
 demo: $(VENV)/.installed  ## lottery tickets on handwritten digits, and the last one to look at
 	$(BIN)/python launch/lottery.py --dataset=digits
@@ -19,6 +19,9 @@ test-defaults: $(VENV)/.installed  ## every analysis against its oracle, compile
 
 test-all: $(VENV)/.installed  ## everything
 	$(BIN)/python -m pytest -q -n auto --dist loadfile -rs
+
+test-zoo: $(VENV)/.zoo  ## unmodified models of Keras, Haiku, equimo and eqx-zoo
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -q -n0 tests/peers/test_peer_models.py -rs
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -47,6 +50,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 $(VENV)/.peers: $(VENV)/.installed
 	$(INSTALL) '.[peers]'
+	touch $@
+
+$(VENV)/.zoo: $(VENV)/.installed
+	$(INSTALL) '.[zoo]'
 	touch $@
 
 clean:

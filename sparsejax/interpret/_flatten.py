@@ -16,6 +16,7 @@ import jax.numpy as jnp
 
 from sparsejax.interpret import _loops
 from sparsejax.interpret import _program as program_
+from sparsejax.interpret import primitives as families
 from sparsejax.interpret._program import Program
 
 _RULES = families.CALLS - families.PLAIN_CALLS - families.REMATS
