@@ -102,19 +102,26 @@ def _of_layer(layer: Layer) -> Iterator[_Candidate]:
         yield _Candidate(f"{name}:out", layer.made, layer.made_axes, step)
     pre, axes = _linear(layer.made, layer.made_axes)
     yield _Candidate(f"{name}:pre", pre, axes, step)
+    post, axes, note = _last(pre, axes)
+    yield _Candidate(f"{name}:post", post, axes, step, note)
+    if (total := _regions.total(post, axes)) is not None:
+        yield _Candidate(f"{name}:sum", *total, step)
+
+
+def _last(pre: FlatValue, axes: Axes) -> tuple[FlatValue, Axes, str]:
+    """The last value, as large, that follows another; its axes, and a note."""
     post, note = pre, ""
     for value, axes_here in _regions.followers(pre, axes):
-        if value.size != pre.size or not _regions.can_be_named(value, pre):
+        step = value.made
+        if step is None or step.only_moves or value.size != pre.size:
             continue
-        if value.made.only_moves:
+        if not _regions.can_be_named(value, pre):
             continue
         if axes_here is not None:
             post, axes, note = value, axes_here, ""
         elif not note:
-            note = f"its units can't be followed to {value.made.place}"
-    yield _Candidate(f"{name}:post", post, axes, step, note)
-    if (total := _regions.total(post, axes)) is not None:
-        yield _Candidate(f"{name}:sum", *total, step)
+            note = f"its units can't be followed to {step.place}"
+    return post, axes, note
 
 
 def _linear(value: FlatValue, axes: Axes) -> tuple[FlatValue, Axes]:

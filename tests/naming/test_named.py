@@ -280,6 +280,8 @@ def test_relevance_is_that_of_the_function(which):
             for fn in (net, sj.named(net, which))
         )
         np.testing.assert_array_equal(ours.input, plain.input)
+        assert [*ours.constants] == [*plain.constants]
+        assert [*ours.absorbed] == [*plain.absorbed]
 
 
 @pytest.mark.parametrize("wrap", [jax.jit, jax.checkpoint, lambda fn: fn])
