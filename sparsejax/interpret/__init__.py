@@ -16,9 +16,10 @@ again around what is changed or read at each of them. Other loops and branches (
 from sparsejax.interpret import primitives
 from sparsejax.interpret._compiled import Compiled
 from sparsejax.interpret._evaluate import evaluate
-from sparsejax.interpret._flatten import Flow, flatten
-from sparsejax.interpret._flatten import Step as FlatStep
-from sparsejax.interpret._flatten import Value as FlatValue
+from sparsejax.interpret._flatten import flatten
+from sparsejax.interpret._flow import Flow
+from sparsejax.interpret._flow import Step as FlatStep
+from sparsejax.interpret._flow import Value as FlatValue
 from sparsejax.interpret._kernels import kernels
 from sparsejax.interpret._loops import layered
 from sparsejax.interpret._names import Site, sites, sites_of_one_more
