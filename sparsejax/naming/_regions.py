@@ -98,7 +98,7 @@ def _region(value: FlatValue, axes: Axes, continues: Callable) -> _Region:
             exits.update(ours)
             continue
         for out in step.outputs:
-            members[out] = _first_known(step, ours, members, value)
+            members[out] = _first_known(step, out, ours, members, value)
             leads_to[out] = []
             for v in ours:
                 leads_to[v].append(out)
@@ -108,8 +108,10 @@ def _region(value: FlatValue, axes: Axes, continues: Callable) -> _Region:
     return _Region([*members], leads_to, exits or minor, members)
 
 
-def _first_known(step, operands, axes, value) -> Axes:
+def _first_known(step, out, operands, axes, value) -> Axes:
     """The unit axes of a result as large as the value, by an operand as large."""
+    if step.ends_rule:
+        return axes.get(step.inputs[step.outputs.index(out)])
     if len(step.outputs) > 1 or step.outputs[0].size != value.size:
         return None
     full = [v for v in operands if v.size == value.size]

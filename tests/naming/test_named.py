@@ -298,3 +298,28 @@ def test_parameters_that_are_mapped_over_count_as_one():
     stacked = jax.tree.map(lambda leaf: jnp.stack([leaf, 2 * leaf]), PARAMS)
     out, acts = jax.vmap(sj.activations(sj.named(mlp)), (0, None))(stacked, X)
     assert acts["mlp/wi:post"].shape == (2, 4, 8) and out.shape == (2, 4, 6)
+
+
+def test_units_are_counted_in_the_order_of_the_kernels_axes():
+    """Heads before features, in whatever order they are contracted or laid out."""
+    params, x = {"o": normal(3, 2, 6)}, normal(4, 2, 3)
+    dims = (((1, 2), (1, 0)), ((), ()))
+
+    def fn(p, x):
+        return jax.lax.dot_general(x, p["o"], dims)
+
+    _, acts = sj.activations(sj.named(fn, "o:in"))(params, x)
+    expected = x.transpose(0, 2, 1).reshape(4, 6)
+    np.testing.assert_array_equal(acts["o:in"], expected)
+
+
+def test_a_call_that_reads_what_it_returns():
+    @jax.jit
+    def call(p, x):
+        h = relu(x @ p["a"])
+        return h, jnp.sin(h) @ p["b"]
+
+    params = {"a": normal(6, 6), "b": normal(6, 6)}
+    fn = sj.named(lambda p, x: sum(call(p, x)), "a:post")
+    ours = sj.edit(fn, {"a:post": jnp.zeros_like})(params, X)
+    np.testing.assert_array_equal(ours, jnp.zeros((4, 6)))

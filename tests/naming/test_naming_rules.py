@@ -496,3 +496,48 @@ def test_names_of_the_functions_own_are_passed():
     found = points(fn, {"a": SQUARE, "b": SQUARE}, X)
     assert defaults(fn, {"a": SQUARE, "b": SQUARE}, X) == {"a:post": (4, 6)}
     assert found["a:post"].shape == (4, 6)
+
+
+@jax.custom_jvp
+def _with_total(h):
+    h = jnp.tanh(h)
+    return h, h.sum()
+
+
+@_with_total.defjvp
+def _with_total_jvp(primals, tangents):
+    return _with_total(*primals), _with_total(*tangents)
+
+
+@jax.custom_jvp
+def _sorted(h):
+    return jnp.sort(jnp.tanh(h))
+
+
+@_sorted.defjvp
+def _sorted_jvp(primals, tangents):
+    return _sorted(*primals), _sorted(*tangents)
+
+
+def test_nothing_within_a_custom_rule_is_a_post():
+    def within(h):
+        return _with_total(h)[0]
+
+    def mixed(h):
+        return jnp.sort(_with_total(h)[0])
+
+    params = {"a": SQUARE, "b": SQUARE}
+    assert points(between(within), params, X)["b:in"].alias == "a:post"
+    found = points(between(mixed), params, X)["a:post"]
+    assert not found.alias and "can't be followed" in found.note
+    assert points(between(_sorted), params, X)["a:post"].alias == "a:pre"
+
+
+def test_a_loop_ends_what_activations_are_made_by():
+    def fn(p, x):
+        product = (x @ p["q"]) @ (x @ p["k"]).T
+        h = jax.lax.scan(lambda h, w: (jnp.sin(h * w), None), product, p["w"])[0]
+        return h @ p["o"]
+
+    params = {"q": SQUARE, "k": SQUARE, "w": array(3), "o": array(4, 2)}
+    assert "o:in" not in defaults(fn, params, X)
