@@ -173,7 +173,8 @@ CASES = {
 
 
 def of(cases):
-    return pytest.mark.parametrize("f", cases.values(), ids=cases)
+    names = sorted(cases)  # every worker of a run must see the same order
+    return pytest.mark.parametrize("f", [cases[name] for name in names], ids=names)
 
 
 def arguments(f):
