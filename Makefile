@@ -1,6 +1,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+ZOO := $(addprefix tests/peers/test_peer_,models.py own_model.py keras_digits.py)
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
 .PHONY: demo test test-slow test-defaults test-all test-zoo lint bench clean
@@ -21,7 +22,7 @@ test-all: $(VENV)/.installed  ## everything
 	$(BIN)/python -m pytest -q -n auto --dist loadfile -rs
 
 test-zoo: $(VENV)/.zoo  ## unmodified models of Keras, Haiku, equimo and eqx-zoo
-	KERAS_BACKEND=jax $(BIN)/python -m pytest -q -n0 tests/peers/test_peer_models.py -rs
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -q -n0 $(ZOO) -rs
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
