@@ -21,9 +21,6 @@ FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 def sections(path):
     """Of every heading the blocks of code and of output under it, `(kind, text)`."""
-    pattern = re.compile(
-        r"^#+ ([^\n]*)$|^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL
-    )
     blocks, heading = {}, ""
     for title, kind, text in BLOCK.findall(path.read_text()):
         if kind:

@@ -27,7 +27,7 @@ def test_the_rest_of_the_page():
     scanned: dict = {}
     snippets.run(page["Your library"] + page["Bare JAX"] + page["Loops"], scanned)
     names: dict = {}
-    snippets.run([*page["Your library"], ("python", "import flax.linen as nn")], names)
+    snippets.run(page["Your library"], names)
     headings = [*page]
     for heading in headings[headings.index("Choose what to name") :]:
         if heading != "Loops":

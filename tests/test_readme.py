@@ -1,18 +1,19 @@
 """The examples in the README run and say what one expects."""
 
 import re
-from pathlib import Path
 
 import numpy as np
+import snippets
 
 import sparsejax as sj
 
-README = Path(__file__).parent.parent / "README.md"
+README = snippets.ROOT / "README.md"
 
 
 def test_examples_run(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    examples = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    blocks = sum(snippets.sections(README).values(), [])
+    examples = [code for kind, code in blocks if kind == "python"]
     first, second, third, fourth, fifth, sixth = examples
     assert max(len(code.strip().splitlines()) for code in examples) <= 20
     names: dict = {}
@@ -22,6 +23,7 @@ def test_examples_run(capsys, tmp_path, monkeypatch):
     assert names["flat"](names["test"])[0].shape == (360, 64)
     accuracy = float(re.search(r"'accuracy': Array\(([\d.]+)", printed)[1])
     assert accuracy > 0.9
+    assert {*names["masks"].nodes} == {"params/layers_0:post", "params/layers_2:post"}
     exec(second, names)
     assert capsys.readouterr().out.startswith("Graph(")
     assert (tmp_path / "graph.html").stat().st_size > 50_000
