@@ -52,9 +52,10 @@ def named(
     Args:
         fn: any JAX function whose first argument is its parameters.
         names: which activations: a name, a pattern ("*:post"), several of them, or a
-            predicate of a `Point`. By default what every layer makes (`:post`), unless
-            only the output is made of it, and what is read of a product of two
-            activations (`:in`: heads, gated units).
+            predicate of a `Point`; an activation of several names that fit gets the
+            first. By default what every layer makes (`:post`), unless only the output
+            is made of it, and what is read of a product of two activations (`:in`:
+            heads, gated units).
         views: patterns of names with the axes to see their units in: of
             `{"*/out:in": (12, -1)}` the last axis, heads and features, becomes two.
 

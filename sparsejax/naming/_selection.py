@@ -2,7 +2,7 @@
 
 import difflib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from sparsejax import trees
 from sparsejax._patterns import matches
@@ -16,16 +16,28 @@ NO_KERNELS = (
 
 
 def selected(spots: Sequence[Spot], names: tuple | Callable | None) -> list[Spot]:
-    """The spots that are asked for, in the order of the function."""
+    """The spots that are asked for, in the order of the function.
+
+    An activation that several names fit, of a pattern or a predicate, gets the first.
+    """
     if not any(spot.point.name for spot in spots):
         raise ValueError(NO_KERNELS)
     if names is None:
         return [spot for spot in spots if spot.point.is_default]
     named = [spot for spot in spots if spot.point.name]
     if callable(names):
-        return [spot for spot in named if names(spot.point) and _check(spot.point)]
-    wanted = {spot.point.name for name in names for spot in _fitting(named, name)}
-    return [spot for spot in named if spot.point.name in wanted]
+        return _once(spot for spot in named if names(spot.point) and _check(spot.point))
+    fitting = {s.point.name for name in names for s in _fitting(named, name)}
+    once = {s.point.name for s in _once(s for s in named if s.point.name in fitting)}
+    return [s for s in named if s.point.name in once or s.point.name in names]
+
+
+def _once(spots: Iterable[Spot]) -> list[Spot]:
+    """One spot of every activation, the first."""
+    firsts: dict[str, Spot] = {}
+    for spot in spots:
+        firsts.setdefault(spot.point.alias or spot.point.name, spot)
+    return list(firsts.values())
 
 
 def view_of(

@@ -41,8 +41,10 @@ def test_names_are_chosen_by_name_pattern_predicate_or_default():
     assert chosen("mlp/wi:pre") == ["mlp/wi:pre"]
     assert chosen("*:pre") == chosen(["*/wo:pre", "*/wi:pre"]) == everything[1::3]
     assert chosen(n for n in ["*:sum"]) == ["mlp/wo:sum"]
-    assert chosen(lambda point: point.units == 8) == everything[1:4]
-    assert chosen("*") == everything
+    # mlp/wo:in is mlp/wi:post, and mlp/wo:post is mlp/wo:pre: named when asked for
+    assert chosen(lambda point: point.units == 8) == everything[1:3]
+    assert chosen("*") == [*everything[:3], "mlp/wo:pre", "mlp/wo:sum"]
+    assert chosen(["*", "mlp/wo:in"]) == [*everything[:5], "mlp/wo:sum"]
     assert chosen(["mlp/wo:in", "mlp/wi:post"]) == ["mlp/wi:post", "mlp/wo:in"]
 
 
