@@ -53,6 +53,7 @@ def evaluate(
     batch_size: int | None = None,
     checkpoint: str | Path | None = None,
     progress: bool = True,
+    batched: Callable[[Callable, Array], PyTree] | None = None,
 ) -> PyTree:
     """`fn` of every mask.
 
@@ -72,6 +73,9 @@ def evaluate(
             those that a function makes, 256 spread evenly); and, to 1e-3 of the largest
             entry, the results of the first part on file, which are computed again.
         progress: show a bar.
+        batched: `batched(fn, indices)`, for masks that are a function of their index:
+            the results for a batch of successive ones, where they share work; by
+            default `fn` of each, under `vmap`.
 
     Returns:
         The results as NumPy arrays, each with a leading axis over the masks. Where some
@@ -92,9 +96,6 @@ def evaluate(
     if batch_size is not None:
         batch_size = min(checks.integer(batch_size, "batch_size", 1), total)
 
-    def one(masks, index):
-        return fn(make(masks, index))
-
     with _noted("the function that makes a mask from an index (int32)"):
         mask = jax.eval_shape(make, masks, jnp.int32(0))
     shapes = result_shapes(fn, mask)
@@ -108,10 +109,16 @@ def evaluate(
             "results": {_plain(k): f"{s.dtype}{s.shape}" for k, s in leaves.items()},
         }
         batch_size = _recorded(folder, about, batch_size)
+
+    def batch(masks, indices):
+        if batched is not None:
+            return batched(fn, indices)
+        return jax.vmap(lambda index: fn(make(masks, index)))(indices)
+
     if batch_size is None:
-        batch_size, program = _automatic(one, masks, total)
+        batch_size, program = _automatic(batch, masks, total)
     else:
-        program = _compile(one, masks, total, batch_size)
+        program = _compile(batch, total, batch_size)
     if folder is not None and not (folder / "sweep.json").exists():
         runs.write_json(folder / "sweep.json", {**about, "batch_size": batch_size})
     span = batch_size * _per_call(total, batch_size)
@@ -236,7 +243,7 @@ def _per_call(total: int, batch_size: int) -> int:
     return -(-total // (batch_size * _CALLS))
 
 
-def _compile(one, masks, total, batch_size):
+def _compile(batch, total, batch_size):
     """The program for one call: from stacked masks and a first index to results."""
     per_call = _per_call(total, batch_size)
     span = batch_size * per_call
@@ -244,14 +251,14 @@ def _compile(one, masks, total, batch_size):
     def call(masks, start):
         # past the end the last mask stands in
         index = jnp.minimum(start + jnp.arange(span, dtype=jnp.int32), total - 1)
-        batch = jax.vmap(lambda i: one(masks, i))
-        out = jax.lax.map(batch, index.reshape(per_call, batch_size))
+        batches = index.reshape(per_call, batch_size)
+        out = jax.lax.map(lambda indices: batch(masks, indices), batches)
         return jax.tree.map(lambda leaf: leaf.reshape(span, *leaf.shape[2:]), out)
 
     return interpret.Compiled(call)
 
 
-def _automatic(one, masks, total) -> tuple[int, Callable]:
+def _automatic(batch, masks, total) -> tuple[int, Callable]:
     """Masks in a batch, from what a first program says it needs; and the program."""
     most, budget = _BATCH.get(jax.default_backend(), _BATCH_ELSEWHERE)
 
@@ -259,13 +266,13 @@ def _automatic(one, masks, total) -> tuple[int, Callable]:
         return -(-total // -(-total // size))
 
     size = even(most)
-    program = _compile(one, masks, total, size)
+    program = _compile(batch, total, size)
     used = program.lower(masks, jnp.int32(0)).compile().memory_analysis()
     if used is None or used.temp_size_in_bytes <= budget or size == 1:
         return size, program
     fit = max(1, int(size * budget / used.temp_size_in_bytes))
     size = even(1 << (fit.bit_length() - 1))
-    return size, _compile(one, masks, total, size)
+    return size, _compile(batch, total, size)
 
 
 def _recorded(folder, about, batch_size) -> int | None:

@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Float
 
 from sparsejax.hypercube import _memory as memory
-from sparsejax.hypercube._values import bits
+from sparsejax.hypercube._subsets import bits
 
 _TABLE = 4e6  # bytes of the tables over one half, at most: they stay in the cache
 _LOW = 6  # nodes of that half, at most

@@ -89,3 +89,48 @@ def test_functions_that_return_no_arrays_are_refused():
         hypercube.evaluate(lambda m: "loss", 3)
     with pytest.raises(ValueError, match="no arrays"):
         hypercube.evaluate(lambda m: None, 3)
+
+
+@pytest.mark.parametrize("batch_size", [None, 1, 4, 19])
+def test_groups_are_counted_as_their_nodes_in_one_row(batch_size, tmp_path):
+    sizes = {"first": 2, "then": 1, "last": 3}
+    a = jnp.asarray(np.random.default_rng(0).normal(size=(6, 6)), jnp.float32)
+
+    def fn(masks):
+        whole = jnp.concatenate([masks[name] for name in sizes])
+        return jnp.tanh(whole @ a @ whole), whole
+
+    values, rows = hypercube.evaluate(
+        fn, sizes, batch_size=batch_size, checkpoint=tmp_path, progress=False
+    )
+    np.testing.assert_array_equal(rows, sj.masks.subsets(6))
+    plain = hypercube.evaluate(lambda m: jnp.tanh(m @ a @ m), 6, progress=False)
+    np.testing.assert_allclose(values, plain, atol=1e-6)
+    again = hypercube.evaluate(fn, sizes, checkpoint=tmp_path, progress=False)
+    np.testing.assert_array_equal(again[0], values)
+
+
+def test_what_earlier_groups_make_is_shared():
+    kernel = jnp.asarray(np.random.default_rng(0).normal(size=(5, 5)), jnp.float32)
+    rows = []
+
+    @jax.custom_batching.custom_vmap
+    def dense(h):
+        return jnp.tanh(h @ kernel)
+
+    @dense.def_vmap
+    def _(size, is_batched, h):
+        rows.append(size)
+        return jax.vmap(lambda h: jnp.tanh(h @ kernel))(h), True
+
+    def fn(masks):
+        return (dense(masks["first"]) * masks["last"]).sum()
+
+    hypercube.evaluate(fn, {"first": 5, "last": 5}, progress=False)
+    assert set(rows) == {2}  # 64 in a batch, for all 32 of the last
+
+
+@pytest.mark.parametrize("sizes", [{}, {"a": 0}, {"a": 16, "b": 15}])
+def test_groups_of_no_or_too_many_nodes_are_refused(sizes):
+    with pytest.raises(ValueError, match="1 to 30 nodes"):
+        hypercube.evaluate(lambda masks: masks, sizes)
