@@ -43,6 +43,7 @@ bench: $(VENV)/.peers  ## side by side with what people use today
 	$(BIN)/python benchmarks/features.py
 	$(BIN)/python benchmarks/expanded_weights.py
 	$(BIN)/python benchmarks/closures.py
+	$(BIN)/python benchmarks/open_models.py
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
