@@ -6,7 +6,7 @@ the first. So a batch is first of all subsets of the last group, which are count
 the lowest bits.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ def bits(index: Int[Array, "..."], n: int) -> Float[Array, "... n"]:
     return (shifted & 1).astype(jnp.float32)
 
 
-def of_groups(index: Int[Array, ""], sizes: Mapping[str, int]) -> dict[str, Array]:
+def of_groups(index: Int[Array, ""], sizes: dict[str, int]) -> dict[str, Array]:
     """The subset of a number, whose lowest bits are of the last group.
 
     Args:
@@ -35,7 +35,7 @@ def of_groups(index: Int[Array, ""], sizes: Mapping[str, int]) -> dict[str, Arra
 
 
 def batched(
-    fn: Callable, indices: Int[Array, " batch"], sizes: Mapping[str, int]
+    fn: Callable, indices: Int[Array, " batch"], sizes: dict[str, int]
 ) -> PyTree:
     """`fn` of successive subsets of groups.
 
@@ -68,7 +68,7 @@ def batched(
 
 
 def in_order(
-    results: Shaped[np.ndarray, "subsets ..."], sizes: Mapping[str, int]
+    results: Shaped[np.ndarray, "subsets ..."], sizes: dict[str, int]
 ) -> Shaped[np.ndarray, "subsets ..."]:
     """Results for all subsets of groups, the lowest bits now of the first group."""
     counts = [1 << size for size in sizes.values()]
