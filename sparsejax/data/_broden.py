@@ -8,6 +8,9 @@
     c_CATEGORY.csv  code, number, name, frequency, coverage (within a category)
     images/         all images and label maps; a map is a PNG, label = red + 256 green
 
+Names in tables stay in their folder: absolute ones and ".." are refused; links are
+followed.
+
 Frequency is the number of images with a label, coverage the sum over images of the
 share of pixels that have it.
 
@@ -17,6 +20,7 @@ Representations", 2017 (arXiv 1704.05796).
 
 import csv
 import dataclasses
+import math
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -26,13 +30,14 @@ import numpy as np
 from jaxtyping import Bool
 from PIL import Image
 
-from sparsejax import checks
+from sparsejax import _untrusted, checks
 from sparsejax.data._idx import StrPath
 from sparsejax.data._labels import Labeled, Labels
 from sparsejax.data._pictures import picture, pixels
 
 _SIZES = ("ih", "iw", "sh", "sw")
 _MOST = 2**16  # label numbers that a map can hold
+_SIDE = 2**16  # pixels of an image's side
 
 
 class Row(NamedTuple):
@@ -94,7 +99,10 @@ class Broden:
         chunk = range(len(self))[chunk]
         rows = self.rows[chunk * self.batch_size :][: self.batch_size]
         layers, most = len(self.layers), max(len(row.whole) for row in self.rows)
-        pixels = np.zeros((len(rows), layers, *rows[0].grid), np.int32)
+        shape = len(rows), layers, *rows[0].grid
+        with _untrusted.reading(self.root / "index.csv"):
+            _untrusted.check_size(4 * math.prod(shape[1:]), 0, "an image's label maps")
+        pixels = np.zeros(shape, np.int32)
         whole = np.zeros((len(rows), most), np.int32)
         for i, row in enumerate(rows):
             whole[i, : len(row.whole)] = row.whole
@@ -138,14 +146,21 @@ def broden(
         the same layers: as many of every category as an image has maps of it at most.
 
     Raises:
-        ValueError: for what is missing or does not fit, with file and line.
+        ValueError: for what is missing or does not fit, with file and line; names that
+            leave the folder; and label maps of an image of more than 256 MiB
+            (SPARSEJAX_MAX_BYTES sets another limit).
     """
-    root = Path(root)
+    with _untrusted.reading(root):
+        return _broden(Path(root), categories, split, batch_size, size)
+
+
+def _broden(root: Path, categories, split, batch_size: int, size: int | None) -> Broden:
     if batch_size < 1 or (size is not None and size < 1):
         raise ValueError(
             f"batch_size and size must be 1 or more, got {batch_size}, {size}"
         )
-    every = [row["name"] for _, row in _table(root / "category.csv", ["name"])]
+    every = [_file(root / "category.csv", line, row["name"])
+             for line, row in _table(root / "category.csv", ["name"])]  # fmt: skip
     wanted = every if categories is None else checks.several(categories)
     unknown = [name for name in wanted if name not in every]
     if unknown or not wanted:
@@ -177,11 +192,12 @@ def broden(
 
 def _table(path: Path, columns: list[str]) -> list[tuple[int, dict[str, str]]]:
     """Rows of a table, each with its line."""
+    _untrusted.check_regular(path)
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             names = reader.fieldnames or []
-            rows = [(reader.line_num, row) for row in reader]
+            rows = [(reader.line_num, _plain(row)) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path} cannot be read: {error}") from None
     missing = [name for name in columns if name not in names]
@@ -195,6 +211,19 @@ def _table(path: Path, columns: list[str]) -> list[tuple[int, dict[str, str]]]:
     return rows
 
 
+def _plain(row: dict) -> dict:
+    """A row without what keeps its cells from being formulas."""
+    return {k: _untrusted.unguarded(v) if isinstance(v, str) else v
+            for k, v in row.items()}  # fmt: skip
+
+
+def _file(path: Path, line: int, name: str) -> str:
+    """A name for a file, if it stays in its folder."""
+    if not _untrusted.stays_inside(name):
+        raise _wrong(path, line, f"{name!r} leads out of the folder")
+    return name
+
+
 def _wrong(path: Path, line: int, what: str) -> ValueError:
     return ValueError(f"{path}, line {line}: {what}")
 
@@ -202,7 +231,7 @@ def _wrong(path: Path, line: int, what: str) -> ValueError:
 def _number(path: Path, line: int, row: dict[str, str], name: str, make: type = int):
     try:
         value = make(row[name])
-    except ValueError:
+    except (ValueError, OverflowError):
         raise _wrong(path, line, f"{name} is {row[name]!r}, not a number") from None
     if not 0 <= value < np.inf:
         raise _wrong(path, line, f"{name} is {value}, which cannot be")
@@ -243,16 +272,19 @@ def _check_known(known, numbers, where: str) -> None:
 
 def _row(path: Path, line: int, row: dict[str, str], kinds, known) -> Row:
     ih, iw, sh, sw = (_number(path, line, row, name) for name in _SIZES)
+    if max(ih, iw, sh, sw) > _SIDE:
+        raise _wrong(path, line, f"a side has more than {_SIDE:,} pixels")
     maps, whole = [], []
     for kind, name in enumerate(kinds):
         for item in filter(None, row[name].split(";")):
             if item.isascii() and item.isdigit():
-                whole.append(int(item))
+                whole.append(int(item) if len(item) < 19 else _MOST)
             else:
-                maps.append((kind, item))
+                maps.append((kind, _file(path, line, item)))
     whole = tuple(number for number in whole if number)
     _check_known(known, np.array(whole, int), f"{path}, line {line}")
-    return Row(line, row["image"], row["split"], (ih, iw), (sh, sw), tuple(maps), whole)
+    image, sizes = _file(path, line, row["image"]), ((ih, iw), (sh, sw))
+    return Row(line, image, row["split"], *sizes, tuple(maps), whole)
 
 
 def _check_row(path: Path, row: Row, first: Row, size: int | None) -> None:
@@ -292,11 +324,13 @@ def _label_map(of: Broden, row: Row, name: str) -> np.ndarray:
 
 def _read(of: Broden, row: Row, name: str, size: tuple[int, int]) -> Image.Image:
     index = of.root / "index.csv"
+    file = of.root / "images" / name
     try:
-        image = picture((of.root / "images" / name).read_bytes())
+        _untrusted.check_regular(file)
+        image = picture(file.read_bytes())
     except Exception as error:  # decoders raise what they like
         what = f"images/{name} does not decode: {error}"
-        raise _wrong(index, row.line, what) from None
+        raise _wrong(index, row.line, _untrusted.one_line(what)) from None
     if image.size != size[::-1]:
         raise _wrong(
             index,

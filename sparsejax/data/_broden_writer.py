@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from sparsejax import _untrusted
 from sparsejax._labels import check_numbers, check_table, parts
 from sparsejax.data._idx import StrPath
 from sparsejax.data._labels import Labeled, Labels
@@ -97,7 +98,8 @@ def _write_png(path: Path, image: np.ndarray) -> None:
 
 def _write_table(path: Path, names: Iterable[str], rows: Iterable[Iterable]) -> None:
     with open(path, "w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([list(names), *rows])
+        plain = ([_untrusted.guarded(cell) for cell in row] for row in rows)
+        csv.writer(file).writerows([list(names), *plain])
 
 
 def _write_tables(folder: Path, labels: Labels, frequency, coverage) -> None:

@@ -2,14 +2,18 @@
 
 Images are told by how their names end. The folder that they lie in is their class; a
 folder around all classes, such as the one that a zip was made of, is looked through.
+Links of the file system are followed; names that leave a zip, and links in it, are
+refused.
 """
 
 import os
+import stat
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from sparsejax import _untrusted
 from sparsejax.data._pictures import suffixes
 
 # Files of systems and their archives; beside these, what begins with a dot.
@@ -17,6 +21,7 @@ _HIDDEN = frozenset({
     "__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "$recycle.bin",
     "system volume information", "@eadir", "lost+found", "__pycache__",
 })  # fmt: skip
+_DEPTH, _FOLDERS = 64, 100_000  # folders in one another, and of all
 Test = Callable[[str], bool]
 
 
@@ -48,17 +53,11 @@ def classes(path: Path) -> Classes:
     def is_image(name):
         return _suffix(name) in ends
 
-    try:
-        if path.is_dir():
-            names = {name: name for name in _walk(path)}
-            archive = None
-        else:
-            archive = zipfile.ZipFile(path)
-            names = _named(path, archive.namelist(), is_image)
-    except (zipfile.BadZipFile, OSError) as error:
-        raise ValueError(
-            f"{path} is no folder of images and no zip of one: {error}"
-        ) from None
+    archive = None if path.is_dir() else _archive(path)
+    if archive is None:
+        names = {name: name for name in _walk(path, path)}
+    else:
+        names = _named(path, archive.infolist(), is_image)
     hidden = {_hidden(name) for name in names} - {""}
     # Archives need not list folders: there is one around what is hidden, too.
     around = {name.rpartition("/")[0] + "/" for name in hidden if "/" in name}
@@ -70,36 +69,79 @@ def classes(path: Path) -> Classes:
     images = {kind: [top + name for name in some] for kind, some in found.items()}
 
     def read(name: str) -> bytes:
-        return (
-            (path / name).read_bytes() if archive is None else archive.read(names[name])
-        )
+        if archive is not None:
+            return _untrusted.zip_entry(archive, names[name])
+        _untrusted.check_regular(path / name)
+        return (path / name).read_bytes()
 
     return Classes(images, read, _left(len(hidden), loose, others))
 
 
-def _walk(folder: Path, above: str = "", within: tuple[str, ...] = ()) -> Iterator[str]:
+def _archive(path: Path) -> zipfile.ZipFile:
+    try:
+        _untrusted.check_regular(path)
+        return zipfile.ZipFile(path)
+    except Exception as error:  # whatever the tables of a damaged one can cause
+        raise ValueError(
+            f"{path} is no folder of images and no zip of one: {error}"
+        ) from None
+
+
+def _walk(root: Path, folder: Path) -> Iterator[str]:
     """Names of all files and, ending in "/", folders; what is hidden is not opened."""
-    within = *within, os.path.realpath(folder)
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            name = above + entry.name
-            if not entry.is_dir():  # follows links
-                yield name
-                continue
-            yield f"{name}/"
-            if os.path.realpath(entry.path) in within:
-                raise ValueError(f"{entry.path} links to a folder around it; remove it")
-            if not _hidden(name):
-                yield from _walk(Path(entry.path), f"{name}/", within)
+    todo, count = [(folder, "", ())], 0
+    while todo:
+        folder, above, within = todo.pop()
+        within, count = (*within, os.path.realpath(folder)), count + 1
+        if len(within) > _DEPTH or count > _FOLDERS:
+            raise ValueError(
+                f"{root} has more than {_FOLDERS:,} folders, or {_DEPTH} in one "
+                f"another, such as {folder}; expected CLASS/NAME.jpg"
+            )
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                name = above + entry.name
+                if not entry.is_dir():  # follows links
+                    if not _hidden(name):
+                        _check_link(entry)
+                    yield name
+                    continue
+                yield f"{name}/"
+                if os.path.realpath(entry.path) in within:
+                    raise ValueError(
+                        f"{entry.path} links to a folder around it; remove it"
+                    )
+                if not _hidden(name):
+                    todo.append((Path(entry.path), f"{name}/", within))
 
 
-def _named(path: Path, names: Iterable[str], is_image: Test) -> dict[str, str]:
+def _check_link(entry: os.DirEntry) -> None:
+    """Refuse what may have been a class, and leads nowhere."""
+    broken = entry.is_symlink() and not os.path.exists(entry.path)
+    if broken and _suffix(entry.name) not in suffixes():
+        raise ValueError(f"{entry.path} links to what is not there; mend or remove it")
+
+
+def _named(
+    path: Path, entries: Iterable[zipfile.ZipInfo], is_image: Test
+) -> dict[str, str]:
     """Names in an archive, by what they are with "/" between folders."""
     found: dict[str, str] = {}
-    for name in names:
+    for entry in entries:
+        name = entry.filename
         plain = name.replace("\\", "/")
         parts = [part for part in plain.split("/") if part not in ("", ".")]
         plain = "/".join(parts) + "/" * plain.endswith("/")
+        if not _untrusted.stays_inside(name) or len(parts) > _DEPTH:
+            raise ValueError(
+                f"{path} has an entry {name!r}, which leaves the archive or lies too "
+                "deep; make the archive anew"
+            )
+        if stat.S_ISLNK(entry.external_attr >> 16) and not _hidden(plain):
+            raise ValueError(
+                f"{path}: {plain} is a link, which leads nowhere in an archive; "
+                "unpack it and give the folder"
+            )
         if plain in found and is_image(plain):
             raise ValueError(f"{path} has {plain} twice; make the archive anew")
         if parts:

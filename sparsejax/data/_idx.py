@@ -14,6 +14,7 @@ All four files come from one folder. An unreadable file is a `ValueError` that n
 """
 
 import gzip
+import io
 import math
 import os
 import struct
@@ -23,6 +24,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
+from sparsejax import _untrusted
 from sparsejax.data._splits import Dataset, Split
 
 StrPath = str | os.PathLike[str]
@@ -102,13 +104,19 @@ def read(path: StrPath) -> UInt8[np.ndarray, "..."]:
 
     Raises:
         ValueError: the file is missing, empty, truncated, corrupt, of another format,
-            or holds other elements than unsigned bytes.
+            holds other elements than unsigned bytes, or unfolds to more than 256 MiB
+            and 16 times its size (SPARSEJAX_MAX_BYTES sets another limit).
 
     Reference:
         Yann LeCun, Corinna Cortes and Christopher Burges, The MNIST database of
         handwritten digits (its page defines the format).
     """
-    content = _content(path)
+    with _untrusted.reading(path):
+        return _array(path, _content(path))
+
+
+def _array(path: StrPath, content: bytes | bytearray) -> UInt8[np.ndarray, "..."]:
+    """The array that the content of a file describes."""
     zeros, code, ndim = content[:2], content[2:3], content[3:4]
     if zeros != b"\0\0" or not ndim or not 1 <= ndim[0] <= 64:  # 64: NumPy's limit
         raise ValueError(
@@ -139,11 +147,14 @@ def read(path: StrPath) -> UInt8[np.ndarray, "..."]:
             f"{path} holds no data: its header gives the shape {shape}; "
             "get a fresh copy"
         )
-    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+    array = np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+    array.flags.writeable = False
+    return array
 
 
-def _content(path: StrPath) -> bytes:
+def _content(path: StrPath) -> bytes | bytearray:
     """The bytes of a file, decompressed if they are gzip's."""
+    _untrusted.check_regular(path)
     try:
         content = Path(path).read_bytes()
     except FileNotFoundError:
@@ -156,7 +167,7 @@ def _content(path: StrPath) -> bytes:
     if content[:2] != b"\x1f\x8b":
         return content
     try:
-        return gzip.decompress(content)
+        return _unfolded(content)
     except EOFError:
         raise ValueError(
             f"{path} is a truncated gzip file: it ends before its data does; "
@@ -166,6 +177,17 @@ def _content(path: StrPath) -> bytes:
         raise ValueError(
             f"{path} is a corrupt gzip file ({error}); get a fresh copy"
         ) from error
+
+
+def _unfolded(content: bytes) -> bytearray:
+    """What gzip made into `content`, as far as it may unfold."""
+    unfolded, most = bytearray(), _untrusted.most(len(content))
+    with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+        while part := file.read(1 << 20):
+            unfolded += part
+            if len(unfolded) > most:
+                _untrusted.check_size(len(unfolded), len(content))
+    return unfolded
 
 
 def _load(name: str, data_dir: StrPath | None) -> Dataset:

@@ -1,5 +1,6 @@
 """Folders of images, one a class, as they are or in a zip: CIFAR-10, ImageNet's kin."""
 
+import math
 import os
 import warnings
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image
 
+from sparsejax import _untrusted
 from sparsejax.data._folders import classes
 from sparsejax.data._idx import StrPath
 from sparsejax.data._pictures import picture, pixels
@@ -80,7 +82,10 @@ def image_folder(
         order.
 
     Raises:
-        ValueError: if there is none, one does not decode, or sizes differ; for folders
+        ValueError: if there is none, one does not decode, or sizes differ; for an image
+            that unfolds to more than 256 MiB (89 million pixels) and 16 times its size,
+            and for all of them together (SPARSEJAX_MAX_BYTES sets another limit), unless
+            there is a size; for names that leave a zip, and links in it; for folders
             within class folders that have images, such as `train/CLASS/` beside
             `val/CLASS/`, and class folders without. With a size, images that do not
             decode raise it when they are read.
@@ -90,7 +95,8 @@ def image_folder(
         raise ValueError(f"size must be positive, got {size}")
     if most is not None and most < 1:
         raise ValueError(f"most must be positive, got {most}")
-    by_class, read, left = classes(path)
+    with _untrusted.reading(path):
+        by_class, read, left = classes(path)
     if left:
         warnings.warn(f"{path}: passed over: {left}", stacklevel=2)
     chosen = [some[:most] for some in by_class.values()]
@@ -126,14 +132,29 @@ def cifar10(data_dir: StrPath | None = None, *, most: int | None = None) -> Data
 
 
 def _all(path: Path, names: list[str], read: Callable[[str], bytes]) -> np.ndarray:
-    images = [_decode(path, name, read) for name in names]
-    for image, name in zip(images, names, strict=True):
-        if image.shape != images[0].shape:
+    first = _decode(path, names[0], read)
+    _check_whole(path, names, first.shape)
+    images = np.empty((len(names), *first.shape), np.float32)
+    for i, name in enumerate(names):
+        image = _decode(path, name, read) if i else first
+        if image.shape != first.shape:
             raise ValueError(
                 f"{path}: {name} is {image.shape[0]}x{image.shape[1]} pixels, others "
-                f"{images[0].shape[0]}x{images[0].shape[1]}; give a size to cut out"
+                f"{first.shape[0]}x{first.shape[1]}; give a size to cut out"
             )
-    return np.stack(images).astype(np.float32) / 255
+        images[i] = image
+    images /= 255
+    return images
+
+
+def _check_whole(path: Path, names: list[str], shape: tuple[int, ...]) -> None:
+    """Refuse images that unfold too far together."""
+    unfolded = len(names) * math.prod(shape)
+    if unfolded > _untrusted.most(0):
+        files = [path / name for name in names] if path.is_dir() else [path]
+        folded = sum(file.stat().st_size for file in files)
+        with _untrusted.reading(path):
+            _untrusted.check_size(unfolded, folded, f"all of its {len(names)} images")
 
 
 def _decode(
@@ -144,7 +165,8 @@ def _decode(
         image = picture(read(name), 2 * size)
         return pixels(_middle(image, size) if size else image)
     except Exception as error:  # decoders raise what they like
-        raise ValueError(f"{path}: {name} does not decode: {error}") from None
+        what = f"{path}: {name} does not decode: {error or type(error).__name__}"
+        raise ValueError(_untrusted.one_line(what)) from None
 
 
 def _middle(image: Image.Image, size: int) -> Image.Image:

@@ -13,15 +13,20 @@ Whatever the file, an image comes out as a viewer shows it:
 
 Refused by name are integers of 32 bits or with a sign, since nothing says which of them
 is white; TIFFs of several pages; 16-bit colours of which one means transparent; and
-formats that Pillow hands to other programs (EPS, WMF) or only recognises (HDF5, ...).
+formats that Pillow hands to other programs (EPS, WMF) or only recognises (HDF5, ...);
+and images of more than 89 million pixels, if they have more than 16 times as many bytes
+as their file: SPARSEJAX_MAX_BYTES sets another limit, but Pillow's is twice as many.
 """
 
 import functools
 import io
+import math
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image, ImageOps
+
+from sparsejax import _untrusted
 
 _UNREAD = ("BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF")
 _WITH_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
@@ -44,7 +49,7 @@ def picture(raw: bytes, least: int = 0) -> Image.Image:
         least: read JPEGs at a fraction of their size, but not below this one.
 
     Raises:
-        ValueError: for what is refused.
+        ValueError: for what is refused, and what unfolds too far.
         Exception: whatever Pillow's decoders raise.
     """
     with Image.open(io.BytesIO(raw), formats=_formats()) as image:
@@ -52,6 +57,7 @@ def picture(raw: bytes, least: int = 0) -> Image.Image:
         _check(image, coding)
         if least:
             image.draft("RGB", (least, least))
+        _untrusted.check_size(3 * math.prod(image.size), len(raw))
         ImageOps.exif_transpose(image, in_place=True)
         most = _most(image, coding)
         if most:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from sparsejax import checks, runs
+from sparsejax import _untrusted, checks, runs
 from sparsejax._labels import check_table
 from sparsejax.data import Labels
 
@@ -114,13 +114,18 @@ def assign(
 
 
 def write_table(path: str | os.PathLike[str], table: Table) -> None:
-    """Write a table as NetDissect does: CSV, units from 1, the best first."""
+    """Write a table as NetDissect does: CSV, units from 1, the best first.
+
+    Names that a spreadsheet would take for formulas get a "'" before them, which
+    `read_table` takes off.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
     for k in np.argsort(-table.score, kind="stable"):
         score = float(table.score[k])
-        writer.writerow([k + 1, table.category[k], table.label[k], score])
+        names = map(_untrusted.guarded, (table.category[k], table.label[k]))
+        writer.writerow([k + 1, *names, score])
     runs.write_text(Path(path), text.getvalue())
 
 
@@ -132,11 +137,18 @@ def read_table(path: str | os.PathLike[str]) -> Table:
     Raises:
         ValueError: for a file that is no such table; every unit has to be there once.
     """
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} cannot be read as CSV: {error}") from None
+    with _untrusted.reading(path):
+        _untrusted.check_regular(path)
+        try:
+            with open(path, newline="", encoding="utf-8-sig") as file:
+                rows = list(csv.DictReader(file))
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise ValueError(f"{path} cannot be read as CSV: {error}") from None
+        return _table(path, rows)
+
+
+def _table(path: str | os.PathLike[str], rows: list[dict[str, str]]) -> Table:
+    """The table that rows are of."""
     missing = [name for name in _COLUMNS if not rows or name not in rows[0]]
     if missing:
         raise ValueError(f"{path} has no rows or no columns {', '.join(missing)}")
@@ -151,7 +163,9 @@ def read_table(path: str | os.PathLike[str]) -> Table:
                 f"{path}, row {line}: unit {row['unit']!r} with score "
                 f"{row['score']!r}; expected units 1, 2, ... once each, and numbers"
             )
-        by_unit[unit] = (row["label"] or "", row["category"] or "", score)
+        label, category = (_untrusted.unguarded(row[key] or "")
+                           for key in ("label", "category"))  # fmt: skip
+        by_unit[unit] = (label, category, score)
     if max(by_unit) != len(by_unit):
         lost = next(k for k in range(1, len(by_unit) + 1) if k not in by_unit)
         raise ValueError(f"{path} goes to unit {max(by_unit)}, but lacks unit {lost}")

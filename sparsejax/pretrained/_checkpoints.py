@@ -15,6 +15,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 import numpy as np
 
+from sparsejax import _untrusted
 from sparsejax.pretrained._descriptions import Tensor, state, unpickle
 
 _MAGIC, _VERSION = 0x1950A86A20F9469CFC6C, 1001  # of the format without a zip
@@ -31,10 +32,13 @@ def pth(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     Raises:
         ValueError: for a file that is truncated, in the tar format of PyTorch 0.1, or
             none; one whose pickle names anything but tensors and dictionaries, which is
-            not looked up; and tensors that reach beyond their storage.
+            not looked up; tensors that reach beyond their storage; and such as repeat
+            its numbers to more than 256 MiB and 16 times the file's size
+            (SPARSEJAX_MAX_BYTES sets another limit).
         OSError: if it cannot be opened.
     """
-    with open(path, "rb") as file:
+    _untrusted.check_regular(path)
+    with open(path, "rb") as file, _untrusted.reading(path):
         size, head = os.fstat(file.fileno()).st_size, file.read(512)
         file.seek(0)
         try:
@@ -51,8 +55,6 @@ def pth(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
             raise ValueError(
                 f"{path} is no whole zip, truncated or not from torch.save: {error}"
             ) from None
-        except (ValueError, OverflowError, RuntimeError, EOFError) as error:
-            raise ValueError(f"{path}: {error}") from None
 
 
 def is_pth(head: bytes) -> bool:
@@ -94,7 +96,7 @@ def _from_zip(archive: zipfile.ZipFile, size: int) -> dict[str, np.ndarray]:
         raw = archive.read(record)
         return raw if order == b"little" else _swapped(raw, storage.dtype)
 
-    return _arrays(state(root), content)
+    return _arrays(state(root), content, size)
 
 
 def _from_sequence(file: io.BufferedReader, size: int) -> dict[str, np.ndarray]:
@@ -130,20 +132,22 @@ def _from_sequence(file: io.BufferedReader, size: int) -> dict[str, np.ndarray]:
         file.seek(start)
         return file.read(length)
 
-    return _arrays(state(root), content)
+    return _arrays(state(root), content, size)
 
 
 def _arrays(
-    tensors: dict[str, Tensor], content: Callable[[str, Tensor], bytes]
+    tensors: dict[str, Tensor], content: Callable[[str, Tensor], bytes], folded: int
 ) -> dict[str, np.ndarray]:
     raw: dict[str, bytes] = {}
     for name, tensor in tensors.items():
         if tensor.storage.key not in raw:
             raw[tensor.storage.key] = content(name, tensor)
-    return {name: _array(name, t, raw[t.storage.key]) for name, t in tensors.items()}
+    return {
+        name: _array(name, t, raw[t.storage.key], folded) for name, t in tensors.items()
+    }
 
 
-def _array(name: str, tensor: Tensor, raw: bytes) -> np.ndarray:
+def _array(name: str, tensor: Tensor, raw: bytes, folded: int) -> np.ndarray:
     storage, dtype = tensor.storage, jnp.dtype(tensor.dtype)
     size, stride = tensor.size, tensor.stride
     if not math.prod(size):
@@ -156,6 +160,7 @@ def _array(name: str, tensor: Tensor, raw: bytes) -> np.ndarray:
             f"{name} of shape {size} reaches number {last} of a storage of "
             f"{stop - start}"
         )
+    _untrusted.check_size(math.prod(size) * dtype.itemsize, folded, repr(name))
     strides = [s * dtype.itemsize for s in stride]
     return np.ndarray(
         size, dtype, raw, (start + tensor.offset) * dtype.itemsize, strides

@@ -60,7 +60,8 @@ def unpickle(stream: io.BytesIO) -> tuple[Any, dict[str, Storage]]:
     except LookupError:
         raise ValueError("its pickle is refused: it takes what is not there") from None
     except Exception as error:  # whatever bytes that are no pickle can cause
-        raise ValueError(f"its pickle is refused: {error}") from None
+        what = str(error) or type(error).__name__
+        raise ValueError(f"its pickle is refused: {what}") from None
 
 
 def _ordered_dict(items: Any = ()) -> dict:
@@ -95,7 +96,8 @@ def _tensor(
 
 
 def _whole(values: tuple) -> bool:
-    return all(type(value) is int and value >= 0 for value in values)
+    """Whether all are numbers of things; their product is had in no time."""
+    return all(type(value) is int and 0 <= value < 2**63 for value in values)
 
 
 def state(root: Any) -> dict[str, Tensor]:
@@ -139,7 +141,9 @@ _FUNCTIONS = {
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_tensor_v2": lambda *args: _tensor(*args[:4]),
     "torch._utils._rebuild_tensor_v3": lambda *args: _tensor(*args[:4], dtype=args[6]),
-    "torch._tensor._rebuild_from_type_v2": lambda of, _, args, *__: of.make(*args),
+    "torch._tensor._rebuild_from_type_v2": lambda of, _, args, *__: of.make(
+        *pickles.few(args)
+    ),
     "torch._utils._rebuild_parameter": lambda tensor, *_: tensor,
     "torch._utils._rebuild_parameter_with_state": lambda tensor, *_: tensor,
 }

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from sparsejax import trees
+from sparsejax import _untrusted, trees
 from sparsejax.pretrained._checkpoints import is_pth, pth
 from sparsejax.pretrained._tensors import safetensors
 
@@ -45,10 +45,17 @@ def load(path: str | os.PathLike[str], model: Any) -> PyTree:
             floating point numbers.
         OSError: if it cannot be opened.
     """
+    _untrusted.check_regular(path)
     with open(path, "rb") as file:
         read = pth if is_pth(file.read(512)) else safetensors
+    with _untrusted.reading(path):
+        return _fitted(path, read(path), model)
+
+
+def _fitted(path: Any, tensors: dict[str, np.ndarray], model: Any) -> PyTree:
+    """Tensors of PyTorch's names and axes as parameters of the model."""
     arrays: dict[str, np.ndarray] = {}
-    for name, array in read(path).items():
+    for name, array in tensors.items():
         module, _, kind = _WRAPPERS.sub("", name).rpartition(".")
         if kind == "num_batches_tracked":
             continue

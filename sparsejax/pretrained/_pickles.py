@@ -4,7 +4,8 @@ A pickle is a program for a machine with a stack. Its operations that make numbe
 strings, tuples, lists and dictionaries are carried out here, one by one; functions and
 classes that it names are looked up in a table of ours and nowhere else, and all others
 are refused. Time and memory are bounded by the length of the pickle: keys are strings
-and small integers, since hashing a tuple may take for ever.
+and small integers, since hashing a tuple may take for ever, and calls have few
+arguments, since a long tuple costs two bytes to hand over again.
 """
 
 import io
@@ -26,6 +27,8 @@ _NEW: dict[str, Callable[[], Any]] = {
     "EMPTY_DICT": dict,
 }
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+_STEPS = 2**22  # of a pickle; a tensor takes about 50
+_ARGUMENTS = 64
 
 
 class Function(NamedTuple):
@@ -49,7 +52,9 @@ def read(
         Exception: whatever bytes that are no pickle cause.
     """
     stack, marks, memo = [], [], {}
-    for opcode, given, _ in pickletools.genops(stream):
+    for step, (opcode, given, _) in enumerate(pickletools.genops(stream)):
+        if step == _STEPS:
+            raise ValueError(f"it has more than {_STEPS:,} steps")
         match opcode.name:
             case name if name in _GIVEN:
                 stack.append(given)
@@ -94,13 +99,13 @@ def read(
                     _named(f"{_plain(module, str)}.{_plain(name, str)}", names)
                 )
             case "REDUCE":
-                args, called = _plain(stack.pop(), tuple), stack.pop()
+                args, called = few(stack.pop()), stack.pop()
                 stack.append(_plain(called, Function).make(*args))
             case "BUILD":
                 stack.pop()  # attributes, such as the versions of modules
                 _plain(stack[-1], dict)
             case "BINPERSID":
-                stack.append(stored(stack.pop()))
+                stack.append(stored(few(stack.pop())))
             case "POP":
                 stack.pop()
             case "POP_MARK":
@@ -131,6 +136,13 @@ def dict_of(pairs: Any) -> dict:
             raise ValueError(f"it has a {type(key).__name__} for a key")
         found[key] = value
     return found
+
+
+def few(arguments: Any) -> tuple:
+    """Arguments of a call, if they are a tuple of not too many."""
+    if len(_plain(arguments, tuple)) > _ARGUMENTS:
+        raise ValueError(f"it hands over {len(arguments):,} arguments")
+    return arguments
 
 
 def _named(name: str, names: Mapping[str, Any]) -> Any:

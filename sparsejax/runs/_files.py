@@ -11,7 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from sparsejax import _untrusted
+
 AnyPath = str | os.PathLike[str]
+_READ = 0.9  # of the limit, for names and headers
 
 
 class DamagedFile(ValueError):
@@ -52,38 +55,68 @@ def read_json(path: AnyPath) -> Any:
         DamagedFile: if it is not JSON.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        _untrusted.check_regular(path)
+        return _untrusted.json_value(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DamagedFile(f"{path} cannot be read as JSON: {error}") from None
+        text = f"{path} cannot be read as JSON: {error}"
+        raise DamagedFile(_untrusted.one_line(text)) from None
 
 
 def write_arrays(path: AnyPath, arrays: Mapping[str, np.ndarray]) -> None:
     """Write arrays to one compressed `.npz`, whole or not at all.
 
-    Under any names: `np.savez` cannot have one called "file".
+    Under any names: `np.savez` cannot have one called "file". What would unfold
+    further than `read_arrays` allows is not compressed.
     """
+    total = sum(np.asanyarray(array).nbytes for array in arrays.values())
     with atomic(path) as temporary:
-        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as file:
-            for name, array in arrays.items():
-                with file.open(f"{name}.npy", "w", force_zip64=True) as entry:
-                    array = np.asanyarray(array)
-                    np.lib.format.write_array(entry, array, allow_pickle=False)
+        _write_zip(temporary, arrays, zipfile.ZIP_DEFLATED)
+        if total > _READ * _untrusted.most(temporary.stat().st_size):
+            _write_zip(temporary, arrays, zipfile.ZIP_STORED)
+
+
+def _write_zip(path: Path, arrays: Mapping[str, np.ndarray], compression: int) -> None:
+    with zipfile.ZipFile(path, "w", compression) as file:
+        for name, array in arrays.items():
+            with file.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                array = np.asanyarray(array)
+                np.lib.format.write_array(entry, array, allow_pickle=False)
 
 
 def read_arrays(path: AnyPath) -> dict[str, np.ndarray]:
     """All arrays of an `.npz`; checksums are verified, nothing is unpickled.
 
     Raises:
-        DamagedFile: if the file is missing, truncated or corrupt.
+        DamagedFile: if the file is missing, truncated or corrupt, or unfolds to more
+            than 256 MiB and 16 times its size (SPARSEJAX_MAX_BYTES sets another limit).
     """
     try:
-        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
-            # By the whole name: "a.npy" may be an array's own.
-            return {key: file[f"{key}.npy"] for key in file.files}
+        _untrusted.check_regular(path)
+        with zipfile.ZipFile(path) as file:
+            entries = file.infolist()
+            total = sum(entry.file_size for entry in entries)
+            _untrusted.check_size(total, os.path.getsize(path))
+            return dict(_array(file, entry) for entry in entries)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
-        raise DamagedFile(f"{path} cannot be read: {error}") from None
+        text = f"{path} cannot be read: {error}"
+        raise DamagedFile(_untrusted.one_line(text)) from None
     except Exception as error:  # zlib.error and what else a flipped byte can cause
-        raise DamagedFile(f"{path} is corrupt: {error}") from None
+        text = f"{path} is corrupt: {error or type(error).__name__}"
+        raise DamagedFile(_untrusted.one_line(text)) from None
+
+
+def _array(file: zipfile.ZipFile, entry: zipfile.ZipInfo) -> tuple[str, np.ndarray]:
+    """Name and numbers of an array of an `.npz`."""
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"{entry.filename} is compressed as no .npz is")
+    if not entry.filename.endswith(".npy"):
+        raise ValueError(f"{entry.filename} is no array")
+    with file.open(entry) as raw:
+        array = np.lib.format.read_array(raw, allow_pickle=False)
+        if raw.read(1):  # all of it: the checksum comes at the end
+            raise ValueError(f"{entry.filename} is longer than its header says")
+    # By the whole name: "a.npy" may be an array's own.
+    return entry.filename.removesuffix(".npy"), array
 
 
 def cached(
