@@ -1,6 +1,7 @@
 """Words for error messages: what a value is, and which names there are."""
 
 import sys
+import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
@@ -40,6 +41,44 @@ def listed(names: Iterable[Any], most: int = 12) -> str:
     names = list(names)
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return (", ".join(repr(name) for name in names[:most]) or "none") + more
+
+
+def graphemes(text: str) -> list[str]:
+    """What readers take for one letter each: with its accents, and emoji whole.
+
+    Example:
+        >>> len("e\u0301\U0001f1eb\U0001f1f7"), len(graphemes("e\u0301\U0001f1eb\U0001f1f7"))
+        (4, 2)
+    """  # noqa: E501
+    parts: list[str] = []
+    flags = 0  # letters of flags in a row
+    for mark in text:
+        flag = "\U0001f1e6" <= mark <= "\U0001f1ff"
+        joined = bool(parts) and (
+            unicodedata.category(mark) in ("Mn", "Mc", "Me")
+            or mark in "\u200c\u200d"
+            or "\U0001f3fb" <= mark <= "\U0001f3ff"  # colours of skin
+            or "\U000e0020" <= mark <= "\U000e007f"  # flags of regions
+            or (parts[-1][-1] == "\u200d" and unicodedata.category(mark) == "So")
+            or (flag and flags % 2 == 1)
+        )
+        flags = flags + 1 if flag else 0
+        if joined:
+            parts[-1] += mark
+        else:
+            parts.append(mark)
+    return parts
+
+
+def cut(text: str, most: int) -> str:
+    """A text of at most so many letters, of which the last stands for those left out.
+
+    Example:
+        >>> cut("hidden_units", 7), cut("hidden", 7)
+        ('hidden\u2026', 'hidden')
+    """
+    parts = graphemes(text) if len(text) > most else []
+    return text if len(parts) <= most else "".join(parts[: most - 1]) + "\u2026"
 
 
 def _is_array(value: Any) -> bool:

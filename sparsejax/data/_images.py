@@ -84,8 +84,8 @@ def image_folder(
     Raises:
         ValueError: if there is none, one does not decode, or sizes differ; for an image
             that unfolds to more than 256 MiB (89 million pixels) and 16 times its size,
-            and for all of them together (SPARSEJAX_MAX_BYTES sets another limit), unless
-            there is a size; for names that leave a zip, and links in it; for folders
+            and, without a size, for all of them together (SPARSEJAX_MAX_BYTES sets
+            another limit); for names that leave a zip, and links in it; for folders
             within class folders that have images, such as `train/CLASS/` beside
             `val/CLASS/`, and class folders without. With a size, images that do not
             decode raise it when they are read.

@@ -3,12 +3,13 @@
 The format is described in `_export.json`.
 """
 
-import json
 import math
 from typing import Any
 
 import numpy as np
 
+from sparsejax import _untrusted
+from sparsejax._words import listed
 from sparsejax.flowgraph._export.json import FORMAT, VERSION
 from sparsejax.flowgraph._graph import Graph
 from sparsejax.flowgraph._ops import OPS
@@ -22,45 +23,61 @@ def from_json(text: str) -> Graph:
         ValueError: if it is not such a graph, with what is wrong and where.
     """
     try:
-        whole = json.loads(text)
+        whole = _untrusted.json_value(text)
     except ValueError as error:
         raise ValueError(f"this is not JSON: {error}") from None
     if not isinstance(whole, dict) or whole.get("format") != FORMAT:
         raise ValueError(f'this is not a flow graph: its "format" is not {FORMAT!r}')
     if whole.get("version") != VERSION:
         raise ValueError(
-            f"this flow graph has version {whole.get('version')!r}, this library "
+            f"this flow graph has version {whole.get('version')!r:.40}, this library "
             f"reads version {VERSION}; use the library that wrote it"
         )
     try:
         return _graph(whole)
-    except (KeyError, TypeError, IndexError, OverflowError) as error:
-        raise ValueError(
-            f"this flow graph is damaged: {type(error).__name__}: {error}"
-        ) from None
+    except Exception as error:  # whatever values of other types can cause
+        text = str(error) if type(error) is ValueError else repr(error)
+        if not text.startswith(("this flow graph", "node ")):
+            text = f"this flow graph is damaged: {text}"
+        raise ValueError(_untrusted.one_line(text)) from None
 
 
 def _graph(whole: dict[str, Any]) -> Graph:
     kind = np.float32 if whole["dtype"] == "float32" else np.float64
 
     def numbers(values):
-        return np.asarray(values, kind).astype(np.float64)
+        _check_types(values, int, float)
+        with np.errstate(over="ignore"):
+            array = np.asarray(values, kind).astype(np.float64)
+        if not np.isfinite(array).all():
+            raise ValueError("a number that is not finite")
+        return array
 
     def integers(values):
-        return np.asarray(values, np.int64).reshape(-1)
+        _check_types(values, int)
+        return np.asarray(values, np.int64)
 
-    nodes, shape = whole["nodes"], tuple(map(int, whole["shape"]))
-    size = math.prod(shape)
+    def texts(values):
+        _check_types(values, str)
+        return tuple(values)
+
+    nodes, shape = whole["nodes"], tuple(integers(whole["shape"]).tolist())
+    degree, size = integers(nodes["degree"]), math.prod(shape)
+    ops, used = texts(whole["ops"]), integers(nodes["op"])
+    if min([*shape, *degree, *used], default=0) < 0:
+        raise ValueError("a number below 0 that cannot be")
+    if degree.max(initial=0) > (edges := len(nodes["args"])):
+        raise ValueError(f"{edges} args, expected {degree.max()} for one node")
     fields = {
-        "starts": np.concatenate([[0], np.cumsum(integers(nodes["degree"]))]),
+        "starts": np.concatenate([[0], np.cumsum(degree)]),
         "args": integers(nodes["args"]),
-        "coefs": numbers(nodes["coefs"]).reshape(-1),
-        "consts": numbers(nodes["consts"]).reshape(-1),
-        "keys": tuple(map(str, nodes["keys"])),
-        "ops": tuple(str(whole["ops"][i]) for i in integers(nodes["op"])),
+        "coefs": numbers(nodes["coefs"]),
+        "consts": numbers(nodes["consts"]),
+        "keys": texts(nodes["keys"]),
+        "ops": tuple(ops[i] for i in used),
         "outputs": integers(whole["outputs"]),
-        "output_names": tuple(map(str, whole["output_names"])),
-        "input_names": tuple(map(str, whole["input_names"])),
+        "output_names": texts(whole["output_names"]),
+        "input_names": texts(whole["input_names"]),
     }
     n, edges = len(fields["ops"]), int(fields["starts"][-1])
     expected = {"starts": n + 1, "args": edges, "coefs": edges, "consts": n, "keys": n}
@@ -77,17 +94,34 @@ def _graph(whole: dict[str, Any]) -> Graph:
         shape=shape,
         low=_limits(whole["low"], size, kind, -np.inf),
         high=_limits(whole["high"], size, kind, np.inf),
-        image=None if whole["image"] is None else tuple(map(int, whole["image"])),
-        functions={str(k): _graph(v) for k, v in whole["functions"].items()},
+        image=_image(whole["image"], shape),
+        functions={name: _graph(body) for name, body in whole["functions"].items()},
         level=str(whole["level"]),
     )
     _check(graph)
     return graph
 
 
+def _check_types(values: Any, *kinds: type) -> None:
+    """That numbers are numbers: NumPy would take text and truth for them."""
+    if not isinstance(values, list) or not set(map(type, values)) <= set(kinds):
+        there = listed(sorted({type(value).__name__ for value in values}))
+        raise TypeError(f"expected a list of {kinds[-1].__name__}, got {there}")
+
+
+def _image(values: Any, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+    if values is None:
+        return None
+    _check_types(values, int)
+    if min(values, default=0) < 1 or math.prod(values) != math.prod(shape):
+        raise ValueError(f"an image of {values} of inputs of {shape}")
+    return tuple(values)
+
+
 def _limits(values, size: int, kind, absent: float) -> np.ndarray:
-    given = values if isinstance(values, list) else [values]
-    array = np.asarray([absent if v is None else v for v in given], kind)
+    several = values if isinstance(values, list) else [values]
+    _check_types(several, type(None), int, float)
+    array = np.asarray([absent if v is None else v for v in several], kind)
     return np.broadcast_to(array, size).astype(np.float64)
 
 
@@ -101,6 +135,7 @@ def _check(graph: Graph) -> None:
 
     first = all((op == "input") == (i < used) for i, op in enumerate(graph.ops))
     problems = {
+        "its limits are none": not (graph.low <= graph.high).all(),
         "its level is unknown": graph.level not in LEVELS,
         "its inputs are not the first nodes": not first,
         "an input lies outside the shape": outside(graph.inputs, len(graph.low)),

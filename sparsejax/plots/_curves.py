@@ -7,7 +7,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from sparsejax.plots.style import colors, one_panel, styled
+from sparsejax.plots.style import (
+    colors,
+    in_legend,
+    one_panel,
+    styled,
+)
 
 
 class Curve(NamedTuple):
@@ -48,13 +53,13 @@ def densities(
     at = np.asarray(at)
     for curve, color in zip(curves, colors(len(curves)), strict=True):
         axes.fill_between(at, np.asarray(curve.exact), color=color, alpha=0.15, lw=0)
-        axes.plot(at, curve.exact, color=color, lw=2.2, label=curve.label)
+        axes.plot(at, curve.exact, color=color, lw=2.2, label=in_legend(curve.label))
         if curve.sampled is not None:
             axes.plot(at, curve.sampled, color=color, lw=0.8)
         if curve.fit is not None:
             axes.plot(at, _normal(at, *curve.fit), color=color, lw=1.4, ls=":")
     if line is not None:
-        axes.axvline(line[0], color="#777777", lw=1.4, label=line[1])
+        axes.axvline(line[0], color="#777777", lw=1.4, label=in_legend(line[1]))
     axes.set_xlim(at[0], at[-1])
     axes.set_ylim(bottom=0)
     axes.set_xlabel(xlabel)

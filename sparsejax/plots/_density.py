@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from sparsejax.plots.style import (
     COLORS,
     colors,
+    in_legend,
     integers,
     one_panel,
     percent,
@@ -45,11 +46,21 @@ def against_density(
         color, width = COLORS[i % len(COLORS)], 2.6 if i == 0 else 1.8
         axes.plot(density, values, color=color, lw=0.6, alpha=0.35)
         mean = values.mean(axis=1)
-        axes.plot(density, mean, color=color, lw=width, marker="o", ms=4, label=label)
+        axes.plot(
+            density,
+            mean,
+            color=color,
+            lw=width,
+            marker="o",
+            ms=4,
+            label=in_legend(label),
+        )
     if published is not None:
         density, value, label = published
         axes.axhline(value, color="#555555", lw=1, ls="--")
-        axes.plot([density], [value], "D", color="#555555", ms=6, label=label)
+        axes.plot(
+            [density], [value], "D", color="#555555", ms=6, label=in_legend(label)
+        )
     densities = [density for density, _ in series.values()]
     shares_left(axes, densities + ([] if published is None else [published[0]]))
     if logit:
@@ -97,12 +108,12 @@ def counts_against_density(
             dash = "--" if name.endswith("(control)") else "-"
             axes.plot(density, values, lw=0.6, alpha=0.35, **style)
             axes.plot(
-                density, values.mean(1), dash, lw=2.2, marker="o", ms=4, label=name,
-                **style,
+                density, values.mean(1), dash, lw=2.2, marker="o", ms=4,
+                label=in_legend(name), **style,
             )  # fmt: skip
         if levels and what in levels:
             value, label = levels[what]
-            axes.axhline(value, color="#555555", lw=1.2, ls=":", label=label)
+            axes.axhline(value, color="#555555", lw=1.2, ls=":", label=in_legend(label))
         shares_left(axes, [density for density, _ in series.values()])
         axes.set_xlabel("weights left")
         axes.set_ylabel(what)

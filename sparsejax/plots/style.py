@@ -18,6 +18,7 @@ import matplotlib
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import (
     AutoLocator,
     FixedLocator,
@@ -29,6 +30,7 @@ from matplotlib.ticker import (
 )
 
 from sparsejax import runs
+from sparsejax._words import cut
 
 # Okabe and Ito's colours, told apart by colour-blind readers and in grey
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -43,6 +45,8 @@ SIGNS = {
 ON_PICTURES = {"dark": "#202122", "light": "#fdfcfb"}
 _DARK = {"ink": (233, 234, 237), "paper": (27, 29, 33)}  # as in pages/style.css
 _GRID = "#e5e5e5"
+_LINE = 300  # letters
+_NO_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _ACCURACIES = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999)
 _STYLE: Any = {
     "font.size": 12,
@@ -57,6 +61,7 @@ _STYLE: Any = {
     "legend.frameon": False,
     "svg.hashsalt": "sparsejax",
     "svg.fonttype": "none",
+    "text.parse_math": False,  # a "$" in a name is a "$"
 }
 
 
@@ -71,8 +76,24 @@ def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
     return drawn
 
 
+def in_legend(name: Any) -> str:
+    """A name for a legend, which would leave out what begins with "_".
+
+    Example:
+        >>> in_legend("dense"), in_legend("_mask").lstrip("\\u200b")
+        ('dense', '_mask')
+    """
+    return f"\u200b{name}" if str(name).startswith("_") else str(name)
+
+
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure, whole or not at all; the suffix says the format."""
+    """Write a figure, whole or not at all; the suffix says the format.
+
+    Titles and labels may be any text: what XML has no character for becomes a space,
+    and lines are cut after 300 letters.
+    """
+    for text in figure.findobj(Text):
+        text.set_text(_written(text.get_text()))
     drawing = path.suffix == ".svg"
     metadata = {"Date": None} if drawing else {}
     with runs.atomic(path) as temporary, matplotlib.rc_context(_STYLE):
@@ -80,6 +101,14 @@ def save(figure: Figure, path: Path) -> None:
         if drawing:
             text = temporary.read_text(encoding="utf-8")
             temporary.write_text(themed(text), encoding="utf-8")
+
+
+def _written(text: str) -> str:
+    """A text that files can hold."""
+    if text.isprintable() and len(text) <= _LINE:
+        return text
+    lines = _NO_XML.sub(" ", text).split("\n")
+    return "\n".join(cut(line, _LINE) for line in lines)
 
 
 def themed(svg: str) -> str:

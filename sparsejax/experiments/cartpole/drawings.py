@@ -13,6 +13,7 @@ from sparsejax.plots.style import (
     COLORS,
     ON_PICTURES,
     SIGNS,
+    in_legend,
     integers,
     one_panel,
     plain_log,
@@ -50,7 +51,9 @@ def returns_by_weights(walks: Sequence[Walk], target: float, *, title: str) -> F
         axes.plot(weights[~kept], returns[~kept], "o", color=color, mfc="none", ms=3,
                   mew=0.5, alpha=0.25, rasterized=True)  # fmt: skip
     for i, method in enumerate(methods):
-        axes.plot([], [], "-o", color=COLORS[i % len(COLORS)], ms=4, label=method)
+        axes.plot(
+            [], [], "-o", color=COLORS[i % len(COLORS)], ms=4, label=in_legend(method)
+        )
     axes.plot([], [], "o", color="#666666", mfc="none", ms=4, label="undone")
     axes.axhline(target, color="#666666", ls="--", lw=1)
     axes.set_xscale("log")

@@ -153,8 +153,8 @@ def square_maps(
         axes.set_yticks([-extent, 0, extent])
         axes.tick_params(labelsize=8)
     for axes in grid[::5]:
-        axes.set_ylabel("$x_2$")
-    figure.supxlabel("$x_1$", size=12)
+        axes.set_ylabel("x₂")
+    figure.supxlabel("x₁", size=12)
     assert picture is not None
     bar = figure.colorbar(picture, ax=grid, label=measure, shrink=0.8, aspect=30)
     bar.ax.tick_params(labelsize=9)

@@ -10,6 +10,7 @@ from sparsejax.plots.style import (
     COLORS,
     SIGNS,
     colors,
+    in_legend,
     integers,
     one_panel,
     percent,
@@ -47,7 +48,9 @@ def by_size(
         if values.shape[1] > 1:
             axes.plot(sizes, values, color=color, lw=0.5, alpha=0.35)
         mean = values.mean(axis=1)
-        axes.plot(sizes, mean, color=color, lw=2.2, marker="o", ms=4, label=label)
+        axes.plot(
+            sizes, mean, color=color, lw=2.2, marker="o", ms=4, label=in_legend(label)
+        )
     axes.set_yscale("log")
     plain_log(axes.yaxis)
     integers(axes.xaxis)

@@ -6,7 +6,15 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from sparsejax.plots.style import COLORS, SIGNS, integers, one_panel, plain_log, styled
+from sparsejax.plots.style import (
+    COLORS,
+    SIGNS,
+    in_legend,
+    integers,
+    one_panel,
+    plain_log,
+    styled,
+)
 
 
 @styled
@@ -27,7 +35,9 @@ def weights_per_layer(
         mean = kept.mean(axis=1)
         axes.plot(levels, kept, color=color, lw=0.6, alpha=0.35)
         label = f"{layer}: {sizes[layer]:,} → {mean[-1]:,.0f}"
-        axes.plot(levels, mean, color=color, lw=2.2, marker="o", ms=4, label=label)
+        axes.plot(
+            levels, mean, color=color, lw=2.2, marker="o", ms=4, label=in_legend(label)
+        )
     axes.set_yscale("log")
     plain_log(axes.yaxis)
     integers(

@@ -8,7 +8,15 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from sparsejax.plots import Curve, densities
-from sparsejax.plots.style import COLORS, colors, integers, percent, plain_log, styled
+from sparsejax.plots.style import (
+    COLORS,
+    colors,
+    in_legend,
+    integers,
+    percent,
+    plain_log,
+    styled,
+)
 
 _MOST = 40  # bars of a layer, and points of a line that are marked
 
@@ -101,7 +109,7 @@ def kept_units(
             width = 2.8 if label == next(iter(series)) else 1.7
             marker = "." if len(values) <= _MOST else None
             axes.plot(np.arange(len(values)), values, color=color, lw=width,
-                      marker=marker, label=label)  # fmt: skip
+                      marker=marker, label=in_legend(label))  # fmt: skip
         integers(axes.xaxis)
         axes.set_xlabel(xlabel)
     panels[0].set_yscale("log")

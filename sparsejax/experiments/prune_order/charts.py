@@ -9,7 +9,14 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, MaxNLocator
 from numpy.typing import ArrayLike
 
-from sparsejax.plots.style import COLORS, colors, percent, plain_log, styled
+from sparsejax.plots.style import (
+    COLORS,
+    colors,
+    in_legend,
+    percent,
+    plain_log,
+    styled,
+)
 
 _GROUPS = (COLORS[5], COLORS[0], COLORS[1])
 _REST = "moved otherwise"
@@ -127,7 +134,7 @@ def moves(
             values = np.maximum(np.asarray(values), 0.1)
             counts = np.histogram(values, edges)[0] / len(values)
             axes.stairs(counts, edges, color=color, fill=True, alpha=0.15)
-            axes.stairs(counts, edges, color=color, lw=1.6, label=name)
+            axes.stairs(counts, edges, color=color, lw=1.6, label=in_legend(name))
         axes.axvline(mark[0], color="#555555", lw=1, ls="--", label=mark[1])
         axes.set_xscale("log")
         axes.set_xlim(edges[0], edges[-1])
@@ -197,7 +204,7 @@ def shares(rows: Sequence[Share], *, title: str, xlabel: str) -> Figure:
     for i, row in enumerate(rows):
         for j, (name, color) in enumerate(zip(names, colors(len(names)), strict=True)):
             values, place = np.asarray(row.values[name]), i + (j + 0.5) * step - 0.4
-            label = name if i == 0 else None
+            label = in_legend(name) if i == 0 else None
             axes.plot(values, np.full(len(values), place), ".", color=color, ms=5,
                       alpha=0.45, mew=0)  # fmt: skip
             axes.plot(values.mean(), place, "|", color=color, ms=11, mew=3, label=label)

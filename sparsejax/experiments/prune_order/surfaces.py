@@ -151,9 +151,9 @@ def decision_surfaces(
         axes = panels[name]
         picture = _panel(axes, surface, points)
         axes.set_title(label, size=11, weight="normal")
-        axes.set_xlabel("$x_1$")
+        axes.set_xlabel("x₁")
     for name in ["whole", *(row[0] for row in names)]:
-        panels[name].set_ylabel("$x_2$")
+        panels[name].set_ylabel("x₂")
     assert picture is not None
     figure.colorbar(
         picture, ax=list(panels.values()), label="probability of the orange arm",

@@ -7,7 +7,13 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from sparsejax.plots.style import COLORS, SIGNS, percent, styled
+from sparsejax.plots.style import (
+    COLORS,
+    SIGNS,
+    in_legend,
+    percent,
+    styled,
+)
 
 _DASHES = ("-", "--", ":")  # with the colours, enough to tell 18 lines apart
 
@@ -91,7 +97,14 @@ def bias_parts(
     for i, (name, values) in enumerate(parts.items()):
         values = np.asarray(values, float)
         start = np.where(values < 0, ends[0], ends[1])
-        left.barh(at, values, 0.7, start, color=palette[i % len(palette)], label=name)
+        left.barh(
+            at,
+            values,
+            0.7,
+            start,
+            color=palette[i % len(palette)],
+            label=in_legend(name),
+        )
         ends += np.stack([np.minimum(values, 0), np.maximum(values, 0)])
     left.plot(np.asarray(output), at, "|", color="black", ms=14, mew=2.2,
               label="their sum: the output")  # fmt: skip

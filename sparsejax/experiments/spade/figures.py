@@ -130,9 +130,9 @@ def planes(
         dots = {"color": "#009e73", **edge}
         axes.scatter(*np.asarray(points).T, s=26, zorder=3, **dots)
         axes.set_title(name, size=11, weight="normal")
-        axes.set(xlabel="$x_1$", xticks=[-1, 0, 1], yticks=[-1, 0, 1], aspect="equal")
+        axes.set(xlabel="x₁", xticks=[-1, 0, 1], yticks=[-1, 0, 1], aspect="equal")
         axes.grid(False)
-    grid[0].set_ylabel("$x_2$")
+    grid[0].set_ylabel("x₂")
     assert picture is not None
     figure.colorbar(picture, ax=list(grid), label="probability", shrink=0.8)
     return figure

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Float
 
 from sparsejax import checks, pages
+from sparsejax._words import cut
 from sparsejax.flowgraph import _bounds, _evaluate, _structure
 from sparsejax.flowgraph._export import dot
 from sparsejax.flowgraph._layout import Layout, layout
@@ -183,7 +184,7 @@ def _box(graph: Structure, node: int, span, value, pictures: list[str]) -> _Box:
     title = dot.title(graph, node)
     if graph.ops[node] == "input":
         title = [graph.keys[node]]
-    lines = [("op" if i == 0 else "", _short(text)) for i, text in enumerate(title)]
+    lines = [("op" if i == 0 else "", cut(text, 22)) for i, text in enumerate(title)]
     if graph.ops[node] != "const":
         low, high = (_number(float(v)) for v in span)
         lines.append(("range", f"<{low}, {high}>"))
@@ -197,10 +198,6 @@ def _box(graph: Structure, node: int, span, value, pictures: list[str]) -> _Box:
 
 def _number(value: float) -> str:
     return f"{value:.2f}".replace("-0.00", "0.00").replace("-", "\u2212")
-
-
-def _short(text: str, most: int = 22) -> str:
-    return text if len(text) <= most else text[: most - 1] + "\u2026"
 
 
 def _places(at: Layout, boxes: list[_Box]):

@@ -10,8 +10,7 @@ const boxes = (() => {
     return pen.measureText(text).width;
   };
   const SMALL = "12px system-ui, sans-serif", BOLD = "600 13px system-ui, sans-serif";
-  const short = (text, most = 22) =>
-    text.length <= most ? text : `${text.slice(0, most - 9)}…${text.slice(-8)}`;
+  const short = (text) => formats.cut(text, 22, 8);
   const number = (value, digits) => Number.isNaN(value) ? "NaN"
     : Math.abs(value) === Infinity ? (value < 0 ? "−∞" : "∞") : sj.format(value, digits);
   const two = (value) => { // two decimals, as in the figures of 2020

@@ -23,6 +23,15 @@ const formats = (() => {
   const whole = (graph) =>
     json({ format: "sparsejax.flowgraph", version: 1, ...graph.whole });
 
+  // What readers take for one letter may be many: names are cut between these alone.
+  const graphemes = (name) => typeof Intl.Segmenter !== "function" ? Array.from(name)
+    : Array.from(new Intl.Segmenter().segment(name), (part) => part.segment);
+  const cut = (name, most, last) => {
+    const parts = name.length > most ? graphemes(name) : [];
+    return parts.length <= most ? name
+      : `${parts.slice(0, most - last - 1).join("")}…${parts.slice(-last).join("")}`;
+  };
+
   const quoted = (label) => `"${label.replace(/[\\"]/g, "\\$&").replace(/\n/g, "\\n")}"`;
   // What is drawn: boxes with their values, edges with their weights.
   const dot = ({ shown, numbers, list }, caption) => [
@@ -60,5 +69,5 @@ const formats = (() => {
     return blob;
   };
 
-  return { json: whole, dot, save, png, scaleOf };
+  return { json: whole, dot, save, png, scaleOf, graphemes, cut };
 })();

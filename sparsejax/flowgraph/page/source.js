@@ -56,11 +56,12 @@ const source = (() => {
   const most = (numbers) => numbers.reduce((a, b) => Math.max(a, Math.abs(b)), 0);
 
   // output_7 is class 7: what all names begin with is left out.
-  const common = first.outputNames.length < 2 ? "" : first.outputNames.reduce((a, b) => {
-    let same = 0;
-    while (same < a.length && a[same] === b[same]) same++;
-    return a.slice(0, same);
-  }).replace(/[A-Za-z0-9]+$/, "");
+  const common = first.outputNames.length < 2 ? ""
+    : first.outputNames.map(formats.graphemes).reduce((a, b) => {
+      let same = 0;
+      while (same < a.length && a[same] === b[same]) same++;
+      return a.slice(0, same);
+    }).join("").replace(/[A-Za-z0-9]+$/, "");
   const short = (name) => name.slice(common.length);
 
   const constant = (graph, at) => !views.view(graph, [at], "dot", false).boxes
