@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from sparsejax import _untrusted
 from sparsejax.runs._files import (
     AnyPath,
     DamagedFile,
@@ -188,7 +189,8 @@ def read_metrics(folder: AnyPath) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     try:
-        records = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+        lines = path.read_text("utf-8").splitlines()
+        records = [_untrusted.json_value(line) for line in lines]
     except (OSError, ValueError) as error:
         raise DamagedFile(f"{path} cannot be read: {error}") from None
     for number, record in enumerate(records):
