@@ -3,8 +3,9 @@
 Every reader keeps to them, so that a file ends in its values or in one line of ours:
 
     how far     a file may unfold to 256 MiB, or to 16 times its own size where that is
-                more; images count with 3 bytes a pixel. The environment variable
-                SPARSEJAX_MAX_BYTES sets another number, for all readers
+                more; an image counts with 6 bytes a pixel, all of a folder or zip with 3
+                and 64 times their size. The environment variable SPARSEJAX_MAX_BYTES
+                sets another number, for all readers
     names       that a file has for others (entries of an archive, files of a table)
                 stay in their folder: absolute ones and ".." are refused. Links of the
                 file system are followed wherever they lead; refused are broken ones and
@@ -58,7 +59,7 @@ def check_size(needed: int, size: int, what: str = "it") -> None:
     if needed > most(size):
         told = f"{needed:,}" if needed < 10**30 else "very many"
         raise ValueError(
-            f"{what} unfolds to {told} bytes, more than {most(size):,}; if that is "
+            f"{what} would take {told} bytes, more than {most(size):,}; if that is "
             f"meant, set the environment variable {VARIABLE} to a larger number"
         )
 

@@ -14,8 +14,9 @@ Whatever the file, an image comes out as a viewer shows it:
 Refused by name are integers of 32 bits or with a sign, since nothing says which of them
 is white; TIFFs of several pages; 16-bit colours of which one means transparent; and
 formats that Pillow hands to other programs (EPS, WMF) or only recognises (HDF5, ...);
-and images of more than 89 million pixels, if they have more than 16 times as many bytes
-as their file: SPARSEJAX_MAX_BYTES sets another limit, but Pillow's is twice as many.
+and images that with 6 bytes a pixel take more than 256 MiB (45 million pixels) and 16
+times the size of their file: SPARSEJAX_MAX_BYTES sets another limit, up to Pillow's of
+179 million pixels.
 """
 
 import functools
@@ -57,11 +58,13 @@ def picture(raw: bytes, least: int = 0) -> Image.Image:
         _check(image, coding)
         if least:
             image.draft("RGB", (least, least))
-        _untrusted.check_size(3 * math.prod(image.size), len(raw))
+        _untrusted.check_size(6 * math.prod(image.size), len(raw))
         ImageOps.exif_transpose(image, in_place=True)
         most = _most(image, coding)
         if most:
-            return Image.fromarray(255 * _grays(image, most))
+            grays = _grays(image, most)
+            grays *= 255
+            return Image.fromarray(grays)
         if coding in ("L;2", "L;4") and "transparency" in image.info:
             # Pillow spreads the greys over 0 to 255, but not the transparent one.
             image.info["transparency"] *= {"L;2": 85, "L;4": 17}[coding]

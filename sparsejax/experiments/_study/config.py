@@ -31,7 +31,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sparsejax import runs
+from sparsejax import _untrusted, runs
 from sparsejax._words import described, listed
 
 # Intervals that many fields share.
@@ -150,7 +150,8 @@ def read(folder: str | Path, kind: str, config: type[C]) -> C:
     try:
         return config(**fields)
     except (ValueError, TypeError) as error:
-        raise runs.DamagedFile(f"{path} cannot be of a run: {error}") from None
+        text = f"{path} cannot be of a run: {error}"
+        raise runs.DamagedFile(_untrusted.one_line(text)) from None
 
 
 def records(folder: str | Path, like: Mapping[str, Any]) -> list[dict[str, Any]]:

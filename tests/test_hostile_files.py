@@ -1,0 +1,281 @@
+"""Files that are damaged or made to harm: each is read or refused in one line of ours.
+
+The table names readers and damages; `fuzz_readers.py` says what the readers are.
+"""
+
+import csv
+import functools
+import gzip
+import json
+import os
+import pickle
+import re
+import struct
+import subprocess
+import sys
+import tracemalloc
+import warnings
+import zipfile
+import zlib
+from pathlib import Path
+
+import fuzz_readers as fuzz
+import numpy as np
+import pytest
+
+from sparsejax import _untrusted, data, dissect, pretrained, runs
+from sparsejax.data import _idx as idx
+
+
+@functools.cache
+def readers():
+    return fuzz.readers()
+
+
+def good(reader, file=0):
+    return readers()[reader].seeds[file][1]
+
+
+def broken(content, at, new):
+    return content[:at] + new + content[at + len(new) :]
+
+
+def zipped(entries, kind=0, link=""):
+    """A zip of these entries, of which one may be a link."""
+    raw = fuzz._zipped({k: v for k, v in entries.items() if k != link}, kind)
+    if link:
+        file = fuzz.io.BytesIO(raw)
+        with zipfile.ZipFile(file, "a") as archive:
+            info = zipfile.ZipInfo(link)
+            info.external_attr = 0o120777 << 16
+            archive.writestr(info, entries[link])
+        raw = file.getvalue()
+    return raw
+
+
+def flagged(raw, bit=1):
+    """A zip whose entries say that they are encrypted."""
+    for head, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = raw.index(head) + place
+        raw = broken(raw, at, bytes([raw[at] | bit]))
+    return raw
+
+
+def packed(raw, kind=99):
+    """A zip whose first entry is compressed in a way that nobody knows."""
+    for head, place in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        raw = broken(raw, raw.index(head) + place, struct.pack("<H", kind))
+    return raw
+
+
+def png(width, height):
+    """A PNG that says it has this size, and has nothing."""
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    parts = ((b"IHDR", head), (b"IDAT", zlib.compress(b"")), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body
+        + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in parts
+    )  # fmt: skip
+
+
+def table(**cells):
+    """index.csv of the Broden folder with other cells in its first row."""
+    head, *rows = csv.reader(dict(readers()["broden"].seeds)["index.csv"].decode()
+                             .splitlines())  # fmt: skip
+    rows[0] = [cells.get(name, cell) for name, cell in zip(head, rows[0])]
+    return "\n".join(map(",".join, [head, *rows])).encode()
+
+
+def graph(**changes):
+    """The JSON of a graph with other values."""
+    whole = json.loads(good("graph"))
+    for key, new in changes.items():
+        at, *rest = key.split("__")
+        if rest:
+            whole[at][rest[0]] = new
+        else:
+            whole[at] = new
+    return json.dumps(whole).encode()
+
+
+def header(**changes):
+    """A safetensors file of one array with other entries."""
+    entry = {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24], **changes}
+    return fuzz.safetensors_file({"a": entry}, 24)
+
+
+def pickled(piece):
+    return fuzz.torch_zip(b"\x80\x02" + piece + b".")
+
+
+def run_config(**fields):
+    whole = json.loads(dict(readers()["run"].seeds)["config.json"])
+    return json.dumps({**whole, "config": {**whole["config"], **fields}}).encode()
+
+
+def npy(array):
+    return fuzz._npy(np.asarray(array))
+
+
+def lying(shape):
+    """An array of 8 bytes whose header says another shape."""
+    raw = npy(np.zeros(1))
+    text = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    size = struct.unpack_from("<H", raw, 8)[0]
+    return raw[:10] + text.ljust(size - 1) + b"\n" + raw[10 + size :]
+
+
+LAUGHS = b")q\x00" + b"".join(b"h%ch%c\x86q%c" % (i, i, i + 1) for i in range(60))
+TUPLE = b"(" + b"N" * 1000 + b"tq\x01"
+LONG = b"\x8b\x00\x00\x01\x00" + b"\x7f" * 2**16
+ORDERED, REBUILD = b"ccollections\nOrderedDict\n", b"ctorch._utils\n_rebuild_tensor_v2\n"
+SAVED = fuzz.torch_pickle()
+SMALL = fuzz.picture("PNG")
+TWO = {"s/cat/1.png": SMALL, "s/dog/2.png": SMALL}
+DEEP = b"[" * 100_000
+LABELS = fuzz.idx_file(np.arange(10))
+
+# reader, damage, file, what is in it (or what makes that), words of the message
+TABLE = [
+    ("idx", "empty", "f", b"", "is empty; get a fresh copy"),
+    ("idx", "truncated gzip", "f", gzip.compress(LABELS)[:-9], "truncated gzip file"),
+    ("idx", "bad crc", "f", lambda: broken(gzip.compress(LABELS), -8, bytes(4)) + b"",
+     "corrupt gzip file"),
+    ("idx", "shape of 2^128", "f", b"\0\0\x08\x04" + b"\xff" * 16, "is too short"),
+    ("image", "no image", "set/cat/1.png", b"text", "1.png does not decode"),
+    ("image", "truncated", "set/cat/1.png", SMALL[:40], "1.png does not decode"),
+    ("image", "bad crc", "set/cat/1.png", broken(SMALL, 30, b"\0"), "not decode"),
+    ("image", "13,000 x 13,000", "set/cat/1.png", png(13_000, 13_000),
+     "SPARSEJAX_MAX_BYTES|decompression bomb"),
+    ("image", "2^31 x 2^31", "set/cat/1.png", png(2**31 - 1, 2**31 - 1), "not decode"),
+    ("zip", "truncated", "set.zip", zipped(TWO)[:-30], "no zip of one"),
+    ("zip", "no zip", "set.zip", b"PK\x03\x04", "no zip of one"),
+    ("zip", "bad crc", "set.zip", lambda: zipped(TWO).replace(SMALL[50:60], bytes(10)),
+     "1.png does not decode: Bad CRC-32"),
+    ("zip", "encrypted", "set.zip", lambda: flagged(zipped(TWO)), "password required"),
+    ("zip", "unknown compression", "set.zip", lambda: packed(zipped(TWO)),
+     "does not decode: That compression method is not supported"),
+    ("zip", "version", "set.zip", lambda: broken(
+        zipped(TWO), zipped(TWO).index(b"PK\x01\x02") + 6, b"\xff"), "zip file version"),
+    ("zip", "..", "set.zip", lambda: zipped({**TWO, "../x.png": SMALL}),
+     "entry '../x.png', which leaves the archive"),
+    ("zip", "absolute", "set.zip", lambda: zipped({**TWO, "/s/cat/3.png": SMALL}),
+     "which leaves the archive"),
+    ("zip", "drive", "set.zip", lambda: zipped({**TWO, "C:\\x.png": SMALL}),
+     "which leaves the archive"),
+    ("zip", "too deep", "set.zip", lambda: zipped({**TWO, "a/" * 99 + "x.png": SMALL}),
+     "lies too deep"),
+    ("zip", "link", "set.zip", lambda: zipped({**TWO, "s/cow": b"cat"}, link="s/cow"),
+     "s/cow is a link, which leads nowhere in an archive; unpack it"),
+    ("broden", "map outside", "index.csv", lambda: table(object="../../x.png"),
+     "line 2: '../../x.png' leads out of the folder"),
+    ("broden", "absolute image", "index.csv", lambda: table(image="/etc/hosts"),
+     "'/etc/hosts' leads out of the folder"),
+    ("broden", "category outside", "category.csv", b"name\n../../x\n",
+     "'../../x' leads out of the folder"),
+    ("broden", "huge map", "index.csv", lambda: table(sh="9" * 18), "65,536 pixels"),
+    ("broden", "huge label", "index.csv", lambda: table(object="9" * 30), "label 65536"),
+    ("broden", "label of 5,000 digits", "index.csv", lambda: table(object="9" * 5000),
+     "label 65536"),
+    ("broden", "100,000 maps", "index.csv",
+     lambda: table(object=";".join(["000000_object_0.png"] * 100_000)),
+     "cannot be read|SPARSEJAX_MAX_BYTES"),
+    ("broden", "no numbers", "label.csv", b"number,name\n1.5,a\n", "'1.5', not a number"),
+    ("broden", "no text", "index.csv", b"\xff\xfe\0", "index.csv cannot be read"),
+    ("safetensors", "deep", "f", len(DEEP).to_bytes(8, "little") + DEEP, "too deeply"),
+    ("safetensors", "no object", "f", fuzz.safetensors_file([1], 0), "no whole safe"),
+    ("safetensors", "shape of text", "f", header(shape="23"), "whole numbers"),
+    ("safetensors", "shape of floats", "f", header(shape=[2.0, 3.0]), "whole numbers"),
+    ("safetensors", "below 0", "f", header(shape=[-2, -3]), "no whole safetensors"),
+    ("safetensors", "0 x 2^70", "f", header(shape=[0, 2**70], data_offsets=[0, 0]),
+     "no whole safetensors"),
+    ("safetensors", "beyond the end", "f", header(data_offsets=[0, 2**60]), "data to"),
+    ("safetensors", "long names", "f", header(dtype="x" * 10**6 + "\n"), "a type 'xxx"),
+    ("safetensors", "header of 2^63", "f", b"\xff" * 8 + b"{}", "header would end"),
+    ("pth", "nested tuples", "f", pickled(b"}(" + LAUGHS + b"Nu"), "a tuple for a key"),
+    ("pth", "huge integers", "f", pickled(
+        ORDERED + b")R(X\x01\x00\x00\x00a" + REBUILD + b"("
+        + fuzz._pid("0", 12) + b"K\x00" + LONG + b"q\x02h\x02\x86q\x03h\x03N"
+        + b"}tRu"), "a tensor that is none"),
+    ("pth", "own get", "f", pickled(b"}X\x03\x00\x00\x00getX\x01\x00\x00\x00as"),
+     "'get' is str, no tensor"),
+    ("pth", "calls of long tuples", "f", pickled(
+        TUPLE + b"0" + b"ctorch\ndevice\nh\x01R0" * 1000 + b"N"), "1,000 arguments"),
+    ("pth", "runs code", "f", pickled(b"cposix\nsystem\n(X\x01\x00\x00\x00atR"),
+     "names posix.system; only tensors"),
+    ("pth", "repeated numbers", "f", lambda: fuzz.torch_zip(
+        fuzz.torch_pickle((2**40,), (0,))), "'a' would take 4,398,046,511,104 bytes"),
+    ("pth", "bad crc", "f", lambda: broken(
+        fuzz.torch_zip(SAVED), fuzz.torch_zip(SAVED).index(bytes(48)), b"\1"), "CRC"),
+    ("pth", "encrypted", "f", lambda: flagged(fuzz.torch_zip(SAVED)), "encrypted"),
+    ("pth", "compressed", "f", lambda: fuzz.torch_zip(SAVED, bytes(2**20), 8),
+     "compressed or overlap"),
+    ("pth", "truncated", "f", lambda: fuzz.torch_zip(SAVED)[:-40], "no whole zip"),
+    ("pth", "truncated, old", "f", lambda: fuzz.torch_sequence(SAVED)[:-9], "truncated"),
+    ("pth", "name in lines", "f", lambda: fuzz.torch_zip(
+        fuzz.torch_pickle((99,), (1,)).replace(b"\x01\x00\x00\x00a", b"\x01\x00\x00\x00\n")),
+     "reaches number 98"),
+    ("npz", "truncated", "f.npz", lambda: good("npz")[:-20], "f.npz cannot be read"),
+    ("npz", "bad crc", "f.npz", lambda: broken(good("npz", 1), 170, b"\7"), "CRC"),
+    ("npz", "encrypted", "f.npz", lambda: flagged(good("npz", 1)), "encrypted"),
+    ("npz", "unknown compression", "f.npz", lambda: packed(good("npz", 1)),
+     "compressed as no .npz is"),
+    ("npz", "bz2", "f.npz", lambda: zipped({"a.npy": npy([1])}, 12), "as no .npz is"),
+    ("npz", "shape of 2^60", "f.npz", lambda: zipped({"a.npy": lying((2**60,))}),
+     "is no array: 8 bytes for"),
+    ("npz", "below 0", "f.npz", lambda: zipped({"a.npy": lying((-1, -1))}),
+     "f.npz cannot be read"),
+    ("npz", "pickles", "f.npz", lambda: zipped({"a.npy": pickle.dumps(1)}),
+     "is no array"),
+    ("npz", "objects", "f.npz", lambda: zipped({"a.npy": npy(np.array([None]))}),
+     "is no array"),
+    ("npz", "no array", "f.npz", lambda: zipped({"a.txt": b"1"}), "a.txt is no array"),
+    ("graph", "deep", "f", DEEP, "nested too deeply"),
+    ("graph", "deep functions", "f", lambda: graph(functions=json.loads(
+        '{"a":' * 400 + "1" + "}" * 400)), "this flow graph is damaged"),
+    ("graph", "lists for objects", "f", lambda: graph(functions=[]), "damaged"),
+    ("graph", "text for numbers", "f", lambda: graph(inputs=["0", "1", "2"]),
+     "expected a list of int"),
+    ("graph", "floats for numbers", "f", lambda: graph(outputs=[1.5, 2, 3]),
+     "expected a list of int, got 'float', 'int'"),
+    ("graph", "degrees of 2^62", "f", lambda: graph(nodes__degree=[2**62] * 9), "args"),
+    ("graph", "degrees below 0", "f", lambda: graph(nodes__degree=[-1] * 9), "below 0"),
+    ("graph", "inputs of 10^5 x 10^5", "f", lambda: graph(shape=[10**5, 10**5]),
+     "input_names, expected 10000000000"),
+    ("graph", "infinite weights", "f", lambda: graph(nodes__consts=[float("inf")] * 9),
+     "not finite"),
+    ("graph", "huge integers", "f", lambda: graph(nodes__args=[10**400]), "damaged"),
+    ("graph", "a picture of others", "f", lambda: graph(image=[7, 7]), "an image of"),
+    ("run", "deep config", "config.json", DEEP, "nested too deeply"),
+    ("run", "config of a list", "config.json", b"[]", "is not the config of a run"),
+    ("run", "types", "config.json", lambda: run_config(network_seed="a"), "network_seed"),
+    ("run", "nested", "config.json", lambda: run_config(nodes=[["a"]]), "nodes"),
+    ("run", "unknown field", "config.json", lambda: run_config(x=1), "see 'x'"),
+    ("run", "half a line", "metrics.jsonl", b'{"seed": 1}\n{"se', "metrics.jsonl"),
+    ("run", "deep metrics", "metrics.jsonl", DEEP, "nested too deeply"),
+    ("run", "metrics of numbers", "metrics.jsonl", b"1\n", "line 1"),
+    ("run", "types of metrics", "metrics.jsonl", b'{"seed": "a"}\n', "line 1"),
+    ("table", "no text", "f.csv", b"\xff\xfe\0", "cannot be read as CSV"),
+    ("table", "a cell of 1 MB", "f.csv", b"unit,category,label,score\n" + b"9" * 2**20,
+     "cannot be read as CSV: field larger than"),
+    ("table", "no finite score", "f.csv", b"unit,category,label,score\n1,c,a,1e999\n",
+     "score '1e999'"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("reader", "file", "content", "words"),
+    [pytest.param(r, *row, id=f"{r}: {damage}") for r, damage, *row in TABLE],
+)
+def test_damage_ends_in_one_line_of_ours(tmp_path, reader, file, content, words):
+    reader = readers()[reader]
+    content = content() if callable(content) else content
+    fuzz.place(reader, tmp_path, file, content)
+    message = fuzz.attempt(reader, tmp_path)
+    assert re.search(words, message), message
+
+
+@pytest.mark.parametrize("name", list(fuzz.NAMES))
+def test_mutated_files_are_read_or_refused(name):
+    ends = fuzz.fuzz(name, readers()[name], iter(range(200)), 0, None)
+    assert ends["wrong"] == 0 and ends["refused"] > 50
