@@ -3,9 +3,9 @@
 Every reader keeps to them, so that a file ends in its values or in one line of ours:
 
     how far     a file may unfold to 256 MiB, or to 16 times its own size where that is
-                more; an image counts with 6 bytes a pixel, all of a folder or zip with 3
-                and 64 times their size. The environment variable SPARSEJAX_MAX_BYTES
-                sets another number, for all readers
+                more; an image counts with 6 bytes a pixel, all of a folder or zip
+                with 3 and 64 times their size. The environment variable
+                SPARSEJAX_MAX_BYTES sets another number, for all readers
     names       that a file has for others (entries of an archive, files of a table)
                 stay in their folder: absolute ones and ".." are refused. Links of the
                 file system are followed wherever they lead; refused are broken ones and

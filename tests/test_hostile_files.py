@@ -13,11 +13,8 @@ import re
 import struct
 import subprocess
 import sys
-import tracemalloc
-import warnings
 import zipfile
 import zlib
-from pathlib import Path
 
 import fuzz_readers as fuzz
 import numpy as np
@@ -128,7 +125,10 @@ def lying(shape):
 LAUGHS = b")q\x00" + b"".join(b"h%ch%c\x86q%c" % (i, i, i + 1) for i in range(60))
 TUPLE = b"(" + b"N" * 1000 + b"tq\x01"
 LONG = b"\x8b\x00\x00\x01\x00" + b"\x7f" * 2**16
-ORDERED, REBUILD = b"ccollections\nOrderedDict\n", b"ctorch._utils\n_rebuild_tensor_v2\n"
+ORDERED, REBUILD = (
+    b"ccollections\nOrderedDict\n",
+    b"ctorch._utils\n_rebuild_tensor_v2\n",
+)
 SAVED = fuzz.torch_pickle()
 SMALL = fuzz.picture("PNG")
 TWO = {"s/cat/1.png": SMALL, "s/dog/2.png": SMALL}
@@ -156,7 +156,7 @@ TABLE = [
     ("zip", "unknown compression", "set.zip", lambda: packed(zipped(TWO)),
      "does not decode: That compression method is not supported"),
     ("zip", "version", "set.zip", lambda: broken(
-        zipped(TWO), zipped(TWO).index(b"PK\x01\x02") + 6, b"\xff"), "zip file version"),
+        zipped(TWO), zipped(TWO).index(b"PK\x01\x02") + 6, b"\xff"), "file version"),
     ("zip", "..", "set.zip", lambda: zipped({**TWO, "../x.png": SMALL}),
      "entry '../x.png', which leaves the archive"),
     ("zip", "absolute", "set.zip", lambda: zipped({**TWO, "/s/cat/3.png": SMALL}),
@@ -174,13 +174,15 @@ TABLE = [
     ("broden", "category outside", "category.csv", b"name\n../../x\n",
      "'../../x' leads out of the folder"),
     ("broden", "huge map", "index.csv", lambda: table(sh="9" * 18), "65,536 pixels"),
-    ("broden", "huge label", "index.csv", lambda: table(object="9" * 30), "label 65536"),
+    ("broden", "huge label", "index.csv", lambda: table(object="9" * 30),
+     "label 65536"),
     ("broden", "label of 5,000 digits", "index.csv", lambda: table(object="9" * 5000),
      "label 65536"),
     ("broden", "100,000 maps", "index.csv",
      lambda: table(object=";".join(["000000_object_0.png"] * 100_000)),
      "cannot be read|SPARSEJAX_MAX_BYTES"),
-    ("broden", "no numbers", "label.csv", b"number,name\n1.5,a\n", "'1.5', not a number"),
+    ("broden", "no numbers", "label.csv", b"number,name\n1.5,a\n",
+     "'1.5', not a number"),
     ("broden", "no text", "index.csv", b"\xff\xfe\0", "index.csv cannot be read"),
     ("safetensors", "deep", "f", len(DEEP).to_bytes(8, "little") + DEEP, "too deeply"),
     ("safetensors", "no object", "f", fuzz.safetensors_file([1], 0), "no whole safe"),
@@ -211,10 +213,10 @@ TABLE = [
     ("pth", "compressed", "f", lambda: fuzz.torch_zip(SAVED, bytes(2**20), 8),
      "compressed or overlap"),
     ("pth", "truncated", "f", lambda: fuzz.torch_zip(SAVED)[:-40], "no whole zip"),
-    ("pth", "truncated, old", "f", lambda: fuzz.torch_sequence(SAVED)[:-9], "truncated"),
-    ("pth", "name in lines", "f", lambda: fuzz.torch_zip(
-        fuzz.torch_pickle((99,), (1,)).replace(b"\x01\x00\x00\x00a", b"\x01\x00\x00\x00\n")),
-     "reaches number 98"),
+    ("pth", "truncated, old", "f", lambda: fuzz.torch_sequence(SAVED)[:-9],
+     "truncated"),
+    ("pth", "name in lines", "f", lambda: fuzz.torch_zip(fuzz.torch_pickle(
+        (99,), (1,)).replace(b"\x01\0\0\0a", b"\x01\0\0\0\n")), "reaches number 98"),
     ("npz", "truncated", "f.npz", lambda: good("npz")[:-20], "f.npz cannot be read"),
     ("npz", "bad crc", "f.npz", lambda: broken(good("npz", 1), 170, b"\7"), "CRC"),
     ("npz", "encrypted", "f.npz", lambda: flagged(good("npz", 1)), "encrypted"),
@@ -248,7 +250,8 @@ TABLE = [
     ("graph", "a picture of others", "f", lambda: graph(image=[7, 7]), "an image of"),
     ("run", "deep config", "config.json", DEEP, "nested too deeply"),
     ("run", "config of a list", "config.json", b"[]", "is not the config of a run"),
-    ("run", "types", "config.json", lambda: run_config(network_seed="a"), "network_seed"),
+    ("run", "types", "config.json", lambda: run_config(network_seed="a"),
+     "network_seed"),
     ("run", "nested", "config.json", lambda: run_config(nodes=[["a"]]), "nodes"),
     ("run", "unknown field", "config.json", lambda: run_config(x=1), "see 'x'"),
     ("run", "half a line", "metrics.jsonl", b'{"seed": 1}\n{"se', "metrics.jsonl"),
@@ -279,3 +282,196 @@ def test_damage_ends_in_one_line_of_ours(tmp_path, reader, file, content, words)
 def test_mutated_files_are_read_or_refused(name):
     ends = fuzz.fuzz(name, readers()[name], iter(range(200)), 0, None)
     assert ends["wrong"] == 0 and ends["refused"] > 50
+
+
+def test_a_pickle_has_so_many_steps(tmp_path, monkeypatch):
+    monkeypatch.setattr("sparsejax.pretrained._pickles._STEPS", 100)
+    (tmp_path / "f").write_bytes(pickled(b"N0" * 100 + b"N"))
+    with pytest.raises(ValueError, match="it has more than 100 steps"):
+        pretrained.pth(tmp_path / "f")
+
+
+# ---- How far files may unfold
+
+FLAT = np.zeros(10**6, np.uint8)
+LARGE = {
+    "idx": lambda: gzip.compress(fuzz.idx_file(FLAT)),
+    "image": lambda: _flat_png(300),
+    "zip": lambda: zipped({"s/cat/1.png": SMALL + bytes(10**6)}, zipfile.ZIP_BZIP2),
+    "npz": lambda: zipped({"a.npy": npy(FLAT)}, zipfile.ZIP_DEFLATED),
+    "pth": lambda: fuzz.torch_zip(fuzz.torch_pickle((10**6,), (0,))),
+}
+
+
+def _flat_png(side):
+    file = fuzz.io.BytesIO()
+    fuzz.Image.new("L", (side, side)).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_one_limit_for_all_readers(tmp_path, monkeypatch, name):
+    reader, content = readers()[name], LARGE[name]()
+    files = {} if name == "image" else reader.files
+    reader = fuzz.Reader(reader.seeds, reader.read, files=files)
+    fuzz.place(reader, tmp_path, reader.seeds[0][0], content)
+    assert fuzz.attempt(reader, tmp_path) == ""
+    monkeypatch.setenv("SPARSEJAX_MAX_BYTES", "3e5")
+    message = fuzz.attempt(reader, tmp_path)
+    assert "more than 300,000; if that is meant, set the environment" in message
+    monkeypatch.setenv("SPARSEJAX_MAX_BYTES", "1e8")
+    assert fuzz.attempt(reader, tmp_path) == ""
+    monkeypatch.setenv("SPARSEJAX_MAX_BYTES", "much")
+    message = fuzz.attempt(reader, tmp_path)
+    assert "SPARSEJAX_MAX_BYTES is 'much'; expected a number of bytes" in message
+
+
+def test_images_have_a_limit_together(tmp_path, monkeypatch):
+    path = tmp_path / "set.zip"
+    images = {f"s/cat/{i}.png": _flat_png(100) for i in range(30)}
+    path.write_bytes(zipped(images, zipfile.ZIP_DEFLATED))
+    monkeypatch.setenv("SPARSEJAX_MAX_BYTES", "5e5")
+    with pytest.raises(ValueError, match="its 30 images would take 900,000 bytes"):
+        data.image_folder(path)
+    lazy, _ = data.image_folder(path, size=8)  # read when they are asked for
+    assert lazy.x[:2].shape == (2, 8, 8, 3)
+
+
+def test_what_we_write_can_be_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(_untrusted, "_MOST", 10**5)
+    arrays = {"a": np.zeros(10**6, np.uint8), "b": np.ones(3)}
+    runs.write_arrays(tmp_path / "a.npz", arrays)
+    back = runs.read_arrays(tmp_path / "a.npz")
+    assert all((back[name] == arrays[name]).all() for name in arrays)
+
+
+def test_arrays_of_all_kinds_come_back(tmp_path):
+    arrays = {
+        "scalar": np.array(3.0, "f4"), "text": np.array(["a", "bc"]),
+        "empty": np.zeros((0, 3)), "file": np.array(True),
+        "columns": np.asfortranarray(np.arange(6).reshape(2, 3)),
+        "big": np.arange(3, dtype=">i4"), "when": np.array("2020-01-01", "M8[D]"),
+        "record": np.zeros(2, [("a", "i4"), ("b", "f8")]), "a.npy": np.ones(1, "c16"),
+    }  # fmt: skip
+    runs.write_arrays(tmp_path / "a.npz", arrays)
+    for name, array in runs.read_arrays(tmp_path / "a.npz").items():
+        assert array.dtype == arrays[name].dtype and array.flags.writeable
+        np.testing.assert_array_equal(array, arrays[name])
+
+
+BOMB = """
+import resource, sys, numpy as np
+from sparsejax import data, pretrained, runs
+from sparsejax.data import _idx as idx
+read = {"idx": idx.read, "zip": data.image_folder, "npz": runs.read_arrays,
+        "image": data.image_folder}[sys.argv[1]]
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+before = peak()
+try:
+    read(sys.argv[2])
+    end = "read"
+except ValueError as error:
+    end = str(error)
+print(f"{peak() - before:.0f} MB: {end}")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["idx", "zip", "npz", "image"])
+def test_a_megabyte_unfolds_to_less_than_a_gigabyte(tmp_path, name):
+    """By hand: `pytest -s -k megabyte` prints memory above the process's own."""
+    zeros = 2**30
+    file = tmp_path / ("set.zip" if name == "zip" else "f.npz")
+    if name == "idx":
+        head = gzip.compress(b"\0\0\x08\1" + struct.pack(">I", zeros))
+        file.write_bytes(head + gzip.compress(bytes(2**26)) * (zeros >> 26))
+    elif name == "image":
+        file = tmp_path / "set"
+        (file / "cat").mkdir(parents=True)
+        (file / "cat" / "1.png").write_bytes(_flat_png(13_000))
+    else:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            entry = "s/cat/1.png" if name == "zip" else "a.npy"
+            with archive.open(entry, "w") as raw:
+                raw.write(npy(FLAT)[:128] if name == "npz" else SMALL)
+                for _ in range(zeros >> 26):
+                    raw.write(bytes(2**26))
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", BOMB, name, str(file)],
+                          capture_output=True, text=True, check=True)  # fmt: skip
+    size = file.stat().st_size if file.is_file() else len(_flat_png(13_000))
+    print(f"\n{name}: {size / 2**20:.2f} MB, {done.stdout.strip()}")
+    assert "SPARSEJAX_MAX_BYTES" in done.stdout
+    assert int(done.stdout.split()[0]) < 1024
+
+
+# ---- Where names lead
+
+
+def test_links_lead_anywhere_but_in_circles_and_to_nothing(tmp_path):
+    path = tmp_path / "set"
+    for name in ("cat", "dog"):
+        (path / name).mkdir(parents=True)
+        (path / name / "1.png").write_bytes(SMALL)
+    (path / "cow").symlink_to(tmp_path / "gone", target_is_directory=True)
+    with pytest.raises(ValueError, match="set/cow links to what is not there; mend or"):
+        data.image_folder(path)
+    (path / "cow").unlink()
+    (path / "cow").symlink_to(path / "dog", target_is_directory=True)
+    assert data.image_folder(path)[1] == ["cat", "cow", "dog"]
+    (path / "cow").unlink()
+    (path / ".hidden").symlink_to(tmp_path / "gone")
+    with pytest.warns(match="hidden 1"):
+        assert data.image_folder(path)[1] == ["cat", "dog"]
+
+
+def test_links_cannot_multiply(tmp_path, monkeypatch):
+    monkeypatch.setattr("sparsejax.data._folders._FOLDERS", 1000)
+    for i in range(20):  # 10 ways from each to the next
+        (tmp_path / f"{i}").mkdir()
+        for j in range(10):
+            (tmp_path / f"{i}" / f"{j}").symlink_to(tmp_path / f"{i + 1}")
+    (tmp_path / "20").mkdir()
+    with pytest.raises(ValueError, match="has more than 1,000 folders, or 64 in one"):
+        data.image_folder(tmp_path / "0")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_pipes_and_devices_are_refused(tmp_path):
+    pipe = tmp_path / "cat" / "1.png"
+    pipe.parent.mkdir()
+    os.mkfifo(pipe)
+    for read in (idx.read, runs.read_arrays, runs.read_json, pretrained.pth,
+                 pretrained.safetensors, dissect.read_table):  # fmt: skip
+        with pytest.raises(ValueError, match="1.png is a pipe or a device"):
+            read(pipe)
+    with pytest.raises(ValueError, match="1.png is a pipe or a device"):
+        data.image_folder(tmp_path)
+
+
+# ---- Tables that spreadsheets open
+
+NAMES = ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "'=1", "''-1", "'tis", "cat",
+         "=HYPERLINK(\"http://x\", \"y\")", "a=1", "")  # fmt: skip
+
+
+def test_units_carry_no_formulas(tmp_path):
+    table = dissect.Table(NAMES, NAMES[::-1], np.linspace(0.9, 0.1, len(NAMES)))
+    dissect.write_table(tmp_path / "units.csv", table)
+    with open(tmp_path / "units.csv", newline="", encoding="utf-8") as file:
+        cells = [cell for row in csv.reader(file) for cell in row]
+    assert not [cell for cell in cells if cell[:1] in tuple("=+-@\t\r")]
+    back = dissect.read_table(tmp_path / "units.csv")
+    assert (back.label, back.category) == (table.label, table.category)
+
+
+def test_broden_tables_carry_no_formulas(tmp_path):
+    labels = data.Labels(("", *NAMES[:6]), ("object",), np.array([-1] + 6 * [0]))
+    pixels = np.arange(1, 7, dtype=np.int32).reshape(1, 1, 2, 3)
+    x, whole = np.zeros((1, 4, 6, 3), np.float32), np.zeros((1, 1), np.int32)
+    data.write_broden(tmp_path / "set", data.Labeled(x, pixels, whole), labels)
+    for path in (tmp_path / "set").glob("*.csv"):
+        with open(path, newline="", encoding="utf-8") as file:
+            cells = [cell for row in csv.reader(file) for cell in row]
+        assert not [cell for cell in cells if cell[:1] in tuple("=+-@\t\r")]
+    assert data.broden(tmp_path / "set").labels.names == labels.names

@@ -85,10 +85,10 @@ def image_folder(
         ValueError: if there is none, one does not decode, or sizes differ; for an image
             of more than 45 million pixels, and, without a size, 89 million of all, if
             that is much more than their files have (SPARSEJAX_MAX_BYTES sets another
-            limit, see `data.pictures`); for names that leave a zip, and links in it; for folders
-            within class folders that have images, such as `train/CLASS/` beside
-            `val/CLASS/`, and class folders without. With a size, images that do not
-            decode raise it when they are read.
+            limit, see `data.pictures`); for names that leave a zip, and links in it;
+            for folders within class folders that have images, such as `train/CLASS/`
+            beside `val/CLASS/`, and class folders without. With a size, images that do
+            not decode raise it when they are read.
     """
     path = Path(path)
     if size is not None and size < 1:

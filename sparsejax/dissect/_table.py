@@ -120,11 +120,14 @@ def write_table(path: str | os.PathLike[str], table: Table) -> None:
     `read_table` takes off.
     """
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
+    plain = csv.writer(text, lineterminator="\n")
+    quoted = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    plain.writerow(_COLUMNS)
     for k in np.argsort(-table.score, kind="stable"):
         score = float(table.score[k])
-        names = map(_untrusted.guarded, (table.category[k], table.label[k]))
+        names = [_untrusted.guarded(n) for n in (table.category[k], table.label[k])]
+        # What `csv` of Python 3.11 leaves as it is ends a row when it is read.
+        writer = quoted if "\r" in "".join(names) else plain
         writer.writerow([k + 1, *names, score])
     runs.write_text(Path(path), text.getvalue())
 

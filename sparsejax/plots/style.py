@@ -77,13 +77,13 @@ def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
 
 
 def in_legend(name: Any) -> str:
-    """A name for a legend, which would leave out what begins with "_".
+    """A name for a legend, which would leave out none, and what begins with "_".
 
     Example:
         >>> in_legend("dense"), in_legend("_mask").lstrip("\\u200b")
         ('dense', '_mask')
     """
-    return f"\u200b{name}" if str(name).startswith("_") else str(name)
+    return f"\u200b{name}" if str(name)[:1] in ("_", "") else str(name)
 
 
 def save(figure: Figure, path: Path) -> None:
