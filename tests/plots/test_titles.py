@@ -1,5 +1,6 @@
 """Titles and labels may be any text; names are cut between letters that are seen."""
 
+import itertools as it
 import json
 import shutil
 import subprocess
@@ -35,7 +36,8 @@ def drawn(name):
 @pytest.mark.filterwarnings("ignore:constrained_layout")  # of very long ones
 @pytest.mark.parametrize("name", TEXTS, ids=lambda name: ascii(name[:12]))
 def test_any_title_and_label(name, tmp_path):
-    for number, figure in enumerate(drawn(name)):
+    several = 4 if name in TEXTS[:4] else 1
+    for number, figure in enumerate(it.islice(drawn(name), several)):
         plots.save(figure, tmp_path / "a.svg")
         text = "".join(ET.parse(tmp_path / "a.svg").getroot().itertext())
         shown = name.strip("\u200b").strip()
