@@ -89,7 +89,8 @@ def _archive(path: Path) -> zipfile.ZipFile:
 
 def _walk(root: Path, folder: Path) -> Iterator[str]:
     """Names of all files and, ending in "/", folders; what is hidden is not opened."""
-    todo, count = [(folder, "", ())], 0
+    todo: list[tuple[Path, str, tuple[str, ...]]] = [(folder, "", ())]
+    count = 0
     while todo:
         folder, above, within = todo.pop()
         within, count = (*within, os.path.realpath(folder)), count + 1

@@ -24,12 +24,12 @@ const formats = (() => {
     json({ format: "sparsejax.flowgraph", version: 1, ...graph.whole });
 
   // What readers take for one letter may be many: names are cut between these alone.
-  const graphemes = (name) => typeof Intl.Segmenter !== "function" ? Array.from(name)
-    : Array.from(new Intl.Segmenter().segment(name), (part) => part.segment);
+  const graphemes = (name) => Intl.Segmenter
+    ? [...new Intl.Segmenter().segment(name)].map((part) => part.segment) : [...name];
   const cut = (name, most, last) => {
-    const parts = name.length > most ? graphemes(name) : [];
-    return parts.length <= most ? name
-      : `${parts.slice(0, most - last - 1).join("")}…${parts.slice(-last).join("")}`;
+    const all = graphemes(name);
+    return all.length <= most ? name
+      : [...all.slice(0, most - last - 1), "…", ...all.slice(-last)].join("");
   };
 
   const quoted = (label) => `"${label.replace(/[\\"]/g, "\\$&").replace(/\n/g, "\\n")}"`;
