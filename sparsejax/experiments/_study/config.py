@@ -146,7 +146,8 @@ def read(folder: str | Path, kind: str, config: type[C]) -> C:
     known = typing.get_type_hints(config)
     if fields.keys() != known.keys():
         differ = listed(sorted(fields.keys() ^ known.keys()))
-        raise runs.DamagedFile(f"{path} is not of this version: see {differ}")
+        text = f"{path} is not of this version: see {differ}"
+        raise runs.DamagedFile(_untrusted.one_line(text))
     try:
         return config(**fields)
     except (ValueError, TypeError) as error:
@@ -168,10 +169,11 @@ def records(folder: str | Path, like: Mapping[str, Any]) -> list[dict[str, Any]]
     for number, record in enumerate(found):
         for key, kind in like.items():
             if not isinstance(record.get(key), kind):
-                raise runs.DamagedFile(
+                text = (
                     f"{Path(folder) / 'metrics.jsonl'}: line {number + 1} says "
                     f"{described(record.get(key))} for {key!r}"
                 )
+                raise runs.DamagedFile(_untrusted.one_line(text))
     return found
 
 
