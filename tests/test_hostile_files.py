@@ -255,7 +255,7 @@ TABLE = [
     ("run", "nested", "config.json", lambda: run_config(nodes=[["a"]]), "nodes"),
     ("run", "unknown field", "config.json", lambda: run_config(x=1), "see 'x'"),
     ("run", "half a line", "metrics.jsonl", b'{"seed": 1}\n{"se', "metrics.jsonl"),
-    ("run", "deep metrics", "metrics.jsonl", DEEP, "nested too deeply"),
+    ("run", "deep metrics", "metrics.jsonl", DEEP, "metrics.jsonl cannot be read"),
     ("run", "metrics of numbers", "metrics.jsonl", b"1\n", "line 1"),
     ("run", "types of metrics", "metrics.jsonl", b'{"seed": "a"}\n', "line 1"),
     ("table", "no text", "f.csv", b"\xff\xfe\0", "cannot be read as CSV"),
