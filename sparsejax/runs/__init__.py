@@ -29,7 +29,7 @@ from sparsejax.runs._files import (
     write_json,
     write_text,
 )
-from sparsejax.runs._folders import Run, is_complete, lock, read, start
+from sparsejax.runs._folders import Run, check_start, is_complete, lock, read, start
 from sparsejax.runs._locks import FolderGone, InUse, Lock
 from sparsejax.runs._metrics import (
     as_line,
@@ -50,6 +50,7 @@ __all__ = [
     "as_line",
     "atomic",
     "cached",
+    "check_start",
     "file_name",
     "finish",
     "is_complete",

@@ -68,6 +68,12 @@ def damaged(folder: Path) -> list[str] | None:
     return wrong + [name for name in done["inside"] if damaged(folder / name) != []]
 
 
+def head(folder: Path) -> dict[str, Any] | None:
+    """What the `config.json` of a finished run says, or said when it ended."""
+    done = _read(folder)
+    return None if done is None else done["head"]
+
+
 def mend(folder: Path) -> bool:
     """Write `config.json` of a finished run again if it is damaged; whether it was."""
     done = _read(folder)

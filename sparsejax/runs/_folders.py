@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import shutil
 import subprocess
 import time
@@ -87,6 +88,36 @@ def lock(folder: AnyPath) -> _locks.Lock:
     return held
 
 
+def check_start(
+    folder: AnyPath, config: Any, *, kind: str, force: bool = False
+) -> None:
+    """Raise what `lock` and `start` would, but for the subject; leaves nothing.
+
+    Args:
+        folder: the folder, there or not.
+        config: a dataclass instance of JSON-like fields.
+        kind: name of the experiment.
+        force: whether an earlier run there would be removed.
+
+    Raises:
+        ValueError: if the folder holds anything but this run, or is in use.
+        OSError: if it cannot be made or written to.
+    """
+    folder = Path(folder)
+    place = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    if not place.is_dir():
+        raise NotADirectoryError(f"{place} is a file, not a folder")
+    if not (folder / "config.json").exists():
+        _check_ours(folder)
+        if not os.access(place, os.W_OK | os.X_OK):
+            raise PermissionError(f"{place} cannot be written to")
+        return
+    if not force:
+        there = _done.head(folder) or _head(folder)
+        _check_alike(folder, {**there, "subject": {}}, _ours(config, kind, {}))
+    _locks.Lock(folder).release()
+
+
 def start(
     folder: AnyPath,
     config: Any,
@@ -117,8 +148,7 @@ def start(
     """
     folder = Path(folder)
     path = folder / "config.json"
-    values = {"config": dataclasses.asdict(config), "subject": dict(subject or {})}
-    ours = {"kind": kind, **json.loads(json.dumps(values, default=str))}
+    ours = _ours(config, kind, dict(subject or {}))
     _check_ours(folder)
     if force and path.exists():
         _clear(folder)
@@ -171,6 +201,12 @@ def _clear(folder: Path) -> None:
         elif path not in (last, folder / _locks.NAME):
             path.unlink(missing_ok=True)
     last.unlink()
+
+
+def _ours(config: Any, kind: str, subject: dict[str, Any]) -> dict[str, Any]:
+    """Kind, config and subject, as `config.json` has them."""
+    values = {"config": dataclasses.asdict(config), "subject": subject}
+    return {"kind": kind, **json.loads(json.dumps(values, default=str))}
 
 
 def _head(folder: Path) -> dict[str, Any]:
