@@ -45,6 +45,9 @@ def atomic(path: AnyPath) -> Iterator[Path]:
         temporary.chmod(0o644)
         _sync(temporary)
         _locks.check(path)
+        if path.is_dir() and not path.is_symlink():
+            with contextlib.suppress(OSError):  # it is not empty
+                path.rmdir()
         os.replace(temporary, path)
         _sync(path.parent)
     except BaseException as error:

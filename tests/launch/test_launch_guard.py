@@ -11,7 +11,7 @@ from sparsejax import _launch, runs
 from sparsejax.experiments import circle_removal
 from sparsejax.experiments.circle_removal import _run, config
 
-FLAGS = ["--num_nodes=4", "--seeds=0", "--epochs=1", "--num_points=20"]
+FLAGS = ["--num_nodes=4", "--seeds=0", "--epochs=1", "--num_points=40"]
 
 
 def end(flags, folder):
