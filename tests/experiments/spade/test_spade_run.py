@@ -78,7 +78,8 @@ def test_a_run_says_what_was_found_where_it_is_and_what_is_next(run):
 def test_a_run_leaves_a_complete_folder(run):
     folder, _ = run
     assert {path.name for path in folder.iterdir()} == {
-        "config.json", "metrics.jsonl", "DONE", "network_0.npz", "seed_0.npz",
+        "config.json", "metrics.jsonl", "metrics.crc32",
+        "DONE", "network_0.npz", "seed_0.npz",
         "pictures.npz", "toy.npz", "fig_auc.svg", "fig_maps.svg", "fig_toy.svg",
         "table.md", "index.html",
     }  # fmt: skip
