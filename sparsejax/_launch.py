@@ -126,7 +126,7 @@ def launch(name: str, spec: Any, config: Any, values: Values, program: str) -> N
     folder = subject_.folder(name, config, subject, out)
     print(face.plan(config, subject, data_dir=data_dir))
     print(f"folder: {folder}", flush=True)
-    runs.check_start(folder, config, kind=name, force=force)
+    runs.check_start(folder, config, kind=name, force=bool(force))
     if dry_run:
         return
     log = partial(print, flush=True)
