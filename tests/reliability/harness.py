@@ -147,10 +147,9 @@ def main(arguments):
     parser.add_argument("--kinds", default=",".join(t.__name__ for t in TRIALS))
     every = "also every rename, and every file in every way"
     parser.add_argument("--every", action="store_true", help=every)
-    parser.add_argument("--minutes", type=float, default=1e9)
+    parser.add_argument("--minutes", type=float, default=1e9, help="a launcher")
     options = parser.parse_args(arguments)
     kinds = [t for t in TRIALS if t.__name__ in options.kinds.split(",")]
-    deadline = time.monotonic() + 60 * options.minutes
     work = Path(tempfile.mkdtemp(prefix="reliability-"))
     os.environ |= {"JAX_COMPILATION_CACHE_DIR": str(work / "compiled"),
                    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
@@ -159,8 +158,9 @@ def main(arguments):
     trials.begin()
     failed, total = [], collections.Counter()
     for case in prepared(work, options.only.split(",")):
+        deadline = time.monotonic() + 60 * options.minutes
         rng = np.random.default_rng([options.seed, list(SMALL).index(case.name)])
-        for name, trial, where in trials(
+        for name, trial, where in planned(
             case, options.trials, rng, kinds, options.every
         ):
             if time.monotonic() > deadline:
