@@ -13,7 +13,9 @@ import os
 import re
 import shutil
 import sys
+import tempfile
 import textwrap
+import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -21,8 +23,9 @@ from typing import Any
 
 from absl import flags, logging
 
-from sparsejax import experiments
+from sparsejax import experiments, runs
 from sparsejax.experiments._study import config as config_
+from sparsejax.experiments._study import needs
 
 SUBJECT = {
     "run": "Folder of the lottery run to analyze.",
@@ -47,6 +50,8 @@ spirals and CartPole need no data.""",
 }
 _WHOLE = ("run_seed", "level")
 _SWITCHES = ("dry_run", "force")
+_LONGEST = 1000  # characters of a message
+TRACEBACK = "the traceback is in"
 Values = flags.FlagValues
 
 
@@ -99,6 +104,7 @@ def called(name: str, spec: Any, argv: Sequence[str], program: str) -> None:
         _interrupts.advice[0] = "run the same command without --force to resume"
     config = read(spec.Config, values)
     config = spec.named(config) if hasattr(spec, "named") else config
+    needs.check(spec, config, values["out"].value or ".")  # before any is taken
     launch(name, spec, config, values, program)
 
 
@@ -120,6 +126,7 @@ def launch(name: str, spec: Any, config: Any, values: Values, program: str) -> N
     folder = subject_.folder(name, config, subject, out)
     print(face.plan(config, subject, data_dir=data_dir))
     print(f"folder: {folder}", flush=True)
+    runs.check_start(folder, config, kind=name, force=bool(force))
     if dry_run:
         return
     log = partial(print, flush=True)
@@ -231,17 +238,34 @@ def _worded(text: str, program: str) -> str:
 
 
 def _end_in_a_line(main: Callable[[], None]) -> None:
-    """One line for what comes of the input or the machine."""
+    """One line for whatever goes wrong; where it is a surprise, with its traceback."""
     try:
         main()
-    except (ValueError, OSError, MemoryError, flags.Error) as error:
-        raise SystemExit(_line(error)) from None
-    except RuntimeError as error:  # JAX's is one
-        if not str(error).startswith("RESOURCE_EXHAUSTED"):
-            raise
+    except Exception as error:
         raise SystemExit(_line(error)) from None
 
 
-def _line(error: BaseException) -> str:
+def _line(error: Exception) -> str:
     text = " ".join(line.strip() for line in str(error).splitlines())
-    return f"error: {text or 'out of memory'}"
+    text = text if len(text) < _LONGEST else f"{text[:_LONGEST]} ..."
+    if isinstance(error, MemoryError) or text.startswith("RESOURCE_EXHAUSTED"):
+        return f"error: out of memory: {text}" if text else "error: out of memory"
+    if isinstance(error, ValueError | OSError | flags.Error):
+        return f"error: {text or type(error).__name__}"
+    return f"error: unexpected {type(error).__name__}: {text}; {_traceback(error)}"
+
+
+def _traceback(error: Exception) -> str:
+    """Where the traceback of an error is: the run's log, or a file of its own."""
+    notes = [n for n in getattr(error, "__notes__", ()) if n.startswith(TRACEBACK)]
+    if notes:
+        return notes[-1]
+    text = "".join(traceback.format_exception(error))
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="sparsejax-", suffix=".log", delete=False, errors="replace"
+        ) as file:
+            file.write(text)
+        return f"{TRACEBACK} {file.name}"
+    except OSError:
+        return text

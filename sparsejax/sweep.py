@@ -12,7 +12,10 @@ its results are bit for bit those of a sweep that was not.
 """
 
 import hashlib
+import json
+import re
 import warnings
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,6 +46,7 @@ _CALLS = 128
 # 784-300-100-10, values and gradients; more than 64 masks were never faster.
 _BATCH = {"cpu": (64, 16e6)}
 _BATCH_ELSEWHERE = (1024, 1e9)
+_PART = re.compile(r"masks_\d{10}\.npz")
 
 
 def evaluate(
@@ -120,7 +124,7 @@ def evaluate(
     else:
         program = _compile(batch, total, batch_size)
     if folder is not None and not (folder / "sweep.json").exists():
-        runs.write_json(folder / "sweep.json", {**about, "batch_size": batch_size})
+        _record(folder, {**about, "batch_size": batch_size})
     span = batch_size * _per_call(total, batch_size)
     starts = range(0, total, span)
     files = {s: folder / f"masks_{s:010d}.npz" for s in starts} if folder else {}
@@ -279,14 +283,20 @@ def _recorded(folder, about, batch_size) -> int | None:
     """The batch size of a checkpoint that is to go on; else the one given."""
     path = folder / "sweep.json"
     if not path.exists():
-        if folder.exists() and any(p.name[0] != "." for p in folder.iterdir()):
+        there = list(folder.iterdir()) if folder.exists() else []
+        if any(p.name[0] != "." and not _PART.fullmatch(p.name) for p in there):
             raise ValueError(
                 f"{folder} has files but no sweep.json: it is no checkpoint of a "
                 "sweep; choose another folder"
             )
+        found = None
+    else:
+        found = _read_record(path)
+    if found is None:  # missing or damaged: whose parts these are can't be told
+        for file in list(folder.iterdir()) if folder.exists() else []:
+            if _PART.fullmatch(file.name) or file == path:
+                file.unlink()
         return batch_size
-    found = runs.read_json(path)
-    found = found if isinstance(found, dict) else {}
     wanted = {**about, "batch_size": batch_size or found.get("batch_size")}
     differ = [key for key in wanted if found.get(key, "missing") != wanted[key]]
     if differ:
@@ -295,6 +305,24 @@ def _recorded(folder, about, batch_size) -> int | None:
             "differ); choose another folder or remove it"
         )
     return wanted["batch_size"]
+
+
+def _record(folder: Path, about) -> None:
+    """Write what a checkpoint is of, with a checksum."""
+    runs.write_json(folder / "sweep.json", {**about, "crc32": _sum(about)})
+
+
+def _read_record(path: Path):
+    """What `_record` wrote, or `None` if it is damaged."""
+    try:
+        found = runs.read_json(path)
+        return found if found.pop("crc32") == _sum(found) else None
+    except (runs.DamagedFile, AttributeError, KeyError, TypeError):
+        return None
+
+
+def _sum(about) -> int:
+    return zlib.crc32(json.dumps(about, sort_keys=True).encode())
 
 
 def _compare(found, part, folder) -> None:
@@ -332,7 +360,7 @@ def _read(file: Path, part) -> bool:
     if not file.exists():
         return False
     try:
-        arrays = runs.read_arrays(file)
+        arrays = runs.read_arrays(file, sealed=True)
         for name, leaf in _numbered(part).items():
             stored = arrays[name]
             if stored.shape != leaf.shape:

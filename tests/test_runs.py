@@ -3,6 +3,9 @@
 import dataclasses
 import json
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -201,10 +204,10 @@ def test_runs_whose_files_are_gone_or_cut_are_not_complete(tmp_path):
     start(folder / "inside", Config())  # another run, which may come and go
     runs.finish(folder)
     (folder / "inside" / "config.json").unlink()
-    runs.write_text(folder / "index.html", "edited by hand")
     assert start(folder, Config())
     (folder / "a" / "b.npz").write_bytes(b"PK")
     assert not start(folder, Config())
+    assert not (folder / "a" / "b.npz").exists() and not (folder / "DONE").exists()
     runs.finish(folder)
     (folder / "index.html").unlink()
     assert not start(folder, Config())
@@ -231,21 +234,216 @@ def test_a_signal_at_any_step_leaves_no_half_file(tmp_path, monkeypatch, step):
     assert not list(tmp_path.glob(".*"))
 
 
-def test_a_flipped_byte_is_found_in_a_complete_run(tmp_path):
-    """Of any file whose numbers are read again, and of no page, which may be edited."""
-    folder = tmp_path / "run"
+FILES = ("a.npz", "metrics.jsonl", "metrics.crc32", "index.html", "config.json", "DONE")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_flipped_byte_is_found_in_a_complete_run(tmp_path, name):
+    folder, said = tmp_path / "run", []
     start(folder, Config())
     runs.write_arrays(folder / "a.npz", {"a": np.arange(3)})
     runs.write_metrics(folder, [{"level": 10}])
     runs.write_text(folder / "index.html", "page")
     runs.finish(folder)
-    for name, whole in (
-        ("a.npz", False),
-        ("metrics.jsonl", False),
-        ("index.html", True),
-    ):
-        content = (folder / name).read_bytes()
-        (folder / name).write_bytes(content[:-3] + b"9" + content[-2:])
-        assert start(folder, Config()) == whole, name
+    assert start(folder, Config()) and runs.is_complete(folder)
+    content = (folder / name).read_bytes()
+    for at in range(0, len(content), 7):
+        flipped = bytes([content[at] ^ 1])
+        (folder / name).write_bytes(content[:at] + flipped + content[at + 1 :])
+        assert not runs.is_complete(folder)
+        mended = name == "config.json"
+        assert start(folder, Config(), log=said.append) == mended
         (folder / name).write_bytes(content)
-        assert start(folder, Config()), name
+        runs.finish(folder)
+        assert (folder / name).read_bytes() == content
+    assert (name == "DONE") == (not said)
+
+
+def test_arrays_end_with_a_checksum(tmp_path):
+    """Of all bytes and of the file's name; equal arrays give equal files."""
+    path, arrays = tmp_path / "x.npz", {"a": np.arange(40)}
+    for _ in range(2):
+        runs.write_arrays(path, arrays)
+        content = path.read_bytes()
+        assert path.write_bytes(content) and runs.read_arrays(path, sealed=True)
+    runs.write_arrays(tmp_path / "again.npz", arrays)
+    assert (tmp_path / "again.npz").read_bytes()[:-8] == content[:-8]
+    for at in range(len(content)):
+        path.write_bytes(content[:at] + bytes([content[at] ^ 4]) + content[at + 1 :])
+        with pytest.raises(runs.DamagedFile, match="x.npz"):
+            runs.read_arrays(path, sealed=True)
+    (tmp_path / "y.npz").write_bytes(content)
+    with pytest.raises(runs.DamagedFile, match="checksum differs"):
+        runs.read_arrays(tmp_path / "y.npz")
+    np.savez(path, **arrays)
+    assert runs.read_arrays(path)["a"].sum() == 780
+    with pytest.raises(runs.DamagedFile, match="checksum is missing"):
+        runs.read_arrays(path, sealed=True)
+    assert runs.cached(path, lambda: {"a": np.zeros(2)}, log=print)["a"].shape == (2,)
+
+
+ROWS = [{"seed": i, "loss": i / 4} for i in range(5)]
+SPOILT = {
+    "half a line": lambda b: b[:-9],
+    "a digit": lambda b: b.replace(b"0.5", b"0.6"),
+    "a key": lambda b: b.replace(b'2, "loss"', b'2, "lass"'),
+    "no line": lambda b: b"".join(b.splitlines(True)[1:]),
+    "no text": lambda b: b"\xff\xfe" + b[2:],
+    "lists": lambda b: b"[[[" * 9999 + b"\n" + b"".join(b.splitlines(True)[1:]),
+}
+
+
+@pytest.mark.parametrize("way", SPOILT)
+def test_a_damaged_record_costs_no_other(tmp_path, way):
+    runs.write_metrics(tmp_path, ROWS)
+    path, said = tmp_path / "metrics.jsonl", []
+    path.write_bytes(SPOILT[way](path.read_bytes()))
+    whole = runs.read_whole_metrics(tmp_path, said.append)
+    assert len(whole) == 4 and all(row in ROWS for row in whole)
+    assert len(said) == 1 and "4 of " in said[0]
+
+
+def test_records_are_in_the_order_they_were_written_in(tmp_path):
+    runs.write_metrics(tmp_path, ROWS)
+    path = tmp_path / "metrics.jsonl"
+    lines = path.read_text().splitlines(True)
+    path.write_text("".join([*lines[::-1], lines[0]]))
+    assert runs.read_whole_metrics(tmp_path, print) == ROWS
+    (tmp_path / "metrics.crc32").unlink()
+    assert runs.read_whole_metrics(tmp_path, print) == ROWS[::-1]
+    (tmp_path / "metrics.crc32").write_text("")
+    assert runs.read_whole_metrics(tmp_path, print) == []
+
+
+def test_one_run_at_a_time_fills_a_folder(tmp_path):
+    held = runs.lock(tmp_path / "run")
+    with pytest.raises(runs.InUse, match=rf"by process {os.getpid()} on \S+ since 2"):
+        runs.lock(tmp_path / "run")
+    held.release()
+    assert not list((tmp_path / "run").iterdir())
+    (tmp_path / "run" / ".lock").write_text("of a process that was killed")
+    (tmp_path / "run" / ".a.0123abcd.npz").touch()
+    (tmp_path / "run" / "deeper").mkdir()
+    (tmp_path / "run" / "config.json").touch()
+    (tmp_path / "run" / "deeper" / ".b.0123abcd.npz").touch()
+    (tmp_path / "run" / ".mine").touch()
+    runs.lock(tmp_path / "run").release()
+    assert {p.name for p in (tmp_path / "run").iterdir()} == {
+        "config.json",
+        "deeper",
+        ".mine",
+    }
+    assert not list((tmp_path / "run" / "deeper").iterdir())
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").touch()
+    with pytest.raises(ValueError, match="not a run folder"):
+        runs.lock(tmp_path / "mine")
+    assert [p.name for p in (tmp_path / "mine").iterdir()] == ["thesis.tex"]
+
+
+KILLED = """
+import os, sys
+from sparsejax import runs
+held = runs.lock(sys.argv[1])
+print("mine", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_kill_frees_a_folder(tmp_path):
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "run")]
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe) as other:
+        assert other.stdout is not None and other.stdout.readline() == b"mine\n"
+        with pytest.raises(runs.InUse, match=f"by process {other.pid} on"):
+            runs.lock(tmp_path / "run")
+        other.kill()
+    assert (tmp_path / "run" / ".lock").exists()
+    runs.lock(tmp_path / "run").release()
+
+
+GONE = {
+    "removed": lambda folder: shutil.rmtree(folder),
+    "moved": lambda folder: folder.rename(folder.with_name("moved")),
+    "emptied": lambda folder: [p.unlink() for p in folder.glob("*.json")],
+    "made again": lambda folder: (shutil.rmtree(folder), folder.mkdir()),
+}
+
+
+@pytest.mark.parametrize("way", GONE)
+def test_nothing_is_written_where_the_folder_is_gone(tmp_path, way):
+    folder = tmp_path / "run"
+    held = runs.lock(folder)
+    start(folder, Config())
+    runs.write_text(folder / "deeper" / "still" / "a.txt", "text")
+    GONE[way](folder)
+    for path in (folder / "a.txt", folder / "deeper" / "b.txt"):
+        with pytest.raises(runs.FolderGone, match="was deleted or moved while a run"):
+            runs.write_text(path, "text")
+    with pytest.raises(runs.FolderGone):
+        runs.finish(folder)
+    held.release()
+    assert not (folder / "DONE").exists() and not (folder / "a.txt").exists()
+
+
+def test_what_is_deleted_under_a_writer_is_not_called_complete(tmp_path):
+    folder = tmp_path / "run"
+    held = runs.lock(folder)
+    start(folder, Config())
+    with pytest.raises(runs.FolderGone, match="was deleted or moved"):
+        with runs.atomic(folder / "a.txt") as path:
+            path.write_text("text")
+            shutil.rmtree(folder)
+    held.release()
+    start(folder, Config())
+    with pytest.raises(runs.FolderGone, match="a.npz was deleted while"):
+        runs.finish(folder, files=["a.npz"])
+    assert not (folder / "DONE").exists()
+
+
+def test_a_run_inside_is_part_of_the_one_around_it(tmp_path):
+    start(tmp_path / "run", Config())
+    start(tmp_path / "run" / "inside", Config())
+    runs.finish(tmp_path / "run", inside=["inside"])
+    assert not runs.is_complete(tmp_path / "run")
+    runs.finish(tmp_path / "run" / "inside")
+    assert runs.is_complete(tmp_path / "run")
+
+
+def test_a_removal_that_is_cut_short_leaves_a_run(tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    start(folder, Config())
+    for name in ("a.npz", "b.npz", "z.npz"):
+        runs.write_arrays(folder / name, {})
+    runs.finish(folder)
+
+    def cut(path, missing_ok=False):
+        os.unlink(path)
+        if path.suffix == ".npz":
+            raise SystemExit(130)
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr("pathlib.Path.unlink", cut)
+        start(folder, Config(), force=True)
+    assert (folder / "config.json").exists() and not (folder / "DONE").exists()
+    assert not start(folder, Config())
+
+
+def test_files_are_on_the_disk_before_they_are_renamed(tmp_path, monkeypatch):
+    steps = []
+
+    def spy(name, told):
+        real = getattr(os, name)
+
+        def called(*arguments):
+            steps.append((name, told(*arguments)))
+            real(*arguments)
+
+        monkeypatch.setattr(os, name, called)
+
+    spy("fsync", lambda n: os.path.basename(os.readlink(f"/proc/self/fd/{n}")))
+    spy("replace", lambda old, new: new.name)
+    runs.write_text(tmp_path / "a.txt", "text")
+    (first, temporary), *rest = steps
+    assert first == "fsync" and temporary.startswith(".a.")
+    assert rest == [("replace", "a.txt"), ("fsync", tmp_path.name)]

@@ -4,8 +4,10 @@ import contextlib
 import json
 import math
 import os
+import re
 import secrets
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,14 @@ from typing import Any
 import numpy as np
 
 from sparsejax import _untrusted
+from sparsejax.runs import _locks
 
 AnyPath = str | os.PathLike[str]
 _READ = 0.9  # of the limit, for names and headers
+_TEMPORARY = re.compile(r"\..*\.[0-9a-f]{8}(\.\w+)?")
+# The end of an `.npz` of ours: the checksum of all before it, and of the file's name.
+_SEAL = b"sparsejax crc32 "
+_DIGITS = 8
 
 
 class DamagedFile(ValueError):
@@ -24,18 +31,71 @@ class DamagedFile(ValueError):
 
 @contextlib.contextmanager
 def atomic(path: AnyPath) -> Iterator[Path]:
-    """A temporary path beside `path`, renamed to it if the block succeeds."""
+    """A temporary path beside `path`, renamed to it if the block succeeds.
+
+    What was written is on the disk before the rename, and the rename after it. In the
+    folder of a run that this process fills, nothing is written once that is gone.
+
+    Raises:
+        runs.FolderGone: if the run's folder was deleted or moved.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _locks.make_parents(path)
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
     try:  # from here on: a signal may raise at any step
         temporary.touch()
         yield temporary
         temporary.chmod(0o644)
+        _sync(temporary)
+        _locks.check(path)
+        if path.is_dir() and not path.is_symlink():
+            with contextlib.suppress(OSError):  # it is not empty
+                path.rmdir()
         os.replace(temporary, path)
-    except BaseException:
+        _sync(path.parent)
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, FileNotFoundError):
+            _locks.check(path)
         raise
+
+
+def remove_temporaries(folder: Path) -> list[Path]:
+    """Remove what killed writers left in a folder, but not in runs inside it."""
+    removed = []
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            inside = "config.json", _locks.NAME
+            if not any((path / name).exists() for name in inside):
+                removed += remove_temporaries(path)
+        elif _TEMPORARY.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+            removed.append(path)
+    return removed
+
+
+def checksum(path: AnyPath, start: int = 0, end: int = 0) -> int:
+    """The CRC-32 of a file, without its last bytes if `end` is negative."""
+    total, left = start, os.path.getsize(path) + end
+    with open(path, "rb") as file:
+        while left > 0 and (block := file.read(min(left, 1 << 24))):
+            total, left = zlib.crc32(block, total), left - len(block)
+    return total
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or a folder's list of files, is on the disk."""
+    try:
+        number = os.open(path, os.O_RDONLY)
+    except (PermissionError, IsADirectoryError):  # folders, on Windows
+        return
+    try:
+        os.fsync(number)
+    except OSError as error:
+        if error.errno not in _locks.UNSUPPORTED:
+            raise
+    finally:
+        os.close(number)
 
 
 def write_text(path: AnyPath, text: str) -> None:
@@ -66,26 +126,40 @@ def read_json(path: AnyPath) -> Any:
 def write_arrays(path: AnyPath, arrays: Mapping[str, np.ndarray]) -> None:
     """Write arrays to one compressed `.npz`, whole or not at all.
 
-    Under any names: `np.savez` cannot have one called "file". What would unfold
-    further than `read_arrays` allows is not compressed.
+    Under any names: `np.savez` cannot have one called "file". Equal arrays give equal
+    files, which end with a checksum. What would unfold further than `read_arrays`
+    allows is not compressed.
     """
     total = sum(np.asanyarray(array).nbytes for array in arrays.values())
     with atomic(path) as temporary:
         _write_zip(temporary, arrays, zipfile.ZIP_DEFLATED)
         if total > _READ * _untrusted.most(temporary.stat().st_size):
             _write_zip(temporary, arrays, zipfile.ZIP_STORED)
+        seal = f"{_sum(temporary, Path(path).name):08x}".encode()
+        with open(temporary, "r+b") as raw:
+            raw.seek(-_DIGITS, os.SEEK_END)
+            raw.write(seal)
 
 
 def _write_zip(path: Path, arrays: Mapping[str, np.ndarray], compression: int) -> None:
-    with zipfile.ZipFile(path, "w", compression) as file:
+    """Write arrays, and room for the checksum."""
+    with zipfile.ZipFile(path, "w") as file:
+        file.comment = _SEAL + b"0" * _DIGITS
         for name, array in arrays.items():
-            with file.open(f"{name}.npy", "w", force_zip64=True) as entry:
+            info = zipfile.ZipInfo(f"{name}.npy")  # of 1980, whenever it is
+            info.compress_type = compression
+            info.external_attr = 0o600 << 16
+            with file.open(info, "w", force_zip64=True) as entry:
                 array = np.asanyarray(array)
                 np.lib.format.write_array(entry, array, allow_pickle=False)
 
 
-def read_arrays(path: AnyPath) -> dict[str, np.ndarray]:
+def read_arrays(path: AnyPath, *, sealed: bool = False) -> dict[str, np.ndarray]:
     """All arrays of an `.npz`; checksums are verified, nothing is unpickled.
+
+    Args:
+        path: of the file.
+        sealed: whether the checksum that `write_arrays` leaves must be there.
 
     Raises:
         DamagedFile: if the file is missing, truncated or corrupt, or unfolds to more
@@ -94,13 +168,18 @@ def read_arrays(path: AnyPath) -> dict[str, np.ndarray]:
     try:
         _untrusted.check_regular(path)
         with zipfile.ZipFile(path) as file:
+            _check_seal(Path(path), file.comment, sealed)
             entries = file.infolist()
             total = sum(entry.file_size for entry in entries)
             _untrusted.check_size(total, os.path.getsize(path))
             return dict(_array(file, entry) for entry in entries)
+    except DamagedFile:
+        raise
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
         text = f"{path} cannot be read: {error}"
         raise DamagedFile(_untrusted.one_line(text)) from None
+    except MemoryError:
+        raise
     except Exception as error:  # zlib.error and what else a flipped byte can cause
         text = f"{path} is corrupt: {error or type(error).__name__}"
         raise DamagedFile(_untrusted.one_line(text)) from None
@@ -141,15 +220,28 @@ def cached(
     make: Callable[[], Mapping[str, np.ndarray]],
     log: Callable[[str], Any] = print,
 ) -> dict[str, np.ndarray]:
-    """Arrays out of a file or, if there is none that can be read, made and written."""
+    """Arrays out of a file or, if there is none that is whole, made and written."""
     if Path(path).exists():
         try:
-            return read_arrays(path)
+            return read_arrays(path, sealed=True)
         except DamagedFile as error:
             log(f"damaged: {error}; making it again")
     arrays = dict(make())
     write_arrays(path, arrays)
     return arrays
+
+
+def _check_seal(path: Path, comment: bytes, sealed: bool) -> None:
+    """Whether the checksum at a file's end is the file's."""
+    if comment.startswith(_SEAL):
+        if comment != _SEAL + f"{_sum(path, path.name):08x}".encode():
+            raise DamagedFile(f"{path} is corrupt: its checksum differs")
+    elif sealed:
+        raise DamagedFile(f"{path} is corrupt: its checksum is missing")
+
+
+def _sum(path: Path, name: str) -> int:
+    return checksum(path, zlib.crc32(name.encode()), -_DIGITS)
 
 
 def plain(value: Any) -> Any:

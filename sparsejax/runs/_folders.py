@@ -1,80 +1,27 @@
-"""Run folders: names, starts and ends, records, and reading them back."""
+"""Run folders: entered, one process at a time, and read back."""
 
 import dataclasses
-import hashlib
 import json
-import re
+import os
 import shutil
 import subprocess
 import time
-import typing
-import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
 import numpy as np
 
-from sparsejax import _untrusted
+from sparsejax.runs import _done, _locks
 from sparsejax.runs._files import (
     AnyPath,
     DamagedFile,
-    plain,
     read_arrays,
     read_json,
+    remove_temporaries,
     write_json,
-    write_text,
 )
-
-
-def name(config: Any, subject: Mapping[str, Any] | None = None) -> str:
-    """The folder name of a run: a slug of the non-default fields, and their hash.
-
-    Args:
-        config: a dataclass instance whose fields all have defaults.
-        subject: what else tells the run from others, such as `{"level": 12}`.
-
-    Returns:
-        At most 79 characters.
-
-    Example:
-        >>> @dataclasses.dataclass(frozen=True)
-        ... class Config:
-        ...     rounds: int = 18
-        ...     dataset: str = "digits"
-        >>> name(Config()), name(Config(rounds=3)), name(Config(), {"level": 12})
-        ('default-44136fa3', 'rounds=3-aa5c2887', 'level=12-a61c54f9')
-    """
-    changed = {
-        field.name: _decimal(getattr(config, field.name), field.type)
-        for field in dataclasses.fields(config)
-        if getattr(config, field.name) != _default(field)
-    }
-    told = [changed, dict(subject)] if subject else changed
-    text = json.dumps(told, sort_keys=True, default=str)
-    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-    pairs = [*(subject or {}).items(), *changed.items()]
-    slug = "_".join(f"{key}={_short(value)}" for key, value in pairs)
-    return f"{slug[:70].rstrip('_=')}-{digest}" if slug else f"default-{digest}"
-
-
-def _decimal(value: Any, kind: Any) -> Any:
-    """A value of a field, 3 as 3.0 where it is of floats: one config has one name."""
-    if isinstance(value, tuple):
-        kinds = typing.get_args(kind)
-        return tuple(_decimal(entry, kinds[0] if kinds else None) for entry in value)
-    return float(value) if kind is float and type(value) is int else value
-
-
-def file_name(text: str) -> str:
-    """A name for a file: any text as one, another for every text.
-
-    Example:
-        >>> file_name("layer1_0"), file_name("mlp/linear")
-        ('layer1_0', 'mlp%2Flinear')
-    """
-    return quote(text, safe="")
+from sparsejax.runs._metrics import read_metrics
 
 
 class Run(NamedTuple):
@@ -112,7 +59,63 @@ def read(folder: AnyPath) -> Run:
     """
     head = _head(Path(folder))
     records = read_metrics(folder)
-    return Run(Path(folder), **head, records=records, done=_is_complete(Path(folder)))
+    return Run(Path(folder), **head, records=records, done=is_complete(folder))
+
+
+def is_complete(folder: AnyPath) -> bool:
+    """Whether a run is finished, and all its files are as it wrote them."""
+    return _done.damaged(Path(folder)) == []
+
+
+def lock(folder: AnyPath) -> _locks.Lock:
+    """The right to fill a run folder, made if missing, until its `release`.
+
+    The end of a process frees it, however it ends. What killed processes were writing
+    is removed.
+
+    Raises:
+        runs.InUse: if another process, or another run in this one, has it.
+        ValueError: if the folder has files that are no run's.
+    """
+    folder = Path(folder)
+    _check_ours(folder)
+    held = _locks.Lock(folder)
+    try:
+        remove_temporaries(folder)
+    except BaseException:
+        held.release()
+        raise
+    return held
+
+
+def check_start(
+    folder: AnyPath, config: Any, *, kind: str, force: bool = False
+) -> None:
+    """Raise what `lock` and `start` would, but for the subject; leaves nothing.
+
+    Args:
+        folder: the folder, there or not.
+        config: a dataclass instance of JSON-like fields.
+        kind: name of the experiment.
+        force: whether an earlier run there would be removed.
+
+    Raises:
+        ValueError: if the folder holds anything but this run, or is in use.
+        OSError: if it cannot be made or written to.
+    """
+    folder = Path(folder)
+    place = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    if not place.is_dir():
+        raise NotADirectoryError(f"{place} is a file, not a folder")
+    if not (folder / "config.json").exists():
+        _check_ours(folder)
+        if not os.access(place, os.W_OK | os.X_OK):
+            raise PermissionError(f"{place} cannot be written to")
+        return
+    if not force:
+        there = _done.head(folder) or _head(folder)
+        _check_alike(folder, {**there, "subject": {}}, _ours(config, kind, {}))
+    _locks.Lock(folder).release()
 
 
 def start(
@@ -123,6 +126,7 @@ def start(
     subject: Mapping[str, Any] | None = None,
     about: Mapping[str, Any] | None = None,
     force: bool = False,
+    log: Callable[[str], Any] = print,
 ) -> bool:
     """Make or enter a run folder.
 
@@ -133,6 +137,8 @@ def start(
         subject: JSON-like, what is looked at.
         about: JSON-like, versions and the device.
         force: remove an earlier run there first.
+        log: called with a line if files of a finished run are missing or damaged; these
+            are removed, to be made again.
 
     Returns:
         Whether the run is complete already.
@@ -142,70 +148,65 @@ def start(
     """
     folder = Path(folder)
     path = folder / "config.json"
-    values = {"config": dataclasses.asdict(config), "subject": dict(subject or {})}
-    ours = {"kind": kind, **json.loads(json.dumps(values, default=str))}
+    ours = _ours(config, kind, dict(subject or {}))
+    _check_ours(folder)
     if force and path.exists():
-        shutil.rmtree(folder)
-    if path.exists():
+        _clear(folder)
+    if not force and _done.mend(folder):
+        log(f"damaged: {path}; written again")
+    there = path.exists()
+    if there:
         _check_alike(folder, _head(folder), ours)
-        return _is_complete(folder)
-    if folder.exists() and any(not p.name.startswith(".") for p in folder.iterdir()):
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        started = time.strftime("%Y-%m-%d %H:%M:%S")
+        about = {**(about or {}), "commit": _commit(), "started": started}
+        write_json(path, {**ours, "about": about})
+    if held := _locks.held(folder):
+        held.begun = True
+    return there and _stands(folder, log)
+
+
+def _stands(folder: Path, log: Callable[[str], Any]) -> bool:
+    """Whether a run is complete; where it is not any more, it is to go on."""
+    wrong = _done.damaged(folder)
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        names = ", ".join(wrong[:3]) + more
+        log(f"damaged: {folder} is finished, but not whole: making {names} again")
+        _done.reopen(folder, wrong)
+    return wrong == []
+
+
+def _check_ours(folder: Path) -> None:
+    """A `ValueError` if a folder has files, but none of a run."""
+    if not folder.exists() or (folder / "config.json").exists():
+        return
+    if _done.damaged(folder) is None and any(
+        not p.name.startswith(".") for p in folder.iterdir()
+    ):
         raise ValueError(
             f"{folder} has files but no config.json: it is not a run folder; "
             "choose another"
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    started = time.strftime("%Y-%m-%d %H:%M:%S")
-    about = {**(about or {}), "commit": _commit(), "started": started}
-    write_json(path, {**ours, "about": about})
-    return False
 
 
-def finish(folder: AnyPath) -> None:
-    """Mark a run as complete, with the checksums of its arrays and records."""
-    folder = Path(folder)
-    files = {p.relative_to(folder).as_posix(): _checksum(p) for p in _files(folder)}
-    write_json(folder / "DONE", {"files": files})
+def _clear(folder: Path) -> None:
+    """Remove a run, `config.json` last: if this is cut short, it is a run's folder."""
+    last = folder / "config.json"
+    (folder / "DONE").unlink(missing_ok=True)
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path not in (last, folder / _locks.NAME):
+            path.unlink(missing_ok=True)
+    last.unlink()
 
 
-def write_metrics(folder: AnyPath, records: Iterable[Mapping[str, Any]]) -> None:
-    """Write all records of a run to `metrics.jsonl`."""
-    text = "".join(as_line(record) + "\n" for record in records)
-    write_text(Path(folder) / "metrics.jsonl", text)
-
-
-def as_line(record: Mapping[str, Any]) -> str:
-    """A record as its line of `metrics.jsonl`."""
-    return json.dumps(record, default=plain)
-
-
-def read_metrics(folder: AnyPath) -> list[dict[str, Any]]:
-    """The records in `metrics.jsonl`, none if there is no such file.
-
-    Raises:
-        DamagedFile: if a line is not a JSON object.
-    """
-    path = Path(folder) / "metrics.jsonl"
-    if not path.exists():
-        return []
-    try:
-        lines = path.read_text("utf-8").splitlines()
-        records = [_untrusted.json_value(line) for line in lines]
-    except (OSError, ValueError) as error:
-        raise DamagedFile(f"{path} cannot be read: {error}") from None
-    for number, record in enumerate(records):
-        if not isinstance(record, dict):
-            raise DamagedFile(f"{path}: line {number + 1} is no record: {record!r:.60}")
-    return records
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    """Files of a run, without those of runs inside its folder."""
-    for path in sorted(folder.iterdir()):
-        if path.is_dir() and not (path / "config.json").exists():
-            yield from _files(path)
-        elif path.is_file() and not path.name.startswith(".") and path.name != "DONE":
-            yield path
+def _ours(config: Any, kind: str, subject: dict[str, Any]) -> dict[str, Any]:
+    """Kind, config and subject, as `config.json` has them."""
+    values = {"config": dataclasses.asdict(config), "subject": subject}
+    return {"kind": kind, **json.loads(json.dumps(values, default=str))}
 
 
 def _head(folder: Path) -> dict[str, Any]:
@@ -213,12 +214,19 @@ def _head(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.exists():
         raise ValueError(f"{folder} is no run folder: it has no config.json")
-    head = read_json(path)
+    try:
+        head = read_json(path)
+    except DamagedFile as error:
+        raise DamagedFile(f"{error}; --force (in Python, force=True) starts the run "
+                          "afresh") from None  # fmt: skip
     types = {"kind": str, "config": dict, "subject": dict, "about": dict}
     if not isinstance(head, dict) or not all(
         isinstance(head.get(key), kind) for key, kind in types.items()
     ):
-        raise DamagedFile(f"{path} is not the config of a run")
+        raise DamagedFile(
+            f"{path} is not the config of a run; --force (in Python, force=True) "
+            "starts the run afresh"
+        )
     return {key: head[key] for key in types}
 
 
@@ -237,40 +245,6 @@ def _check_alike(folder: Path, there: Mapping, ours: Mapping) -> None:
                 f"{folder} holds a run of another {part} ({', '.join(differ)} differ); "
                 "choose another folder or remove it"
             )
-
-
-def _is_complete(folder: Path) -> bool:
-    """Whether `DONE` is there, and every file that it lists, undamaged."""
-    try:
-        files = read_json(folder / "DONE")["files"].items()
-        return all(
-            (folder / name).exists() and _checksum(folder / name) == checksum
-            for name, checksum in files
-        )
-    except (DamagedFile, KeyError, TypeError, AttributeError):
-        return False
-
-
-def _checksum(path: Path) -> int | None:
-    """The CRC-32 of arrays and records; other files may be edited."""
-    if path.suffix not in (".npz", ".jsonl"):
-        return None
-    total = 0
-    with open(path, "rb") as file:
-        while block := file.read(1 << 24):
-            total = zlib.crc32(block, total)
-    return total
-
-
-def _default(field: dataclasses.Field) -> Any:
-    if field.default_factory is not dataclasses.MISSING:
-        return field.default_factory()
-    return field.default
-
-
-def _short(value: Any) -> str:
-    text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    return re.sub(r"[^\w.,:=+-]+", "-", text)
 
 
 def _commit() -> str | None:

@@ -108,3 +108,32 @@ def test_folders_that_are_no_runs_get_a_line(ends, name, tmp_path):
         assert isinstance(end, str) and end.startswith("error: "), (case, end)
         assert "\n" not in end and len(end) < 400, (case, end)
     assert not (tmp_path / "out").exists()
+
+
+# ---- More memory or disk than there is
+
+WIDE = "--widths=65536,65536"
+TOO_MUCH = {
+    "lottery": ["--widths=65536,65536,65536", "--seeds=0:1000"],
+    "cartpole": [WIDE, "--seeds=0:1000"],
+    "circle_removal": ["--num_points=2000000000", "--seeds=0:100000"],
+    "node_sweep": [WIDE, "--num_masks=2000000000"],
+    "prune_order": [WIDE, "--seeds=0:1000"],
+    "right_reasons": [WIDE, "--seeds=0:1000"],
+    "spade": ["--num_train_images=2000000000", "--num_variations=2000000000"],
+    "features": ["--image_size=65536", "--num_pictures=100000"],
+}
+
+
+@pytest.mark.parametrize("name", TOO_MUCH)
+def test_what_no_machine_has_is_refused_before_it_is_taken(ends, name, tmp_path):
+    run = [f"--run={tmp_path}"] if name in OF_RUNS else []
+    flags = [*TOO_MUCH[name], *run, f"--out={tmp_path}"]
+    if name == "circle_removal":
+        config = module(name).Config(num_nodes=22, seeds=tuple(range(100_000)))
+        assert module(name).disk(config) > 1e12
+        flags += ["--num_nodes=22"]
+    for end in ends(name, [[*flags, "--dry_run"], flags]):
+        assert end.startswith("error: a run of this size "), end
+        assert "needs at least" in end or "leaves at least" in end
+    assert not list(tmp_path.iterdir())

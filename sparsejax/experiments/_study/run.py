@@ -3,6 +3,7 @@
 import contextlib
 import platform
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -65,12 +66,20 @@ class Study:
         self.kind, self.config, self.folder = kind, config, Path(folder)
         self.log, self.subject = log, subject
         source = {} if subject is None else subject.source
-        self.complete = runs.start(
-            folder, config, kind=kind, subject=source, about=_about(), force=force
-        )
-        self.records: Records = runs.read_metrics(folder) if self.complete else []
         self._clock = _Clock()
         self._before: Records | None = None
+        self._files: set[str] = set()
+        self._inside: set[str] = set()
+        self._lock = runs.lock(folder)
+        try:
+            about = {"about": _about(), "subject": source}
+            self.complete = runs.start(
+                folder, config, kind=kind, force=force, log=log, **about
+            )
+            self.records: Records = runs.read_metrics(folder) if self.complete else []
+        except BaseException:
+            self._lock.release()
+            raise
         if self.complete:
             log(f"{folder} is complete; --force runs it again")
 
@@ -78,9 +87,22 @@ class Study:
         return self
 
     def __exit__(self, kind, error, trace) -> None:
-        if kind is None and not self.complete:
-            self.write_records()
-            runs.finish(self.folder)
+        try:
+            if kind is None and not self.complete:
+                self.write_records()
+                runs.finish(self.folder, files=self._files, inside=self._inside)
+            elif isinstance(error, Exception):
+                self._keep_traceback(error)
+        finally:
+            self._lock.release()
+
+    def holds(self, name: str) -> None:
+        """Say of a file that was written without the study that it must be there."""
+        self._files.add(name)
+
+    def encloses(self, name: str) -> None:
+        """Say of a run inside the folder that it is part of this one."""
+        self._inside.add(name)
 
     def each(
         self, parts: Iterable[T], cost: Callable[[T], float] = lambda part: 1.0
@@ -113,6 +135,7 @@ class Study:
             return make()
 
         self._clock.working = self._clock.working or False
+        self.holds(f"{name}.npz")
         return runs.cached(self.folder / f"{name}.npz", timed, self.log)
 
     def note(
@@ -129,6 +152,7 @@ class Study:
         Raises:
             ValueError: if other arrays are there.
         """
+        self.holds(f"{name}.npz")
         there = runs.cached(self.folder / f"{name}.npz", lambda: arrays, self.log)
         if there.keys() != arrays.keys() or not all(
             np.shape(there[k]) == np.shape(arrays[k])
@@ -187,7 +211,7 @@ class Study:
         """
         self.records += map(dict, records)
         told = set(map(runs.as_line, self.records))
-        later = [r for r in self._earlier() if runs.as_line(r) not in told]
+        later = [r for r in self.earlier() if runs.as_line(r) not in told]
         runs.write_metrics(self.folder, [*self.records, *later])
 
     def write_records(self) -> None:
@@ -197,20 +221,26 @@ class Study:
     def _there(self, count: int, where: Mapping[str, Any]) -> Records:
         """Records with these values of the run that was killed, if all are there."""
         records = [
-            record for record in self._earlier()
+            record for record in self.earlier()
             if all(key in record and record[key] == v for key, v in where.items())
         ]  # fmt: skip
         return records if len(records) == count else []
 
-    def _earlier(self) -> Records:
-        """The records of the run that was killed."""
+    def earlier(self) -> Records:
+        """The records of the run that was killed, those that are whole."""
         if self._before is None:
-            try:
-                self._before = runs.read_metrics(self.folder)
-            except runs.DamagedFile as error:
-                self.log(f"damaged: {error}; measuring again")
-                self._before = []
+            self._before = runs.read_whole_metrics(self.folder, self.log)
         return self._before
+
+    def _keep_traceback(self, error: Exception) -> None:
+        """Add a traceback to the folder's log, if there is still room for it."""
+        with contextlib.suppress(OSError, runs.FolderGone):
+            self._lock.check()
+            path = self.folder / runs.LOG
+            with open(path, "a", encoding="utf-8", errors="replace") as file:
+                file.write(time.strftime("%Y-%m-%d %H:%M:%S\n"))
+                file.writelines(traceback.format_exception(error))
+            error.add_note(f"the traceback is in {path}")
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ index.html. An interrupted run resumes when started again.
 import dataclasses
 
 from sparsejax.experiments._study import config as config_
+from sparsejax.experiments._study import needs
 from sparsejax.experiments._study.config import COUNTS, POSITIVE, SEEDS, WIDTHS
 
 SUBJECT = ()
@@ -97,3 +98,18 @@ class Config:
 def environment(config: Config) -> dict[str, str]:
     """Variables of the process that suit a run, to be set before JAX is used."""
     return config_.ONE_THREAD
+
+
+def memory(config: Config) -> dict[str, float]:
+    """Bytes of all agents, of their walkers and of the steps that they learn from."""
+    agents = len(config.seeds) * needs.weights(config.widths, 4, 2)
+    return {
+        "widths, seeds or num_walkers": agents * max(4, config.num_walkers),
+        "steps": 16.0 * config.steps * len(config.seeds),
+        "num_episodes": 4.0 * config.num_episodes * len(config.seeds),
+    }
+
+
+def disk(config: Config) -> float:
+    """Bytes of the dense agents."""
+    return 0.8 * len(config.seeds) * needs.weights(config.widths, 4, 2)

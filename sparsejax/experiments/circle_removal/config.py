@@ -82,3 +82,18 @@ class Config:
                 f"batch_size must be in [1, num_points = {self.num_points}], got "
                 f"{self.batch_size}"
             )
+
+
+def memory(config: Config) -> dict[str, float]:
+    """Bytes of a network's points, and of the losses of all its subsets."""
+    paths = config.num_masks + config.num_paths
+    return {
+        "num_points": 12.0 * config.num_points,
+        "num_nodes": 16.0 * 2**config.num_nodes,
+        "num_masks or num_paths": 1.0 * config.num_nodes * paths,
+    }
+
+
+def disk(config: Config) -> float:
+    """Bytes of the losses of all subsets, of every seed."""
+    return 3.0 * 2**config.num_nodes * len(config.seeds)

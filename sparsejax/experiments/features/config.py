@@ -67,3 +67,9 @@ class Config:
 
     def __post_init__(self):
         config_.check(self, WITHIN, CHOICES)
+
+
+def memory(config: Config) -> dict[str, float]:
+    """Bytes of a unit's pictures, their gradients and two moments of these."""
+    size = 3 * 4.0 * config.image_size**2
+    return {"num_pictures or image_size": 4 * size * config.num_pictures}

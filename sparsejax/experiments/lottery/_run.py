@@ -215,7 +215,9 @@ def _flow_graph(study: Study, data_dir) -> str | None:
     except TooLarge as error:
         study.log(f"no flow graph of the last ticket: {error}")
         return None
-    return folder.relative_to(study.folder).as_posix()
+    inside = folder.relative_to(study.folder).as_posix()
+    study.encloses(inside)
+    return inside
 
 
 def _precision(config: Config):

@@ -47,6 +47,8 @@ class Book:
             if ticket is None:
                 break
             tickets.append(ticket)
+            if level or arm == "rewind":
+                self.hold(arm, level)
         self.drop(arm, len(tickets))
         self.left -= len(tickets) - (arm != "rewind")
         return tickets
@@ -57,10 +59,11 @@ class Book:
         if not self.rows(arm, level):
             return False
         try:
-            checkpoints.read_network(self.folder, level, arm, at, seeds)
+            checkpoints.read_network(self.folder, level, arm, at, seeds, sealed=True)
         except runs.DamagedFile as error:
             self.log(f"damaged: {error}; making {arm} of level {level} again")
             return False
+        self.hold(arm, level)
         return True
 
     def drop(self, arm: str, level: int) -> None:
@@ -72,12 +75,19 @@ class Book:
     def add(self, arm: str, level: int, params: PyTree, mask: PyTree, again) -> None:
         """Measure an arm at a level, and write the records."""
         self.lab.doing = f"level {level}, {arm}"
+        self.hold(arm, level)
         rows = measure.records(self.lab, arm, level, params, mask, again)
         records = [r for r in self.records if (r["arm"], r["level"]) != (arm, level)]
         self.study.records = sorted(records + rows, key=_place(self.lab.config))
         self.study.write_records()
         self.left -= 1
         self.made += 1
+
+    def hold(self, arm: str, level: int) -> None:
+        """Say that the files of an arm at a level must be there at the end."""
+        at = checkpoints.path(self.folder, level, arm)
+        self.study.holds("rewind.npz")
+        self.study.holds(at.relative_to(self.folder).as_posix())
 
     def tell(self, level: int, arms: tuple[str, ...]) -> None:
         """A line of progress."""
@@ -102,15 +112,11 @@ class Book:
 
 def _records(study: Study, lab: Lab) -> list[Record]:
     """The records of a folder, those of levels and arms that have all of them."""
-    try:
-        groups = group(runs.read_metrics(study.folder), "arm", "level")
-    except (runs.DamagedFile, KeyError, TypeError) as error:
-        study.log(f"damaged: metrics.jsonl: {error}; making its levels again")
-        return []
+    there = (r for r in study.earlier() if {"arm", "level", "seed"} <= r.keys())
     seeds = list(lab.config.seeds)
     whole = [
-        rows for (arm, _), rows in groups.items()
-        if arm in ARMS and [row.get("seed") for row in rows] == seeds
+        rows for (arm, _), rows in group(there, "arm", "level").items()
+        if arm in ARMS and [row["seed"] for row in rows] == seeds
     ]  # fmt: skip
     return [row for rows in whole for row in rows]
 

@@ -60,7 +60,7 @@ def read_rewind(folder: Path, like: train.State) -> train.State:
     Raises:
         ValueError: if it cannot be read, or is of another form.
     """
-    arrays = runs.read_arrays(folder / "rewind.npz")
+    arrays = runs.read_arrays(folder / "rewind.npz", sealed=True)
     return train.State(**trees.from_arrays(arrays, like._asdict()))
 
 
@@ -80,14 +80,14 @@ def read_state(
         ValueError: if they cannot be read, or are of another form.
     """
     form = {"mask": jax.tree.map(lambda m: m.astype(bool), mask), **like._asdict()}
-    arrays = runs.read_arrays(path(folder, level, arm))
+    arrays = runs.read_arrays(path(folder, level, arm), sealed=True)
     saved = trees.from_arrays(arrays, form)
     kept = jax.tree.map(lambda m, one: m.astype(one.dtype), saved.pop("mask"), mask)
     return train.State(**saved), kept
 
 
 def read_network(
-    folder: Path, level: int, arm: str, at: int, seeds: int
+    folder: Path, level: int, arm: str, at: int, seeds: int, *, sealed: bool = False
 ) -> tuple[PyTree, PyTree]:
     """Parameters and mask of one network.
 
@@ -97,13 +97,14 @@ def read_network(
         arm: its name.
         at: position of the seed.
         seeds: number of seeds.
+        sealed: whether the file's checksum must be there.
 
     Raises:
         runs.DamagedFile: if they are not there.
     """
     file = path(folder, level, arm)
-    arrays = {key: array for key, array in runs.read_arrays(file).items()
-              if key.startswith(("params/", "mask/"))}  # fmt: skip
+    there = runs.read_arrays(file, sealed=sealed)
+    arrays = {k: v for k, v in there.items() if k.startswith(("params/", "mask/"))}
     wrong = [key for key, array in arrays.items() if array.shape[:1] != (seeds,)]
     if wrong or {key.partition("/")[0] for key in arrays} != {"params", "mask"}:
         raise runs.DamagedFile(f"{file} holds no networks of {seeds} seeds")

@@ -32,6 +32,7 @@ started again.
 import dataclasses
 
 from sparsejax.experiments._study import config as config_
+from sparsejax.experiments._study import needs
 from sparsejax.experiments._study.config import COUNTS, POSITIVE, SEEDS, WHOLE, WIDTHS
 
 SUBJECT = ()
@@ -277,3 +278,29 @@ def _learning_rate(model: str, optimizer: str) -> float:
     if optimizer == "momentum":  # at 0.15 some seeds of a convnet do not train
         return {"mlp": 0.15, "convnet": 0.05}.get(model, 0.1)
     return 0.005 if model.startswith("resnet") else 0.001
+
+
+def memory(config: Config) -> dict[str, float]:
+    """Bytes of the states of all seeds that are trained, and of their data."""
+    config = resolve(config)
+    side = config.image_size or 8
+    # Parameters, momentum, gradients and the state that rounds rewind to.
+    return {
+        "widths or seeds": 4 * _weights(config) * len(config.seeds),
+        "images": 3.0 * side**2 * (config.num_train_images + config.num_test_images)
+        if config.dataset == "scenes"
+        else 0.0,
+    }
+
+
+def disk(config: Config) -> float:
+    """Bytes of the dense networks of all seeds, which do not compress."""
+    config = resolve(config)
+    return 0.8 * _weights(config) * len(config.seeds)
+
+
+def _weights(config: Config) -> float:
+    """Bytes of a network's kernels, at least."""
+    if config.model == "mlp":
+        return needs.weights(config.widths, IMAGES.get(config.dataset, 0) ** 2, 2)
+    return needs.convolutions(config.widths)

@@ -25,6 +25,7 @@ and index.html. An interrupted run resumes when started again.
 import dataclasses
 
 from sparsejax.experiments._study import config as config_
+from sparsejax.experiments._study import needs
 from sparsejax.experiments._study.config import COUNTS, SEEDS, WHOLE, WIDTHS
 
 SUBJECT = ("run", "arm", "run_seed", "level")
@@ -113,3 +114,22 @@ class Config:
             raise ValueError(
                 "num_permutations must be 0, or 2 or more for an error estimate"
             )
+
+
+def memory(config: Config) -> dict[str, float]:
+    """Bytes of a network that is trained here, and of what sweeps find."""
+    sweeps = len(config.subset_sizes or config.keep_probs)
+    units = config.num_units or sum(config.widths) or 1
+    each = 8.0 + units * (5 if config.gradients else 1)
+    drawn = 0 if config.distribution == "subsets" else config.num_masks
+    layers = needs.weights if config.model == "mlp" else needs.convolutions
+    return {
+        "widths": 3 * layers(config.widths),  # and momentum, gradients
+        "num_masks or num_units": each * drawn * sweeps,
+    }
+
+
+def disk(config: Config) -> float:
+    """Bytes of the losses under all masks."""
+    drawn = 0 if config.distribution == "subsets" else config.num_masks
+    return 3.0 * drawn * len(config.subset_sizes or config.keep_probs)

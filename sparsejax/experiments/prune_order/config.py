@@ -24,6 +24,7 @@ from typing import NamedTuple
 
 from sparsejax._words import listed
 from sparsejax.experiments._study import config as config_
+from sparsejax.experiments._study import needs
 from sparsejax.experiments._study.config import COUNTS, POSITIVE, SEEDS, WHOLE, WIDTHS
 
 SUBJECT = ()
@@ -197,3 +198,17 @@ def _check_fraction(config: Config) -> None:
 def environment(config: Config) -> dict[str, str]:
     """Variables of the process that suit a run, to be set before JAX is used."""
     return config_.ONE_THREAD
+
+
+def memory(config: Config) -> dict[str, float]:
+    """Bytes of the networks of all seeds in training, and of their data."""
+    return {
+        "widths or seeds": 4 * needs.weights(config.widths) * len(config.seeds),
+        "num_points or num_test_points": 12.0
+        * max(config.num_points, config.num_test_points),
+    }
+
+
+def disk(config: Config) -> float:
+    """Bytes of the networks of all seeds after one training."""
+    return 0.8 * needs.weights(config.widths) * len(config.seeds)

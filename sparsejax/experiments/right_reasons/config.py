@@ -16,6 +16,7 @@ index.html. An interrupted run resumes when started again.
 import dataclasses
 
 from sparsejax.experiments._study import config as config_
+from sparsejax.experiments._study import needs
 from sparsejax.experiments._study.config import COUNTS, POSITIVE, SEEDS, WIDTHS
 
 SUBJECT = ()
@@ -107,3 +108,14 @@ def label(stage: Stage) -> str:
 def environment(config: Config) -> dict[str, str]:
     """Variables of the process that suit a run, to be set before JAX is used."""
     return config_.ONE_THREAD
+
+
+def memory(config: Config) -> dict[str, float]:
+    """Bytes of the networks of all seeds in training."""
+    each = needs.weights(config.widths, 64, 10)
+    return {"widths or seeds": 4 * each * len(config.seeds)}
+
+
+def disk(config: Config) -> float:
+    """Bytes of the networks of all seeds, under one loss at least."""
+    return 0.8 * needs.weights(config.widths, 64, 10) * len(config.seeds)

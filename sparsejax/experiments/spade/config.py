@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sparsejax.experiments._study import config as config_
+from sparsejax.experiments._study import needs
 from sparsejax.experiments._study.config import COUNTS, POSITIVE, SEEDS, WHOLE, WIDTHS
 
 BATCH_SIZE = 64
@@ -116,3 +117,12 @@ def check_source(config: Config, source: Mapping[str, Any]) -> None:
         raise ValueError(
             f"--{given[0]} needs dataset=cifar10, got dataset={config.dataset}"
         )
+
+
+def memory(config: Config) -> dict[str, float]:
+    """Bytes of images that a network is trained on, and of variations of one."""
+    return {
+        "num_train_images": 1.0 * 28**2 * config.num_train_images,
+        "num_variations": 4.0 * 28**2 * config.num_variations,
+        "widths": 3 * needs.convolutions(config.widths),
+    }

@@ -81,12 +81,13 @@ def seed(
             one = _measure(fn, params, pruned, *image(i))
             for name, value in one.items():
                 rows[arm].setdefault(name, []).append(np.asarray(value))
+    # Said, not kept: times would make files differ that are the same.
+    log(f"seed {number}: pruning for an image took {np.median(seconds):.1f} s (median)")
     for arm, columns in rows.items():
         arrays[f"maps/{arm}"] = np.stack(columns.pop("map")[:SHOWN])
         for name, values in columns.items():
             arrays[f"measures/{arm}/{name}"] = np.array(values)
-    arrays |= {"chosen": measured, "seconds": seconds,
-               "shown": images.x[measured[:SHOWN]]}  # fmt: skip
+    arrays |= {"chosen": measured, "shown": images.x[measured[:SHOWN]]}
     return {name: np.asarray(value) for name, value in arrays.items()}
 
 

@@ -1,7 +1,6 @@
 """The table and the page of a run on pruning for a sample."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -42,7 +41,7 @@ def write(
         pages.section("A unit with two positive regions", shown["toy"]),
         pages.section("What was chosen on other images", _densities(records)),
         lead=finding(records),
-        footer=_footer(config, arrays),
+        footer=_footer(config),
     )  # fmt: skip
 
 
@@ -82,11 +81,10 @@ def _densities(records: Records) -> pages.Html:
     return pages.table(rows, ["seed", *STAGES, "clean accuracy", "patch works"])
 
 
-def _footer(config: Config, arrays: Mapping[int, Arrays]) -> str:
-    seconds: Any = np.concatenate([one["seconds"] for one in arrays.values()])
+def _footer(config: Config) -> str:
     return (
         f"{config.dataset}, {counted(config.num_train_images, 'image')} to train on, "
         f"{counted(config.num_test_images, 'image')} with patches a seed, "
         f"{counted(config.num_variations, 'variation')} each; densities chosen by "
-        f"{config.tune}. Pruning for an image took {np.median(seconds):.1f} s (median)."
+        f"{config.tune}."
     )

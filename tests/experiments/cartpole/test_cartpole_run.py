@@ -45,7 +45,8 @@ def test_a_run_leaves_a_complete_folder(run):
     folder, _, _ = run
     names = {path.name for path in folder.iterdir()}
     assert names >= {
-        "config.json", "metrics.jsonl", "DONE", "dense.npz", "pruned.npz",
+        "config.json", "metrics.jsonl", "metrics.crc32",
+        "DONE", "dense.npz", "pruned.npz",
         "ticket.npz", "ticket_pruned.npz", "round_01.npz", "graph.html", "index.html",
         "table.md", "policy.txt", "episode.gif", "fig_weights.svg", "fig_inputs.svg",
         "fig_units.svg", "fig_learning.svg", "fig_decisions.svg",

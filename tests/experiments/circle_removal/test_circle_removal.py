@@ -193,7 +193,8 @@ def test_a_run_leaves_a_complete_folder(finished):
     assert (folder / "DONE").exists()
     assert [record["seed"] for record in records] == [0, 1, 2]
     assert {path.name for path in folder.iterdir()} >= {
-        "config.json", "metrics.jsonl", "seed_00.npz", "seed_02.npz", "table.md",
+        "config.json", "metrics.jsonl", "metrics.crc32",
+        "seed_00.npz", "seed_02.npz", "table.md",
         "index.html", "nodes.html", "fig_by_size.svg", "fig_path.svg", "fig_maps.svg",
     }  # fmt: skip
     assert "sd of log-loss gradient" in (folder / "table.md").read_text()

@@ -49,7 +49,8 @@ def test_leaves_a_complete_folder(finished):
     folder, records, _ = finished
     names = {path.name for path in folder.iterdir()}
     assert names >= {
-        "DONE", "config.json", "metrics.jsonl", "index.html", "graph.html",
+        "DONE", "config.json", "metrics.jsonl", "metrics.crc32",
+        "index.html", "graph.html",
         "graph.json", "graph.graphml", "graph.dot", "predict.py", "predict.c",
         "kernels.npz",
     }  # fmt: skip

@@ -60,7 +60,7 @@ def test_a_killed_run_goes_on(tiny, resnet, tmp_path):
     level.unlink()
     lines = []
     assert lottery.run(resnet, folder, log=lines.append) == tiny[1]
-    assert lines[0] == f"resuming after level 1 in {folder}"
+    assert lines[1] == f"resuming after level 1 in {folder}"
     for name, array in runs.read_arrays(level).items():
         np.testing.assert_array_equal(array, before[name])
     page = (folder / "index.html").read_text()

@@ -55,7 +55,8 @@ def test_leaves_a_complete_folder(small, mlp):
     folder, records = small
     files = {path.name for path in folder.iterdir()}
     assert files >= {
-        "DONE", "config.json", "metrics.jsonl", "index.html", "rewind.npz",
+        "DONE", "config.json", "metrics.jsonl", "metrics.crc32",
+        "index.html", "rewind.npz",
         "fig_accuracy.svg", "fig_layers.svg", "fig_filters.svg", "fig_idle.svg",
         "fig_barrier.svg", "level_00", "level_03",
     }  # fmt: skip
@@ -318,7 +319,10 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, mlp):
     wild = dataclasses.replace(mlp, learning_rate=1e30, arms=("rewind",))
     with pytest.raises(ValueError, match="loss of seed 0, 1 is not finite at step"):
         lottery.run(wild, tmp_path / "run", log=quiet)
-    assert [p.name for p in (tmp_path / "run").iterdir()] == ["config.json"]
+    assert {p.name for p in (tmp_path / "run").iterdir()} == {
+        "config.json",
+        "errors.log",
+    }
 
 
 @pytest.mark.parametrize(

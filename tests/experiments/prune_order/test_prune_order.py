@@ -282,7 +282,8 @@ def test_random_nodes_do_not_depend_on_what_was_trained(task):
 def test_a_run_leaves_a_complete_folder(finished):
     folder, _ = finished
     assert {path.name for path in folder.iterdir()} == {
-        "config.json", "metrics.jsonl", "DONE", "rate_0.1.npz", "rate_0.1_std.npz",
+        "config.json", "metrics.jsonl", "metrics.crc32",
+        "DONE", "rate_0.1.npz", "rate_0.1_std.npz",
         "table.md", "index.html", "training.gif",
         "fig_accuracy.svg", "fig_surfaces_0.1.svg", "fig_kernels_0.1.svg",
         "fig_moves.svg", "fig_shares.svg", "fig_units.svg", "fig_correlation.svg",

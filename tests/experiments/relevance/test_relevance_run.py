@@ -143,7 +143,8 @@ def test_draws_do_not_depend_on_which_images_are_beside(finished, lottery, tmp_p
 def test_a_run_leaves_a_complete_folder(finished, lottery):
     folder, records = finished
     assert {path.name for path in folder.iterdir()} == {
-        "config.json", "metrics.jsonl", "images.npz", "random.npz", "index.html",
+        "config.json", "metrics.jsonl", "metrics.crc32",
+        "images.npz", "random.npz", "index.html",
         "DONE", "table.md", "fig_maps.svg", *(f"{k}.npz" for k in SMALL.methods),
         "fig_biases.svg", "fig_curves.svg", "fig_randomized.svg", "fig_levels.svg",
     }  # fmt: skip
@@ -360,6 +361,7 @@ def test_a_folder_answers_for_one_network_and_is_mended(lottery, tmp_path):
     assert (folder / "index.html").read_bytes() == page
     images = runs.read_arrays(folder / "images.npz")
     runs.write_arrays(folder / "images.npz", {**images, "logits": images["logits"] + 1})
+    (folder / "DONE").unlink()  # which knows what was there
     with pytest.raises(ValueError, match="run on another network"):
         relevance_.run(config, folder, lottery, log=quiet)
 

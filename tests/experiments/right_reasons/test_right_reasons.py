@@ -152,7 +152,8 @@ def test_maps_are_of_the_answers_centred_logit(finished, task):
 def test_a_run_leaves_a_complete_folder(finished):
     folder, records = finished
     assert {path.name for path in folder.iterdir()} == {
-        "config.json", "metrics.jsonl", "none.npz", "squared_1.0.npz", "share_1.0.npz",
+        "config.json", "metrics.jsonl", "metrics.crc32",
+        "none.npz", "squared_1.0.npz", "share_1.0.npz",
         "squared_3.0.npz", "share_3.0.npz", "table.md", "index.html", "DONE",
         "fig_scores.svg", "fig_strengths.svg", "fig_maps_1.0.svg", "fig_maps_3.0.svg",
         "fig_data.svg",
