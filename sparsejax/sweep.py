@@ -5,7 +5,7 @@
 and of the results, which are NumPy arrays. Arrays that `fn` closes over, such as data
 and parameters, are arguments of the program: other ones compile nothing. The masks may
 be a function of their index, and are then never held. Results do not depend on the
-batch size, beyond rounding.
+batch size, nor on the number of devices that a mesh has, beyond rounding.
 
 A sweep with a checkpoint can be killed and started again: it goes on where it was, and
 its results are bit for bit those of a sweep that was not.
@@ -21,6 +21,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, PyTree
 from tqdm import tqdm
 
@@ -53,6 +54,7 @@ def evaluate(
     batch_size: int | None = None,
     checkpoint: str | Path | None = None,
     progress: bool = True,
+    mesh: Mesh | Any = None,
 ) -> PyTree:
     """`fn` of every mask.
 
@@ -64,14 +66,17 @@ def evaluate(
         masks: stacked masks, every leaf with the same leading axis; or a function from
             an index (int32) to one mask tree, which is then never held as a whole.
         count: number of masks; needed if `masks` is a function.
-        batch_size: masks at a time; by default 64 on CPUs and 1024 elsewhere, or the
+        batch_size: masks at a time on every device; by default 64 on CPUs and 1024 elsewhere, or the
             power of two that keeps what the compiled program says it needs within 16 MB
             (1 GB elsewhere), evened out over the batches.
         checkpoint: folder for finished parts, at most 128 files. The same call goes on
             from there. What is compared: number, shapes and dtypes; the masks (of
             those that a function makes, 256 spread evenly); and, to 1e-3 of the largest
-            entry, the results of the first part on file, which are computed again.
+            entry, the results of the first part on file, which are computed again. It
+            may go on on another number of devices.
         progress: show a bar.
+        mesh: devices that the masks are split over, by default those of `jax.set_mesh`.
+            If `fn` closes over arrays on explicit axes its work is spread as they are.
 
     Returns:
         The results as NumPy arrays, each with a leading axis over the masks. Where some
@@ -91,6 +96,13 @@ def evaluate(
     masks, make, total = _masks(masks, count)
     if batch_size is not None:
         batch_size = min(checks.integer(batch_size, "batch_size", 1), total)
+    folder = None if checkpoint is None else Path(checkpoint)
+    with meshes.over(mesh):
+        return _evaluate(fn, masks, make, total, batch_size, folder, progress)
+
+
+def _evaluate(fn, masks, make, total, batch_size, folder, progress) -> PyTree:
+    """The results on the mesh that is JAX's context."""
 
     def one(masks, index):
         return fn(make(masks, index))
@@ -99,7 +111,7 @@ def evaluate(
         mask = jax.eval_shape(make, masks, jnp.int32(0))
     shapes = result_shapes(fn, mask)
     results = jax.tree.map(lambda s: np.empty((total, *s.shape), s.dtype), shapes)
-    folder = None if checkpoint is None else Path(checkpoint)
+    span = None
     if folder is not None:
         leaves = trees.by_path(shapes)
         about = {
@@ -107,31 +119,26 @@ def evaluate(
             "masks": _digest(masks, make, total),
             "results": {_plain(k): f"{s.dtype}{s.shape}" for k, s in leaves.items()},
         }
-        batch_size = _recorded(folder, about, batch_size)
-    if batch_size is None:
-        batch_size, program = _automatic(one, masks, total)
-    else:
-        program = _compile(one, masks, total, batch_size)
+        batch_size, span = _recorded(folder, about, batch_size)
+    program = _Program(one, masks, total, batch_size, span)
+    span = program.span
     if folder is not None and not (folder / "sweep.json").exists():
-        runs.write_json(folder / "sweep.json", {**about, "batch_size": batch_size})
-    span = batch_size * _per_call(total, batch_size)
+        sizes = {"batch_size": batch_size or program.batch_size, "part": span}
+        runs.write_json(folder / "sweep.json", {**about, **sizes})
     starts = range(0, total, span)
     files = {s: folder / f"masks_{s:010d}.npz" for s in starts} if folder else {}
 
     def part(start):
         return jax.tree.map(lambda leaf: leaf[start : start + span], results)
 
-    def run(start):
-        return jax.device_get(program(masks, jnp.int32(start)))
-
     recorded = next((s for s in files if _read(files[s], part(s))), None)
     if recorded is not None:
-        _compare(run(recorded), part(recorded), folder)
+        _compare(program(recorded), part(recorded), folder)
     with tqdm(total=total, disable=not progress, unit="mask") as bar:
         for start in starts:
             here = part(start)
             if not files or not _read(files[start], here):
-                jax.tree.map(_fill, here, run(start))
+                jax.tree.map(_fill, here, program(start))
                 if files:
                     runs.write_arrays(files[start], _numbered(here))
             bar.update(min(span, total - start))
@@ -231,45 +238,72 @@ def _check_output(out) -> None:
             )
 
 
-def _per_call(total: int, batch_size: int) -> int:
-    """Batches in one call, such that there are few calls."""
-    return -(-total // (batch_size * _CALLS))
+class _Program:
+    """The compiled loop over batches, from a first index to the results of a part.
 
+    Args:
+        one: function of the masks and an index.
+        masks: stacked masks, or nothing.
+        total: number of masks.
+        batch_size: masks at a time on a device; None to choose.
+        span: masks in a part; None for one of at most `_CALLS` parts.
+    """
 
-def _compile(one, masks, total, batch_size):
-    """The program for one call: from stacked masks and a first index to results."""
-    per_call = _per_call(total, batch_size)
-    span = batch_size * per_call
+    def __init__(self, one, masks, total, batch_size, span):
+        self.one, self.masks, self.total = one, masks, total
+        self.parts = meshes.parts(one, masks, jnp.int32(0))
+        self.is_cut = self.parts > 1 and bool(jax.tree.leaves(masks))
+        share = -(-total // self.parts)
+        most, budget = _BATCH.get(jax.default_backend(), _BATCH_ELSEWHERE)
 
-    def call(masks, start):
+        def even(size):
+            return -(-share // -(-share // size))
+
+        self._set(min(batch_size, share) if batch_size else even(most), share, span)
+        if batch_size is None and self.batch_size > 1:
+            # from what a first program says it needs
+            lowered = self.run.lower(self._held(0), jnp.int32(0))
+            used = lowered.compile().memory_analysis()
+            if used is not None and used.temp_size_in_bytes > budget:
+                fit = int(self.batch_size * budget / used.temp_size_in_bytes)
+                size = even(1 << (max(1, fit).bit_length() - 1))
+                self._set(size, share, span)
+
+    def _set(self, batch_size, share, span):
+        per_call = -(-share // (batch_size * _CALLS))
+        self.batch_size = batch_size
+        self.span = span or self.parts * batch_size * per_call
+        self.own = -(-self.span // (self.parts * batch_size)) * batch_size
+        self.run = interpret.Compiled(self._call)
+
+    def __call__(self, start: int) -> PyTree:
+        return meshes.fetch(self.run(self._held(start), jnp.int32(start)))
+
+    def _held(self, start: int) -> PyTree:
+        """The stacked masks that a part is of, on a mesh; else all."""
+        if not self.is_cut:
+            return self.masks
+        index = np.minimum(start + np.arange(self.own * self.parts), self.total - 1)
+        return meshes.lay(jax.tree.map(lambda leaf: leaf[index], self.masks))
+
+    def _call(self, masks, start):
+        index = start + jnp.arange(self.own * self.parts, dtype=jnp.int32)
         # past the end the last mask stands in
-        index = jnp.minimum(start + jnp.arange(span, dtype=jnp.int32), total - 1)
-        batch = jax.vmap(lambda i: one(masks, i))
-        out = jax.lax.map(batch, index.reshape(per_call, batch_size))
-        return jax.tree.map(lambda leaf: leaf.reshape(span, *leaf.shape[2:]), out)
+        index = index % self.own if self.is_cut else jnp.minimum(index, self.total - 1)
+        run = self._batches
+        if self.parts > 1:
+            run = meshes.split(run, (0 if self.is_cut else None, 0))
+        return run(masks, index)
 
-    return interpret.Compiled(call)
-
-
-def _automatic(one, masks, total) -> tuple[int, Callable]:
-    """Masks in a batch, from what a first program says it needs; and the program."""
-    most, budget = _BATCH.get(jax.default_backend(), _BATCH_ELSEWHERE)
-
-    def even(size):
-        return -(-total // -(-total // size))
-
-    size = even(most)
-    program = _compile(one, masks, total, size)
-    used = program.lower(masks, jnp.int32(0)).compile().memory_analysis()
-    if used is None or used.temp_size_in_bytes <= budget or size == 1:
-        return size, program
-    fit = max(1, int(size * budget / used.temp_size_in_bytes))
-    size = even(1 << (fit.bit_length() - 1))
-    return size, _compile(one, masks, total, size)
+    def _batches(self, masks, index):
+        """Results of the masks of these numbers, on one device."""
+        batch = jax.vmap(lambda i: self.one(masks, i))
+        out = jax.lax.map(batch, index.reshape(-1, self.batch_size))
+        return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), out)
 
 
-def _recorded(folder, about, batch_size) -> int | None:
-    """The batch size of a checkpoint that is to go on; else the one given."""
+def _recorded(folder, about, batch_size) -> tuple[int | None, int | None]:
+    """Sizes of batches and parts of a checkpoint that is to go on; else as given."""
     path = folder / "sweep.json"
     if not path.exists():
         if folder.exists() and any(p.name[0] != "." for p in folder.iterdir()):
@@ -277,17 +311,18 @@ def _recorded(folder, about, batch_size) -> int | None:
                 f"{folder} has files but no sweep.json: it is no checkpoint of a "
                 "sweep; choose another folder"
             )
-        return batch_size
+        return batch_size, None
     found = runs.read_json(path)
     found = found if isinstance(found, dict) else {}
     wanted = {**about, "batch_size": batch_size or found.get("batch_size")}
+    wanted["part"] = found.get("part")
     differ = [key for key in wanted if found.get(key, "missing") != wanted[key]]
     if differ:
         raise ValueError(
             f"{folder} holds the checkpoint of another sweep ({', '.join(differ)} "
             "differ); choose another folder or remove it"
         )
-    return wanted["batch_size"]
+    return wanted["batch_size"], wanted["part"]
 
 
 def _compare(found, part, folder) -> None:

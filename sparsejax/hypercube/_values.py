@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, PyTree
 
 from sparsejax import sweep
@@ -19,6 +21,7 @@ def evaluate(
     batch_size: int | None = None,
     checkpoint: str | Path | None = None,
     progress: bool = True,
+    mesh: Mesh | Any = None,
 ) -> PyTree:
     """`fn` of every subset of n nodes.
 
@@ -33,6 +36,7 @@ def evaluate(
         batch_size: as in `sweep.evaluate`.
         checkpoint: as in `sweep.evaluate`.
         progress: show a bar.
+        mesh: devices that the subsets are split over, as in `sweep.evaluate`.
 
     Returns:
         NumPy arrays with a leading axis of 2^n, in the order of `masks.subsets`.
@@ -60,6 +64,7 @@ def evaluate(
         batch_size=batch_size,
         checkpoint=checkpoint,
         progress=progress,
+        mesh=mesh,
     )
 
 
