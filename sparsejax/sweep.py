@@ -284,7 +284,12 @@ class _Program:
         if not self.is_cut:
             return self.masks
         index = np.minimum(start + np.arange(self.own * self.parts), self.total - 1)
-        return meshes.lay(jax.tree.map(lambda leaf: leaf[index], self.masks))
+
+        def taken(leaf):
+            key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+            return (meshes.put(leaf) if key else np.asarray(leaf))[index]
+
+        return meshes.lay(jax.tree.map(taken, self.masks))
 
     def _call(self, masks, start):
         index = start + jnp.arange(self.own * self.parts, dtype=jnp.int32)
