@@ -209,8 +209,8 @@ def _masks(masks, count) -> tuple[PyTree, Callable, int]:
     return masks, lambda masks, i: jax.tree.map(lambda leaf: leaf[i], masks), have
 
 
-def _mask(path, leaf) -> Array:
-    """One leaf of stacked masks, held whole by every device: it is indexed."""
+def _mask(path, leaf) -> Array | np.ndarray:
+    """One leaf of stacked masks; arrays of NumPy stay where they are."""
     number = isinstance(leaf, Array | np.ndarray | np.generic | int | float)
     if not number or (isinstance(leaf, np.ndarray) and leaf.dtype.kind in "OSU"):
         where = f"masks[{path!r}]" if path else "masks"
@@ -218,6 +218,8 @@ def _mask(path, leaf) -> Array:
             f"{where} is {checks.described(leaf)}; expected stacked arrays, or a "
             "function from an index to one mask with count="
         )
+    if isinstance(leaf, np.ndarray):
+        return leaf.astype(jax.dtypes.canonicalize_dtype(leaf.dtype), copy=False)
     return meshes.gathered(jnp.asarray(leaf))
 
 
@@ -252,7 +254,9 @@ class _Program:
     def __init__(self, one, masks, total, batch_size, span):
         self.one, self.masks, self.total = one, masks, total
         self.parts = meshes.parts(one, masks, jnp.int32(0))
-        self.is_cut = self.parts > 1 and bool(jax.tree.leaves(masks))
+        # masks that NumPy holds need not lie on a device as a whole
+        held = [isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(masks)]
+        self.is_cut = bool(held) and (self.parts > 1 or all(held))
         share = -(-total // self.parts)
         most, budget = _BATCH.get(jax.default_backend(), _BATCH_ELSEWHERE)
 
@@ -280,7 +284,7 @@ class _Program:
         return meshes.fetch(self.run(self._held(start), jnp.int32(start)))
 
     def _held(self, start: int) -> PyTree:
-        """The stacked masks that a part is of, on a mesh; else all."""
+        """The stacked masks that a part is of, if they are given so; else all."""
         if not self.is_cut:
             return self.masks
         index = np.minimum(start + np.arange(self.own * self.parts), self.total - 1)
@@ -289,12 +293,15 @@ class _Program:
             key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
             return (meshes.put(leaf) if key else np.asarray(leaf))[index]
 
-        return meshes.lay(jax.tree.map(taken, self.masks))
+        rows = jax.tree.map(taken, self.masks)
+        return meshes.lay(rows) if self.parts > 1 else rows
 
     def _call(self, masks, start):
-        index = start + jnp.arange(self.own * self.parts, dtype=jnp.int32)
-        # past the end the last mask stands in
-        index = index % self.own if self.is_cut else jnp.minimum(index, self.total - 1)
+        index = jnp.arange(self.own * self.parts, dtype=jnp.int32)
+        if self.is_cut:  # numbers of the masks that a device is given
+            index = index % self.own
+        else:  # past the end the last mask stands in
+            index = jnp.minimum(start + index, self.total - 1)
         run = self._batches
         if self.parts > 1:
             run = meshes.split(run, (0 if self.is_cut else None, 0))

@@ -7,7 +7,9 @@ and of some the operations of one device, as a share of those of one that is alo
 
 import contextlib
 import sys
+import tempfile
 from functools import partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -63,6 +65,21 @@ def sweep(mesh):
 def stacked_masks(mesh):
     masks = jax.vmap(draw)(jnp.arange(37))
     return sj.sweep.evaluate(loss, masks, progress=False, mesh=mesh), ()
+
+
+def checkpoint(mesh):
+    """Begun on one device, continued on eight with batches of another size, or not."""
+    masks, options = jax.vmap(draw)(jnp.arange(300)), {"progress": False}
+    values = []
+    for kind in (np.asarray(masks), draw):
+        options["count"] = 300
+        with tempfile.TemporaryDirectory() as folder:
+            options["checkpoint"] = Path(folder)
+            sj.sweep.evaluate(loss, kind, **options, batch_size=2)
+            for file in sorted(Path(folder).glob("masks_*"))[1:]:
+                file.unlink()
+            values.append(sj.sweep.evaluate(loss, kind, **options, mesh=mesh))
+    return values, ()
 
 
 def hypercube(mesh):
@@ -170,6 +187,7 @@ def features(mesh):
 CASES = {
     "sweep": sweep,
     "sweep of stacked masks": stacked_masks,
+    "sweep with a checkpoint": checkpoint,
     "hypercube": hypercube,
     "fit": fit,
     "fit an odd batch": partial(fit, size=13),

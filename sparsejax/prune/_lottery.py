@@ -217,7 +217,7 @@ def _restart(weights_from, schedule_from) -> Callable[[State, State, PyTree], St
         schedule = rewind if schedule_from == "rewind" else trained
         zero = jax.vmap(masks.zero) if schedule.key.ndim else masks.zero
         if schedule.key.ndim and meshes.parts() > 1:
-            zero = jax.jit(meshes.split(zero))
+            zero = interpret.Compiled(meshes.split(zero))
         return schedule._replace(params=zero(weights.params, mask))
 
     return restart
