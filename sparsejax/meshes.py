@@ -24,6 +24,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, ArrayLike, PyTree
@@ -100,7 +101,7 @@ def put(tree: PyTree) -> PyTree:
 
     def place(leaf):
         here = not isinstance(leaf, jax.Array) or leaf.sharding.device_set == devices
-        return leaf if here else jax.device_put(leaf, whole)
+        return leaf if here else _moved(leaf, whole)
 
     return jax.tree.map(place, tree)
 
@@ -111,7 +112,7 @@ def lay(tree: PyTree) -> PyTree:
     The length of their first axes is a multiple of the number of devices.
     """
     where = NamedSharding(jax.sharding.get_mesh(), PartitionSpec(_axes()))
-    return jax.device_put(tree, where)
+    return jax.tree.map(lambda leaf: _moved(leaf, where), tree)
 
 
 def fetch(tree: PyTree) -> PyTree:
@@ -239,6 +240,16 @@ def gathered(array: Array) -> Array:
         return array
     where = NamedSharding(jax.typeof(array).sharding.mesh, PartitionSpec())
     return jax.sharding.reshard(array, where)
+
+
+def _moved(leaf, where: NamedSharding) -> Array:
+    """An array on a mesh, of which other processes may have devices."""
+    if where.is_fully_addressable:
+        return jax.device_put(leaf, where)
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):  # JAX moves their data only
+        data = jax.device_put(np.asarray(jax.random.key_data(leaf)), where)
+        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
+    return jax.device_put(np.asarray(leaf), where)
 
 
 def _axes(*kinds: AxisType) -> tuple[str, ...]:

@@ -73,7 +73,8 @@ def evaluate(
             from there. What is compared: number, shapes and dtypes; the masks (of
             those that a function makes, 256 spread evenly); and, to 1e-3 of the largest
             entry, the results of the first part on file, which are computed again. It
-            may go on on another number of devices.
+            may go on on another number of devices; of several processes each needs a
+            folder of its own.
         progress: show a bar.
         mesh: devices that the masks are split over, by default those of `jax.set_mesh`.
             If `fn` closes over arrays on explicit axes its work is spread as they are.

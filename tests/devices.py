@@ -1,8 +1,9 @@
 """Every analysis on eight devices, beside one: one line a case.
 
-Run by `test_meshes.py` with the kind of the mesh's axes and the names of cases, by
-default of all. Prints "name: ok", or how the result differs from that of one device;
-and of some the operations of one device, as a share of those of one that is alone.
+Run by `test_meshes.py` with the kind of the mesh's axes, the names of cases, by default
+of all, and for each of two processes a port and its number, as Auto:6000:1. Prints
+"name: ok", or how the result differs from that of one device; and of some the
+operations of one device, as a share of those of one that is alone.
 """
 
 import contextlib
@@ -22,7 +23,10 @@ import sparsejax as sj
 from sparsejax import interpret, meshes
 from sparsejax.rl import dqn
 
-KIND = getattr(AxisType, sys.argv[1])
+kind, *place = sys.argv[1].split(":")
+KIND = getattr(AxisType, kind)
+if place:
+    jax.distributed.initialize(f"127.0.0.1:{place[0]}", 2, int(place[1]))
 ONE = jax.make_mesh((8,), ("all",), axis_types=(KIND,))
 TWO = jax.make_mesh((4, 2), ("rows", "columns"), axis_types=(KIND, KIND))
 RNG = np.random.default_rng(0)
@@ -207,9 +211,9 @@ def compare(results, expected):
     def close(a, b):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
-    jax.tree.map(close, *(jax.device_get(part[0]) for part in (results, expected)))
-    same = np.testing.assert_array_equal
-    jax.tree.map(same, *(jax.device_get(part[1]) for part in (results, expected)))
+    results, expected = meshes.fetch(results), jax.device_get(expected)
+    jax.tree.map(close, results[0], expected[0])
+    jax.tree.map(np.testing.assert_array_equal, results[1], expected[1])
 
 
 SHARES = {

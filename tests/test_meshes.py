@@ -1,6 +1,7 @@
 """Work on eight virtual devices: split, and the same results as on one."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -17,15 +18,24 @@ SCRIPT = Path(__file__).parent / "devices.py"
 MOST = 0.25  # of the operations of one device; an eighth, and what all have to do
 
 
-def cases(kind, *names):
-    count = "--xla_force_host_platform_device_count=8"
-    run = subprocess.run(
-        [sys.executable, "-W", "error", str(SCRIPT), kind, *names],
+def started(devices, *arguments):
+    count = f"--xla_force_host_platform_device_count={devices}"
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", str(SCRIPT), *arguments],
         env=os.environ | {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {count}"},
-        capture_output=True, text=True, timeout=900,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    assert not run.returncode, run.stderr[-3000:]
-    found = dict(line.split(": ", 1) for line in run.stdout.splitlines())
+
+
+def cases(kind, *names):
+    check(started(8, kind, *names))
+
+
+def check(process):
+    said, errors = process.communicate(timeout=900)
+    assert not process.returncode, errors[-3000:]
+    lines = [line for line in said.splitlines() if line[0] != "["]  # gloo's
+    found = dict(line.split(": ", 1) for line in lines)
     shares = {name: found.pop(name) for name in [*found] if "share of" in name}
     assert found and not {name: says for name, says in found.items() if says != "ok"}
     assert shares and not {n: s for n, s in shares.items() if not 0 < float(s) < MOST}
@@ -39,6 +49,21 @@ def test_masks_and_examples_are_split_over_devices():
 @pytest.mark.parametrize("kind", ["Auto", "Explicit"])
 def test_every_analysis_splits_its_work(kind):
     cases(kind)
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_work():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    names = "sweep", "fit", "fit stacked", "lottery of eight", "dissect"
+    both = [started(4, f"Auto:{port}:{i}", *names) for i in range(2)]
+    try:
+        for process in both:
+            check(process)
+    finally:
+        for process in both:
+            process.kill()
 
 
 def test_without_a_mesh_a_function_is_called_as_it_is():
