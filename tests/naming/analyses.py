@@ -111,7 +111,7 @@ PEERS = {
     ),
     "haiku_transformer": _hidden(
         "Haiku: transformer", "mlp_0/~/linear_0:post", "mlp_0/~/linear_1",
-        suffix="/w", rows="embed:out",
+        "mlp_0%2F~%2Flinear_1", suffix="/w", rows="embed:out",
     ),
     "keras_cnn": Row("Keras 3: CNN, batch norm", "c1:post", None, "c0:post",
                      "c0%2Fkernel"),
