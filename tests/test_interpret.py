@@ -156,3 +156,16 @@ def test_steps_know_their_modules_through_calls():
     interpret.walk(interpret.trace(fn, x), [x], rule)
     assert seen["dot_general"] == "net/dense"
     assert seen["add"] == "net"
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, jax.jit])
+def test_a_function_of_batches_says_so(wrap):
+    fn = wrap(lambda p, x: x.reshape(x.shape[0], -1) @ p)
+    given = jnp.ones((20, 3)), jnp.ones((5, 4))
+    with pytest.raises(
+        ValueError, match=r"takes batches, .* of shape \(5, 4\); pass l"
+    ):
+        interpret.trace(fn, *given)
+    interpret.trace(lambda p, x: fn(p, x[None])[0], *given)
+    with pytest.raises(TypeError, match="dot_general"):  # of neither
+        interpret.trace(fn, jnp.ones((7, 3)), given[1])

@@ -90,7 +90,8 @@ def dissect(
             named activations. The same object compiles once.
         params: its parameters; `sparsejax.bind` gives a masked function.
         node: an activation's name; of one example it has shape (height, width, units)
-            or (units,).
+            or (units,). A first axis of length 1 more, as what
+            `lambda params, x: fn(params, x[None])[0]` names has, is left out.
         batches: what can be gone through several times, such as a list, of examples
             (x, label maps, labels of whole images) as `tally` takes them, x as fn does,
             one array; close over what else fn takes. Or one `Labeled`. In what batches
@@ -195,7 +196,7 @@ def _read(fn, node: str, params, x, rotation):
 
     def read(params, x, rotation):
         def one(x):
-            return lift.activations(fn, node, units=True)(params, x)[1][node]
+            return _map(lift.activations(fn, node, units=True)(params, x)[1][node])
 
         acts = jax.vmap(one)(x)
         acts = acts.astype("float64" if acts.dtype == "float64" else "float32")
@@ -204,6 +205,11 @@ def _read(fn, node: str, params, x, rotation):
         return jnp.matmul(acts, rotation.astype(acts.dtype), precision="highest")
 
     return meshes.split(read, (None, 0, None))(params, x, rotation)
+
+
+def _map(h: Array) -> Array:
+    """An activation without the axis that `fn(params, x[None])[0]` adds to it."""
+    return h[0] if h.ndim in (2, 4) and h.shape[0] == 1 else h
 
 
 def _leading(peaks, numbers, new, first: int, count: int):

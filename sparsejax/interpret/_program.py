@@ -58,8 +58,41 @@ def trace(fn: Callable, *args, **kwargs) -> Program:
         args, kwargs = jax.tree.unflatten(structure, full)
         return fn(*args, **kwargs)
 
-    closed, shapes = jax.make_jaxpr(call, return_shape=True)(arrays)
+    try:
+        closed, shapes = jax.make_jaxpr(call, return_shape=True)(arrays)
+    except OfBatches:
+        raise
+    except Exception as error:
+        if len(args) > 1 and _takes_batches(fn, args, kwargs):
+            raise OfBatches(args) from error
+        raise
     return Program(closed, arrays, jax.tree.structure(shapes))
+
+
+class OfBatches(ValueError):
+    """A function of batches was given one example."""
+
+    def __init__(self, args: Sequence):
+        (x,) = [checks.described(x) for x in args[1:2]]
+        super().__init__(
+            f"fn takes batches, but x is one example, {x}; pass "
+            "lambda params, x: fn(params, x[None])[0]"
+        )
+
+
+def _takes_batches(fn: Callable, args: Sequence, kwargs) -> bool:
+    """Whether a function that fails takes the same inputs with one axis more."""
+
+    def more(leaf):
+        known = is_array(leaf)
+        return jax.ShapeDtypeStruct((1, *leaf.shape), leaf.dtype) if known else leaf
+
+    params, *inputs = args
+    return checks.takes(
+        lambda params, inputs: fn(params, *inputs, **kwargs),
+        params,
+        jax.tree.map(more, inputs),
+    )
 
 
 def is_array(leaf) -> bool:

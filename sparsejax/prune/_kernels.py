@@ -157,13 +157,19 @@ def _look(fn, params, batch) -> list[Layer]:
     inputs = [_Value(a, False, k) for a, k in zip(program.inputs, starts, strict=False)]
     inputs += [_Value(a, True) for a in program.inputs[len(starts) :]]
     interpret.walk(program, inputs, rule)
+    layers = [layer for path, layer in seen.items() if path not in other]
     if left := [path for path, found in other.items() if found or path in seen]:
+        why = "in a loop, a branch, a batch of products, two layouts, in parts, or not"
+        if not layers:
+            raise ValueError(
+                f"no kernel is used whole: {trees.listed(left)} are {why} only as "
+                "kernels; pass each layer of a stack as a parameter of its own"
+            )
         warnings.warn(
-            f"left whole: {trees.listed(left)}, used in a loop, a branch, a batch of "
-            "products, two layouts, in parts, or not only as a kernel",
+            f"left whole: {trees.listed(left)}, used {why} only as a kernel",
             stacklevel=2,
         )
-    return [layer for path, layer in seen.items() if path not in other]
+    return layers
 
 
 def _moved(step, value: _Value) -> Kernel | None:

@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 
 from sparsejax import interpret
 from sparsejax.interpret import primitives as families
@@ -17,6 +19,10 @@ from sparsejax.relevance._nodes import Entry, Node, Tape, origin, value
 _STOPS = families.FLAT | frozenset(
     "stop_gradient argmax argmin iota random_bits".split()
 )
+
+
+# What puts a very low number where attention must not look.
+_SHUTS = frozenset(("select_n", "add"))
 
 
 def record(
@@ -71,6 +77,8 @@ class _Recorder:
     def rule(self, step, arguments) -> list:
         """Run one step, and keep it if something tracked is among its operands."""
         origins = {origin(x) for x in arguments}
+        if not self.compared and not self.derivatives and step.name in _SHUTS:
+            arguments = [_within_reach(x) for x in arguments]
         if origins == {"constant"} or not origins:
             return step.run(*arguments)
         if "data" in origins and step.name in self.taught:
@@ -132,6 +140,23 @@ class _Recorder:
             other, change = differences.through_weights(step, arguments)
             return [Node(other + change, other, change)]
         return [Node(array, origin=kind) for array in step.run(*map(value, arguments))]
+
+
+def _within_reach(x):
+    """A number that stands for infinity, as its square root, which does as well.
+
+    The multiplier of -3e38 in a softmax is 1 over it, which is below the normal range
+    and flushed to zero: the share of what is masked out would be lost.
+    """
+    if isinstance(x, Node) or not jnp.issubdtype(jnp.result_type(x), jnp.floating):
+        return x
+    library = jnp if isinstance(x, Tracer) else np
+    x, most = library.asarray(x), float(jnp.finfo(jnp.result_type(x)).max)
+    far = abs(x) > most / 4
+    if library is np and not far.any():
+        return x
+    root = library.where(library.isinf(x), 4, 1) * library.sign(x) * most**0.5
+    return library.where(far, root, x).astype(x.dtype)
 
 
 def _is_layer(step, arguments) -> bool:

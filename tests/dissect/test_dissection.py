@@ -253,3 +253,15 @@ def test_bad_input(params, rng):
     broken = jax.tree.map(lambda leaf: leaf.at[..., 1].set(jnp.nan), params)
     with fails("activations of 5 units are not finite, unit 0 first"):
         run(broken, data)
+
+
+@pytest.mark.parametrize("node", ["second", "logits"])
+def test_a_function_of_batches_given_batches_of_one(params, rng, node):
+    def one(params, x):
+        return jax.vmap(net, (None, 0))(params, x[None])[0]
+
+    data, knobs = [examples(rng)], {"quantile": QUANTILE, "progress": False}
+    found = dissect.dissect(one, params, node, data, LABELS, **knobs)
+    np.testing.assert_allclose(
+        found.thresholds, run(params, data, node).thresholds, rtol=1e-5
+    )

@@ -479,10 +479,10 @@ def _stacked_block(h, p):
         )
 
     a = normed(h)
-    q, k, v = ((a @ p[n]).reshape(3, 6, 2, 4).transpose(0, 2, 1, 3) for n in "qkv")
+    q, k, v = ((a @ p[n]).reshape(-1, 6, 2, 4).transpose(0, 2, 1, 3) for n in "qkv")
     scores = q @ k.transpose(0, 1, 3, 2) / 2.0
     scores = jnp.where(jnp.tril(jnp.ones((6, 6), bool)), scores, -1e9)
-    mixed = (jax.nn.softmax(scores) @ v).transpose(0, 2, 1, 3).reshape(3, 6, 8)
+    mixed = (jax.nn.softmax(scores) @ v).transpose(0, 2, 1, 3).reshape(-1, 6, 8)
     h = h + mixed @ p["o"]
     return h + jax.nn.gelu(normed(h) @ p["w1"] + p["b1"]) @ p["w2"]
 

@@ -4,18 +4,16 @@ By hand is what each library has for it: layers called one by one, `intercept_me
 `eqx.tree_at`.
 """
 
-import os
-import sys
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import peer_models
 import pytest
+from peer_models import IDS, key
 
 import sparsejax as sj
 
-os.environ.setdefault("KERAS_BACKEND", "jax")
 ZOO = "needs the extra 'zoo'"
 # Layers of these libraries mix dtypes, use keys twice, and warn of what is to come.
 pytestmark = pytest.mark.filterwarnings("default")
@@ -25,13 +23,6 @@ pytestmark = pytest.mark.filterwarnings("default")
 def as_users_have_it():
     with jax.numpy_dtype_promotion("standard"), jax.debug_key_reuse(False):
         yield
-
-
-def key(number=7):
-    return jax.random.key(number)
-
-
-IDS = np.asarray(jax.random.randint(key(), (3, 6), 0, 11))
 
 
 def check(fn, params, x, shapes, by_hand, views=None):
@@ -63,27 +54,9 @@ def keras():
     return pytest.importorskip("keras", reason=ZOO)
 
 
-def pure(model):
-    params = {v.path: v.value for v in model.trainable_variables}
-    rest = [v.value for v in model.non_trainable_variables]
-
-    def fn(params, x):
-        own = [params[v.path] for v in model.trainable_variables]
-        return model.stateless_call(own, rest, x)[0]
-
-    return fn, params
-
-
 def test_a_keras_convnet(keras):
-    keras.utils.set_random_seed(0)
+    fn, params, x, model = peer_models.keras_cnn()
     layers = keras.layers
-    image = layers.Input((8, 8, 3))
-    h = layers.Conv2D(8, 3, padding="same", name="c0")(image)
-    h = layers.Activation("relu")(layers.BatchNormalization(name="bn")(h))
-    h = layers.Conv2D(12, 3, activation="relu", name="c1")(layers.MaxPooling2D()(h))
-    h = layers.Dense(5, name="d")(layers.GlobalAveragePooling2D()(h))
-    model = keras.Model(image, h)
-    x = jax.random.normal(key(), (4, 8, 8, 3))
 
     def by_hand(masks):
         layer = model.get_layer
@@ -91,24 +64,12 @@ def test_a_keras_convnet(keras):
         h = layer("c1")(layers.MaxPooling2D()(h)) * masks["c1:post"]
         return layer("d")(layers.GlobalAveragePooling2D()(h))
 
-    fn, params = pure(model)
     assert defaults(fn, params, x) == ["c0:post", "c1:post"]
     check(fn, params, x, {"c0:post": (8,), "c1:post": (12,)}, by_hand)
 
 
 def test_a_keras_transformer(keras):
-    keras.utils.set_random_seed(0)
-    layers = keras.layers
-    ids = layers.Input((6,), dtype="int32")
-    h = layers.Embedding(11, 8, name="embed")(ids)
-    for i in range(2):
-        a = layers.LayerNormalization(name=f"ln{i}")(h)
-        attend = layers.MultiHeadAttention(2, 4, name=f"attn{i}")
-        h = h + attend(a, a, use_causal_mask=True)
-        a = layers.LayerNormalization(name=f"lm{i}")(h)
-        a = layers.Dense(16, activation="gelu", name=f"wi{i}")(a)
-        h = h + layers.Dense(8, name=f"wo{i}")(a)
-    model = keras.Model(ids, layers.Dense(11, name="head")(h))
+    fn, params, _, model = peer_models.keras_transformer()
 
     def attention(layer, a, heads):
         dense = (layer._query_dense, layer._key_dense, layer._value_dense)
@@ -128,7 +89,6 @@ def test_a_keras_transformer(keras):
             h = h + layer(f"wo{i}")(hidden * masks.get(f"wi{i}:post", one))
         return layer("head")(h)
 
-    fn, params = pure(model)
     shapes = {"attn0/attention_output:in": (2, 1), "wi1:post": (16,)}
     views = {"*attention_output:in": (2, -1)}
     check(fn, params, IDS, shapes, by_hand, views)
@@ -160,21 +120,7 @@ def intercepted(hk, f, before):
 
 
 def test_a_haiku_transformer(hk):
-    def f(ids):
-        h = hk.Embed(11, 8, name="embed")(ids)
-        init = hk.initializers.VarianceScaling(1.0)
-        for i in range(2):
-            a = hk.LayerNorm(-1, True, True, name=f"ln_{i}")(h)
-            attend = hk.MultiHeadAttention(
-                2, 4, w_init=init, model_size=8, name=f"attn_{i}"
-            )
-            h = h + attend(a, a, a)
-            mlp = hk.nets.MLP([16, 8], activation=jax.nn.gelu, name=f"mlp_{i}")
-            h = h + mlp(hk.LayerNorm(-1, True, True, name=f"lm_{i}")(h))
-        return hk.Linear(11, name="head")(h)
-
-    model = hk.without_apply_rng(hk.transform(f))
-    params = model.init(key(), IDS)
+    fn, params, _, f = peer_models.haiku_transformer()
 
     def by_hand(masks):
         heads = jnp.repeat(masks["attn_0/linear:in"][:, 0], 4)
@@ -183,25 +129,18 @@ def test_a_haiku_transformer(hk):
         return intercepted(hk, f, before)(params, IDS)
 
     shapes = {"attn_0/linear:in": (2, 1), "mlp_1/~/linear_0:post": (16,)}
-    check(model.apply, params, IDS, shapes, by_hand, {"attn_?/linear:in": (2, -1)})
+    check(fn, params, IDS, shapes, by_hand, {"attn_?/linear:in": (2, -1)})
 
 
 def test_a_haiku_convnet_with_channels_first(hk):
-    def f(x):
-        h = jax.nn.relu(hk.Conv2D(8, 3, data_format="NCHW", name="c0")(x))
-        h = jax.nn.relu(hk.Conv2D(6, 3, data_format="NCHW", name="c1")(h))
-        return hk.Linear(5, name="head")(hk.Flatten()(h))
-
-    model = hk.without_apply_rng(hk.transform(f))
-    x = jax.random.normal(key(), (2, 3, 6, 6))
-    params = model.init(key(), x)
-    assert defaults(model.apply, params, x) == ["c0:post", "c1:post"]
+    fn, params, x, f = peer_models.haiku_cnn()
+    assert defaults(fn, params, x) == ["c0:post", "c1:post"]
 
     def by_hand(masks):
         before = {"c1": masks["c0:post"][:, None, None]}
         return intercepted(hk, f, before)(params, x)
 
-    check(model.apply, params, x, {"c0:post": (8,)}, by_hand)
+    check(fn, params, x, {"c0:post": (8,)}, by_hand)
 
 
 # equimo and eqx-zoo: modules of Equinox
@@ -235,22 +174,7 @@ def _at(module, path):
 
 def test_an_equimo_vision_transformer():
     pytest.importorskip("equimo", reason=ZOO)
-    pytest.importorskip("loguru").logger.remove()
-    folder = "equimo.vision.models.vit" if sys.version_info >= (3, 12) else ""
-    vit = pytest.importorskip(folder or "equimo.models.vit")
-    model = vit.VisionTransformer(
-        img_size=16, in_channels=3, dim=16, patch_size=8, num_heads=[2], depths=[2],
-        num_classes=5, reg_tokens=0, key=key(),
-    )  # fmt: skip
-    params, static = eqx.partition(eqx.nn.inference_mode(model), eqx.is_array)
-    x = jax.random.normal(key(), (2, 3, 16, 16))
-
-    def run(model, x):
-        return jax.vmap(lambda x: model(x, key=key(), inference=True))(x)
-
-    def fn(params, x):
-        return run(eqx.combine(params, static), x)
-
+    fn, params, x, (run, model) = peer_models.equimo_vit()
     names = [p.name for p in sj.points(fn, params, x)]
     heads = next(n for n in names if n.endswith("attn/proj:in"))
     hidden = [n for n in names if n.endswith("fc1:post")][-1]
@@ -260,7 +184,7 @@ def test_an_equimo_vision_transformer():
             heads.removesuffix(":in"): jnp.repeat(masks[heads][:, 0], 8),
             hidden.replace("fc1:post", "fc2"): masks[hidden],
         }
-        return run(times(eqx.combine(params, static), before), x)
+        return run(times(model, before), x)
 
     check(fn, params, x, {heads: (2, 1), hidden: (64,)}, by_hand, {heads: (2, -1)})
 

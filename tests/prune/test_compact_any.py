@@ -590,3 +590,26 @@ def test_values_are_needed(rng):
         prune.compact(lambda p, x: name(fn(p, x), "h"), params, masks, x)
     with pytest.raises(ValueError, match="fn names no activations"):
         prune.compact(fn, params, sj.masks.Masks({"a": 1.0}, {"h": jnp.ones(3)}), x)
+
+
+@pytest.mark.parametrize("steps, smaller", [([0, 1, 2], True), ([1], False)])
+def test_masks_inside_a_loop(rng, steps, smaller):
+    """Units go that no step needs; where some steps need them, masks stay."""
+
+    def fn(params, x):
+        def step(h, p):
+            return h + name(jnp.tanh(h @ p["a"]), "h") @ p["b"], None
+
+        return jax.lax.scan(step, x, params)[0]
+
+    params = {"a": array(rng, 3, 4, 5), "b": array(rng, 3, 5, 4)}
+    x = array(rng, 2, 4)
+    masks = sj.masks.ones(fn, params, x)
+    masks.nodes["h"] = masks.nodes["h"].at[jnp.array(steps), 1].set(0)
+    small = check(fn, params, masks, x)
+    assert small.params["a"].shape == (3, 4, 4 if smaller else 5)
+    masks.nodes["h"] = jnp.ones((2, 5))
+    with pytest.raises(
+        ValueError, match=r"a loop of 3 steps; .* \(3, 5\), or \(1, 5\)"
+    ):
+        prune.compact(fn, params, masks, x)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax.ad_checkpoint import checkpoint_name
 
-from sparsejax import masks, models, prune
+from sparsejax import lift, masks, models, prune
 from sparsejax.data import augmentations
 from sparsejax.prune import hessian, obs, patches
 
@@ -151,6 +151,16 @@ def test_kernels_in_other_uses_are_left_whole(use, getkey):
         )
     assert found.mask["a"].shape == () and masks.count(found.mask) == 4
     np.testing.assert_array_equal(found.params["a"], params["a"])
+
+
+def test_layers_of_a_stack_alone_cannot_be_pruned(getkey):
+    def fn(params, x):
+        return jax.lax.scan(lambda h, k: (jnp.tanh(h @ k), None), x, params["a"])[0]
+
+    stack = jax.random.normal(getkey(), (3, 4, 4))
+    for use in (fn, lift.unrolled(fn)):
+        with pytest.raises(ValueError, match="in parts.*; pass each layer of a stack"):
+            prune.spade(use, {"a": stack}, jnp.ones(4), key=getkey(), density=0.5)
 
 
 def test_the_same_variations_are_compiled_once():

@@ -523,6 +523,28 @@ def test_the_maximum_that_softmax_subtracts_is_no_constant():
     np.testing.assert_allclose(found.input, x**2)  # what users stop stays stopped
 
 
+@pytest.mark.parametrize("low", [-1e9, "min", "half", -np.inf])
+@pytest.mark.parametrize("added", [False, True])
+def test_what_attention_must_not_look_at_keeps_its_share(low, added):
+    """Libraries write -inf, or the lowest number, of which 1 over it is flushed."""
+    least = float(jnp.finfo(jnp.float32).min)
+    low = {"min": least, "half": 0.5 * least}.get(low, low)
+    x = jnp.array([[0.4, 1.0], [-0.7, 0.5], [0.2, -0.1]], jnp.float32)
+    seen = np.tril(np.ones((3, 3), bool))
+
+    def fn(_, x):
+        scores = x @ x.T
+        if added:
+            scores = scores + jnp.where(seen, 0, low).astype(x.dtype)
+        else:
+            scores = jnp.where(seen, scores, low)
+        return (jax.nn.softmax(scores) @ x)[0, 1]
+
+    found = run(fn, {}, x, baseline="zero")
+    np.testing.assert_allclose(found.output, x[0, 1], rtol=1e-6)
+    assert ratio(found) < 1e-6
+
+
 @pytest.mark.parametrize("fn", [
     lambda _, x: jnp.where(x.sum() > 0, x, 2 * x + 1.0).sum(),
     lambda _, x: jnp.where(x[::-1] > 0, x, 3 * x + 1.0).sum(),

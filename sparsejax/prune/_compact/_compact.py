@@ -100,7 +100,7 @@ def compact(
     """
     params, nodes = _masked(params, masks)
     before = params
-    network = _Network(fn, nodes, args, kwargs)
+    network = _network(fn, params, nodes, args, kwargs)
     coupling, axes, solution = network.solved(params)
     notes = []
     if constant := _constants(coupling, solution):
@@ -109,13 +109,13 @@ def compact(
     kept = [plans.kept_axes(value.ids, solution) for value in axes]
     small = _cut(params, kept)
     steps = plans.plans(coupling.records, solution)
-    run = Smaller(fn, steps, nodes, params, kept)
+    run = Smaller(network.fn, steps, network.nodes, params, kept)
     own = equality.problem(fn, small, args, kwargs)
     calls = [(network.masked, before), (run, small), (fn, small)][: 2 if own else 3]
     expected, *others = equality.results(calls, args, kwargs)
     equality.compare(expected, others[0])
     own = own or equality.difference(expected, others[1])
-    said = report(coupling, solution, params, axes, nodes, (own, notes))
+    said = report(coupling, solution, params, axes, network.nodes, (own, notes))
     return Compact(run, small, said)
 
 
@@ -139,7 +139,7 @@ def idle(
         ValueError: inside `jit`, and for masks that do not fit.
     """
     params, nodes = _masked(params, masks)
-    coupling, _, solution = _Network(fn, nodes, args, kwargs).solved(params)
+    coupling, _, solution = _network(fn, params, nodes, args, kwargs).solved(params)
     units = {}
     for name, value in coupling.named.items():
         if value.ids:
@@ -215,6 +215,35 @@ class _Network(NamedTuple):
                 if nodes is keep:
                     return params, []
         return params, notes
+
+
+def _network(fn, params, nodes: dict[str, np.ndarray], args, kwargs) -> _Network:
+    """A function and its masks, of which those inside loops become steps of it."""
+    if not nodes:
+        return _Network(fn, nodes, args, kwargs)
+    program = interpret.trace(fn, shapes_of(params), *args, **kwargs)
+    sites = lift.check_names(interpret.sites(program), nodes, changed=True)
+    looped = {site.name: site for site in sites if site.loops}
+    for name, site in looped.items():
+        masks_.check_fits(site, nodes[name], f"masks.nodes[{name!r}]")
+    rest = {name: mask for name, mask in nodes.items() if name not in looped}
+    inside = {name: jnp.asarray(nodes[name]) for name in looped}
+    if inside:
+        fn = _with_masks_in_loops(fn, inside)
+    return _Network(fn, rest, args, kwargs)
+
+
+def _with_masks_in_loops(fn, inside: dict[str, Any]) -> Callable:
+    """A function that multiplies activations inside loops by their masks."""
+
+    def visit(name, h, mask):
+        return masks_.scale(h, mask.astype(h.dtype)), None
+
+    def run(params, *args, **kwargs):
+        program = interpret.trace(fn, params, *args, **kwargs)
+        return interpret.evaluate(program, inside, visit)[0]
+
+    return run
 
 
 def _scaled(mask: np.ndarray) -> Callable:
