@@ -1,7 +1,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-ZOO := $(addprefix tests/peers/test_peer_,models.py own_model.py keras_digits.py)
+ZOO := $(addprefix tests/peers/test_peer_,models.py own_model.py keras_digits.py analyses.py)
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
 .PHONY: demo test test-slow test-defaults test-all test-zoo lint bench clean

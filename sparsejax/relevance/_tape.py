@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -142,7 +143,7 @@ class _Recorder:
         return [Node(array, origin=kind) for array in step.run(*map(value, arguments))]
 
 
-def _within_reach(x):
+def _within_reach(x) -> Any:
     """A number that stands for infinity, as its square root, which does as well.
 
     The multiplier of -3e38 in a softmax is 1 over it, which is below the normal range
