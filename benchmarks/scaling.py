@@ -16,6 +16,7 @@ import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 import optax  # noqa: E402
+from jax.core import Tracer  # noqa: E402
 
 import sparsejax as sj  # noqa: E402
 from sparsejax.interpret import _compiled  # noqa: E402
@@ -85,7 +86,7 @@ def operations(case, devices: int) -> float:
     plain, counts = _compiled.Compiled.__call__, []
 
     def counted(self, *args):
-        if not any(isinstance(a, jax.core.Tracer) for a in jax.tree.leaves(args)):
+        if not any(isinstance(a, Tracer) for a in jax.tree.leaves(args)):
             cost = self.lower(*args).compile().cost_analysis() or {}
             counts.append(cost.get("flops", 0) * times(self._name, args))
         return plain(self, *args)

@@ -113,12 +113,6 @@ def evaluate(
 def _evaluate(fn, masks, make, total, batch_size, folder, progress, batched) -> PyTree:
     """The results on the mesh that is JAX's context."""
 
-    def one(masks, index):
-        return fn(make(masks, index))
-
-    def shared(masks, indices):
-        return batched(fn, indices)
-
     with _noted("the function that makes a mask from an index (int32)"):
         mask = jax.eval_shape(make, masks, jnp.int32(0))
     shapes = result_shapes(fn, mask)
@@ -132,8 +126,13 @@ def _evaluate(fn, masks, make, total, batch_size, folder, progress, batched) -> 
             "results": {_plain(k): f"{s.dtype}{s.shape}" for k, s in leaves.items()},
         }
         batch_size, span = _recorded(folder, about, batch_size)
-    share = None if batched is None else shared
-    program = _Program(one, share, masks, total, batch_size, span)
+
+    def batch(masks, indices):
+        if batched is not None:
+            return batched(fn, indices)
+        return jax.vmap(lambda index: fn(make(masks, index)))(indices)
+
+    program = _Program(batch, masks, total, batch_size, span, batched is not None)
     span = program.span
     if folder is not None and not (folder / "sweep.json").exists():
         sizes = {"batch_size": batch_size or program.batch_size, "part": span}
@@ -257,46 +256,41 @@ class _Program:
     """The compiled loop over batches, from a first index to the results of a part.
 
     Args:
-        one: function of the masks and an index.
-        batched: function of the masks and successive indices, a power of two of them;
-            None for `one` of each, under `vmap`.
+        batch: function of the masks and several indices.
         masks: stacked masks, or nothing.
         total: number of masks.
         batch_size: masks at a time on a device; None to choose.
         span: masks in a part; None for one of at most `_CALLS` parts.
+        doubled: whether only powers of two can be batch sizes.
     """
 
-    def __init__(self, one, batched, masks, total, batch_size, span):
-
-        def each(masks, indices):
-            return jax.vmap(lambda index: one(masks, index))(indices)
-
-        self.batched = batched or each
-        self.in_twos = batched is not None
-        self.masks, self.total = masks, total
-        self.parts = meshes.parts(one, masks, jnp.int32(0))
+    def __init__(self, batch, masks, total, batch_size, span, doubled):
+        self.batch, self.masks, self.total = batch, masks, total
+        self.parts = meshes.parts(batch, masks, jnp.zeros(1, jnp.int32))
         # masks that NumPy holds need not lie on a device as a whole
         held = [isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(masks)]
         self.is_cut = bool(held) and (self.parts > 1 or all(held))
         share = -(-total // self.parts)
         most, budget = _BATCH.get(jax.default_backend(), _BATCH_ELSEWHERE)
 
-        def even(size):
-            return -(-share // -(-share // size))
+        def below(size):
+            return 1 << (size.bit_length() - 1)
 
-        self._set(min(batch_size, share) if batch_size else even(most), share, span)
+        def even(size):
+            size = -(-share // -(-share // size))
+            return below(size) if doubled else size
+
+        size = min(batch_size, share) if batch_size else even(most)
+        self._set(below(size) if doubled else size, share, span)
         if batch_size is None and self.batch_size > 1:
             # from what a first program says it needs
             lowered = self.run.lower(self._held(0), jnp.int32(0))
             used = lowered.compile().memory_analysis()
             if used is not None and used.temp_size_in_bytes > budget:
                 fit = int(self.batch_size * budget / used.temp_size_in_bytes)
-                size = even(1 << (max(1, fit).bit_length() - 1))
-                self._set(size, share, span)
+                self._set(even(below(max(1, fit))), share, span)
 
     def _set(self, batch_size, share, span):
-        if self.in_twos:
-            batch_size = 1 << (batch_size.bit_length() - 1)
         per_call = -(-share // (batch_size * _CALLS))
         self.batch_size = batch_size
         self.span = span or self.parts * batch_size * per_call
@@ -333,7 +327,7 @@ class _Program:
     def _batches(self, masks, index):
         """Results of the masks of these numbers, on one device."""
         batches = index.reshape(-1, self.batch_size)
-        out = jax.lax.map(lambda indices: self.batched(masks, indices), batches)
+        out = jax.lax.map(lambda indices: self.batch(masks, indices), batches)
         return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), out)
 
 

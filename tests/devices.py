@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.ad_checkpoint import checkpoint_name
+from jax.core import Tracer
 from jax.sharding import AxisType
 
 import sparsejax as sj
@@ -88,6 +89,16 @@ def checkpoint(mesh):
 
 def hypercube(mesh):
     return sj.hypercube.evaluate(loss, 8, progress=False, mesh=mesh), ()
+
+
+def groups(mesh):
+    """Successive subsets share work, on every device."""
+
+    def of_groups(masks):
+        return loss(jnp.concatenate([masks["first"], masks["second"]]))
+
+    sizes = {"first": 5, "second": 3}
+    return sj.hypercube.evaluate(of_groups, sizes, progress=False, mesh=mesh), ()
 
 
 FIT = {"optimizer": optax.adam(0.01), "batch_size": 16, "epochs": 2}
@@ -193,6 +204,7 @@ CASES = {
     "sweep of stacked masks": stacked_masks,
     "sweep with a checkpoint": checkpoint,
     "hypercube": hypercube,
+    "hypercube of groups": groups,
     "fit": fit,
     "fit an odd batch": partial(fit, size=13),
     "fit stacked": partial(fit, count=8),
@@ -236,7 +248,7 @@ def operations(case, mesh):
     plain, counts = interpret.Compiled.__call__, []
 
     def counted(self, *args):
-        if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(args)):
+        if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(args)):
             return plain(self, *args)
         cost = self.lower(*args).compile().cost_analysis()
         counts.append(cost.get("flops", 0) if cost else 0)
