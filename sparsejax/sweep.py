@@ -5,7 +5,7 @@
 and of the results, which are NumPy arrays. Arrays that `fn` closes over, such as data
 and parameters, are arguments of the program: other ones compile nothing. The masks may
 be a function of their index, and are then never held. Results do not depend on the
-batch size, beyond rounding.
+batch size, nor on the number of devices that a mesh has, beyond rounding.
 
 A sweep with a checkpoint can be killed and started again: it goes on where it was, and
 its results are bit for bit those of a sweep that was not.
@@ -24,6 +24,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, PyTree
 from tqdm import tqdm
 
@@ -58,6 +59,7 @@ def evaluate(
     checkpoint: str | Path | None = None,
     progress: bool = True,
     batched: Callable[[Callable, Array], PyTree] | None = None,
+    mesh: Mesh | Any = None,
 ) -> PyTree:
     """`fn` of every mask.
 
@@ -69,17 +71,21 @@ def evaluate(
         masks: stacked masks, every leaf with the same leading axis; or a function from
             an index (int32) to one mask tree, which is then never held as a whole.
         count: number of masks; needed if `masks` is a function.
-        batch_size: masks at a time; by default 64 on CPUs and 1024 elsewhere, or the
-            power of two that keeps what the compiled program says it needs within 16 MB
-            (1 GB elsewhere), evened out over the batches.
+        batch_size: masks at a time on every device; by default 64 on CPUs and 1024
+            elsewhere, or the power of two that keeps what the compiled program says it
+            needs within 16 MB (1 GB elsewhere), evened out over the batches.
         checkpoint: folder for finished parts, at most 128 files. The same call goes on
             from there. What is compared: number, shapes and dtypes; the masks (of
             those that a function makes, 256 spread evenly); and, to 1e-3 of the largest
-            entry, the results of the first part on file, which are computed again.
+            entry, the results of the first part on file, which are computed again. It
+            may go on on another number of devices; of several processes each needs a
+            folder of its own.
         progress: show a bar.
         batched: `batched(fn, indices)`, for masks that are a function of their index:
             the results for a batch of successive ones, where they share work; by
             default `fn` of each, under `vmap`.
+        mesh: devices that the masks are split over, by default those of `jax.set_mesh`.
+            If `fn` closes over arrays on explicit axes its work is spread as they are.
 
     Returns:
         The results as NumPy arrays, each with a leading axis over the masks. Where some
@@ -99,12 +105,19 @@ def evaluate(
     masks, make, total = _masks(masks, count)
     if batch_size is not None:
         batch_size = min(checks.integer(batch_size, "batch_size", 1), total)
+    folder = None if checkpoint is None else Path(checkpoint)
+    with meshes.over(mesh):
+        return _evaluate(fn, masks, make, total, batch_size, folder, progress, batched)
+
+
+def _evaluate(fn, masks, make, total, batch_size, folder, progress, batched) -> PyTree:
+    """The results on the mesh that is JAX's context."""
 
     with _noted("the function that makes a mask from an index (int32)"):
         mask = jax.eval_shape(make, masks, jnp.int32(0))
     shapes = result_shapes(fn, mask)
     results = jax.tree.map(lambda s: np.empty((total, *s.shape), s.dtype), shapes)
-    folder = None if checkpoint is None else Path(checkpoint)
+    span = None
     if folder is not None:
         leaves = trees.by_path(shapes)
         about = {
@@ -112,37 +125,32 @@ def evaluate(
             "masks": _digest(masks, make, total),
             "results": {_plain(k): f"{s.dtype}{s.shape}" for k, s in leaves.items()},
         }
-        batch_size = _recorded(folder, about, batch_size)
+        batch_size, span = _recorded(folder, about, batch_size)
 
     def batch(masks, indices):
         if batched is not None:
             return batched(fn, indices)
         return jax.vmap(lambda index: fn(make(masks, index)))(indices)
 
-    if batch_size is None:
-        batch_size, program = _automatic(batch, masks, total)
-    else:
-        program = _compile(batch, total, batch_size)
+    program = _Program(batch, masks, total, batch_size, span, batched is not None)
+    span = program.span
     if folder is not None and not (folder / "sweep.json").exists():
-        _record(folder, {**about, "batch_size": batch_size})
-    span = batch_size * _per_call(total, batch_size)
+        sizes = {"batch_size": batch_size or program.batch_size, "part": span}
+        _record(folder, {**about, **sizes})
     starts = range(0, total, span)
     files = {s: folder / f"masks_{s:010d}.npz" for s in starts} if folder else {}
 
     def part(start):
         return jax.tree.map(lambda leaf: leaf[start : start + span], results)
 
-    def run(start):
-        return jax.device_get(program(masks, jnp.int32(start)))
-
     recorded = next((s for s in files if _read(files[s], part(s))), None)
     if recorded is not None:
-        _compare(run(recorded), part(recorded), folder)
+        _compare(program(recorded), part(recorded), folder)
     with tqdm(total=total, disable=not progress, unit="mask") as bar:
         for start in starts:
             here = part(start)
             if not files or not _read(files[start], here):
-                jax.tree.map(_fill, here, run(start))
+                jax.tree.map(_fill, here, program(start))
                 if files:
                     runs.write_arrays(files[start], _numbered(here))
             bar.update(min(span, total - start))
@@ -213,8 +221,8 @@ def _masks(masks, count) -> tuple[PyTree, Callable, int]:
     return masks, lambda masks, i: jax.tree.map(lambda leaf: leaf[i], masks), have
 
 
-def _mask(path, leaf) -> Array:
-    """One leaf of stacked masks, held whole by every device: it is indexed."""
+def _mask(path, leaf) -> Array | np.ndarray:
+    """One leaf of stacked masks; arrays of NumPy stay where they are."""
     number = isinstance(leaf, Array | np.ndarray | np.generic | int | float)
     if not number or (isinstance(leaf, np.ndarray) and leaf.dtype.kind in "OSU"):
         where = f"masks[{path!r}]" if path else "masks"
@@ -222,6 +230,8 @@ def _mask(path, leaf) -> Array:
             f"{where} is {checks.described(leaf)}; expected stacked arrays, or a "
             "function from an index to one mask with count="
         )
+    if isinstance(leaf, np.ndarray):
+        return leaf.astype(jax.dtypes.canonicalize_dtype(leaf.dtype), copy=False)
     return meshes.gathered(jnp.asarray(leaf))
 
 
@@ -242,45 +252,87 @@ def _check_output(out) -> None:
             )
 
 
-def _per_call(total: int, batch_size: int) -> int:
-    """Batches in one call, such that there are few calls."""
-    return -(-total // (batch_size * _CALLS))
+class _Program:
+    """The compiled loop over batches, from a first index to the results of a part.
+
+    Args:
+        batch: function of the masks and several indices.
+        masks: stacked masks, or nothing.
+        total: number of masks.
+        batch_size: masks at a time on a device; None to choose.
+        span: masks in a part; None for one of at most `_CALLS` parts.
+        doubled: whether only powers of two can be batch sizes.
+    """
+
+    def __init__(self, batch, masks, total, batch_size, span, doubled):
+        self.batch, self.masks, self.total = batch, masks, total
+        self.parts = meshes.parts(batch, masks, jnp.zeros(1, jnp.int32))
+        # masks that NumPy holds need not lie on a device as a whole
+        held = [isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(masks)]
+        self.is_cut = bool(held) and (self.parts > 1 or all(held))
+        share = -(-total // self.parts)
+        most, budget = _BATCH.get(jax.default_backend(), _BATCH_ELSEWHERE)
+
+        def below(size):
+            return 1 << (size.bit_length() - 1)
+
+        def even(size):
+            size = -(-share // -(-share // size))
+            return below(size) if doubled else size
+
+        size = min(batch_size, share) if batch_size else even(most)
+        self._set(below(size) if doubled else size, share, span)
+        if batch_size is None and self.batch_size > 1:
+            # from what a first program says it needs
+            lowered = self.run.lower(self._held(0), jnp.int32(0))
+            used = lowered.compile().memory_analysis()
+            if used is not None and used.temp_size_in_bytes > budget:
+                fit = int(self.batch_size * budget / used.temp_size_in_bytes)
+                self._set(even(below(max(1, fit))), share, span)
+
+    def _set(self, batch_size, share, span):
+        per_call = -(-share // (batch_size * _CALLS))
+        self.batch_size = batch_size
+        self.span = span or self.parts * batch_size * per_call
+        self.own = -(-self.span // (self.parts * batch_size)) * batch_size
+        self.run = interpret.Compiled(self._call)
+
+    def __call__(self, start: int) -> PyTree:
+        return meshes.fetch(self.run(self._held(start), jnp.int32(start)))
+
+    def _held(self, start: int) -> PyTree:
+        """The stacked masks that a part is of, if they are given so; else all."""
+        if not self.is_cut:
+            return self.masks
+        index = np.minimum(start + np.arange(self.own * self.parts), self.total - 1)
+
+        def taken(leaf):
+            key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+            return (meshes.put(leaf) if key else np.asarray(leaf))[index]
+
+        rows = jax.tree.map(taken, self.masks)
+        return meshes.lay(rows) if self.parts > 1 else rows
+
+    def _call(self, masks, start):
+        index = jnp.arange(self.own * self.parts, dtype=jnp.int32)
+        if self.is_cut:  # numbers of the masks that a device is given
+            index = index % self.own
+        else:  # past the end the last mask stands in
+            index = jnp.minimum(start + index, self.total - 1)
+        run = self._batches
+        if self.parts > 1:
+            run = meshes.split(run, (0 if self.is_cut else None, 0))
+        return run(masks, index)
+
+    def _batches(self, masks, index):
+        """Results of the masks of these numbers, on one device."""
+        batches = index.reshape(-1, self.batch_size)
+        out = jax.lax.map(lambda indices: self.batch(masks, indices), batches)
+        return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), out)
 
 
-def _compile(batch, total, batch_size):
-    """The program for one call: from stacked masks and a first index to results."""
-    per_call = _per_call(total, batch_size)
-    span = batch_size * per_call
-
-    def call(masks, start):
-        # past the end the last mask stands in
-        index = jnp.minimum(start + jnp.arange(span, dtype=jnp.int32), total - 1)
-        batches = index.reshape(per_call, batch_size)
-        out = jax.lax.map(lambda indices: batch(masks, indices), batches)
-        return jax.tree.map(lambda leaf: leaf.reshape(span, *leaf.shape[2:]), out)
-
-    return interpret.Compiled(call)
-
-
-def _automatic(batch, masks, total) -> tuple[int, Callable]:
-    """Masks in a batch, from what a first program says it needs; and the program."""
-    most, budget = _BATCH.get(jax.default_backend(), _BATCH_ELSEWHERE)
-
-    def even(size):
-        return -(-total // -(-total // size))
-
-    size = even(most)
-    program = _compile(batch, total, size)
-    used = program.lower(masks, jnp.int32(0)).compile().memory_analysis()
-    if used is None or used.temp_size_in_bytes <= budget or size == 1:
-        return size, program
-    fit = max(1, int(size * budget / used.temp_size_in_bytes))
-    size = even(1 << (fit.bit_length() - 1))
-    return size, _compile(batch, total, size)
-
-
-def _recorded(folder, about, batch_size) -> int | None:
-    """The batch size of a checkpoint that is to go on; else the one given."""
+def _recorded(folder, about, batch_size) -> tuple[int | None, int | None]:
+    """Sizes of batches and parts of a checkpoint that is to go on; else as given."""
     path = folder / "sweep.json"
     if not path.exists():
         there = list(folder.iterdir()) if folder.exists() else []
@@ -296,15 +348,16 @@ def _recorded(folder, about, batch_size) -> int | None:
         for file in list(folder.iterdir()) if folder.exists() else []:
             if _PART.fullmatch(file.name) or file == path:
                 file.unlink()
-        return batch_size
+        return batch_size, None
     wanted = {**about, "batch_size": batch_size or found.get("batch_size")}
+    wanted["part"] = found.get("part")
     differ = [key for key in wanted if found.get(key, "missing") != wanted[key]]
     if differ:
         raise ValueError(
             f"{folder} holds the checkpoint of another sweep ({', '.join(differ)} "
             "differ); choose another folder or remove it"
         )
-    return wanted["batch_size"]
+    return wanted["batch_size"], wanted["part"]
 
 
 def _record(folder: Path, about) -> None:

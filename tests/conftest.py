@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 from matplotlib.ticker import FixedLocator, NullLocator
 
-collect_ignore = ["meshes.py"]  # a script, for a process with two devices
+collect_ignore = ["devices.py", "meshes.py"]  # for processes with several devices
 os.environ.setdefault("MPLBACKEND", "agg")
 DEFAULTS = os.environ.get("SPARSEJAX_XLA_DEFAULTS", "0") not in ("", "0")
 if not DEFAULTS:  # `make test-defaults` leaves XLA as users have it

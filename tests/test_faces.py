@@ -53,8 +53,7 @@ def test_a_face_offers_all_that_it_imports(name):
 @pytest.mark.parametrize("name", PUBLIC)
 def test_public_modules_are_named_where_they_lie(name):
     package, _, last = name.rpartition(".")
-    apart = {"sparsejax.meshes"}  # for arrays of the library's own
-    assert last in importlib.import_module(package).__all__ or name in apart
+    assert last in importlib.import_module(package).__all__
 
 
 def test_an_unknown_name_is_an_attribute_error():

@@ -104,12 +104,12 @@ def test_the_batch_is_chosen_from_what_the_compiled_program_needs(monkeypatch):
 
     masks, sizes = jnp.ones((200, 50)), []
 
-    def spy(one, masks, total):
-        sizes.append(chosen(one, masks, total)[0])
-        return chosen(one, masks, total)
+    def spy(*args):
+        sizes.append(made(*args).batch_size)
+        return made(*args)
 
-    chosen = sweep._automatic
-    monkeypatch.setattr(sweep, "_automatic", spy)
+    made = sweep._Program
+    monkeypatch.setattr(sweep, "_Program", spy)
     for budget in (1e9, 2e6, 1.0):
         monkeypatch.setattr(sweep, "_BATCH", {"cpu": (256, budget)})
         values = sj.sweep.evaluate(small, masks, progress=False)

@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, ArrayLike, Float, Int, PyTree
 from tqdm import tqdm
 
-from sparsejax import checks, interpret, lift
+from sparsejax import checks, interpret, lift, meshes
 from sparsejax._labels import check_table, parts
 from sparsejax.data import Labeled, Labels
 from sparsejax.dissect import _table as table_
@@ -80,6 +81,7 @@ def dissect(
     count: int | None = None,
     batch_size: int | None = None,
     progress: bool = True,
+    mesh: Mesh | Any = None,
 ) -> Dissection:
     """Compare where units of a layer are active with where labels are.
 
@@ -99,9 +101,11 @@ def dissect(
         exemplars: how many examples to name for each unit.
         count: how many examples there are; by default they are counted, which reads
             them once more.
-        batch_size: examples at a time; by default 32 on CPUs and 256 elsewhere. Makes
-            no difference beyond rounding in fn.
+        batch_size: examples at a time on every device; by default 32 on CPUs and 256
+            elsewhere. Makes no difference beyond rounding in fn.
         progress: show a bar.
+        mesh: devices that the examples are split over, by default those of
+            `jax.set_mesh`.
 
     Raises:
         ValueError: for an activation that there is not, examples and labels that do
@@ -152,13 +156,16 @@ def dissect(
     best = np.empty((units, 0)), np.empty((units, 0), np.int64)
     hold, held = count * places * units <= _HELD, []
     total = count if hold else 2 * count
-    with tqdm(total=total, disable=not progress, unit="image") as bar:
+    bar = tqdm(total=total, disable=not progress, unit="image")
+    with meshes.over(mesh), bar:
+        params, rotation = meshes.put((params, rotation))
+        size = min(batch_size * meshes.parts(), count)
 
         def chunks():
-            for some in _chunks(_examples(batches), batch_size):
+            for some in _chunks(_examples(batches), size):
                 x, pixels, whole = zip(*some)
-                x = _stack(x, min(batch_size, count))
-                acts = np.asarray(_read(fn, node, params, x, rotation))[: len(some)]
+                acts = _read(fn, node, params, _stack(x, size), rotation)
+                acts = meshes.fetch(acts)[: len(some)]
                 yield acts, pixels, whole
                 bar.update(len(some))
 
@@ -186,14 +193,17 @@ def dissect(
 def _read(fn, node: str, params, x, rotation):
     """Activations of a chunk, in float32 or more."""
 
-    def read(x):
-        return lift.activations(fn, node, units=True)(params, x)[1][node]
+    def read(params, x, rotation):
+        def one(x):
+            return lift.activations(fn, node, units=True)(params, x)[1][node]
 
-    acts = jax.vmap(read)(x)
-    acts = acts.astype("float64" if acts.dtype == "float64" else "float32")
-    if rotation is None:
-        return acts
-    return jnp.matmul(acts, rotation.astype(acts.dtype), precision="highest")
+        acts = jax.vmap(one)(x)
+        acts = acts.astype("float64" if acts.dtype == "float64" else "float32")
+        if rotation is None:
+            return acts
+        return jnp.matmul(acts, rotation.astype(acts.dtype), precision="highest")
+
+    return meshes.split(read, (None, 0, None))(params, x, rotation)
 
 
 def _leading(peaks, numbers, new, first: int, count: int):

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
-from sparsejax import interpret, lift
+from sparsejax import interpret, lift, meshes
 from sparsejax.features._objectives import OUTPUT, Objective
 from sparsejax.features._parametrizations import Parametrization
 from sparsejax.features._redirect import redirected
@@ -49,22 +49,23 @@ class Look(NamedTuple):
 def start(how: How, key, units, count, dtype):
     """The first state of every unit."""
 
-    def one(unit):
+    def one(key, unit):
         own = jax.random.fold_in(key, unit)
         keys = jax.vmap(lambda i: jax.random.fold_in(own, i))(jnp.arange(count))
         theta = jax.vmap(lambda k: how.parametrization.init(k, how.shape, dtype))(keys)
         return theta, _optimizer(how).init(theta)
 
-    return jax.vmap(one)(units)
+    axes = None, 0
+    return meshes.split(jax.vmap(one, axes), axes)(key, units)
 
 
 @partial(interpret.Compiled, static_argnums=0)
 def step(how: How, look, params, units, state, key, index):
     moves = jax.random.fold_in(key, index)
     on = (index < how.redirect).astype(look.color.dtype)
-    read = reader(how, on)
 
-    def one(unit, state):
+    def one(unit, state, look, params, moves, on):
+        read = reader(how, on)
         theta, opt_state = state
 
         def total(theta):
@@ -81,20 +82,23 @@ def step(how: How, look, params, units, state, key, index):
             theta = optax.apply_updates(theta, updates)
         return (theta, opt_state), values
 
-    return jax.vmap(one)(units, state)
+    axes = 0, 0, None, None, None, None
+    run = meshes.split(jax.vmap(one, axes), axes)
+    return run(units, state, look, params, moves, on)
 
 
 @partial(interpret.Compiled, static_argnums=0)
 def finish(how: How, look, params, units, state):
     read = reader(how, None)
 
-    def one(unit, state):
+    def one(unit, state, look, params):
         theta, _ = state
         images = jax.vmap(lambda t: _image(how, look, t, lambda image: image))(theta)
         values = _values(how, look, read, params, unit, theta, lambda image: image)
         return images, values
 
-    return jax.vmap(one)(units, state)
+    axes = 0, 0, None, None
+    return meshes.split(jax.vmap(one, axes), axes)(units, state, look, params)
 
 
 def _optimizer(how: How) -> optax.GradientTransformation:

@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, ArrayLike, Float, Int, Key, PyTree
 from tqdm import tqdm
 
-from sparsejax import checks, trees
+from sparsejax import checks, meshes, trees
 from sparsejax.features import _ascent as ascent
 from sparsejax.features import _color as color_
 from sparsejax.features import _transforms as transforms
@@ -67,6 +68,7 @@ def render(
     redirect: int = 64,
     batch_size: int | None = None,
     progress: bool = True,
+    mesh: Mesh | Any = None,
 ) -> Pictures:
     """Inputs that make units of a network as active as possible.
 
@@ -91,9 +93,10 @@ def render(
         bounds: lowest and highest values of x, numbers or one for each channel.
         learning_rate: of Adam.
         redirect: steps at the start in which dead ReLUs pass what would wake them.
-        batch_size: units at a time; by default at most 8 on CPUs and 64 elsewhere, or
-            the number whose step needs little memory.
+        batch_size: units at a time on every device; by default at most 8 on CPUs and 64
+            elsewhere, or the number whose step needs little memory.
         progress: show a bar.
+        mesh: devices that the units are split over, by default those of `jax.set_mesh`.
 
     Returns:
         `Pictures`.
@@ -134,14 +137,10 @@ def render(
     dtype = trees.float_dtype(params)
     look = _look(color, bounds, how.shape[-1], dtype)
     numbers = _units(how, params, units, dtype)
-    keys, parts = jax.random.split(key), []
-    most = batch_size or _most(how, look, params, numbers, keys, count or 1)
-    chunks = -(-len(numbers) // most)
-    chunk = -(-len(numbers) // chunks)
-    with tqdm(total=chunks * steps, disable=not progress, unit="step") as bar:
-        for i in range(0, len(numbers), chunk):
-            here = np.resize(numbers[i : i + chunk], chunk)  # filled by repetition
-            parts.append(_ascend(how, look, params, here, keys, steps, count or 1, bar))
+    with meshes.over(mesh):
+        parts = _chunks(
+            how, look, params, numbers, key, steps, count or 1, batch_size, progress
+        )
     images, values, history = (
         np.concatenate(part)[: len(numbers)] for part in zip(*parts)
     )
@@ -151,10 +150,24 @@ def render(
     return Pictures(jnp.asarray(images), jnp.asarray(values), numbers, history)
 
 
+def _chunks(how, look, params, numbers, key, steps, count, batch_size, progress):
+    """Images, values and history of all units, chunk by chunk."""
+    look, params, keys = meshes.put((look, params, jax.random.split(key)))
+    most = batch_size or _most(how, look, params, numbers, keys, count)
+    chunks = -(-len(numbers) // (most * meshes.parts()))
+    chunk, parts = -(-len(numbers) // chunks), []
+    with tqdm(total=chunks * steps, disable=not progress, unit="step") as bar:
+        for i in range(0, len(numbers), chunk):
+            here = np.resize(numbers[i : i + chunk], chunk)  # filled by repetition
+            parts.append(_ascend(how, look, params, here, keys, steps, count, bar))
+    return parts
+
+
 def _most(how: How, look: Look, params, numbers, keys, count: int) -> int:
-    """Units at a time, from what a step of as many as usual says it needs."""
+    """Units at a time on a device, from what a step of as many as usual needs."""
     most, budget = _CHUNK.get(jax.default_backend(), _CHUNK_ELSEWHERE)
-    chunks = -(-len(numbers) // most)
+    devices = meshes.parts()
+    chunks = -(-len(numbers) // (most * devices))
     units = jnp.asarray(numbers[: -(-len(numbers) // chunks)])
     state = jax.eval_shape(
         lambda key: ascent.start(how, key, units, count, look.color.dtype), keys[0]
@@ -162,8 +175,8 @@ def _most(how: How, look: Look, params, numbers, keys, count: int) -> int:
     step = ascent.step.lower(how, look, params, units, state, keys[1], jnp.int32(0))
     used = step.compile().memory_analysis()
     if used is None or used.temp_size_in_bytes <= budget:
-        return len(units)
-    return max(1, len(units) * budget // used.temp_size_in_bytes)
+        return -(-len(units) // devices)
+    return max(1, len(units) * budget // (used.temp_size_in_bytes * devices))
 
 
 def _ascend(how: How, look: Look, params, units, keys, steps, count, bar):
@@ -174,9 +187,10 @@ def _ascend(how: How, look: Look, params, units, keys, steps, count, bar):
     for i in range(steps):
         at = for_moves, jnp.int32(i)
         state, values = ascent.step(how, look, params, units, state, *at)
-        history.append(np.asarray(values))
+        history.append(meshes.fetch(values))
         bar.update()
-    images, values = ascent.finish(how, look, params, units, state)
+    done = ascent.finish(how, look, params, units, state)
+    images, values = meshes.fetch(done)
     return images, values, np.stack(history, -1)
 
 

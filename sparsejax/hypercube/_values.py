@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import PyTree
 
 from sparsejax import checks, sweep
@@ -21,6 +22,7 @@ def evaluate(
     batch_size: int | None = None,
     checkpoint: str | Path | None = None,
     progress: bool = True,
+    mesh: Mesh | Any = None,
 ) -> PyTree:
     """`fn` of every subset of n nodes.
 
@@ -39,6 +41,7 @@ def evaluate(
         batch_size: as in `sweep.evaluate`; with groups, the power of two below.
         checkpoint: as in `sweep.evaluate`.
         progress: show a bar.
+        mesh: devices that the subsets are split over, as in `sweep.evaluate`.
 
     Returns:
         NumPy arrays with a leading axis of 2^n, in the order of `masks.subsets`; the
@@ -63,7 +66,7 @@ def evaluate(
             f"n is {n}; all 2^n subsets can be evaluated for 1 to 30 nodes; for more, "
             "sample: estimate_shapley, estimate_mean, or sweep.evaluate of random masks"
         )
-    options = {"checkpoint": checkpoint, "progress": progress}
+    options = {"checkpoint": checkpoint, "progress": progress, "mesh": mesh}
     if isinstance(n, Mapping):
         groups = {name: int(size) for name, size in n.items()}
         return _of_groups(fn, groups, batch_size, options)

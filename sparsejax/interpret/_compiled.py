@@ -14,6 +14,7 @@ import jax
 from jax.core import Tracer
 from jax.extend import core as jex
 
+from sparsejax import meshes
 from sparsejax.interpret import _closures
 from sparsejax.interpret._identity import identity
 
@@ -31,7 +32,8 @@ class Compiled:
     """A function as `jax.jit` compiles it, with what it closes over as arguments.
 
     What is traced already, by `jit`, `vmap` or `grad` around it, goes to `jax.jit`
-    itself, and so do arrays that lie on several devices that are not the same.
+    itself, and so do arrays that lie on several devices that are not the same. On a
+    mesh that `jax.set_mesh` says arrays that lie elsewhere are brought to its devices.
 
     Args:
         fn: function of positional arguments: trees of arrays and static ones.
@@ -64,9 +66,9 @@ class Compiled:
         if _is_traced(leaves) or getattr(jax.config, "jax_disable_jit", False):
             return self._plain(*args)
         traced = self._plain.trace(*args)
-        ready = self._prepared(traced, leaves)
+        ready, leaves = self._prepared(traced, leaves), meshes.put(leaves)
         if ready is None or not _together([*ready.arrays, *leaves]):
-            return self._plain(*args)
+            return self._plain(*meshes.put(args))
         outs = ready.program(*ready.arrays, *leaves)
         return jax.tree.unflatten(traced.out_tree, outs)
 
@@ -74,8 +76,9 @@ class Compiled:
         """As of `jax.jit`; compiling it is compiling what a call runs."""
         leaves = self._leaves(args)
         ready = self._prepared(self._plain.trace(*args), leaves)
+        leaves = meshes.put(leaves)
         if ready is None or not _together([*ready.arrays, *leaves]):
-            return self._plain.lower(*args)
+            return self._plain.lower(*meshes.put(args))
         return ready.program.lower(*ready.arrays, *leaves)
 
     def eval_shape(self, *args) -> Any:
@@ -93,7 +96,11 @@ class Compiled:
             program, arrays = _closures.opened(closed, leaves)
             program = _Program(program, self._name, self._options)
             self._ready[closed] = Ready(_shared(program), arrays)
-        return self._ready[closed]
+        ready = self._ready[closed]
+        arrays = meshes.put(ready.arrays)
+        if any(new is not old for new, old in zip(arrays, ready.arrays, strict=True)):
+            self._ready[closed] = ready = ready._replace(arrays=arrays)  # once a mesh
+        return ready
 
 
 def _is_traced(leaves) -> bool:

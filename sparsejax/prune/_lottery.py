@@ -25,9 +25,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Key, PyTree
 
-from sparsejax import checks, interpret, masks
+from sparsejax import checks, interpret, masks, meshes
 from sparsejax.prune import _scores as scores
 from sparsejax.prune._remove import Amount, Scope, check_not_emptied, remove
 from sparsejax.train import State
@@ -64,6 +65,7 @@ def lottery(
     allow_empty: bool = False,
     tickets: Iterable[Ticket] = (),
     on_round: Callable[[Ticket], Any] | None = None,
+    mesh: Mesh | Any = None,
 ) -> list[Ticket]:
     """Train, then prune and retrain `rounds` times.
 
@@ -86,6 +88,9 @@ def lottery(
         allow_empty: let layers lose their last weight.
         tickets: the first tickets of a run that was interrupted; it goes on after them.
         on_round: called with every new ticket.
+        mesh: devices, by default those of `jax.set_mesh`. Several networks are split
+            over them where they are pruned, and, as the mesh is what `jax.set_mesh`
+            says meanwhile, by `train.fit` within `train`.
 
     Returns:
         `rounds + 1` tickets, the dense network first.
@@ -105,7 +110,15 @@ def lottery(
             f"{rounds} rounds need as many fractions and scopes, got {len(fractions)} "
             f"and {len(scopes)}"
         )
-    done = list(tickets)
+    prune = _pruner(score, bool(state.key.ndim), allow_empty)
+    cuts = [*zip(fractions, scopes, strict=True)]
+    with meshes.over(mesh):
+        state, mask, done = meshes.put((state, mask, [*tickets]))
+        return _run(train, state, mask, cuts, rewind_to, restart, prune, done, on_round)
+
+
+def _run(train, state, mask, cuts, rewind_to, restart, prune, done, on_round):
+    """The tickets after those that are done, and these."""
     if not done:
         rewind = train(state, mask, rewind_to) if rewind_to else state
         rewind = restart(rewind, rewind, mask)
@@ -118,11 +131,9 @@ def lottery(
             f"nothing to train after rewind_to={rewind_to}: training ends at step "
             f"{_step(dense)}"
         )
-    prune = _pruner(score, bool(state.key.ndim), allow_empty)
-    for level in range(len(done), rounds + 1):
+    for level in range(len(done), len(cuts) + 1):
         last = done[-1]
-        cut = fractions[level - 1], scopes[level - 1]
-        kept = prune(last.trained, last.mask, *cut)
+        kept = prune(last.trained, last.mask, *cuts[level - 1])
         start = restart(rewind, last.trained, kept)
         trained = train(start, kept, _step(start) + length)
         done.append(Ticket(level, kept, start, trained))
@@ -205,6 +216,8 @@ def _restart(weights_from, schedule_from) -> Callable[[State, State, PyTree], St
         weights = rewind if weights_from == "rewind" else trained
         schedule = rewind if schedule_from == "rewind" else trained
         zero = jax.vmap(masks.zero) if schedule.key.ndim else masks.zero
+        if schedule.key.ndim and meshes.parts() > 1:
+            zero = interpret.Compiled(meshes.split(zero))
         return schedule._replace(params=zero(weights.params, mask))
 
     return restart
@@ -225,18 +238,21 @@ def _pruner(score, many, allow_empty) -> Callable[..., PyTree]:
         def one(state, mask):
             return remove(score(state), mask, fraction, scope=scope)
 
-        return jax.vmap(one)(state, mask)
+        return meshes.split(jax.vmap(one))(state, mask)
 
     def prune(state, mask, fraction, scope):
         static = scope if isinstance(scope, str) else tuple(sorted(scope.items()))
         new = together(state, mask, fraction, static)
-        for seed in range(0 if allow_empty else len(state.key)):
+        if allow_empty:
+            return new
+        before, after = meshes.fetch((mask, new))
+        for seed in range(len(state.key)):
 
             def of_seed(tree, seed=seed):
                 return jax.tree.map(lambda a: a[seed], tree)
 
             try:
-                check_not_emptied(of_seed(mask), of_seed(new))
+                check_not_emptied(of_seed(before), of_seed(after))
             except ValueError as error:
                 raise ValueError(f"network {seed}: {error}") from None
         return new

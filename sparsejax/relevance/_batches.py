@@ -6,6 +6,8 @@ from numbers import Integral
 import jax
 from jaxtyping import PyTree
 
+from sparsejax import interpret, meshes
+
 _MOST = 1 << 20  # numbers of all the inputs of a batch
 
 
@@ -14,20 +16,28 @@ def over(
 ) -> PyTree:
     """`f` of every point, stacked: a `vmap`, or a loop over them if they are many.
 
+    On a mesh that `jax.set_mesh` says every device does its part of the points.
+
     Args:
         f: a function of one point.
         points: tree of arrays with a leading axis of points.
         size: numbers in an input that `f` makes of a point, to choose a batch by.
-        batch_size: points at a time.
+        batch_size: points at a time on every device.
     """
-    count = len(jax.tree.leaves(points)[0])
     if batch_size is None:
         batch_size = max(1, _MOST // max(size, 1))
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    if batch_size >= count:
-        return jax.vmap(f)(points)
-    return jax.lax.map(f, points, batch_size=batch_size)
+
+    def run(points):
+        if batch_size >= len(jax.tree.leaves(points)[0]):
+            return jax.vmap(f)(points)
+        return jax.lax.map(f, points, batch_size=batch_size)
+
+    if meshes.parts() == 1:
+        return run(points)
+    results = interpret.Compiled(meshes.split(run))(points)
+    return jax.tree.map(meshes.gathered, results)
 
 
 def check_count(name: str, count: object) -> None:

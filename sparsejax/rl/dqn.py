@@ -15,14 +15,16 @@ References:
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, Key, PyTree
 
-from sparsejax import checks, masks, models
+from sparsejax import checks, masks, meshes, models
 from sparsejax.rl import environments, rollout
 from sparsejax.rl.environments import Environment
 
@@ -34,6 +36,7 @@ __all__ = [
     "init",
     "make_train",
     "model",
+    "train",
     "values",
 ]
 
@@ -317,6 +320,42 @@ def make_train(config: Config) -> Callable[..., Trained]:
         )  # fmt: skip
 
     return train
+
+
+def train(
+    config: Config,
+    keys: Key[Array, " seeds"] | Any,
+    params: PyTree = None,
+    mask: PyTree = None,
+    *,
+    mesh: Mesh | Any = None,
+) -> Trained:
+    """Agents of many seeds, each trained by itself as `make_train` says.
+
+    Args:
+        config: what to train, and how.
+        keys: one for each agent, shape (seeds,).
+        params: initial parameters, with a leading axis over seeds; by default new ones.
+        mask: trees like `Masks.weights`, with a leading axis over seeds.
+        mesh: devices that the seeds are split over, by default those of `jax.set_mesh`.
+
+    Returns:
+        `Trained`, every array with a leading axis over seeds.
+
+    Raises:
+        ValueError: for a config that cannot be trained, or keys that are not stacked.
+    """
+    check(config)
+    checks.key(keys, "keys")
+    if keys.ndim != 1:
+        raise ValueError(f"keys have shape {keys.shape}; expected (seeds,)")
+    with meshes.over(mesh):
+        return _train(config, *meshes.put((keys, params, mask)))
+
+
+@partial(jax.jit, static_argnums=0)
+def _train(config, keys, params, mask):
+    return meshes.split(jax.vmap(make_train(config)))(keys, params, mask)
 
 
 def _epsilon(config: Config, at) -> Float[Array, " block"]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 from jaxtyping import Array, PyTree
 
 from sparsejax import checks, interpret, meshes
@@ -27,6 +28,7 @@ def evaluate(
     metrics: Mapping[str, Callable] | Any = None,
     batch_size: int | Any = 2000,
     stacked: bool = False,
+    mesh: Mesh | Any = None,
 ) -> dict[str, Array]:
     """Mean loss and metrics over all of the data, for one network or stacked ones.
 
@@ -47,6 +49,8 @@ def evaluate(
             elsewhere.
         batch_size: examples at a time; changes memory and speed, not the result.
         stacked: whether `params` and `masks` hold many networks.
+        mesh: devices that networks, or the examples of one, are split over, as in
+            `fit`.
 
     Returns:
         `loss` and the metrics, each of shape `()` or `(networks,)`.
@@ -77,7 +81,7 @@ def evaluate(
     batch = examples.batch_shapes(found, size)
     out = calls.outputs(apply, params, masks, batch, many=stacked)
     how = apply, tuple(_functions(loss, metrics, out, found.y).items()), size, stacked
-    with meshes.context((found.x, found.y, params, masks)):
+    with meshes.over(mesh), meshes.context((found.x, found.y, params, masks)):
         return _evaluate(how, params, masks, found.x, found.y)
 
 
@@ -107,27 +111,30 @@ def _functions(loss, metrics, out, y) -> dict[str, Callable]:
 def _evaluate(how, params, masks, x, y):
     apply, functions, size, stacked = how
     count = len(jax.tree.leaves(y)[0])
-    starts = jnp.arange(-(-count // size), dtype=jnp.int32) * size
 
     def of_one(out, label):
         batch = jax.tree.map(lambda a: a[None], (out, label))
         return {name: _scalar(name, f(*batch)) for name, f in functions}
 
-    def one(params, masks):
+    def one(params, masks, x, y):
         def chunk(start):
             # past the end the last example stands in
             rows = jnp.minimum(start + jnp.arange(size, dtype=jnp.int32), count - 1)
             x_, y_ = jax.tree.map(lambda a: meshes.take(a, rows), (x, y))
             return jax.vmap(of_one)(apply(params, masks, x_), y_)
 
+        starts = jnp.arange(-(-count // size), dtype=jnp.int32) * size
         found = jax.lax.map(chunk, starts)
 
         def mean(a):
-            return meshes.gathered(a).reshape(-1)[:count].mean()
+            return a.reshape(-1)[:count].mean()
 
         return jax.tree.map(mean, found)
 
-    return (jax.vmap(one) if stacked else one)(params, masks)
+    axes = 0, 0, None, None
+    if stacked:
+        return meshes.split(jax.vmap(one, axes), axes)(params, masks, x, y)
+    return meshes.automatic(one, lambda *_: None)(params, masks, x, y)
 
 
 def _scalar(name, value):

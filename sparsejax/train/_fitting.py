@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
 from jaxtyping import Array, Key, PyTree
 
 from sparsejax import checks, meshes
@@ -57,6 +58,7 @@ def fit(
     trainable: Callable[[str, Any], bool] | None = None,
     stateful: bool = False,
     callback: Callable[[State, dict], None] | None = None,
+    mesh: Mesh | Any = None,
 ) -> tuple[State, dict[str, Array]]:
     """Train with masks.
 
@@ -71,8 +73,7 @@ def fit(
         data: `(x, y)`: each an array of shape `(examples, ...)`, or a tree of them. In
             `x` a `numpy.memmap`, or any object that is no array but has `len(x)` and
             `x[rows]` for an array of numbers in any order, is read some batches at a
-            time, the next ones while these are trained on, with the same result. On a
-            mesh with explicit axes batches are spread as `x` is.
+            time, the next ones while these are trained on, with the same result.
         optimizer: any optax optimizer whose state mirrors the parameters or is small.
             One that searches along a line gets the loss of the batch, with masks. What
             it has computed from parameters (as the weights of L-BFGS's memory) is not
@@ -92,6 +93,9 @@ def fit(
         stateful: `apply(params, masks, x, key=key)` returns `(y, params)`, and leaves
             that are not trainable are taken from there (`Model.train_apply`).
         callback: called with the state and the metrics of every epoch.
+        mesh: devices, by default those of `jax.set_mesh`. Stacked networks are split
+            over them; of one network the examples of every batch are, and arrays on
+            explicit axes, which need no mesh here, stay as they are spread.
 
     Returns:
         The state and metrics, an array for each with an entry for every epoch (first
@@ -132,7 +136,8 @@ def fit(
     else:
         stop = checks.integer(steps, "steps", 0)
     how = compiled.How(apply, loss, optimizer, trainable, stateful, size)
-    return _train(how, now, masks, found, data_key, stop, callback)
+    with meshes.over(mesh):
+        return _train(how, now, masks, found, data_key, stop, callback)
 
 
 def _start(state, params, optimizer, key, trainable) -> State:
@@ -168,7 +173,7 @@ def _train(how, now, masks, found, data_key, stop, callback):
     per_epoch = found.count // size
     stacked = bool(now.key.ndim), bool(data_key.ndim)
     if found.whole:
-        x, y = jax.tree.map(jnp.asarray, (found.x, found.y))
+        x, y = meshes.put(jax.tree.map(jnp.asarray, (found.x, found.y)))
         found = found._replace(x=x, y=y)
 
     def mesh():
@@ -176,6 +181,7 @@ def _train(how, now, masks, found, data_key, stop, callback):
 
     read = examples.whole if found.whole else examples.blocks
     with mesh():
+        now, masks = meshes.put((now, masks))
         now = compiled.begin(how, stacked[0], now, masks)
     history: list[dict[str, Array]] = []
     bad = np.zeros(now.key.shape, np.int32)
@@ -201,7 +207,7 @@ def _train(how, now, masks, found, data_key, stop, callback):
 
 
 def _check_finite(bad, found) -> None:
-    steps = np.asarray(bad)
+    steps = meshes.fetch(bad)
     if steps.any():
         why = examples.not_finite(found) or "lower the learning rate, or clip gradients"
         raise NotFinite(steps, why)

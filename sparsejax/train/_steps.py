@@ -33,8 +33,8 @@ def begin(how, many, state, masks):
         states.check_state(how.optimizer, how.trainable, params, opt_state)
         return states.zero(how.optimizer, how.trainable, params, opt_state, weights)
 
-    one = jax.vmap(one) if many else one
-    params, opt_state = one(state.params, state.opt_state, masks.weights)
+    run = meshes.split(jax.vmap(one)) if many else meshes.automatic(one, _first_two)
+    params, opt_state = run(state.params, state.opt_state, masks.weights)
     return state._replace(params=params, opt_state=opt_state)
 
 
@@ -50,8 +50,15 @@ def epoch(how, stacked, state, masks, block, stop):
     run = partial(_steps, how)
     if many:
         of_block = type(block)(None, None, 0 if own_order else None, None, None)
-        run = jax.vmap(run, (0, 0, of_block, None))
+        axes = 0, 0, of_block, None
+        run = meshes.split(jax.vmap(run, axes), axes)
+    else:
+        run = meshes.automatic(run, lambda state, *_: (state, None, None))
     return run(state, masks, block, stop)
+
+
+def _first_two(params, opt_state, weights):
+    return params, opt_state
 
 
 def _steps(how, state, masks, block, stop):

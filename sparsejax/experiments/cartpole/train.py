@@ -40,12 +40,11 @@ def init(config: Config) -> PyTree:
 
 def trainer(config: Config, again: bool) -> Callable[[int], Callable[[Any], Any]]:
     """`of(round)(mask) -> Trained`, every agent from its own initial parameters."""
-    train = jax.jit(jax.vmap(dqn.make_train(settings(config, again))))
     params = init(config)
 
     def of(number):
         keys = _keys(config, number + 2)
-        return lambda mask: train(keys, params, mask)
+        return lambda mask: dqn.train(settings(config, again), keys, params, mask)
 
     return of
 
