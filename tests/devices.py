@@ -91,6 +91,16 @@ def hypercube(mesh):
     return sj.hypercube.evaluate(loss, 8, progress=False, mesh=mesh), ()
 
 
+def groups(mesh):
+    """Successive subsets share work, on every device."""
+
+    def of_groups(masks):
+        return loss(jnp.concatenate([masks["first"], masks["second"]]))
+
+    sizes = {"first": 5, "second": 3}
+    return sj.hypercube.evaluate(of_groups, sizes, progress=False, mesh=mesh), ()
+
+
 FIT = {"optimizer": optax.adam(0.01), "batch_size": 16, "epochs": 2}
 
 
@@ -194,6 +204,7 @@ CASES = {
     "sweep of stacked masks": stacked_masks,
     "sweep with a checkpoint": checkpoint,
     "hypercube": hypercube,
+    "hypercube of groups": groups,
     "fit": fit,
     "fit an odd batch": partial(fit, size=13),
     "fit stacked": partial(fit, count=8),
