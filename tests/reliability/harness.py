@@ -32,7 +32,7 @@ SMALL = {
     "--num_masks=20 --num_paths=20",
     "node_sweep": "--widths=4 --epochs=2 --keep_probs=0.5,0.75 --num_masks=30 "
     "--num_test_images=50 --num_permutations=4",
-    "cartpole": "--environment=CartPole-v0 --seeds=0:2 --widths=4 --steps=6400 "
+    "cartpole": "--environment=CartPole-v0 --seeds=0:2 --widths=4 --steps=12800 "
     "--rounds=2 --min_return=10 --num_episodes=5 --num_walkers=2",
     "prune_order": "--widths=6,5 --seeds=0:3 --learning_rates=0.1 --num_points=40 "
     "--num_test_points=60 --steps=20 --num_frames=3 --selections=std",
