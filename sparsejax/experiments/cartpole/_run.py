@@ -67,6 +67,8 @@ def run(
         by_arm: dict[str, Stage] = {}
         for arm in study.each(arms(config), _COSTS.__getitem__):
             arrays = study.cached(arm, lambda arm=arm: trees.to_arrays(make[arm]()))
+            if arm == "ticket" and not stages.are_rounds_whole(study, arrays):
+                make[arm]()  # reads the rounds that are there, and makes the others
             by_arm[arm] = trees.nested(arrays)
             study.progress(f"{ARMS[arm]}: {_line(config, by_arm[arm])}")
         study.add(measure.records(config, by_arm, log))

@@ -5,13 +5,13 @@ A stage is a tree of arrays: `params`, `kept`, `played` (agents, episodes), and 
 tried on the way.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
-from sparsejax import trees
+from sparsejax import runs, trees
 from sparsejax.experiments._study.run import Study
 from sparsejax.experiments.cartpole import agents as agents_
 from sparsejax.experiments.cartpole import lottery, train, walks
@@ -65,6 +65,18 @@ def ticket(study: Study, dense: Stage) -> Stage:
         )
     steps = [np.concatenate(parts) for parts in zip(*tried)] if tried else []
     return {**_stage(config, agents_.zero(state.agents)), **_tried(steps)}
+
+
+def are_rounds_whole(study: Study, ticket: Mapping[str, np.ndarray]) -> bool:
+    """Whether the files of all rounds that tickets come from can be read."""
+    count = len(ticket.get("tried_accepted", ()))
+    try:
+        for number in range(1, count + 1):
+            study.holds(f"round_{number:02d}.npz")
+            runs.read_arrays(study.folder / f"round_{number:02d}.npz", sealed=True)
+    except runs.DamagedFile:
+        return False
+    return True
 
 
 def pruned(
