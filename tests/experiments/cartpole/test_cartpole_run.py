@@ -113,6 +113,18 @@ def test_a_killed_run_goes_on_where_it_was(run, tmp_path, monkeypatch):
     assert runs.read(half).records == records
 
 
+def test_damaged_rounds_are_made_again(run, tmp_path):
+    """Tickets that are whole need no round, but DONE says that all files are there."""
+    folder, _, _ = run
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    (copy / "round_01.npz").write_bytes(b"damaged")
+    cartpole.run(SMALL, copy, log=lambda line: None)
+    assert (copy / "round_01.npz").read_bytes() == (
+        folder / "round_01.npz"
+    ).read_bytes()
+
+
 def test_a_complete_run_is_left_alone(run):
     folder, records, _ = run
     lines = []
