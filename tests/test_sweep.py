@@ -17,7 +17,8 @@ import pytest
 from jax.ad_checkpoint import checkpoint_name
 
 import sparsejax as sj
-from sparsejax import runs, sweep
+from sparsejax import runs
+from sparsejax.sweep import _evaluate, _program
 
 
 def fn(params, x):
@@ -108,10 +109,10 @@ def test_the_batch_is_chosen_from_what_the_compiled_program_needs(monkeypatch):
         sizes.append(made(*args).batch_size)
         return made(*args)
 
-    made = sweep._Program
-    monkeypatch.setattr(sweep, "_Program", spy)
+    made = _program.Program
+    monkeypatch.setattr(_evaluate, "Program", spy)
     for budget in (1e9, 2e6, 1.0):
-        monkeypatch.setattr(sweep, "_BATCH", {"cpu": (256, budget)})
+        monkeypatch.setattr(_program, "_BATCH", {"cpu": (256, budget)})
         values = sj.sweep.evaluate(small, masks, progress=False)
         np.testing.assert_array_equal(values, np.full(200, 50, np.float32))
     assert sizes[0] == 200 and sizes[2] == 1
@@ -391,4 +392,16 @@ def test_numbers_that_are_no_integers(name, number):
     with pytest.raises(ValueError, match=f"{name} is .*; expected an integer"):
         inspect.unwrap(sj.sweep.evaluate)(
             lambda m: m, jnp.ones((2, 4)), **{name: number}
+        )
+
+
+@pytest.mark.parametrize(
+    ("masks", "count"),
+    [(jnp.ones((8, 3)), None), (lambda index: jnp.full(3, index, jnp.float32), 6)],
+)
+def test_batches_that_share_work_are_powers_of_two_of_made_masks(masks, count):
+    """Else the last would not be of successive masks, or of others than were given."""
+    with pytest.raises(ValueError, match="as many as a power of two; got [68] "):
+        sj.sweep.evaluate(
+            jnp.sum, masks, count=count, progress=False, batched=lambda f, i: i
         )
