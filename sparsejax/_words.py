@@ -27,8 +27,9 @@ def described(value: Any) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """What went wrong, without JAX's hints that may follow."""
-    return str(error).strip().partition("\n")[0] or type(error).__name__
+    """What went wrong, without JAX's hints and Flax's links that may follow."""
+    line = str(error).strip().partition("\n")[0].partition(" (http")[0]
+    return line or type(error).__name__
 
 
 def listed(names: Iterable[Any], most: int = 12) -> str:

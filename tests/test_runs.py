@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from sparsejax import runs
+from sparsejax.runs import _locks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -447,3 +448,10 @@ def test_files_are_on_the_disk_before_they_are_renamed(tmp_path, monkeypatch):
     (first, temporary), *rest = steps
     assert first == "fsync" and temporary.startswith(".a.")
     assert rest == [("replace", "a.txt"), ("fsync", tmp_path.name)]
+
+
+def test_a_damaged_lock_names_nobody():
+    for text in (b"", b"{}", b"\xff", b"[" * 100_000):
+        assert _locks._told(text) == "another process"
+    whole = b'{"pid": 3, "host": "h", "since": "now"}'
+    assert _locks._told(whole) == "process 3 on h since now"

@@ -15,6 +15,8 @@ import weakref
 from pathlib import Path
 from typing import Any
 
+from sparsejax._untrusted import json_value
+
 try:
     import fcntl
 except ImportError:  # Windows
@@ -164,7 +166,7 @@ def _absolute(path: Path) -> Path:
 def _told(text: bytes) -> str:
     """Who has a lock, as its file says."""
     try:
-        about = json.loads(text)
+        about = json_value(text)
         return f"process {about['pid']} on {about['host']} since {about['since']}"
     except (ValueError, KeyError, TypeError):
         return "another process"

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from sparsejax._untrusted import json_value
 from sparsejax.runs._files import AnyPath, DamagedFile, plain, write_text
 
 Records = list[dict[str, Any]]
@@ -39,8 +40,8 @@ def read_metrics(folder: AnyPath) -> Records:
     if not path.exists():
         return []
     try:
-        records = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-    except (OSError, ValueError, RecursionError) as error:
+        records = [json_value(line) for line in path.read_text("utf-8").splitlines()]
+    except (OSError, ValueError) as error:
         raise DamagedFile(f"{path} cannot be read: {error}") from None
     for number, record in enumerate(records):
         if not isinstance(record, dict):
@@ -77,8 +78,8 @@ def read_whole_metrics(folder: AnyPath, log: Callable[[str], Any] = print) -> Re
 
 def _record(line: str | None) -> dict[str, Any] | None:
     try:
-        record = json.loads(line or "")
-    except (ValueError, RecursionError):
+        record = json_value(line or "")
+    except ValueError:
         return None
     return record if isinstance(record, dict) else None
 
