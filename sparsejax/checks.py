@@ -199,7 +199,7 @@ def arrays(params: Any, name: str = "params") -> None:
     foreign = [k for k, leaf in trees.by_path(params).items() if not is_array(leaf)]
     mend = "params, static = eqx.partition(model, eqx.is_array), and close over static"
     raise ValueError(
-        f"{name} has leaves that are no arrays ({trees.listed(foreign)}); "
+        f"{name} has leaves that are not arrays ({trees.listed(foreign)}); "
         + (mend if name == "params" else "expected arrays or numbers")
     )
 

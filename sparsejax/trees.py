@@ -105,7 +105,7 @@ def to_arrays(tree: Any) -> dict[str, np.ndarray]:
     """
     arrays = {name: _raw(leaf) for name, leaf in by_path(tree).items()}
     if foreign := [name for name, array in arrays.items() if array.dtype == object]:
-        raise ValueError(f"leaves that are no arrays: {listed(foreign)}")
+        raise ValueError(f"leaves that are not arrays: {listed(foreign)}")
     return arrays
 
 

@@ -43,7 +43,7 @@ BAD = {
     "words": (lambda: checks.array(np.array(["a"])), "array of numbers, got <U1 of"),
     "tokens": (lambda: checks.array(WHOLE, floating=True), "of real numbers, got int"),
     "functions": (
-        lambda: checks.arrays({"w": WHOLE, "act": len}), "no arrays .'act'.*partition"
+        lambda: checks.arrays({"w": WHOLE, "act": len}), "not arrays .'act'.*partition"
     ),
     "functions elsewhere": (
         lambda: checks.arrays([len], "mask"), "mask has leaves .* expected arrays or"

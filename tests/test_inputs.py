@@ -257,7 +257,7 @@ torch = type("Tensor", (), {"__module__": "torch"})()
 CLOSE = r"x must be one array, got a dict of 'a', 'b'; close over all but one of them: "
 A, HIDDEN = (
     CLOSE + r"lambda params, a: fn\(params, {\*\*x, 'a': a}\)",
-    "no arrays .'activa",
+    "not arrays .'activa",
 )
 LOOKUP = "for tokens begin at a named lookup: lambda (params, )?h: "
 REAL = f"x must be of real numbers, got int64 of shape .3,.; {LOOKUP}"

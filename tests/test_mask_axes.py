@@ -197,6 +197,6 @@ def test_whole_modules_are_refused_by_name():
         lambda: sj.masked(lambda m, x: m(x))(mlp, Masks(mlp, {}), x),
     ):
         with pytest.raises(
-            ValueError, match=r"no arrays .*'activation'.*eqx.partition"
+            ValueError, match=r"not arrays .*'activation'.*eqx.partition"
         ):
             ask()

@@ -331,5 +331,5 @@ def test_of_flax_collections_only_params_are_pruned():
 def test_leaves_that_are_no_arrays_are_named_where_masks_are_applied():
     params = {"activation": jax.nn.relu, "w": jnp.ones(2)}
     weights = {"activation": jnp.ones(()), "w": jnp.ones(2)}
-    with pytest.raises(ValueError, match="no arrays .'activation'.*eqx.partition"):
+    with pytest.raises(ValueError, match="not arrays .'activation'.*eqx.partition"):
         sj.masks.apply(params, weights)

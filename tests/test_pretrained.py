@@ -222,7 +222,7 @@ def test_storages_that_are_views(path):
     for change, message in [
         (("v", 8, 6), "a view beyond one"),
         (("v", 4, 5), "reaches"),
-        (("v", -4, 6), "no storage"),
+        (("v", -4, 6), "not a storage"),
         (("v", 4), "refused"),
     ]:
         bad = seen.replace(view, pickle.dumps(change, 2)[2:-1])
@@ -298,9 +298,9 @@ def test_a_pickle_cannot_change_what_reads_it(path):
         (value("x") + b"Q", "its pickle is refused"),
         (state(a=tensor(12, (2**70,), (0,))), "a tensor that is none"),
         (state(a=tensor(12, (0, 2**70), (0, 0))), "a tensor that is none"),
-        (value(("other", "float32", "0", "cpu", 3)) + b"Q", "that is no storage"),
-        (value(("storage", "float99", "0", "cpu", 3)) + b"Q", "that is no storage"),
-        (state(a=tensor(-12, (1,), (1,))), "that is no storage"),
+        (value(("other", "float32", "0", "cpu", 3)) + b"Q", "that is not a storage"),
+        (value(("storage", "float99", "0", "cpu", 3)) + b"Q", "that is not a storage"),
+        (state(a=tensor(-12, (1,), (1,))), "that is not a storage"),
         (state(a=tensor(12, (1,), (-1,))), "a tensor that is none"),
         (state(a=tensor(12, (2,), (1, 2))), "a tensor that is none"),
         (state(a=tensor(12, ("1",), (1,))), "a tensor that is none"),
@@ -425,7 +425,7 @@ def test_other_files_are_refused(path, tmp_path):
 
     for cut in (3, 40, len(good) // 2, len(good) - 10):
         path.write_bytes(good[:cut])
-        with refused("no whole zip, truncated or not from torch.save"):
+        with refused("not a whole zip, truncated or not from torch.save"):
             pretrained.pth(path)
     path.write_bytes(good.replace(floats()[4:12], floats()[12:20]))
     with refused("Bad CRC-32"):
@@ -507,10 +507,10 @@ def test_types_that_numpy_lacks_leave_the_others(path):
         ({"dtype": "F4", "shape": [2], "data_offsets": [0, 8]}, "data to byte 8"),
         ({"dtype": "F32", "shape": [-1, -1], "data_offsets": [0, 4]}, "whole"),
         ({"dtype": "F32\n", "shape": [1], "data_offsets": [0, 4]}, "a type"),
-        ({"dtype": ["F32"], "shape": [1], "data_offsets": [0, 4]}, "no whole"),
+        ({"dtype": ["F32"], "shape": [1], "data_offsets": [0, 4]}, "not a whole"),
         ({"shape": [1], "data_offsets": [0, 4]}, "dtype"),
-        ({"dtype": "F32", "shape": 1, "data_offsets": [0, 4]}, "no whole"),
-        ([], "no whole"),
+        ({"dtype": "F32", "shape": 1, "data_offsets": [0, 4]}, "not a whole"),
+        ([], "not a whole"),
     ],
 )
 def test_damaged_safetensors(path, entry, message):
@@ -617,7 +617,7 @@ def test_what_is_of_another_network_is_not_loaded(path, small):
     with pytest.raises(ValueError, match="fc.bias is int8; expected floating point"):
         pretrained.load(path, model)
     path.write_bytes(b"nothing of the kind")
-    with pytest.raises(ValueError, match="is no whole safetensors file"):
+    with pytest.raises(ValueError, match="is not a whole safetensors file"):
         pretrained.load(path, model)
 
 

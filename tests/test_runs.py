@@ -193,7 +193,7 @@ def test_a_run_is_read_by_one_line(tmp_path):
     assert (run.kind, run.subject, run.done) == ("toy", {"level": 12}, False)
     assert run.config["rounds"] == 3 and run.about["jax"] == "1"
     assert run.records == [{"level": 0}] and run.arrays("seed_00")["a"].sum() == 3
-    with pytest.raises(ValueError, match="no run folder"):
+    with pytest.raises(ValueError, match="not a run folder"):
         runs.read(tmp_path)
 
 

@@ -1,7 +1,9 @@
 """Names are spelled as in JAX, Flax and NumPy; prose may be spelled otherwise."""
 
+import ast
 import inspect
 import re
+from pathlib import Path
 
 import sparsejax as sj
 
@@ -69,3 +71,21 @@ def test_the_walk_sees_functions_parameters_methods_and_fields():
         "flowgraph.Graph.relevance(output)",
     } <= seen  # fmt: skip
     assert BRITISH.search("relevance.randomisation_check")
+
+
+def messages():
+    """Every string of the library that is no docstring, with its file and line."""
+    for path in sorted(Path(sj.__file__).parent.rglob("*.py")):
+        tree = ast.parse(path.read_text())
+        alone = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                if id(node) not in alone:
+                    yield f"{path.name}:{node.lineno}: {node.value}"
+
+
+def test_messages_say_is_not_a():
+    """ "x is no array" is understood, and nobody says it; "there is no x" is fine."""
+    stiff = re.compile(r"(?<!there )\b(is|are) no (?!more\b|less\b|limit\b)[a-z]+")
+    assert [m for m in messages() if stiff.search(m)] == []
+    assert stiff.search("it is no array") and not stiff.search("there is no array")

@@ -256,7 +256,7 @@ def test_a_sweep_cut_short_goes_on_without_making_a_part_twice(tmp_path, monkeyp
 
 def test_a_folder_of_other_files_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(ValueError, match="no checkpoint of a sweep"):
+    with pytest.raises(ValueError, match="not a sweep checkpoint"):
         sweep_in(tmp_path)
 
 

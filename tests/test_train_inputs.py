@@ -369,7 +369,7 @@ def test_equinox_trees_with_holes():
     assert not np.asarray(state.params.layers[0].weight[1]).any()
     found = train.evaluate(apply, state.params, masks, (X, Y))
     assert set(found) == {"loss", "accuracy"}
-    with pytest.raises(ValueError, match="leaves that are no arrays.*eqx.partition"):
+    with pytest.raises(ValueError, match="leaves that are not arrays.*eqx.partition"):
         fit(apply, model, masks)
 
 
@@ -677,7 +677,7 @@ ARGUMENTS = {
     "text": (dict(batch_size="10"), "batch_size is '10'; expected an integer"),
     "epochs": (dict(epochs=1.5), "epochs is 1.5; expected an integer"),
     "steps": (dict(epochs=None, steps=-1), "steps is -1; expected at least 0"),
-    "params": (dict(params={"w": "a"}), r"leaves that are no arrays \('w'\)"),
+    "params": (dict(params={"w": "a"}), r"leaves that are not arrays \('w'\)"),
 }
 
 

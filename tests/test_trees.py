@@ -107,5 +107,5 @@ def test_where_structures_differ(tree, like, message):
 
 @pytest.mark.parametrize("leaf", [len, object()], ids=["function", "object"])
 def test_what_is_no_array_is_not_written(leaf):
-    with pytest.raises(ValueError, match="leaves that are no arrays: 'a/b'"):
+    with pytest.raises(ValueError, match="leaves that are not arrays: 'a/b'"):
         trees.to_arrays({"a": {"b": leaf}, "c": 1})

@@ -83,7 +83,7 @@ def _archive(path: Path) -> zipfile.ZipFile:
         return zipfile.ZipFile(path)
     except Exception as error:  # whatever the tables of a damaged one can cause
         raise ValueError(
-            f"{path} is no folder of images and no zip of one: {error}"
+            f"{path} is neither a folder of images nor a zip of one: {error}"
         ) from None
 
 
@@ -202,7 +202,7 @@ def _by_class(
         raise ValueError(
             f"{path}: the folder {top}{kind} has no images that can be read, "
             f"{f'only {_endings(files)}' if files else 'it is empty'}; convert what is "
-            "in it, or, if it is no class, move it elsewhere"
+            "in it, or, if it is not a class, move it elsewhere"
         )
     return found
 

@@ -108,7 +108,8 @@ def _neuron(node: str, unit: int | None, place: tuple[int, ...] | None) -> Objec
         at = tuple(n // 2 for n in sides) if place is None else place
         if len(at) != len(sides) or not all(0 <= i < n for i, n in zip(at, sides)):
             raise ValueError(
-                f"{place} is no place of {_named(node)}, whose places are {sides}"
+                f"{place} is not a position of {_named(node)}, whose positions "
+                f"are {sides}"
             )
         return a[:, *at, _chosen(a, unit, rendered, node)]
 

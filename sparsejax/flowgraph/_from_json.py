@@ -140,7 +140,7 @@ def _check(graph: Graph) -> None:
         "its inputs are not the first nodes": not first,
         "an input lies outside the shape": outside(graph.inputs, len(graph.low)),
         "there is no output": not len(graph.outputs),
-        "an output is no node": outside(graph.outputs, n),
+        "an output is not a node": outside(graph.outputs, n),
         "a node reads one that does not come before it": outside(graph.args, owner),
     }
     for problem, found in problems.items():

@@ -53,7 +53,7 @@ def pth(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
                 return _from_zip(archive, size)
         except zipfile.BadZipFile as error:
             raise ValueError(
-                f"{path} is no whole zip, truncated or not from torch.save: {error}"
+                f"{path} is not a whole zip, truncated or not from torch.save: {error}"
             ) from None
 
 

@@ -77,7 +77,7 @@ def _stored(pid: Any, storages: dict[str, Storage]) -> Storage:
     _, start, length = (view and view[0]) or ("", 0, count)  # views: before 0.4
     whole = isinstance(key, str) and _whole((count, start, length))
     if kind != "storage" or type(dtype) is not _Dtype or not whole:
-        raise ValueError("it refers to something that is no storage")
+        raise ValueError("it refers to something that is not a storage")
     found = Storage(dtype.name, key, count, start, start + length)
     first = storages.setdefault(key, found)
     if first[:3] != found[:3] or found.stop > count:

@@ -34,7 +34,7 @@ def safetensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         raw = file.read()
 
     def wrong(what):
-        text = f"{path} is no whole safetensors file: {what or type(what).__name__}"
+        text = f"{path} is not a whole safetensors file: {what or type(what).__name__}"
         return ValueError(_untrusted.one_line(text))
 
     start = 8 + int.from_bytes(raw[:8], "little")

@@ -140,7 +140,7 @@ def patches(
         raise ValueError(f"images are one array, got {checks.described(x)}")
     x, kernel_shape = jnp.asarray(x), tuple(kernel_shape)
     if len(kernel_shape) < 2:
-        raise ValueError(f"{kernel_shape} is no shape of a kernel")
+        raise ValueError(f"{kernel_shape} is not the shape of a kernel")
     *taps, inputs, outputs = kernel_shape
     if x.ndim != len(taps) + 2 or not inputs or x.shape[-1] % inputs:
         raise ValueError(

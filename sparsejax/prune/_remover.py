@@ -174,7 +174,7 @@ class Remover:
         side = [isinstance(a, _Units) for a in arguments].index(True)
         units, kernel = arguments[side], arguments[1 - side]
         if not isinstance(kernel, _Leaf):
-            problem = "multiplies them by what is no parameter as it is"
+            problem = "multiplies them by something other than an unchanged parameter"
             raise _error(arguments, f"{_where(step)} {problem}")
         rows = origins_.multiplied(step, units.origin, side, kernel.value.shape)
         table = self.rows[kernel.number]

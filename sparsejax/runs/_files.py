@@ -190,19 +190,20 @@ def _array(file: zipfile.ZipFile, entry: zipfile.ZipInfo) -> tuple[str, np.ndarr
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError(f"{entry.filename} is compressed as no .npz is")
     if not entry.filename.endswith(".npy"):
-        raise ValueError(f"{entry.filename} is no array")
+        raise ValueError(f"{entry.filename} is not an array")
     with file.open(entry) as raw:
         try:
             head = {(1, 0): np.lib.format.read_array_header_1_0,
                     (2, 0): np.lib.format.read_array_header_2_0}  # fmt: skip
             shape, columns, dtype = head[np.lib.format.read_magic(raw)](raw)
         except Exception as error:
-            raise ValueError(f"{entry.filename} is no array: {error}") from None
+            raise ValueError(f"{entry.filename} is not an array: {error}") from None
         content = np.empty(entry.file_size - raw.tell(), np.uint8)
         count = math.prod(shape) * dtype.itemsize
         if dtype.hasobject or not dtype.itemsize or count != content.size:
             raise ValueError(
-                f"{entry.filename} is no array: {content.size} bytes for {dtype}{shape}"
+                f"{entry.filename} is not an array: {content.size} bytes for "
+                f"{dtype}{shape}"
             )
         place = 0
         while part := raw.read(1 << 20):  # to its end, where the checksum is verified

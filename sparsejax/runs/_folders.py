@@ -213,7 +213,7 @@ def _head(folder: Path) -> dict[str, Any]:
     """What `config.json` says: kind, config, subject and about."""
     path = folder / "config.json"
     if not path.exists():
-        raise ValueError(f"{folder} is no run folder: it has no config.json")
+        raise ValueError(f"{folder} is not a run folder: it has no config.json")
     try:
         head = read_json(path)
     except DamagedFile as error:

@@ -45,7 +45,9 @@ def read_metrics(folder: AnyPath) -> Records:
         raise DamagedFile(f"{path} cannot be read: {error}") from None
     for number, record in enumerate(records):
         if not isinstance(record, dict):
-            raise DamagedFile(f"{path}: line {number + 1} is no record: {record!r:.60}")
+            raise DamagedFile(
+                f"{path}: line {number + 1} is not a record: {record!r:.60}"
+            )
     return records
 
 

@@ -21,8 +21,8 @@ def sizes(folder, about, batch_size) -> tuple[int | None, int | None]:
         there = list(folder.iterdir()) if folder.exists() else []
         if any(p.name[0] != "." and not _PART.fullmatch(p.name) for p in there):
             raise ValueError(
-                f"{folder} has files but no sweep.json: it is no checkpoint of a "
-                "sweep; choose another folder"
+                f"{folder} has files but no sweep.json: it is not a sweep "
+                "checkpoint; choose another folder"
             )
         found = None
     else:

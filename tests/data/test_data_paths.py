@@ -55,7 +55,10 @@ REFUSED = {
     "mnist": (data.mnist, "is incomplete"),
     "fashion_mnist": (data.fashion_mnist, "is incomplete"),
     "load": (lambda path: data.load("mnist", path), "is incomplete"),
-    "pth": (lambda path: pretrained.pth(os.path.join(path, "a.idx")), "no whole zip"),
+    "pth": (
+        lambda path: pretrained.pth(os.path.join(path, "a.idx")),
+        "not a whole zip",
+    ),
 }
 
 

@@ -210,7 +210,7 @@ def test_archives_with_a_password(tmp_path):
 
 
 def test_what_is_no_folder(tmp_path):
-    with pytest.raises(ValueError, match="no folder of images"):
+    with pytest.raises(ValueError, match="neither a folder of images"):
         data.image_folder(tmp_path / "nothing.zip")
     with pytest.raises(ValueError, match="size must be positive"):
         data.image_folder(tmp_path, size=0)

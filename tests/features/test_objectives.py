@@ -124,8 +124,8 @@ def test_how_many_units_there_are(acts):
     [
         (lambda: features.channel("conv", 5), "no unit 5 in activation 'conv'"),
         (lambda: features.logit(-1), "no unit -1 in the output, which has 7"),
-        (lambda: features.neuron("conv", place=(4, 0)), r"\(4, 0\) is no place"),
-        (lambda: features.neuron("conv", place=(1,)), r"places are \(4, 3\)"),
+        (lambda: features.neuron("conv", place=(4, 0)), r"\(4, 0\) is not a position"),
+        (lambda: features.neuron("conv", place=(1,)), r"positions are \(4, 3\)"),
         (lambda: features.direction("conv", np.ones(3)), "3 entries.*has 5 units"),
         (lambda: features.direction("conv", np.zeros(5)), "no vector of zeros"),
     ],

@@ -242,7 +242,7 @@ def damaged(**changes):
         ("[]", "not a flow graph"),
         (damaged(version=2), "version 2.*reads version 1"),
         (damaged(level="box"), "its level is unknown"),
-        (damaged(outputs=[99] * 3), "an output is no node"),
+        (damaged(outputs=[99] * 3), "an output is not a node"),
         (damaged(outputs=[]), "3 output_names, expected 0"),
         (damaged(inputs=[0]), "inputs are not the first"),
         (damaged(nodes__args=[1]), "1 args, expected"),

@@ -94,7 +94,7 @@ def test_trees_with_leaves_of_other_kinds(tmp_path):
     mask = jax.tree.map(lambda leaf: np.ones(()), tree) | {"k": np.eye(2)}
     found = flowgraph.kernels(tree, mask)
     assert found["k"].nnz == 2
-    with pytest.raises(ValueError, match=r"no arrays \('act'\).*eqx.partition"):
+    with pytest.raises(ValueError, match=r"not arrays \('act'\).*eqx.partition"):
         flowgraph.kernels({"k": np.eye(2), "act": len})
     with pytest.raises(ValueError, match="'k' is a .*BCOO, not of 'csr'"):
         flowgraph.write_kernels(

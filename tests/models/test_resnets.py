@@ -108,7 +108,7 @@ def test_bad_files(small, tmp_path):
     model, params, _ = small
     named, path = dict(as_pytorch(params)), tmp_path / "net.safetensors"
     for cut in (4, 100, -1):
-        with pytest.raises(ValueError, match="no whole safetensors file"):
+        with pytest.raises(ValueError, match="not a whole safetensors file"):
             pretrained.load(write(path, named, cut=cut), model)
     with (
         pytest.warns(match="left out 'bn1.bias .F99.'"),

@@ -433,10 +433,19 @@ READERS = {
     "no bias": (lambda p, h: jnp.maximum(h @ p["k"], 0), "'max' at .*before a bias"),
     "no bias at all": (lambda p, h: h @ p["k"], "fn returns them"),
     "returned": (lambda p, h: (h, h @ p["k"] + p["b"]), "fn returns them"),
-    "scaled kernel": (lambda p, h: h @ (2 * p["k"]) + p["b"], "what is no parameter"),
+    "scaled kernel": (
+        lambda p, h: h @ (2 * p["k"]) + p["b"],
+        "other than an unchanged parameter",
+    ),
     "scaled bias": (lambda p, h: jnp.tanh(h @ p["k"] + 2 * p["b"]), "before a bias"),
-    "data": (lambda p, h: h @ jnp.ones((5, 5)) + p["b"], "what is no parameter"),
-    "product": (lambda p, h: h @ h.T, "'dot_general' at .*what is no parameter"),
+    "data": (
+        lambda p, h: h @ jnp.ones((5, 5)) + p["b"],
+        "other than an unchanged parameter",
+    ),
+    "product": (
+        lambda p, h: h @ h.T,
+        "'dot_general' at .*other than an unchanged parameter",
+    ),
     "tied kernel": (
         lambda p, h: jnp.tanh(h @ p["k"] + p["b"]) @ p["k"],
         "parameter 'k' .*more than once: .*'dot_general' at .*; .*'dot_general' at",
@@ -449,7 +458,7 @@ READERS = {
     ),
     "mixed units": (
         lambda p, h: (h @ jnp.ones((5, 5))).sum(axis=-1, keepdims=True) + p["b"],
-        "what is no parameter",
+        "other than an unchanged parameter",
     ),
     "sum of units": (
         lambda p, h: h.sum(axis=-1, keepdims=True) @ p["k"][:1] + p["b"],

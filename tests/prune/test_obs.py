@@ -611,7 +611,7 @@ def test_patterns_and_patches_read_iterators_once(rng):
         (dict(padding=1), r"for each of 2 axes, got \[\(1,\)\]"),
         (dict(padding=[(1, 1)]), r"for each of 2 axes, got \[\(1, 1\)\]"),
         (dict(x=[[1.0]]), "images are one array, got a list of 1"),
-        (dict(kernel_shape=(3,)), r"\(3,\) is no shape of a kernel"),
+        (dict(kernel_shape=(3,)), r"\(3,\) is not the shape of a kernel"),
     ],
 )
 def test_patches_say_what_is_wrong(wrong, message):

@@ -154,7 +154,7 @@ class Tensor:
 def test_leaves_that_are_no_arrays_are_named(score, leaf):
     tree = {"w": jnp.ones(2), "layer": {"activation": leaf}}
     message = (
-        r"params has leaves that are no arrays \('layer/activation'\); params, static "
+        r"params has leaves that are not arrays \('layer/activation'\); params, static "
         r"= eqx.partition\(model, eqx.is_array\), and close over static"
     )
     with pytest.raises(ValueError, match=message):

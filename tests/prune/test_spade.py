@@ -273,5 +273,7 @@ def test_parameters_that_are_no_arrays_are_named():
     def fn(params, x):
         return params["activation"](x @ params["w"])
 
-    with pytest.raises(ValueError, match=r"no arrays \('activation'\); params, static"):
+    with pytest.raises(
+        ValueError, match=r"not arrays \('activation'\); params, static"
+    ):
         prune.layer_hessians(fn, params, jnp.ones((3, 2)))

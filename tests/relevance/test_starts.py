@@ -194,7 +194,7 @@ def looped(p, x):
         (fn, TOKENS, ("rows",), "at is a tuple of 1; expected the name of one"),
         (after, ROWS, "rows", "no activation 'rows'"),
         (fn, "words", "rows", "x must be one .*array, got the str 'words'"),
-        (fn, {"a": "words"}, "rows", "x has leaves that are no arrays .'a'"),
+        (fn, {"a": "words"}, "rows", "x has leaves that are not arrays .'a'"),
         (
             lambda p, x: after(p, p["embed"][checkpoint_name(x + 1, "next")]),
             TOKENS, "next", r"'next' is int32 of shape \(4,\); name what is looked up",

@@ -67,7 +67,7 @@ _NOTE = (
     "keep, should sum to the output; residual: what is too much. Means over the drawn "
     "test images; relative: the largest |residual| of an image, over the sum of all "
     "absolute values. DeepLIFT, integrated and expected gradients explain a difference "
-    "from baselines. Methods that are missing are no shares."
+    "from baselines. Methods that are missing do not divide the output."
 )
 _AGREEMENT = (
     "Rank correlation of a level's maps with those of the network on this page, mean "
