@@ -1,12 +1,13 @@
-"""Every analysis on eight devices, beside one: one line a case.
+"""Every analysis on eight devices, beside one.
 
-Run by `test_meshes.py` with the kind of the mesh's axes, the names of cases, by default
-of all, and for each of two processes a port and its number, as Auto:6000:1. Prints
-"name: ok", or how the result differs from that of one device; and of some the
-operations of one device, as a share of those of one that is alone.
+Run by `test_meshes.py` with a file, the kind of the mesh's axes, for each of two
+processes with a port and its number, as Auto:6000:1, and the names of cases, by default
+of all. Writes `{name: "ok"}` into the file, or how the result differs from that of one
+device; and of some the operations of one device, as a share of those of one alone.
 """
 
 import contextlib
+import json
 import sys
 import tempfile
 from functools import partial
@@ -24,7 +25,8 @@ import sparsejax as sj
 from sparsejax import interpret, meshes
 from sparsejax.rl import dqn
 
-kind, *place = sys.argv[1].split(":")
+FILE = Path(sys.argv[1])  # between lines on stdout there may be ones of libraries
+kind, *place = sys.argv[2].split(":")
 KIND = getattr(AxisType, kind)
 if place:
     jax.distributed.initialize(f"127.0.0.1:{place[0]}", 2, int(place[1]))
@@ -282,18 +284,19 @@ def same(case, expected, mesh, inside):
 def main():
     where = {"": (ONE, None), ", in two axes": (TWO, None)}
     where |= {", within a mesh": (None, ONE)}
-    names = sys.argv[2:] or [*CASES]
+    names = sys.argv[3:] or [*CASES]
+    found = {}
     for name in names:
         if name in CASES:
             expected = CASES[name](None)
         for more, meshes_ in where.items():
             if name in CASES:
                 says = said(partial(same, CASES[name], expected, *meshes_))
-                print(f"{name}{more}: {says}", flush=True)
+                found[name + more] = says
     for name in SHARES:
         if name in names:
-            says = said(partial(share, SHARES[name]))
-            print(f"share of {name}: {says}", flush=True)
+            found[f"share of {name}"] = said(partial(share, SHARES[name]))
+    FILE.write_text(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Work on eight virtual devices: split, and the same results as on one."""
 
+import json
 import os
 import socket
 import subprocess
@@ -18,52 +19,53 @@ SCRIPT = Path(__file__).parent / "devices.py"
 MOST = 0.25  # of the operations of one device; an eighth, and what all have to do
 
 
-def started(devices, *arguments):
-    count = f"--xla_force_host_platform_device_count={devices}"
-    return subprocess.Popen(
-        [sys.executable, "-W", "error", str(SCRIPT), *arguments],
-        env=os.environ | {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {count}"},
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+def started(file, devices, *arguments):
+    count = f" --xla_force_host_platform_device_count={devices}"
+    flags = os.environ.get("XLA_FLAGS", "") + count
+    with file.with_suffix(".log").open("w") as log:
+        return subprocess.Popen(
+            [sys.executable, "-W", "error", str(SCRIPT), str(file), *arguments],
+            env=os.environ | {"XLA_FLAGS": flags},
+            stdout=log,
+            stderr=log,
+        )
 
 
-def cases(kind, *names):
-    check(started(8, kind, *names))
-
-
-def check(process):
-    said, errors = process.communicate(timeout=900)
-    assert not process.returncode, errors[-3000:]
-    lines = [line for line in said.splitlines() if line[0] != "["]  # gloo's
-    found = dict(line.split(": ", 1) for line in lines)
+def check(process, file):
+    assert process.wait(900) == 0, file.with_suffix(".log").read_text()[-3000:]
+    found = json.loads(file.read_text())
     shares = {name: found.pop(name) for name in [*found] if "share of" in name}
     assert found and not {name: says for name, says in found.items() if says != "ok"}
     assert shares and not {n: s for n, s in shares.items() if not 0 < float(s) < MOST}
 
 
-def test_masks_and_examples_are_split_over_devices():
-    cases("Auto", "sweep", "dissect")
+def test_masks_and_examples_are_split_over_devices(tmp_path):
+    file = tmp_path / "found.json"
+    check(started(file, 8, "Auto", "sweep", "dissect"), file)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["Auto", "Explicit"])
-def test_every_analysis_splits_its_work(kind):
-    cases(kind)
+def test_every_analysis_splits_its_work(tmp_path, kind):
+    file = tmp_path / "found.json"
+    check(started(file, 8, kind), file)
 
 
 @pytest.mark.slow
-def test_two_processes_share_the_work():
+def test_two_processes_share_the_work(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     names = "sweep", "fit", "fit stacked", "lottery of eight", "dissect"
-    both = [started(4, f"Auto:{port}:{i}", *names) for i in range(2)]
+    files = [tmp_path / f"{i}.json" for i in range(2)]
+    both = [started(f, 4, f"Auto:{port}:{i}", *names) for i, f in enumerate(files)]
     try:
-        for process in both:
-            check(process)
+        for process, file in zip(both, files):
+            check(process, file)
     finally:
         for process in both:
             process.kill()
+            process.wait()
 
 
 def test_without_a_mesh_a_function_is_called_as_it_is():
