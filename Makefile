@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 ZOO := $(addprefix tests/peers/test_peer_,models.py own_model.py keras_digits.py analyses.py)
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
-.PHONY: demo test test-slow test-defaults test-all test-zoo lint bench clean
+.PHONY: demo test test-slow test-defaults test-all test-zoo lint bench bench-device clean
 
 demo: $(VENV)/.installed  ## lottery tickets on handwritten digits, and the last one to look at
 	$(BIN)/python launch/lottery.py --dataset=digits
@@ -44,6 +44,9 @@ bench: $(VENV)/.peers  ## side by side with what people use today
 	$(BIN)/python benchmarks/expanded_weights.py
 	$(BIN)/python benchmarks/closures.py
 	$(BIN)/python benchmarks/open_models.py
+
+bench-device: $(VENV)/.installed  ## what is at hand, CPU, GPU or TPU: items a second, share of the roofline
+	$(BIN)/python benchmarks/device.py
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

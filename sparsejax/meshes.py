@@ -40,6 +40,7 @@ __all__ = [
     "over",
     "parts",
     "put",
+    "room",
     "split",
     "take",
 ]
@@ -104,6 +105,16 @@ def put(tree: PyTree) -> PyTree:
         return leaf if here else _moved(leaf, whole)
 
     return jax.tree.map(place, tree)
+
+
+def room() -> int:
+    """Bytes that a batch's temporaries may take on an accelerator.
+
+    A sixteenth of its memory, so that parameters, results and other programs fit beside
+    them; 1 GB where the device does not tell.
+    """
+    told = jax.local_devices()[0].memory_stats() or {}
+    return told.get("bytes_limit", 16 << 30) // 16
 
 
 def lay(tree: PyTree) -> PyTree:

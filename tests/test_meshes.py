@@ -89,3 +89,14 @@ def test_a_mesh_of_one_device_changes_nothing():
 def test_what_is_no_mesh_is_refused(mesh):
     with pytest.raises(ValueError, match="mesh must be a mesh of devices, got .*make_"):
         sj.sweep.evaluate(jnp.sum, jnp.eye(3), mesh=mesh)
+
+
+@pytest.mark.parametrize("told, room", [({"bytes_limit": 32 << 30}, 2 << 30),
+                                        (None, 1 << 30), ({}, 1 << 30)])  # fmt: skip
+def test_room_is_a_share_of_the_memory_that_a_device_tells(monkeypatch, told, room):
+    class Device:
+        def memory_stats(self):
+            return told
+
+    monkeypatch.setattr(jax, "local_devices", lambda: [Device()])
+    assert meshes.room() == room

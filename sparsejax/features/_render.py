@@ -30,7 +30,7 @@ from sparsejax.features._parametrizations import Parametrization, fourier
 # Units in a chunk, at most, and bytes of temporaries. On CPUs the fastest chunks stay
 # in the cache; what is above 32 MB is paged in at every call on Linux.
 _CHUNK = {"cpu": (8, 32 << 20)}
-_CHUNK_ELSEWHERE = (64, 4 << 30)
+_MOST_ELSEWHERE = 256
 
 
 class Pictures(NamedTuple):
@@ -165,7 +165,8 @@ def _chunks(how, look, params, numbers, key, steps, count, batch_size, progress)
 
 def _most(how: How, look: Look, params, numbers, keys, count: int) -> int:
     """Units at a time on a device, from what a step of as many as usual needs."""
-    most, budget = _CHUNK.get(jax.default_backend(), _CHUNK_ELSEWHERE)
+    elsewhere = _MOST_ELSEWHERE, meshes.room()
+    most, budget = _CHUNK.get(jax.default_backend(), elsewhere)
     devices = meshes.parts()
     chunks = -(-len(numbers) // (most * devices))
     units = jnp.asarray(numbers[: -(-len(numbers) // chunks)])

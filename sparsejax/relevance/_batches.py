@@ -8,7 +8,8 @@ from jaxtyping import PyTree
 
 from sparsejax import interpret, meshes
 
-_MOST = 1 << 20  # numbers of all the inputs of a batch
+_MOST = {"cpu": 1 << 20}  # numbers of all the inputs of a batch
+_BYTES = 256  # of temporaries for one such number, elsewhere
 
 
 def over(
@@ -25,7 +26,8 @@ def over(
         batch_size: points at a time on every device.
     """
     if batch_size is None:
-        batch_size = max(1, _MOST // max(size, 1))
+        most = _MOST.get(jax.default_backend(), meshes.room() // _BYTES)
+        batch_size = max(1, most // max(size, 1))
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
 

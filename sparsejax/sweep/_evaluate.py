@@ -40,9 +40,9 @@ def evaluate(
         masks: stacked masks, every leaf with the same leading axis; or a function from
             an index (int32) to one mask tree, which is then never held as a whole.
         count: number of masks; needed if `masks` is a function.
-        batch_size: masks at a time on every device; by default 64 on CPUs and 1024
-            elsewhere, or the power of two that keeps what the compiled program says it
-            needs within 16 MB (1 GB elsewhere), evened out over the batches.
+        batch_size: masks at a time on every device; by default 64 on CPUs and 65,536
+            elsewhere, or as many as keep what the compiled program says it needs within
+            16 MB (elsewhere a sixteenth of the memory), evened out over the batches.
         checkpoint: folder for finished parts, at most 128 files. The same call goes on
             from there. What is compared: number, shapes and dtypes; the masks (of
             those that a function makes, 256 spread evenly); and, to 1e-3 of the largest

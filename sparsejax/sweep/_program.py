@@ -13,7 +13,7 @@ _CALLS = 128
 # were those that fit in the cache: 10 to 16 MB, for networks from 2-20-2 to
 # 784-300-100-10, values and gradients; more than 64 masks were never faster.
 _BATCH = {"cpu": (64, 16e6)}
-_BATCH_ELSEWHERE = (1024, 1e9)
+_MOST_ELSEWHERE = 1 << 16
 
 
 class Program:
@@ -35,7 +35,8 @@ class Program:
         held = [isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(masks)]
         self.is_cut = bool(held) and (self.parts > 1 or all(held))
         share = -(-total // self.parts)
-        most, budget = _BATCH.get(jax.default_backend(), _BATCH_ELSEWHERE)
+        elsewhere = _MOST_ELSEWHERE, meshes.room()
+        most, budget = _BATCH.get(jax.default_backend(), elsewhere)
 
         def below(size):
             return 1 << (size.bit_length() - 1)
