@@ -95,7 +95,7 @@ def transformer(
         (32, 32)
     """
     sizes = {
-        name: checks.integer(size, name, name != "neurons")
+        name: checks.integer(size, name, 0 if name == "neurons" else 1)
         for name, size in {
             "vocabulary": vocabulary,
             "length": length,
@@ -175,8 +175,8 @@ def _init(shape: _Shape, key: Any, ids: Any) -> PyTree:
 def _apply(
     shape: _Shape,
     params: PyTree,
-    ids: Int[ArrayLike, "*batch length"],
-    positions: int | Sequence[int] | None = None,
+    ids: Int[ArrayLike, "*batch length"] | Any,
+    positions: int | Sequence[int] | Any = None,
 ) -> Float[Array, "*batch positions vocabulary"]:
     ids = _check(shape, ids)
     count = ids.shape[-1]
@@ -260,7 +260,7 @@ def _take(h, rows) -> Float[Array, "*batch rows D"]:
     return h if rows is None else h[..., rows, :]
 
 
-def _rows(positions: int | Sequence[int] | None | Any, count: int) -> Any:
+def _rows(positions: int | Sequence[int] | Any, count: int) -> Any:
     """A slice or an array of numbers; None for all positions."""
     if positions is None:
         return None
