@@ -64,12 +64,13 @@ def over_supersets(
         [1.5, 2.0, 2.5, 3.0]
     """
     table, n = table_of(values)
-    if np.ndim(keep_prob) or not 0 <= keep_prob <= 1:
+    q = np.asarray(keep_prob)
+    if q.ndim or not 0 <= q <= 1:
         raise ValueError(f"keep_prob must be one number in [0, 1], got {keep_prob}")
 
     def step(without, with_it):
-        without *= 1 - keep_prob
-        without += keep_prob * with_it
+        without *= 1 - q
+        without += q * with_it
 
     return _passes(table, n, step)
 

@@ -206,7 +206,7 @@ def of_subset(values: ArrayLike, subset: Any) -> tuple[np.ndarray, int, int]:
     return table, n, number
 
 
-def _within(subset: SupportsIndex) -> Int[np.ndarray, " parts"]:
+def _within(subset: int) -> Int[np.ndarray, " parts"]:
     """All subsets of a subset."""
     parts = np.zeros(1, np.int64)
     for i in range(subset.bit_length()):

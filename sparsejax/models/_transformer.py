@@ -42,6 +42,7 @@ def transformer(
     sink: bool = True,
     active: float | None = None,
     activation: Callable[[Array], Array] = jax.nn.relu,
+    edges: bool = True,
 ) -> Model:
     """A causal transformer `(..., positions) -> (..., positions, vocabulary)`.
 
@@ -73,6 +74,9 @@ def transformer(
             neurons read, of queries, keys, values, `z_i` (all heads together), `mlp_i`
             and `mlp_out_i`. None keeps all.
         activation: of the neurons.
+        edges: whether there is `head_i`, what each head writes by itself, as edges from
+            single heads need it. Without, a forward pass is up to twice as fast (the
+            parameters are the same).
 
     Returns:
         A `Model`; `apply(params, ids, positions=None)`, with `positions` a static
@@ -110,7 +114,8 @@ def transformer(
         raise ValueError(f"norm is {norm!r}; expected 'rms' or None")
     if active is not None and not 0 < active <= 1:
         raise ValueError(f"active is {active}; expected a share in (0, 1], or None")
-    shape = _Shape(**sizes, norm=norm, sink=sink, active=active, activation=activation)
+    options = {"norm": norm, "sink": sink, "active": active, "edges": edges}
+    shape = _Shape(**sizes, **options, activation=activation)
     apply = functools.partial(_apply, shape)
 
     def train_apply(params, ids, *, key):
@@ -134,6 +139,7 @@ class _Shape(NamedTuple):
     sink: bool
     active: float | None
     activation: Callable[[Array], Array]
+    edges: bool
 
 
 def _init(shape: _Shape, key: Any, ids: Any) -> PyTree:
@@ -226,9 +232,13 @@ def _attention(shape: _Shape, block, h, i: int, rows) -> Float[Array, "*batch to
         z = flat.reshape(z.shape)
     z = checkpoint_name(z, f"z_{i}")
     out = jnp.asarray(block["out"]["kernel"])
-    out = out.reshape(shape.heads, shape.head, shape.width)
-    written = checkpoint_name(jnp.einsum("...he,hed->...hd", z, out), f"head_{i}")
-    return checkpoint_name(written.sum(-2), f"attention_{i}")
+    if shape.edges:  # XLA does not see that this and the sum are one product
+        apart = out.reshape(shape.heads, shape.head, shape.width)
+        apart = jnp.einsum("...he,hed->...hd", z, apart)
+        written = checkpoint_name(apart, f"head_{i}").sum(-2)
+    else:
+        written = z.reshape(*z.shape[:-2], -1) @ out
+    return checkpoint_name(written, f"attention_{i}")
 
 
 def _read(shape: _Shape, h, name: str) -> Float[Array, "*batch D"]:

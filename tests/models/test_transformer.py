@@ -11,8 +11,17 @@ from sparsejax import models
 MODELS = {
     "as it is": models.transformer(5, 6, width=12, heads=3, head=2, neurons=7),
     "plain": models.transformer(
-        5, 6, layers=1, width=6, heads=2, head=4, neurons=0, norm=None, sink=False
-    ),
+        5,
+        6,
+        layers=1,
+        width=6,
+        heads=2,
+        head=4,
+        neurons=0,
+        norm=None,
+        sink=False,
+        edges=False,
+    ),  # fmt: skip
     "sparse": models.transformer(
         5, 6, width=12, heads=3, head=2, neurons=7, active=0.3, activation=jax.nn.gelu
     ),
