@@ -56,9 +56,9 @@ def faithfulness(values: ArrayLike) -> Float[np.ndarray, " subsets"]:
 
 def cpr(
     values: ArrayLike,
-    subsets: ArrayLike | Iterable[SupportsIndex],
+    subsets: ArrayLike | Iterable,
     *,
-    points: ArrayLike | Iterable[float] | None = None,
+    points: ArrayLike | Iterable | None = None,
 ) -> float:
     """Area under the faithfulness of the circuits of all sizes; higher is better.
 
@@ -87,9 +87,9 @@ def cpr(
 
 def cmd(
     values: ArrayLike,
-    subsets: ArrayLike | Iterable[SupportsIndex],
+    subsets: ArrayLike | Iterable,
     *,
-    points: ArrayLike | Iterable[float] | None = None,
+    points: ArrayLike | Iterable | None = None,
 ) -> float:
     """Area between the faithfulness of the circuits and 1; lower is better.
 
