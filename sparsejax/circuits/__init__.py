@@ -1,0 +1,57 @@
+"""Circuits: the smallest part of a network that does what the whole one does.
+
+A circuit is a set of nodes (heads, units, edges) that are kept while all others are
+ablated: replaced by zero, a mean, another input's value. `task` makes the loss of such
+a set, a finder orders sets by it, `report` says how far to believe the best.
+
+    nodes = masks.ones(fn, params, x).nodes
+    loss = task(fn, params, x, ablate=means(fn, params, x, nodes))
+    ranking = eliminate(loss, nodes)
+    print(report(loss, ranking, nodes=nodes, key=key))
+
+Every finder takes `(loss, nodes)` and returns a `Ranking`, a set of every size with its
+true loss. Nodes are counted one group after the other, in the order in which `nodes`
+has them, which is that of depth. A low loss alone proves nothing: networks that never
+learned a task have circuits for it. Up to 20 nodes or so all subsets can be evaluated
+(`hypercube.evaluate(*flat(loss, nodes))`), and nothing need be believed.
+"""
+
+from sparsejax.circuits._ablations import means, optimal, resampled
+from sparsejax.circuits._eliminate import eliminate
+from sparsejax.circuits._gradients import (
+    attribution,
+    integrated,
+    integrated_inputs,
+    single,
+)
+from sparsejax.circuits._nodes import flat, subset
+from sparsejax.circuits._ranking import Ranking, Runs, by_scores
+from sparsejax.circuits._search import beam, exact, from_table, greedy, swap
+from sparsejax.circuits._task import Task, task
+
+__all__ = [
+    "Ranking",
+    "Runs",
+    "Task",
+    "attribution",
+    "beam",
+    "by_scores",
+    "eliminate",
+    "exact",
+    "flat",
+    "from_table",
+    "greedy",
+    "integrated",
+    "integrated_inputs",
+    "means",
+    "optimal",
+    "resampled",
+    "single",
+    "subset",
+    "swap",
+    "task",
+]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
