@@ -17,6 +17,8 @@ learned a task have circuits for it. Up to 20 nodes or so all subsets can be eva
 """
 
 from sparsejax.circuits._ablations import means, optimal, resampled
+from sparsejax.circuits._acdc import acdc
+from sparsejax.circuits._edges import Edges, edges
 from sparsejax.circuits._eliminate import eliminate
 from sparsejax.circuits._gradients import (
     attribution,
@@ -24,32 +26,43 @@ from sparsejax.circuits._gradients import (
     integrated_inputs,
     single,
 )
+from sparsejax.circuits._hitting import HittingSet, hitting_set, passing
+from sparsejax.circuits._learned import hard_concrete, straight_through, ugs
 from sparsejax.circuits._nodes import flat, subset
 from sparsejax.circuits._ranking import Ranking, Runs, by_scores
 from sparsejax.circuits._search import beam, exact, from_table, greedy, swap
 from sparsejax.circuits._task import Task, task
 
 __all__ = [
+    "Edges",
+    "HittingSet",
     "Ranking",
     "Runs",
     "Task",
+    "acdc",
     "attribution",
     "beam",
     "by_scores",
+    "edges",
     "eliminate",
     "exact",
     "flat",
     "from_table",
     "greedy",
+    "hard_concrete",
+    "hitting_set",
     "integrated",
     "integrated_inputs",
     "means",
     "optimal",
+    "passing",
     "resampled",
     "single",
+    "straight_through",
     "subset",
     "swap",
     "task",
+    "ugs",
 ]
 
 

@@ -31,14 +31,13 @@ class Losses:
 
     def __call__(self, rows: Bool[np.ndarray, "sets n"]) -> Float[np.ndarray, " sets"]:
         """The losses of sets, one a row, in float64."""
-        rows, total = np.asarray(rows), len(rows)
-        padded = np.zeros((-(-total // self._batch) * self._batch, rows.shape[1]), "f4")
-        padded[:total] = rows
-        parts = np.split(padded, range(self._batch, len(padded), self._batch))
-        values = [
-            np.asarray(self._program(part), np.float64) for part in parts if total
-        ]
-        losses = np.concatenate([*values, np.zeros(0)])[:total]
+        total = len(rows)
+        losses = np.zeros(total)
+        for start in range(0, total, self._batch):
+            part = rows[start : start + self._batch]
+            padded = np.zeros((self._batch, self.plan.count), np.float32)
+            padded[: len(part)] = part
+            losses[start : start + len(part)] = self._program(padded)[: len(part)]
         self.count += total
         self._check(rows, losses)
         return losses
