@@ -18,6 +18,7 @@ learned a task have circuits for it. Up to 20 nodes or so all subsets can be eva
 
 from sparsejax.circuits._ablations import means, optimal, resampled
 from sparsejax.circuits._acdc import acdc
+from sparsejax.circuits._controls import controls, nonsense
 from sparsejax.circuits._edges import Edges, edges
 from sparsejax.circuits._eliminate import eliminate
 from sparsejax.circuits._gradients import (
@@ -30,19 +31,27 @@ from sparsejax.circuits._hitting import HittingSet, hitting_set, passing
 from sparsejax.circuits._learned import hard_concrete, straight_through, ugs
 from sparsejax.circuits._nodes import flat, subset
 from sparsejax.circuits._ranking import Ranking, Runs, by_scores
+from sparsejax.circuits._report import Alternatives, Report, report
 from sparsejax.circuits._search import beam, exact, from_table, greedy, swap
+from sparsejax.circuits._supersets import Supersets
 from sparsejax.circuits._task import Task, task
+from sparsejax.circuits._verdict import Control
 
 __all__ = [
+    "Alternatives",
+    "Control",
     "Edges",
     "HittingSet",
     "Ranking",
+    "Report",
     "Runs",
+    "Supersets",
     "Task",
     "acdc",
     "attribution",
     "beam",
     "by_scores",
+    "controls",
     "edges",
     "eliminate",
     "exact",
@@ -54,8 +63,10 @@ __all__ = [
     "integrated",
     "integrated_inputs",
     "means",
+    "nonsense",
     "optimal",
     "passing",
+    "report",
     "resampled",
     "single",
     "straight_through",
