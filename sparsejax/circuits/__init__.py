@@ -31,6 +31,7 @@ from sparsejax.circuits._hitting import HittingSet, hitting_set, passing
 from sparsejax.circuits._learned import hard_concrete, straight_through, ugs
 from sparsejax.circuits._nodes import flat, subset
 from sparsejax.circuits._ranking import Ranking, Runs, by_scores
+from sparsejax.circuits._recovery import Recovery, auroc, recovery
 from sparsejax.circuits._report import Alternatives, Report, report
 from sparsejax.circuits._search import beam, exact, from_table, greedy, swap
 from sparsejax.circuits._supersets import Supersets
@@ -43,12 +44,14 @@ __all__ = [
     "Edges",
     "HittingSet",
     "Ranking",
+    "Recovery",
     "Report",
     "Runs",
     "Supersets",
     "Task",
     "acdc",
     "attribution",
+    "auroc",
     "beam",
     "by_scores",
     "controls",
@@ -66,6 +69,7 @@ __all__ = [
     "nonsense",
     "optimal",
     "passing",
+    "recovery",
     "report",
     "resampled",
     "single",

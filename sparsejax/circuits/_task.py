@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike
 
 from sparsejax import checks, lift, trees
+from sparsejax.interpret import Compiled
 from sparsejax.masks import Masks
 from sparsejax.train import cross_entropy
 
@@ -86,7 +87,8 @@ def task(
     if y is None and metric in ("cross_entropy", "logit_difference"):
         raise ValueError(f"{metric} needs labels: task(fn, params, x, y, ...)")
     score = metric if callable(metric) else _METRICS[metric]
-    reference = None if score in (_cross_entropy, _difference) else fn(params, x)
+    needs = score not in (_cross_entropy, _difference)
+    reference = Compiled(fn)(params, x) if needs else None
 
     def run(nodes, ablate):
         if apply is not None:
