@@ -99,9 +99,8 @@ def nonsense(key: Key[Array, ""] | Any, x: Any, y: Any) -> Int[np.ndarray, "..."
         shape = (-1,) + (1,) * (labels.ndim - 1)
         turns = rng.normal(size=labels.shape[1:]) if labels.ndim > 1 else 1.0
         values = np.broadcast_to(waves.sum(1).reshape(shape) * turns, labels.shape)
-    ranks = values.reshape(-1).argsort(kind="stable").argsort(kind="stable")
-    which = ranks * len(classes) // ranks.size
-    return classes[which].reshape(labels.shape)
+    cuts = np.quantile(values, np.arange(1, len(classes)) / len(classes))
+    return classes[np.searchsorted(cuts, values, side="right")]
 
 
 def _permuted(key: Array, params: Any) -> Any:

@@ -29,7 +29,7 @@ class Rule(NamedTuple):
     Attributes:
         name: of the finder.
         start: mean of the first parameters.
-        sample: `(key, parameters)` to masks.
+        sample: `(u, parameters)` to masks, u uniform in (0, 1).
         price: expected number of nodes, of the parameters.
         threshold: parameter from which a node is kept at the end.
         bound: largest size of a parameter, clipped after every step.
@@ -161,15 +161,12 @@ def ugs(
     return _learn(rule, Losses(loss, nodes, batch_size), key, *options)
 
 
-def concrete(key: Key[Array, ""], logits: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Samples of the hard concrete distribution.
+def concrete(u: Float[Array, "..."], logits: Float[Array, "..."]) -> Array:
+    """Samples of the hard concrete distribution, from uniform ones in (0, 1).
 
-    `clip(s (HIGH - LOW) + LOW, 0, 1)` of `s = sigmoid((logit u + logits) / BETA)`, u
-    uniform.
+    `clip(s (HIGH - LOW) + LOW, 0, 1)` of `s = sigmoid((logit u + logits) / BETA)`.
     """
-    u = jax.random.uniform(key, logits.shape, logits.dtype, 1e-6, 1 - 1e-6)
-    noise = jnp.log(u) - jnp.log1p(-u)
-    s = jax.nn.sigmoid((noise + logits) / BETA)
+    s = jax.nn.sigmoid((jnp.log(u) - jnp.log1p(-u) + logits) / BETA)
     return jnp.clip(s * (HIGH - LOW) + LOW, 0.0, 1.0)
 
 
@@ -182,7 +179,7 @@ def _open_count(logits: Array) -> Array:
     return chance_open(logits).sum()
 
 
-def _hard(key: Any, theta: Array) -> Array:
+def _hard(u: Any, theta: Array) -> Array:
     smooth = jax.nn.sigmoid(theta)
     return smooth + jax.lax.stop_gradient((theta >= 0).astype(theta.dtype) - smooth)
 
@@ -191,12 +188,11 @@ def _hard_count(theta: Array) -> Array:
     return _hard(None, theta).sum()
 
 
-def _window(key: Array, theta: Array) -> Array:
+def _window(u: Array, theta: Array) -> Array:
     chance = jax.nn.sigmoid(theta)
     width = jax.lax.stop_gradient(chance * (1 - chance))
     still = jax.lax.stop_gradient(chance)
     moving = width * (chance - still) + still  # its gradient is divided by the width
-    u = jax.random.uniform(key, theta.shape, theta.dtype)
     return 1 - jnp.clip((u - moving) / width + 0.5, 0.0, 1.0)
 
 
@@ -223,19 +219,19 @@ def _learn(
         first, later = jax.random.split(key)
         theta = rule.start + 0.01 * jax.random.normal(first, (n,))
 
-        def objective(theta, key):
-            return losses.of_vector(rule.sample(key, theta)) + price * rule.price(theta)
+        def objective(theta, u):
+            return losses.of_vector(rule.sample(u, theta)) + price * rule.price(theta)
 
-        def step(state, key):
+        def step(state, u):
             theta, moments = state
-            slope = jax.grad(objective)(theta, key)
+            slope = jax.grad(objective)(theta, u)
             with jax.numpy_dtype_promotion("standard"):
                 update, moments = optimizer.update(slope, moments)
             theta = jnp.clip(theta + update, -rule.bound, rule.bound)
             return (theta, moments), None
 
-        state = theta, optimizer.init(theta)
-        return jax.lax.scan(step, state, jax.random.split(later, steps))[0][0]
+        draws = jax.random.uniform(later, (steps, n), minval=1e-6, maxval=1 - 1e-6)
+        return jax.lax.scan(step, (theta, optimizer.init(theta)), draws)[0][0]
 
     program = Compiled(jax.vmap(run))
     keys = jax.random.split(key, len(prices))

@@ -1,5 +1,6 @@
 """What there is to say of a circuit, and whether to believe it."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -35,6 +36,19 @@ class Alternatives(NamedTuple):
     necessary: tuple[int, ...]
     minimal: int | None
     exact: bool
+
+
+class _Sampling(NamedTuple):
+    """How supersets are looked at."""
+
+    chances: tuple[float, ...]
+    count: int
+    rng: np.random.Generator
+
+    def above(self, losses: Losses, keep, values=None) -> Supersets:
+        if values is not None:
+            return supersets_.exactly(values, keep, self.chances)
+        return supersets_.sampled(losses, keep, self.chances, self.count, self.rng)
 
 
 class Report(NamedTuple):
@@ -143,10 +157,7 @@ def report(
     Raises:
         ValueError: if no set of a ranking meets the target, or a loss is NaN.
     """
-    checks.one_key(key)
-    rng = np.random.default_rng(np.asarray(jax.random.bits(key, (4,))))
-    chances = tuple(float(p) for p in checks.several(keep_prob))
-    _check_chances(chances)
+    own, random, control = _samplings(key, keep_prob, supersets)
     losses = Losses(loss, nodes, batch_size)
     n = losses.plan.count
     values = None if table is None else checked_table(table, n)
@@ -155,26 +166,18 @@ def report(
     if isinstance(circuit, Ranking):
         target = float(full + span / 20) if target is None else target
     keep = _keep(circuit, nodes, target)
-    own, complement = losses(np.stack([keep, ~keep]))
-    samples = checks.integer(supersets, "supersets", 1)
-
-    def around(losses, keep):
-        return supersets_.sampled(losses, keep, chances, samples, rng)
-
-    above = (
-        around(losses, keep)
-        if values is None
-        else supersets_.exactly(values, keep, chances)
-    )
+    value, complement = losses(np.stack([keep, ~keep]))
+    above = own.above(losses, keep, values)
+    look = finder or functools.partial(eliminate, batch_size=batch_size)
     compared = {
-        name: _control(control, nodes, keep, finder, around, batch_size)
-        for name, control in (controls or {}).items()
+        name: _control(Losses(c, nodes, batch_size), look(c, nodes), keep, control)
+        for name, c in (controls or {}).items()
     }
-    random = _random(losses, keep, chances[0], samples, rng)
+    by_chance = _random(losses, keep, random)
     slack = float(span / 20) if slack is None else slack
     rows = {k: _row(o, nodes, int(keep.sum())) for k, o in (others or {}).items()}
     faithful, reasons = verdict(
-        float(own), float(full), target, above.means[0], random, compared
+        float(value), float(full), target, above.means[0], by_chance, compared
     )
     return Report(
         labels=tuple(np.array(losses.plan.labels())[keep].tolist()),
@@ -184,7 +187,7 @@ def report(
         metric=metric or getattr(loss, "metric", "loss"),
         ablation=ablation or getattr(loss, "ablation", "not said"),
         target=target,
-        loss=float(own),
+        loss=float(value),
         full=float(full),
         empty=float(empty),
         held_out=None if held_out is None else Losses(held_out, nodes, 1).of(keep),
@@ -192,7 +195,7 @@ def report(
         supersets=above,
         alternatives=_alternatives(losses, values, keep, rows, slack, target),
         stability=_stability(keep, rows),
-        random=random,
+        random=by_chance,
         controls=compared,
         faithful=faithful,
         reasons=reasons,
@@ -224,25 +227,19 @@ def _row(other, nodes, size: int) -> Bool[np.ndarray, " n"]:
     return subset(other, nodes)
 
 
-def _control(control, nodes, keep, finder, around, batch_size: int) -> Control:
-    losses = Losses(control, nodes, batch_size)
-    if finder is None:
-        ranking = eliminate(control, nodes, batch_size=batch_size)
-    else:
-        ranking = finder(control, nodes)
-    row = ranking.keep[keep.sum()]
-    return Control(
-        float(ranking.losses[keep.sum()]),
-        losses.of(np.ones_like(keep)),
-        around(losses, row).means[0],
-    )
+def _control(losses: Losses, ranking: Ranking, keep, sampling: _Sampling) -> Control:
+    """A control's own circuit of the same size."""
+    size = int(keep.sum())
+    above = sampling.above(losses, ranking.keep[size])
+    full = losses.of(np.ones_like(keep))
+    return Control(float(ranking.losses[size]), full, above.means[0])
 
 
-def _random(losses: Losses, keep, chance: float, samples: int, rng) -> Control:
+def _random(losses: Losses, keep, sampling: _Sampling) -> Control:
     """Random sets of the same size, alone and with others."""
-    places = rng.random((samples, len(keep))).argsort(axis=1)
-    rows = places < keep.sum()
-    more = rows | (rng.random(rows.shape) < chance)
+    rng, shape = sampling.rng, (sampling.count, len(keep))
+    rows = rng.random(shape).argsort(axis=1) < keep.sum()
+    more = rows | (rng.random(shape) < sampling.chances[0])
     full = losses.of(np.ones_like(keep))
     return Control(float(losses(rows).mean()), full, float(losses(more).mean()))
 
@@ -274,9 +271,15 @@ def _stability(keep, rows) -> float | None:
     return float(np.mean(overlaps))
 
 
-def _check_chances(chances) -> None:
+def _samplings(key, keep_prob, supersets) -> list[_Sampling]:
+    """How the circuit, random sets and controls are sampled, each by itself."""
+    checks.one_key(key)
+    chances = tuple(float(p) for p in checks.several(keep_prob))
     if not chances or not all(0 <= p <= 1 for p in chances):
         raise ValueError(f"keep_prob is {chances}; expected chances in [0, 1]")
+    count = checks.integer(supersets, "supersets", 1)
+    seeds = np.random.default_rng(np.asarray(jax.random.bits(key, (4,))))
+    return [_Sampling(chances, count, rng) for rng in seeds.spawn(3)]
 
 
 def _plain(value: Any) -> Any:
