@@ -18,8 +18,8 @@ def key():
     return jax.random.key(0)
 
 
-def cross_entropy(outputs, reference, y):
-    return train.cross_entropy(outputs, y)
+def squared(outputs, reference, y):
+    return ((outputs.reshape(y.shape) - y.astype(outputs.dtype)) ** 2).mean()
 
 
 @pytest.fixture(scope="module")
@@ -34,11 +34,12 @@ def table():
 @pytest.fixture(scope="module")
 def real():
     """A network that does its task, with the controls of it."""
-    network = planted.induction(4, 7)
-    apply, params, x, y = network.model.apply, network.params, network.x, network.y
-    loss = circuits.task(apply, params, x, y, metric=cross_entropy)
+    network = planted.gates()
+    apply, params, x = network.model.apply, network.params, network.x
+    y = np.asarray(network.y).reshape(-1).astype(int)
+    loss = circuits.task(apply, params, x, y, metric=squared)
     controls = circuits.controls(
-        apply, params, x, y, key=key(), metric=cross_entropy,
+        apply, params, x, y, key=key(), metric=squared,
         untrained=network.model.init(jax.random.key(1), x),
     )  # fmt: skip
     return network, loss, controls
@@ -98,25 +99,50 @@ def test_a_planted_circuit_is_faithful(real):
     assert [*controls] == ["untrained", "nonsense", "shuffled"]
     ranking = circuits.eliminate(loss, network.nodes)
     report = circuits.report(
-        loss, ranking, nodes=network.nodes, key=key(), controls=controls, target=0.05
+        loss, ranking, nodes=network.nodes, key=key(), controls=controls, target=0.01
     )
     assert frozenset(report.subset) in network.circuits
     assert report.faithful is True and report.reasons == ()
-    assert report.supersets.means[0] <= 0.5
-    assert all(c.supersets >= 1 for c in report.controls.values())
+    assert report.supersets.means[0] < 0.01
+    assert all(c.supersets > 0.05 for c in report.controls.values())
     assert "faithful: yes" in str(report) and "nonsense: loss" in str(report)
 
 
 def test_controls_have_no_faithful_circuits(real):
     network, loss, controls = real
+    circuit = max(network.circuits, key=sorted)
     for name, control in controls.items():
         rest = {"real": loss, **{k: v for k, v in controls.items() if k != name}}
         report = circuits.report(
-            control, {0, 3}, nodes=network.nodes, key=key(), controls=rest, target=0.5
+            control, circuit, nodes=network.nodes, key=key(), controls=rest, target=0.01
         )
         assert report.faithful is False
         assert any("the network itself misses" in reason for reason in report.reasons)
         assert any("real does as well" in reason for reason in report.reasons)
+
+
+@pytest.mark.slow
+def test_real_circuits_of_a_transformer_and_nonsense_ones():
+    """What the issue asks for: 0.5 at most, and 1 at least."""
+    network = planted.induction(4, 7)
+    apply, params, x, y = network.model.apply, network.params, network.x, network.y
+
+    def metric(outputs, reference, y):
+        return train.cross_entropy(outputs, y)
+
+    loss = circuits.task(apply, params, x, y, metric=metric)
+    for seed in range(3):
+        first, second, third = jax.random.split(jax.random.key(seed), 3)
+        controls = circuits.controls(
+            apply, params, x, y, key=first, metric=metric,
+            untrained=network.model.init(second, x),
+        )  # fmt: skip
+        report = circuits.report(
+            loss, circuits.eliminate(loss, network.nodes), nodes=network.nodes,
+            key=third, controls=controls,
+        )  # fmt: skip
+        assert report.faithful and report.supersets.means[0] <= 0.5
+        assert all(c.supersets >= 1 for c in report.controls.values())
 
 
 def test_a_lucky_circuit_of_an_untrained_network_is_refused():
@@ -183,13 +209,15 @@ def test_nonsense_labels_are_functions_of_the_input_alone():
 def test_controls_ablate_a_network_by_its_own_values(real):
     network = real[0]
     apply, params, x = network.model.apply, network.params, network.x
+    name = [*network.nodes][0]
 
     def own(params):
         return circuits.means(apply, params, x, network.nodes)
 
     made = circuits.controls(apply, params, x, key=key(), metric="kl", ablate=own)
     assert [*made] == ["untrained"]
-    assert not np.allclose(own(params)["z_0"], made["untrained"].ablate["z_0"])
+    values = [v[name] for v in (own(params), made["untrained"].ablate)]
+    assert not np.allclose(*values)
     assert np.isfinite(made["untrained"](network.nodes))
 
 
