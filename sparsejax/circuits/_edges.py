@@ -189,12 +189,13 @@ def _check_values(values, sites, sending) -> None:
         if name not in sending:
             raise ValueError(f"ablate has {name!r}, which is not one of the senders")
         shape = by_name[name].shape
-        pairs = [*zip(jnp.shape(value)[::-1], shape[::-1])] if value is not None else []
-        fits = value is None or jnp.ndim(value) <= len(shape)
-        fits &= all(size in (1, whole) for size, whole in pairs)
-        if not fits:
+        own = () if value is None else jnp.shape(value)
+        pairs = zip(own[::-1], shape[::-1])
+        if len(own) > len(shape) or any(
+            size not in (1, whole) for size, whole in pairs
+        ):
             raise ValueError(
-                f"ablate[{name!r}] has shape {jnp.shape(value)}; expected one that "
+                f"ablate[{name!r}] has shape {own}; expected one that "
                 f"broadcasts to the sender's, {shape}"
             )
 

@@ -58,27 +58,40 @@ def eliminate(
             "the network itself misses it; allow more, or take a metric of what it "
             "does, such as metric='kl'"
         )
-    gone, holds = [], target is not None
+    order = _taken_apart(losses, keep, target, fraction)
+    rows = of_order(order)
+    values = losses(rows)
+    while target is not None:
+        size = int(np.flatnonzero(values <= target)[0])
+        left = np.flatnonzero(rows[size])
+        if size <= _ALONE:  # looked at without each node, on the way
+            break
+        if losses(_without_each(rows[size], left)).min() > target:
+            break
+        first = order[: len(order) - size]  # passed by, in a batch: go on from there
+        rest = _taken_apart(losses, rows[size], target, fraction)
+        order = np.concatenate([first, rest])
+        rows = of_order(order)
+        values = losses(rows)
+    method = "eliminate" if target is None else f"eliminate to {target:.4g}"
+    return Ranking(method, rows, values, None, losses.count)
+
+
+def _taken_apart(losses: Losses, keep, target, fraction: float) -> np.ndarray:
+    """The nodes of a set, in the order in which they go."""
+    keep, gone = keep.copy(), []
     while keep.any():
         left = np.flatnonzero(keep)
         costs = losses(_without_each(keep, left))
         order = left[np.argsort(costs, kind="stable")]
-        if target is not None and costs.min() <= target:
-            holds = True
-        if len(left) <= _ALONE:
-            many = 1
-        else:
+        many = 1
+        if len(left) > _ALONE:
             many = max(1, int(fraction * len(left)))
-            if holds and costs.min() <= target:
+            if target is not None and costs.min() <= target:
                 many = _most(losses, keep, order, many, target)
-            elif holds:  # locally minimal: leave that set as one of the rows
-                many, holds = 1, False
         gone += order[:many].tolist()
         keep[order[:many]] = False
-    rows = of_order(np.array(gone))
-    values = losses(rows)
-    method = "eliminate" if target is None else f"eliminate to {target:.4g}"
-    return Ranking(method, rows, values, None, losses.count)
+    return np.array(gone)
 
 
 def _without_each(keep: np.ndarray, left: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Scores from gradients with respect to masks, and from single removals."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -171,11 +172,11 @@ def integrated_inputs(
 
         def shifted(shift, point):
             value = first + point * (last - first)
-            edits = {name: lambda h, d=shift[name]: h + d for name in names}
+            edits = {name: functools.partial(jnp.add, shift[name]) for name in names}
             if at is None:
                 return outer(lift.edit(fn, edits)(params, value))
-            edits[at] = lambda h: value
-            return outer(lift.edit(fn, edits)(params, x))
+            edited = lift.edit(fn, {**edits, at: lambda h: value})
+            return outer(edited(params, x))
 
         zero = {name: jnp.zeros_like(clean[name]) for name in names}
         slopes = jax.lax.map(lambda t: jax.grad(shifted)(zero, t), points)

@@ -37,7 +37,8 @@ class Losses:
             part = rows[start : start + self._batch]
             padded = np.zeros((self._batch, self.plan.count), np.float32)
             padded[: len(part)] = part
-            losses[start : start + len(part)] = self._program(padded)[: len(part)]
+            found = np.asarray(self._program(padded), np.float64)
+            losses[start : start + len(part)] = found[: len(part)]
         self.count += total
         self._check(rows, losses)
         return losses

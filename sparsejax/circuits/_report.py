@@ -1,7 +1,7 @@
 """What there is to say of a circuit, and whether to believe it."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -123,6 +123,7 @@ def report(
     slack: float | None = None,
     metric: str | None = None,
     ablation: str | None = None,
+    labels: Sequence[str] | None = None,
     batch_size: int = 32,
 ) -> Report:
     """Everything that a claim about a circuit needs, and whether controls refute it.
@@ -152,6 +153,7 @@ def report(
             twentieth of what all nodes save.
         metric: name of the loss, if it does not say itself.
         ablation: name of what takes the place of nodes, if the loss does not say.
+        labels: names of all nodes, such as those of `edges`.
         batch_size: subsets evaluated at a time.
 
     Raises:
@@ -180,7 +182,7 @@ def report(
         float(value), float(full), target, above.means[0], by_chance, compared
     )
     return Report(
-        labels=tuple(np.array(losses.plan.labels())[keep].tolist()),
+        labels=_labels(labels, losses.plan.labels(), keep),
         subset=members(keep),
         n=n,
         method=circuit.method if isinstance(circuit, Ranking) else "given",
@@ -213,6 +215,15 @@ def _keep(circuit, nodes, target) -> Bool[np.ndarray, " n"]:
             f"{circuit.losses[best]:.6g}, of {best} nodes: raise target="
         )
     return circuit.keep[size]
+
+
+def _labels(given, own, keep) -> tuple[str, ...]:
+    names = own if given is None else [*given]
+    if len(names) != len(keep):
+        raise ValueError(
+            f"labels are {len(names)}; expected one for each of the {len(keep)} nodes"
+        )
+    return tuple(name for name, kept in zip(names, keep, strict=True) if kept)
 
 
 def _row(other, nodes, size: int) -> Bool[np.ndarray, " n"]:
@@ -256,7 +267,7 @@ def _alternatives(losses, values, keep, rows, slack, target) -> Alternatives:
     return Alternatives(
         tuple(members(row) for row in sets),
         slack,
-        members(sets.all(0)),
+        members(np.asarray(sets.all(0))),
         count,
         values is not None,
     )
