@@ -130,8 +130,8 @@ def report(
 
     A circuit is called faithful if its loss, and that of the network, meets the target,
     and its mean loss over supersets (at the first chance) is below half of that of
-    random sets of its size and of every control's own best circuit of its size, unless
-    those meet the target themselves, which refutes it too.
+    random sets of its size and of every control's own circuit of its size. Random sets
+    that meet the target, or a control's circuit that does so with others, refute it.
 
     Args:
         loss: function of masks like `nodes`, lower for a better circuit.
@@ -149,8 +149,8 @@ def report(
             `eliminate`. The one that found the circuit is the fairest.
         supersets: number of samples where there is no table.
         keep_prob: chances that each of the other nodes is on.
-        slack: how far above the best set other sets count as alternatives; by default a
-            twentieth of what all nodes save.
+        slack: how far above the best set other sets count as alternatives; by default
+            as far as the target is above the loss of all nodes.
         metric: name of the loss, if it does not say itself.
         ablation: name of what takes the place of nodes, if the loss does not say.
         labels: names of all nodes, such as those of `edges`.
@@ -176,10 +176,12 @@ def report(
         for name, c in (controls or {}).items()
     }
     by_chance = _random(losses, keep, random)
-    slack = float(span / 20) if slack is None else slack
+    if slack is None:
+        slack = float(span / 20 if target is None else max(target - full, 0.0))
     rows = {k: _row(o, nodes, int(keep.sum())) for k, o in (others or {}).items()}
+    means = above.means[0]
     faithful, reasons = verdict(
-        float(value), float(full), target, above.means[0], by_chance, compared
+        *map(float, (value, full, empty)), target, means, by_chance, compared
     )
     return Report(
         labels=_labels(labels, losses.plan.labels(), keep),

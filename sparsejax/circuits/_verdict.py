@@ -22,6 +22,7 @@ class Control(NamedTuple):
 def verdict(
     own: float,
     full: float,
+    empty: float,
     target: float | None,
     supersets: float,
     random: Control,
@@ -36,18 +37,27 @@ def verdict(
             f"the network itself misses the target: {full:.3g} with all nodes, so that "
             "there is nothing to be faithful to"
         )
+    if not full < empty:
+        reasons.append(
+            f"all nodes together do no better than none: {full:.3g} against {empty:.3g}"
+        )
     least = min(full, 0.0)  # of losses that can be negative, such as differences
-    line = least + _HALF * (supersets - least)
-    line = line if target is None else max(line, target)
-    for name, control in {"random sets": random, **controls}.items():
-        if not control.supersets > line:
-            verb = "do" if name == "random sets" else "does"
-            reasons.append(
-                f"{name} {verb} as well: loss with others {control.supersets:.3g} "
-                f"against {supersets:.3g}"
-            )
+    half = least + _HALF * (supersets - least)
+    met = float("-inf") if target is None else target
+    if random.loss <= met or not random.supersets > half:
+        reasons.append(_as_well("random sets do", random, own, supersets))
+    for name, control in controls.items():
+        if not control.supersets > max(half, met):
+            reasons.append(_as_well(f"{name} does", control, own, supersets))
     if reasons:
         return False, tuple(reasons)
     if not controls:
         return None, ("it was not compared with an untrained network or nonsense",)
     return True, ()
+
+
+def _as_well(who: str, control: Control, own: float, supersets: float) -> str:
+    return (
+        f"{who} as well: loss {control.loss:.3g}, with others {control.supersets:.3g}, "
+        f"against {own:.3g} and {supersets:.3g}"
+    )
