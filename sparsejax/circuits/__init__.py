@@ -18,6 +18,7 @@ learned a task have circuits for it. Up to 20 nodes or so all subsets can be eva
 
 from sparsejax.circuits._ablations import means, optimal, resampled
 from sparsejax.circuits._acdc import acdc
+from sparsejax.circuits._compared import Alternatives
 from sparsejax.circuits._controls import controls, nonsense
 from sparsejax.circuits._edges import Edges, edges
 from sparsejax.circuits._eliminate import eliminate
@@ -32,7 +33,7 @@ from sparsejax.circuits._learned import hard_concrete, straight_through, ugs
 from sparsejax.circuits._nodes import flat, subset
 from sparsejax.circuits._ranking import Ranking, Runs, by_scores
 from sparsejax.circuits._recovery import Recovery, auroc, recovery
-from sparsejax.circuits._report import Alternatives, Report, report
+from sparsejax.circuits._report import Report, report
 from sparsejax.circuits._search import beam, exact, from_table, greedy, swap
 from sparsejax.circuits._supersets import Supersets
 from sparsejax.circuits._task import Task, task

@@ -79,8 +79,8 @@ def resampled(
     """
     _sites(fn, params, x, nodes)
     values = Compiled(lambda params, x: lift.activations(fn, [*nodes])(params, x)[1])
-    found = values(params, x)
-    return {name: found[name] for name in nodes}
+    activations = values(params, x)
+    return {name: activations[name] for name in nodes}
 
 
 def optimal(

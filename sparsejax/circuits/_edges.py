@@ -76,13 +76,13 @@ def edges(
         ...     a = name(x, "embed")
         ...     b = name(name(a, "read_mlp") ** 2, "mlp")
         ...     return name(a + b, "read_out").sum(-1)
-        >>> found = edges(
+        >>> graph = edges(
         ...     fn, None, jnp.array([[1.0, 3.0]]), ["embed", "mlp"], ["read_mlp", "read_out"]
         ... )
-        >>> found.names
+        >>> graph.names
         ('embed>read_mlp', 'embed>read_out', 'mlp>read_out')
-        >>> off = {**found.nodes, "read_out": jnp.array([0.0, 1.0])}
-        >>> found.apply(None, off, jnp.array([[1.0, 3.0]])).tolist()
+        >>> off = {**graph.nodes, "read_out": jnp.array([0.0, 1.0])}
+        >>> graph.apply(None, off, jnp.array([[1.0, 3.0]])).tolist()
         [10.0]
     """  # noqa: E501
     sending, reading = checks.several(senders), checks.several(receivers)

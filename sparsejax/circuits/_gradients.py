@@ -186,8 +186,8 @@ def integrated_inputs(
         }
 
     points = jnp.asarray((np.arange(steps) + 0.5) / steps, jnp.float32)
-    found = Compiled(scores)(params, x, corrupted, points)
-    vector = -np.concatenate([np.asarray(found[k]).reshape(-1) for k in plan.names])
+    changes = Compiled(scores)(params, x, corrupted, points)
+    vector = -np.concatenate([np.asarray(changes[k]).reshape(-1) for k in plan.names])
     check_finite(vector, "gradients")
     name = f"integrated over inputs, {steps} midpoints"
     ranking = by_scores(loss, nodes, vector, method=name, batch_size=batch_size)

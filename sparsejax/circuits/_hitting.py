@@ -64,8 +64,8 @@ def hitting_set(
 
     Example:
         >>> both = lambda keep: bool(keep[1] and (keep[0] or keep[3]))
-        >>> found = hitting_set(both, 5, key=jax.random.key(0))
-        >>> len(found.subset), 1 in found.subset, found.proved
+        >>> result = hitting_set(both, 5, key=jax.random.key(0))
+        >>> len(result.subset), 1 in result.subset, result.proved
         (2, True, True)
     """
     n, limit = checks.integer(n, "n", 1), checks.integer(limit, "limit", 1)

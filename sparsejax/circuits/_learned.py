@@ -6,41 +6,19 @@ circuit. "Best of the runs" is a fair price, and one that is paid in evaluations
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, ArrayLike, Bool, Float, Key
+from jaxtyping import Array, ArrayLike, Bool, Key
 
 from sparsejax import checks
+from sparsejax.circuits import _rules as rules
 from sparsejax.circuits._losses import Losses, check_finite
 from sparsejax.circuits._ranking import Ranking, Runs, of_order, order_of
 from sparsejax.interpret import Compiled
-
-BETA, LOW, HIGH = 2 / 3, -0.1, 1.1  # of the hard concrete distribution
-OPEN = float(np.log(-LOW / (HIGH - LOW) / (1 + LOW / (HIGH - LOW))))  # -log 11
-
-
-class Rule(NamedTuple):
-    """How masks come from parameters.
-
-    Attributes:
-        name: of the finder.
-        start: mean of the first parameters.
-        sample: `(u, parameters)` to masks, u uniform in (0, 1).
-        price: expected number of nodes, of the parameters.
-        threshold: parameter from which a node is kept at the end.
-        bound: largest size of a parameter, clipped after every step.
-    """
-
-    name: str
-    start: float
-    sample: Callable[[Array, Array], Array]
-    price: Callable[[Array], Array]
-    threshold: float
-    bound: float = np.inf
 
 
 def hard_concrete(
@@ -80,7 +58,9 @@ def hard_concrete(
         regularization, 2017, arXiv 1712.01312; Cao, Sanh and Rush, Low-complexity
         probing via finding subnetworks, 2021, arXiv 2104.03514.
     """
-    rule = Rule("hard concrete", float(np.log(5)), concrete, _open_count, OPEN)
+    rule = rules.Rule(
+        "hard concrete", float(np.log(5)), rules.concrete, rules.open_count, rules.OPEN
+    )
     options = penalties, repeats, steps, learning_rate
     return _learn(rule, Losses(loss, nodes, batch_size), key, *options)
 
@@ -119,9 +99,8 @@ def straight_through(
         Gao et al., Weight-sparse transformers have interpretable circuits, 2025, arXiv
         2511.13653.
     """
-    rule = Rule("straight-through", 0.1, _hard, _hard_count, 0.0, 1.0)
     options = penalties, repeats, steps, learning_rate
-    return _learn(rule, Losses(loss, nodes, batch_size), key, *options)
+    return _learn(rules.HARD_CONCRETE, Losses(loss, nodes, batch_size), key, *options)
 
 
 def ugs(
@@ -156,52 +135,14 @@ def ugs(
     Reference:
         Li and Janson, Optimal ablation for interpretability, 2024, arXiv 2409.09951.
     """
-    rule = Rule("uniform gradient sampling", 1.0, _window, _sigmoid_count, 0.0)
     options = penalties, repeats, steps, learning_rate
-    return _learn(rule, Losses(loss, nodes, batch_size), key, *options)
-
-
-def concrete(u: Float[Array, "..."], logits: Float[Array, "..."]) -> Array:
-    """Samples of the hard concrete distribution, from uniform ones in (0, 1).
-
-    `clip(s (HIGH - LOW) + LOW, 0, 1)` of `s = sigmoid((logit u + logits) / BETA)`.
-    """
-    s = jax.nn.sigmoid((jnp.log(u) - jnp.log1p(-u) + logits) / BETA)
-    return jnp.clip(s * (HIGH - LOW) + LOW, 0.0, 1.0)
-
-
-def chance_open(logits: Float[Array, "..."]) -> Float[Array, "..."]:
-    """The probability that a sample of `concrete` is above 0."""
-    return jax.nn.sigmoid(logits - BETA * float(np.log(-LOW / HIGH)))
-
-
-def _open_count(logits: Array) -> Array:
-    return chance_open(logits).sum()
-
-
-def _hard(u: Any, theta: Array) -> Array:
-    smooth = jax.nn.sigmoid(theta)
-    return smooth + jax.lax.stop_gradient((theta >= 0).astype(theta.dtype) - smooth)
-
-
-def _hard_count(theta: Array) -> Array:
-    return _hard(None, theta).sum()
-
-
-def _window(u: Array, theta: Array) -> Array:
-    chance = jax.nn.sigmoid(theta)
-    width = jax.lax.stop_gradient(chance * (1 - chance))
-    still = jax.lax.stop_gradient(chance)
-    moving = width * (chance - still) + still  # its gradient is divided by the width
-    return 1 - jnp.clip((u - moving) / width + 0.5, 0.0, 1.0)
-
-
-def _sigmoid_count(theta: Array) -> Array:
-    return jax.nn.sigmoid(theta).sum()
+    return _learn(
+        rules.STRAIGHT_THROUGH, Losses(loss, nodes, batch_size), key, *options
+    )
 
 
 def _learn(
-    rule: Rule, losses: Losses, key, penalties, repeats, steps, learning_rate
+    rule: rules.Rule, losses: Losses, key, penalties, repeats, steps, learning_rate
 ) -> Ranking:
     checks.one_key(key)
     repeats = checks.integer(repeats, "repeats", 1)
@@ -241,7 +182,7 @@ def _learn(
     return _best(rule, losses, prices, scores)
 
 
-def _best(rule: Rule, losses: Losses, prices, scores) -> Ranking:
+def _best(rule: rules.Rule, losses: Losses, prices, scores) -> Ranking:
     """At every size the set of the runs that has the lowest true loss."""
     runs, n = scores.shape
     ends = scores >= rule.threshold

@@ -37,8 +37,8 @@ class Losses:
             part = rows[start : start + self._batch]
             padded = np.zeros((self._batch, self.plan.count), np.float32)
             padded[: len(part)] = part
-            found = np.asarray(self._program(padded), np.float64)
-            losses[start : start + len(part)] = found[: len(part)]
+            values = np.asarray(self._program(padded), np.float64)
+            losses[start : start + len(part)] = values[: len(part)]
         self.count += total
         self._check(rows, losses)
         return losses
@@ -50,11 +50,11 @@ class Losses:
     def _check(self, rows, losses) -> None:
         bad = np.flatnonzero(np.isnan(losses))
         if len(bad):
-            kept = members(rows[bad[0]])
-            some = list(kept[:12]) + (["..."] if len(kept) > 12 else [])
+            nodes = members(rows[bad[0]])
+            some = list(nodes[:12]) + (["..."] if len(nodes) > 12 else [])
             raise ValueError(
                 f"the loss is NaN for {len(bad)} of {len(losses)} sets, the first of "
-                f"the {len(kept)} nodes {some}; a finder cannot rank it: make the "
+                f"the {len(nodes)} nodes {some}; a finder cannot rank it: make the "
                 "loss finite, or ablate by means (circuits.means) in place of zeros"
             )
 

@@ -4,51 +4,25 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
-from jaxtyping import Array, ArrayLike, Bool, Float, Key
+from jaxtyping import Array, ArrayLike, Bool, Key
 
-from sparsejax import checks
-from sparsejax.circuits import _supersets as supersets_
+from sparsejax.circuits._compared import (
+    Alternatives,
+    alternatives,
+    of_control,
+    of_random,
+    row_of,
+    samplings,
+    stability,
+)
 from sparsejax.circuits._eliminate import eliminate
 from sparsejax.circuits._losses import Losses
-from sparsejax.circuits._nodes import layout, members, subset
+from sparsejax.circuits._nodes import members, subset
 from sparsejax.circuits._ranking import Ranking, checked_table
 from sparsejax.circuits._supersets import Supersets
 from sparsejax.circuits._text import text
 from sparsejax.circuits._verdict import Control, verdict
-
-
-class Alternatives(NamedTuple):
-    """Other circuits that do as well.
-
-    Attributes:
-        sets: those of the same size, near the best, this one among them if it is near.
-        slack: how far above the best their losses may be.
-        necessary: nodes that all of them have.
-        minimal: number of sets of any size that meet the target while no part of them
-            does; None without a table or a target.
-        exact: whether all sets were looked at, or those of finders alone.
-    """
-
-    sets: tuple[tuple[int, ...], ...]
-    slack: float
-    necessary: tuple[int, ...]
-    minimal: int | None
-    exact: bool
-
-
-class _Sampling(NamedTuple):
-    """How supersets are looked at."""
-
-    chances: tuple[float, ...]
-    count: int
-    rng: np.random.Generator
-
-    def above(self, losses: Losses, keep, values=None) -> Supersets:
-        if values is not None:
-            return supersets_.exactly(values, keep, self.chances)
-        return supersets_.sampled(losses, keep, self.chances, self.count, self.rng)
 
 
 class Report(NamedTuple):
@@ -159,7 +133,7 @@ def report(
     Raises:
         ValueError: if no set of a ranking meets the target, or a loss is NaN.
     """
-    own, random, control = _samplings(key, keep_prob, supersets)
+    own, random, control = samplings(key, keep_prob, supersets)
     losses = Losses(loss, nodes, batch_size)
     n = losses.plan.count
     values = None if table is None else checked_table(table, n)
@@ -172,17 +146,15 @@ def report(
     above = own.above(losses, keep, values)
     look = finder or functools.partial(eliminate, batch_size=batch_size)
     compared = {
-        name: _control(Losses(c, nodes, batch_size), look(c, nodes), keep, control)
+        name: of_control(Losses(c, nodes, batch_size), look(c, nodes), keep, control)
         for name, c in (controls or {}).items()
     }
-    by_chance = _random(losses, keep, random)
+    by_chance = of_random(losses, keep, random)
     if slack is None:
         slack = float(span / 20 if target is None else max(target - full, 0.0))
-    rows = {k: _row(o, nodes, int(keep.sum())) for k, o in (others or {}).items()}
-    means = above.means[0]
-    faithful, reasons = verdict(
-        *map(float, (value, full, empty)), target, means, by_chance, compared
-    )
+    rows = {k: row_of(o, nodes, int(keep.sum())) for k, o in (others or {}).items()}
+    ends = float(value), float(full), float(empty)
+    faithful, reasons = verdict(*ends, target, above.means[0], by_chance, compared)
     return Report(
         labels=_labels(labels, losses.plan.labels(), keep),
         subset=members(keep),
@@ -197,8 +169,8 @@ def report(
         held_out=None if held_out is None else Losses(held_out, nodes, 1).of(keep),
         complement=float(complement),
         supersets=above,
-        alternatives=_alternatives(losses, values, keep, rows, slack, target),
-        stability=_stability(keep, rows),
+        alternatives=alternatives(losses, values, keep, rows, slack, target),
+        stability=stability(keep, rows),
         random=by_chance,
         controls=compared,
         faithful=faithful,
@@ -219,80 +191,13 @@ def _keep(circuit, nodes, target) -> Bool[np.ndarray, " n"]:
     return circuit.keep[size]
 
 
-def _labels(given, own, keep) -> tuple[str, ...]:
-    names = own if given is None else [*given]
+def _labels(labels, own, keep) -> tuple[str, ...]:
+    names = own if labels is None else [*labels]
     if len(names) != len(keep):
         raise ValueError(
             f"labels are {len(names)}; expected one for each of the {len(keep)} nodes"
         )
-    return tuple(name for name, kept in zip(names, keep, strict=True) if kept)
-
-
-def _row(other, nodes, size: int) -> Bool[np.ndarray, " n"]:
-    """The set of another finder, of the circuit's size if it is a ranking."""
-    if isinstance(other, Ranking):
-        if other.keep.shape[1] != layout(nodes).count:
-            raise ValueError(
-                f"a ranking among others is of {other.keep.shape[1]} nodes; expected "
-                f"one of the {layout(nodes).count} nodes"
-            )
-        return other.keep[size]
-    return subset(other, nodes)
-
-
-def _control(losses: Losses, ranking: Ranking, keep, sampling: _Sampling) -> Control:
-    """A control's own circuit of the same size."""
-    size = int(keep.sum())
-    above = sampling.above(losses, ranking.keep[size])
-    full = losses.of(np.ones_like(keep))
-    return Control(float(ranking.losses[size]), full, above.means[0])
-
-
-def _random(losses: Losses, keep, sampling: _Sampling) -> Control:
-    """Random sets of the same size, alone and with others."""
-    rng, shape = sampling.rng, (sampling.count, len(keep))
-    rows = rng.random(shape).argsort(axis=1) < keep.sum()
-    more = rows | (rng.random(shape) < sampling.chances[0])
-    full = losses.of(np.ones_like(keep))
-    return Control(float(losses(rows).mean()), full, float(losses(more).mean()))
-
-
-def _alternatives(losses, values, keep, rows, slack, target) -> Alternatives:
-    if values is not None:
-        sets = supersets_.near(values, keep, slack)
-        count = None if target is None else supersets_.minimal_count(values, target)
-    else:
-        same = [row for row in rows.values() if row.sum() == keep.sum()]
-        sets = np.unique(np.array([keep, *same]), axis=0)[::-1]
-        costs: Float[np.ndarray, " sets"] = losses(sets)
-        sets, count = sets[costs <= costs.min() + slack], None
-    return Alternatives(
-        tuple(members(row) for row in sets),
-        slack,
-        members(np.asarray(sets.all(0))),
-        count,
-        values is not None,
-    )
-
-
-def _stability(keep, rows) -> float | None:
-    if not rows:
-        return None
-    overlaps = [
-        (keep & row).sum() / max((keep | row).sum(), 1) for row in rows.values()
-    ]
-    return float(np.mean(overlaps))
-
-
-def _samplings(key, keep_prob, supersets) -> list[_Sampling]:
-    """How the circuit, random sets and controls are sampled, each by itself."""
-    checks.one_key(key)
-    chances = tuple(float(p) for p in checks.several(keep_prob))
-    if not chances or not all(0 <= p <= 1 for p in chances):
-        raise ValueError(f"keep_prob is {chances}; expected chances in [0, 1]")
-    count = checks.integer(supersets, "supersets", 1)
-    seeds = np.random.default_rng(np.asarray(jax.random.bits(key, (4,))))
-    return [_Sampling(chances, count, rng) for rng in seeds.spawn(3)]
+    return tuple(name for name, on in zip(names, keep, strict=True) if on)
 
 
 def _plain(value: Any) -> Any:

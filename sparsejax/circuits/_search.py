@@ -81,9 +81,9 @@ def beam(
         front = candidates[np.argsort(costs, kind="stable")[:width]]
         keep[size], values[size] = front[0], costs.min()
     rows = np.array([keep[k] for k in range(n + 1)])
-    found = np.array([values[k] for k in range(n + 1)])
+    best = np.array([values[k] for k in range(n + 1)])
     method = f"beam {direction}, {width} wide"
-    return Ranking(method, rows, found, None, losses.count)
+    return Ranking(method, rows, best, None, losses.count)
 
 
 def swap(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sparsejax import circuits, hypercube, train
-from sparsejax.circuits import _learned
+from sparsejax.circuits import _rules
 from sparsejax.models import planted
 
 NODES = {"z": jnp.ones((3, 1)), "mlp": jnp.ones(3)}
@@ -171,8 +171,8 @@ def test_equal_scores_lose_the_lowest_index_first():
     ranking = circuits.by_scores(
         lambda m: m["h"].sum(), nodes, {"h": np.array([1.0, 0, 1, 1, -1])}
     )
-    kept = [np.flatnonzero(row).tolist() for row in ranking.keep]
-    assert kept == [[], [3], [2, 3], [0, 2, 3], [0, 1, 2, 3], [0, 1, 2, 3, 4]]
+    sets = [np.flatnonzero(row).tolist() for row in ranking.keep]
+    assert sets == [[], [3], [2, 3], [0, 2, 3], [0, 1, 2, 3], [0, 1, 2, 3, 4]]
 
 
 # ---- Gradients.
@@ -242,26 +242,26 @@ def test_hard_concrete_samples_have_the_chance_of_the_formula():
     n = 100_000
     for logit in (-2.0, 0.3, 1.5):
         u = jax.random.uniform(jax.random.key(3), n, minval=1e-6, maxval=1 - 1e-6)
-        z = _learned.concrete(u, jnp.full(n, logit))
+        z = _rules.concrete(u, jnp.full(n, logit))
         for share, chance in (
-            ((z > 0).mean(), _learned.chance_open(jnp.float32(logit))),
+            ((z > 0).mean(), _rules.chance_open(jnp.float32(logit))),
             ((z < 1).mean(), 1 - jax.nn.sigmoid(logit - 1.5986)),
         ):
             assert abs(share - chance) < 3 * np.sqrt(chance * (1 - chance) / n)
-    assert np.isclose(_learned.chance_open(jnp.float32(0.0)), jax.nn.sigmoid(1.5986))
+    assert np.isclose(_rules.chance_open(jnp.float32(0.0)), jax.nn.sigmoid(1.5986))
 
 
 def test_a_mask_is_open_at_the_end_where_its_stretched_sigmoid_is():
-    theta = np.array([_learned.OPEN - 1e-3, _learned.OPEN + 1e-3])
+    theta = np.array([_rules.OPEN - 1e-3, _rules.OPEN + 1e-3])
     z = 1 / (1 + np.exp(-theta)) * 1.2 - 0.1
-    assert z[0] < 0 < z[1] and np.isclose(_learned.OPEN, -2.3979, atol=1e-4)
+    assert z[0] < 0 < z[1] and np.isclose(_rules.OPEN, -2.3979, atol=1e-4)
 
 
 def test_the_window_of_uniform_gradient_sampling_has_slope_one():
     u = jnp.linspace(0, 1, 4001)
 
     def mean(theta):
-        return _learned._window(u, theta).mean()
+        return _rules.window(u, theta).mean()
 
     theta = jnp.float32(0.4)
     chance = jax.nn.sigmoid(theta)
@@ -311,7 +311,9 @@ def test_planted_transformers_are_found(make):
         assert found(finder(loss, network.nodes), target) in network.circuits
     for finder in LEARNED.values():
         for seed in range(5):
-            ranking = finder(loss, network.nodes, key=jax.random.key(seed), steps=120)
+            ranking = finder(
+                loss, network.nodes, key=jax.random.key(seed), repeats=1, steps=120
+            )
             assert found(ranking, target) in network.circuits
 
 
