@@ -58,11 +58,9 @@ def hard_concrete(
         regularization, 2017, arXiv 1712.01312; Cao, Sanh and Rush, Low-complexity
         probing via finding subnetworks, 2021, arXiv 2104.03514.
     """
-    rule = rules.Rule(
-        "hard concrete", float(np.log(5)), rules.concrete, rules.open_count, rules.OPEN
-    )
+    losses = Losses(loss, nodes, batch_size)
     options = penalties, repeats, steps, learning_rate
-    return _learn(rule, Losses(loss, nodes, batch_size), key, *options)
+    return _learn(rules.HARD_CONCRETE, losses, key, *options)
 
 
 def straight_through(
@@ -99,8 +97,9 @@ def straight_through(
         Gao et al., Weight-sparse transformers have interpretable circuits, 2025, arXiv
         2511.13653.
     """
+    losses = Losses(loss, nodes, batch_size)
     options = penalties, repeats, steps, learning_rate
-    return _learn(rules.HARD_CONCRETE, Losses(loss, nodes, batch_size), key, *options)
+    return _learn(rules.STRAIGHT_THROUGH, losses, key, *options)
 
 
 def ugs(
@@ -135,10 +134,9 @@ def ugs(
     Reference:
         Li and Janson, Optimal ablation for interpretability, 2024, arXiv 2409.09951.
     """
+    losses = Losses(loss, nodes, batch_size)
     options = penalties, repeats, steps, learning_rate
-    return _learn(
-        rules.STRAIGHT_THROUGH, Losses(loss, nodes, batch_size), key, *options
-    )
+    return _learn(rules.UGS, losses, key, *options)
 
 
 def _learn(

@@ -274,18 +274,19 @@ def test_the_window_of_uniform_gradient_sampling_has_slope_one():
 LEARNED = {
     "hard concrete": circuits.hard_concrete,
     "straight-through": circuits.straight_through,
-    "ugs": circuits.ugs,
+    "uniform gradient sampling": circuits.ugs,
 }
 
 
-@pytest.mark.parametrize("finder", LEARNED.values(), ids=LEARNED)
-def test_learned_masks_find_the_gates_with_every_key(finder, gates):
+@pytest.mark.parametrize("name, finder", LEARNED.items(), ids=LEARNED)
+def test_learned_masks_find_the_gates_with_every_key(name, finder, gates):
     network, loss = gates
     for seed in range(5):
         ranking = finder(
             loss, network.nodes, key=jax.random.key(seed), repeats=1, steps=120
         )
         assert found(ranking, 0.01) in network.circuits
+        assert ranking.method == f"{name}, best of 8 runs"
         runs = ranking.runs
         assert runs.ranked.shape == (8, 9) and runs.penalties.shape == (8,)
         assert (ranking.losses <= runs.ranked.min(0)).all()
