@@ -104,7 +104,7 @@ def adder(n: int, k: int) -> Planted:
     return _of_layers(layers, x, x[:, 0].astype(np.int32), circuits)
 
 
-def addition(p: int, frequencies: int | Iterable[int] = (1, 3, 5)) -> Planted:
+def addition(p: int, frequencies: int | Iterable = (1, 3, 5)) -> Planted:
     """a + b modulo p by cosines, once for each frequency.
 
     logit c is the sum over frequencies k of cos(2 pi k (a + b - c) / p), made of
