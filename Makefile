@@ -47,6 +47,7 @@ bench: $(VENV)/.peers  ## side by side with what people use today
 	$(BIN)/python benchmarks/expanded_weights.py
 	$(BIN)/python benchmarks/closures.py
 	$(BIN)/python benchmarks/open_models.py
+	$(BIN)/python benchmarks/subsets.py
 
 bench-device: $(VENV)/.installed  ## what is at hand, CPU, GPU or TPU: items a second, share of the roofline
 	$(BIN)/python benchmarks/device.py

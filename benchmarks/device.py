@@ -207,7 +207,7 @@ def peaks() -> tuple[float, float]:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description="Speeds of this device")
     parser.add_argument("--share", type=float, help="of the work, by default 1, and "
                         "1/64 on CPUs")  # fmt: skip
     parser.add_argument("--only", default="", help="cases whose names start so")

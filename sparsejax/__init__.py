@@ -15,6 +15,7 @@ __all__ = [
     "activations",
     "bind",
     "checks",
+    "circuits",
     "data",
     "dissect",
     "edit",
@@ -53,6 +54,7 @@ _FROM |= dict.fromkeys(("named", "points"), "naming")
 if TYPE_CHECKING:
     from sparsejax import (
         checks,
+        circuits,
         data,
         dissect,
         experiments,

@@ -105,7 +105,34 @@ def lottery(held):
     return tickets[1].mask
 
 
+def circuit(held):
+    nodes = {"h": jnp.ones(UNITS)}
+    fn = network(held)
+    values = sj.circuits.means(fn, PARAMS, X, nodes)
+    loss = sj.circuits.task(fn, PARAMS, X, ablate=values)
+    return nodes, lambda masks: loss(masks) + masks["h"] @ held[0, :UNITS]
+
+
+def learned(held):
+    nodes, loss = circuit(held)
+    ranking = sj.circuits.hard_concrete(
+        loss, nodes, key=key(), penalties=[0.1], repeats=1, steps=2
+    )
+    return ranking.runs.scores
+
+
+def optimal(held):
+    return sj.circuits.optimal(
+        lambda v: ((v["h"] @ held[:UNITS]) ** 2).mean(), {"h": jnp.ones(UNITS)}, steps=2
+    )
+
+
 CASES = {
+    "eliminate": lambda a: sj.circuits.eliminate(*circuit(a)[::-1]).losses,
+    "integrated": lambda a: sj.circuits.integrated(*circuit(a)[::-1], steps=2).scores,
+    "acdc": lambda a: sj.circuits.acdc(*circuit(a)[::-1]).losses,
+    "learned": learned,
+    "optimal": optimal,
     "sweep": lambda a: sj.sweep.evaluate(loss(a), np.eye(UNITS, dtype="f4"), **RUN),
     "gradients": lambda a: sj.sweep.evaluate(
         jax.value_and_grad(loss(a)), np.eye(UNITS, dtype="f4"), batch_size=4, **RUN

@@ -91,6 +91,7 @@ def shapes(model, x):
 
 
 # What is asked, one value, and several; None where one value means something else.
+FOUR = np.array([4.0, 1.0, 3.0, 2.0])  # of all subsets of two
 SEVERAL = {
     "features.objectives.neuron place": (
         lambda v: features.neuron("", 0, v).value({"": jnp.ones((1, 3, 4))}, 0), 1, [2]
@@ -110,6 +111,21 @@ SEVERAL = {
             lambda m: m.sum(), 2, v, key=KEY(), samples=4, progress=False
         ).values,
         0.5, [0.5, 0.25]
+    ),
+    "hypercube.metrics.cpr subsets": (
+        lambda v: hypercube.cpr(FOUR, v), None, [0, 2, 3]
+    ),
+    "hypercube.metrics.cpr points": (
+        lambda v: hypercube.cpr(FOUR, [0, 2, 3], points=v), None, [0.5, 1.0]
+    ),
+    "hypercube.metrics.cmd subsets": (
+        lambda v: hypercube.cmd(FOUR, v), None, [0, 2, 3]
+    ),
+    "hypercube.metrics.cmd points": (
+        lambda v: hypercube.cmd(FOUR, [0, 2, 3], points=v), None, [0.5, 1.0]
+    ),
+    "models.planted.units.addition frequencies": (
+        lambda v: models.planted.addition(5, v).params, 1, [1, 2]
     ),
     "features.render.render size": (
         lambda v: render(size=v)["images"], 3, [3]

@@ -12,6 +12,7 @@ import pytest
 
 import sparsejax
 from sparsejax import (
+    circuits,
     data,
     dissect,
     features,
@@ -52,6 +53,10 @@ CART = rl.environments.load("CartPole-v0")
 STATE = train.init(P, optax.sgd(0.1), jax.random.key(0))
 
 
+def heads(masks):
+    return masks["h"].sum()
+
+
 def fit(**keys):
     return train.fit(
     masked, P, masks.Masks(P, {}), DATA, optimizer=optax.sgd(0.1), batch_size=2,
@@ -59,7 +64,20 @@ def fit(**keys):
 )  # fmt: skip
 
 
+NODES = {"h": jnp.ones(2)}
 TABLE = {
+    "circuits.controls.controls": lambda key: circuits.controls(linear, P, X, key=key),
+    "circuits.controls.nonsense": lambda key: circuits.nonsense(key, P, np.arange(3)),
+    "circuits.hitting.hitting_set": lambda key: circuits.hitting_set(any, 2, key=key),
+    "circuits.report.report": lambda key: circuits.report(
+        heads, {0}, nodes=NODES, key=key
+    ),
+    **{
+        f"circuits.learned.{name}": lambda key, name=name: getattr(circuits, name)(
+            heads, NODES, key=key, repeats=1, steps=1
+        )
+        for name in ("hard_concrete", "straight_through", "ugs")
+    },
     "data.augmentations.variations": lambda key: augmentations.variations(
         augmentations.noise(), key, jnp.ones(3), 2
     ),
@@ -157,6 +175,7 @@ def public():
 def test_no_function_is_forgotten():
     inside = {"checks.key", "features.ascent.start", "features.ascent.step"}
     inside |= {"train.calls.outputs", "train.examples.order"}
+    inside |= {"circuits.compared.samplings"}
     assert set(public()) - inside <= TABLE.keys()
 
 

@@ -15,7 +15,7 @@ LAYERS = [
     {"_launch"},
     {"experiments"},
     {"plots", "removal", "hypercube", "prune", "relevance", "flowgraph", "dissect"}
-    | {"weights", "features", "rl"},
+    | {"weights", "features", "rl", "circuits"},
     {"train", "sweep", "models", "pretrained", "data"},
     {"lift", "masks", "naming"},
     {"interpret"},

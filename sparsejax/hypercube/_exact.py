@@ -38,7 +38,7 @@ def walsh(values: ArrayLike) -> Float[np.ndarray, " subsets"]:
         >>> walsh(np.array([1.0, 3.0])).tolist()
         [2.0, -1.0]
     """
-    table, n = _table(values)
+    table, n = table_of(values)
     return _pairs(table, n, lambda a, b: (a + b, a - b)) / len(table)
 
 
@@ -73,7 +73,7 @@ def mean(
         values: of all subsets.
         keep_prob: one probability or an array of any shape.
     """
-    table, n = _table(values)
+    table, n = table_of(values)
     p = keep_probs(keep_prob)
     totals = np.bincount(subset_sizes(n), weights=table, minlength=n + 1)
     k = np.arange(n + 1)
@@ -91,7 +91,7 @@ def cdf(
         value: one value or an array of any shape.
         keep_prob: the probability that a node is kept.
     """
-    table, n = _table(values)
+    table, n = table_of(values)
     value = np.asarray(value)
     if np.isnan(value).any():
         raise ValueError(
@@ -113,7 +113,7 @@ def path_covariance(values: ArrayLike) -> Float[np.ndarray, "steps steps"]:
     Returns:
         Shape (n + 1, n + 1).
     """
-    table, n = _table(values)
+    table, n = table_of(values)
     power = np.bincount(subset_sizes(n), weights=walsh(table) ** 2, minlength=n + 1)
     lags = [
         sum(power[d] * _krawtchouk(d, k, n) / math.comb(n, d) for d in range(1, n + 1))
@@ -128,7 +128,7 @@ def shapley(values: ArrayLike) -> Float[np.ndarray, " n"]:
 
     They add up to the value of all nodes less that of none.
     """
-    table, n = _table(values)
+    table, n = table_of(values)
     size = subset_sizes(n)
     spectrum = walsh(table) / np.maximum(size, 1)
     spectrum[size % 2 == 0] = 0
@@ -141,7 +141,7 @@ def banzhaf(values: ArrayLike, keep_prob: float = 0.5) -> Float[np.ndarray, " n"
     Its integral over `keep_prob` is the Shapley value, its sum over nodes the
     derivative of `mean` with respect to `keep_prob`.
     """
-    table, n = _table(values)
+    table, n = table_of(values)
     chance = probabilities(n - 1, keep_prob)
 
     def effect(i):
@@ -152,7 +152,7 @@ def banzhaf(values: ArrayLike, keep_prob: float = 0.5) -> Float[np.ndarray, " n"
 
 def moebius(values: ArrayLike) -> Float[np.ndarray, " subsets"]:
     """What every subset adds to its parts: values[m] is its sum over the parts of m."""
-    table, n = _table(values)
+    table, n = table_of(values)
     return _pairs(table, n, lambda a, b: (a, b - a))
 
 
@@ -171,7 +171,7 @@ def interactions(
         Shape (n,) * order, symmetric; 0 where a node is repeated (everywhere, if there
         are fewer nodes than `order`).
     """
-    table, n = _table(values)
+    table, n = table_of(values)
     if index not in ("sii", "banzhaf"):
         known = trees.listed(("sii", "banzhaf"))
         raise ValueError(f"unknown index {index!r}; there are {known}")
@@ -195,7 +195,7 @@ def interactions(
 
 def best(values: ArrayLike) -> Best:
     """The subset of every size with the lowest value."""
-    table, n = _table(values)
+    table, n = table_of(values)
     order = np.lexsort((table, subset_sizes(n)))
     starts = np.concatenate([[0], np.cumsum([math.comb(n, k) for k in range(n)])])
     return Best(table[order[starts]], order[starts])
@@ -203,14 +203,14 @@ def best(values: ArrayLike) -> Best:
 
 def local_minima(values: ArrayLike) -> Int[np.ndarray, " minima"]:
     """The subsets whose value no single flip lowers: dead nodes hide none."""
-    table, n = _table(values)
+    table, n = table_of(values)
     lowest = np.ones(len(table), bool)
     for i in range(n):
         lowest &= table <= table[np.arange(len(table)) ^ (1 << i)]
     return np.flatnonzero(lowest)
 
 
-def _table(values: ArrayLike | Any) -> tuple[Float[np.ndarray, " subsets"], int]:
+def table_of(values: ArrayLike | Any) -> tuple[Float[np.ndarray, " subsets"], int]:
     """The values in float64, and n."""
     if np.iscomplexobj(values):
         raise ValueError("values are complex; expected real numbers")

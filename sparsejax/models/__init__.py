@@ -1,8 +1,10 @@
 """The shipped networks, as pure functions with named activations."""
 
+from sparsejax.models import planted
 from sparsejax.models._convolution import convolve
 from sparsejax.models._modules import convnet, mlp, resnet
 from sparsejax.models._resnets import normalize
+from sparsejax.models._transformer import transformer
 from sparsejax.models._variables import Model, is_trainable, linen
 
 __all__ = [
@@ -13,7 +15,9 @@ __all__ = [
     "linen",
     "mlp",
     "normalize",
+    "planted",
     "resnet",
+    "transformer",
 ]
 
 
