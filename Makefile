@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 ZOO := $(addprefix tests/peers/test_peer_,models.py own_model.py keras_digits.py analyses.py)
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
-.PHONY: demo test test-slow test-defaults test-all test-zoo lint bench bench-device clean
+.PHONY: demo test test-slow test-defaults test-all test-zoo lint docs bench bench-device clean
 
 demo: $(VENV)/.installed  ## lottery tickets on handwritten digits, and the last one to look at
 	$(BIN)/python launch/lottery.py --dataset=digits
@@ -28,6 +28,9 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+docs: $(VENV)/.docs  ## the documentation site, in dist/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 bench: $(VENV)/.peers  ## side by side with what people use today
 	$(BIN)/python benchmarks/training_step.py
@@ -60,6 +63,10 @@ $(VENV)/.peers: $(VENV)/.installed
 
 $(VENV)/.zoo: $(VENV)/.installed
 	$(INSTALL) '.[zoo]'
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.installed
+	$(INSTALL) '.[docs]'
 	touch $@
 
 clean:

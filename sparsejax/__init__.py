@@ -9,7 +9,7 @@ Submodules load when first used, and importing the package starts no JAX backend
 import importlib
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "activations",

@@ -96,7 +96,7 @@ def unrolled(fn: Callable, max_steps: int = 256) -> Callable:
     """`fn` with its scans written out, for analyses that do not pass through loops.
 
     Every step takes a static slice of what the loop runs over, and a name gets the
-    number of the step: of "h" in a scan, "h[0]", "h[1]", ...; "h[0][1]" in a scan in a
+    number of the step: of "h" in a scan, `h[0]`, `h[1]`, ...; `h[0][1]` in a scan in a
     scan. `h[i]` is what `nodes["h"][i]` masks in `fn` itself. Programs grow with the
     steps and take longer to compile: for many masks leave the loop as it is.
 

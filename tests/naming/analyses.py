@@ -487,7 +487,7 @@ def table(rows, columns) -> str:
             print(row, column, result, file=sys.stderr, flush=True)
             numbers = [notes.setdefault(short(x), len(notes) + 1) for x in result.lines]
             sign = "worked" if result.worked else "a line"
-            entries.append(" ".join([sign, *(f"[{n}]" for n in numbers)]))
+            entries.append(" ".join([sign, *(f"({n})" for n in numbers)]))
         text.append(f"| {' | '.join(entries)} |")
     laws = [f"- {c.replace('_', ' ')}: {COLUMNS[c].__doc__}." for c in columns]
     lines = [f"{number}. {line}" for line, number in notes.items()]
