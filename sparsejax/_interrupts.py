@@ -13,22 +13,26 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 STATUS: dict[int, int] = {signal.SIGINT: 130, signal.SIGTERM: 143}
 _GRACE = 4.0  # seconds to close files in
 stopped: list[int] = []  # the signal, once it has come
 ended: list[bool] = []  # whether `main` has
 advice = ["run the same command again to resume"]
+errors = [2]  # the file descriptor of stderr
+then: list[Callable[[], object]] = []  # what is to be done once the line is said
 
 
 def _say(number: int) -> None:
     """The line, once, and then nothing of what else an exception may cause."""
     if not stopped:
         stopped.append(number)
-        start = "\n" if os.isatty(2) else ""  # after ^C, or a bar of progress
-        os.write(2, f"{start}interrupted; {advice[0]}\n".encode())
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        start = "\n" if os.isatty(errors[0]) else ""  # after ^C, or a bar of progress
+        os.write(errors[0], f"{start}interrupted; {advice[0]}\n".encode())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), errors[0])
+        for act in then:
+            act()
 
 
 def _stop(number: int, frame) -> None:

@@ -7,6 +7,7 @@ loaded for `--help`: JAX comes with the experiment itself.
 
 from sparsejax import _interrupts  # isort: split
 
+import contextlib
 import dataclasses
 import importlib
 import os
@@ -23,7 +24,7 @@ from typing import Any
 
 from absl import flags, logging
 
-from sparsejax import experiments, runs
+from sparsejax import _processes, experiments, runs
 from sparsejax.experiments._study import config as config_
 from sparsejax.experiments._study import needs
 
@@ -49,7 +50,8 @@ spirals and CartPole need no data.""",
     "force": "Fresh start: delete an earlier run of this config first.",
 }
 _WHOLE = ("run_seed", "level")
-_SWITCHES = ("dry_run", "force")
+_SWITCHES = ("dry_run", "force", "distributed")
+_NUMBERS = ("num_processes", "process_id")
 _LONGEST = 1000  # characters of a message
 TRACEBACK = "the traceback is in"
 Values = flags.FlagValues
@@ -76,7 +78,7 @@ def main(name: str | None = None, argv: Sequence[str] | None = None) -> None:
         known = ", ".join(experiments.EXPERIMENTS)
         raise SystemExit(f"error: unknown experiment {name!r}; expected one of {known}")
     spec = importlib.import_module(f"sparsejax.experiments.{name}.config")
-    with _interrupts.ending():
+    with _interrupts.ending(), _processes.ending():
         _end_in_a_line(partial(called, name, spec, argv, program))
 
 
@@ -105,15 +107,28 @@ def called(name: str, spec: Any, argv: Sequence[str], program: str) -> None:
     config = read(spec.Config, values)
     config = spec.named(config) if hasattr(spec, "named") else config
     needs.check(spec, config, values["out"].value or ".")  # before any is taken
+    if hasattr(spec, "environment"):
+        for key, value in spec.environment(config).items():
+            os.environ.setdefault(key, value)  # read by XLA when it first runs
+    _join(name, spec, values)
     launch(name, spec, config, values, program)
+
+
+def _join(name: str, spec: Any, values: Values) -> None:
+    """Join the other processes of the run, if there are others."""
+    place = {key: values[key].value for key in _processes.FLAGS}
+    asked = any(value not in (None, False) for value in place.values())
+    if asked and name not in experiments.SPLITTING:
+        raise ValueError(
+            f"{name} cannot be run by several processes, since it does not split its "
+            f"work; those that do are {', '.join(experiments.SPLITTING)}"
+        )
+    _processes.join(*place.values())
 
 
 def launch(name: str, spec: Any, config: Any, values: Values, program: str) -> None:
     """Run the experiment of a config, or print its plan."""
     logging.set_verbosity(logging.WARNING)
-    if hasattr(spec, "environment"):
-        for key, value in spec.environment(config).items():
-            os.environ.setdefault(key, value)  # read by XLA when it first runs
     from sparsejax.experiments import subjects
     from sparsejax.experiments._study import subject as subject_
 
@@ -124,14 +139,42 @@ def launch(name: str, spec: Any, config: Any, values: Values, program: str) -> N
         spec.check_source(config, source)
     subject = subjects.chosen(source, data_dir=data_dir)
     folder = subject_.folder(name, config, subject, out)
-    print(face.plan(config, subject, data_dir=data_dir))
-    print(f"folder: {folder}", flush=True)
-    runs.check_start(folder, config, kind=name, force=bool(force))
+    log = partial(print, flush=True) if _processes.is_first() else _quiet
+    _processes.same([name, repr(config), subject and subject.source, _versions()])
+    log(face.plan(config, subject, data_dir=data_dir))
+    log(f"folder: {folder}")
+    check = partial(runs.check_start, folder, config, kind=name, force=bool(force))
+    _processes.first(check)
     if dry_run:
         return
-    log = partial(print, flush=True)
-    face.run(config, folder, subject, data_dir=data_dir, force=force, log=log)
-    print(_worded(face.summary(folder), program))
+    with _processes.place(folder, empty=bool(force)) as place, _all_devices(name):
+        face.run(config, place, subject, data_dir=data_dir, force=force, log=log)
+    log(_worded(face.summary(folder), program))
+
+
+def _quiet(line: str) -> None:
+    """What processes but the first log."""
+
+
+def _versions() -> list[str]:
+    import jax
+    import numpy
+
+    from sparsejax import __version__
+
+    return [__version__, jax.__version__, numpy.__version__]
+
+
+def _all_devices(name: str) -> contextlib.AbstractContextManager:
+    """A mesh of all devices, where there are several and the work can be split."""
+    import jax
+
+    from sparsejax import meshes
+
+    if name not in experiments.SPLITTING or jax.device_count() == 1:
+        return contextlib.nullcontext()
+    kind = (jax.sharding.AxisType.Auto,)
+    return meshes.over(jax.make_mesh((jax.device_count(),), ("all",), axis_types=kind))
 
 
 def defined(spec: Any) -> Values:
@@ -148,9 +191,11 @@ def defined(spec: Any) -> Values:
             flags.DEFINE_integer if key in _WHOLE else flags.DEFINE_string
         )
         define(key, None, SUBJECT[key], flag_values=values)
-    for key, text in WHERE.items():
+    for key, text in (WHERE | _processes.FLAGS).items():
         if key in _SWITCHES:
             flags.DEFINE_bool(key, False, text, flag_values=values)
+        elif key in _NUMBERS:
+            flags.DEFINE_integer(key, None, text, flag_values=values)
         else:
             flags.DEFINE_string(key, None, text, flag_values=values)
     return values
@@ -203,9 +248,10 @@ def help_text(spec: Any, program: str) -> str:
         lines += ["", "Network:"]
         for key in spec.SUBJECT:
             lines += _entry(key, None, SUBJECT[key], width)
-    lines += ["", "Files:"]
-    for key, text in WHERE.items():
-        lines += _entry(key, False if key in _SWITCHES else None, text, width)
+    for title, entries in (("Files", WHERE), ("Processes", _processes.FLAGS)):
+        lines += ["", f"{title}:"]
+        for key, text in entries.items():
+            lines += _entry(key, False if key in _SWITCHES else None, text, width)
     return "\n".join(lines)
 
 
@@ -246,6 +292,8 @@ def _end_in_a_line(main: Callable[[], None]) -> None:
 
 
 def _line(error: Exception) -> str:
+    if lost := _processes.line(error):
+        return lost
     text = " ".join(line.strip() for line in str(error).splitlines())
     text = text if len(text) < _LONGEST else f"{text[:_LONGEST]} ..."
     if isinstance(error, MemoryError) or text.startswith("RESOURCE_EXHAUSTED"):

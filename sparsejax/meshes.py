@@ -37,6 +37,7 @@ __all__ = [
     "fetch",
     "gathered",
     "lay",
+    "local",
     "over",
     "parts",
     "put",
@@ -124,6 +125,15 @@ def lay(tree: PyTree) -> PyTree:
     """
     where = NamedSharding(jax.sharding.get_mesh(), PartitionSpec(_axes()))
     return jax.tree.map(lambda leaf: _moved(leaf, where), tree)
+
+
+def local(tree: PyTree) -> PyTree:
+    """A tree whose arrays NumPy holds, to be closed over by what is split.
+
+    JAX refuses to index an array on a mesh where each of its devices has its own work.
+    Without a mesh, the tree as it is.
+    """
+    return fetch(tree) if _axes() else tree
 
 
 def fetch(tree: PyTree) -> PyTree:
@@ -230,7 +240,7 @@ def take(array: Array, rows: ArrayLike) -> Array:
     The result is spread over the devices of a mesh with automatic axes. On explicit
     ones it is as the array is; along the first axis only if the number of rows lets it.
     """
-    rows, where = jnp.asarray(rows), None
+    array, rows, where = jnp.asarray(array), jnp.asarray(rows), None
     if _explicit(array):
         mesh, (first, *rest) = jax.typeof(array).sharding.mesh, _spec(array)
         axes = (first,) if isinstance(first, str) else first or ()

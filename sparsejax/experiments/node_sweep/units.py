@@ -1,5 +1,6 @@
 """A network as a function of one vector: 1 for a unit that is kept, 0 for others."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -9,7 +10,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
-from sparsejax import lift, prune, sweep, train
+from sparsejax import lift, meshes, prune, sweep, train
 from sparsejax.experiments._study.subject import Subject
 from sparsejax.masks import Masks
 
@@ -78,7 +79,8 @@ def units(
         order = np.random.default_rng(seed).permutation(len(x))
         rows = np.sort(order[:num_test_images])
         x, y = x[rows], y[rows]
-    x, y, bound = jnp.asarray(x), jnp.asarray(y), subject.bound()
+    x, y = meshes.local((jnp.asarray(x), jnp.asarray(y)))
+    bound = functools.partial(subject.fn, meshes.local(subject.params))
 
     def fn(params, x):
         return bound(x)
