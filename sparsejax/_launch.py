@@ -24,9 +24,9 @@ from typing import Any
 
 from absl import flags, logging
 
-from sparsejax import _processes, experiments, runs
+from sparsejax import _merge, _processes, experiments, runs
 from sparsejax.experiments._study import config as config_
-from sparsejax.experiments._study import needs
+from sparsejax.experiments._study import needs, shares
 
 SUBJECT = {
     "run": "Folder of the lottery run to analyze.",
@@ -46,6 +46,8 @@ images per class), resnet_cifar10/resnet20_cifar10.safetensors. Digits, scenes, 
 spirals and CartPole need no data.""",
     "out": "Parent folder of the run's; by default results/runs/EXPERIMENT or, with "
     "--run, EXPERIMENT inside that run's folder.",
+    "shard": "Share of the run, as 0/4 for the first of four: a run of its own, of some "
+    "of the seeds; `sparsejax merge` puts the shares together.",
     "dry_run": "Dry run: check the data, print the plan and the folder, and stop.",
     "force": "Fresh start: delete an earlier run of this config first.",
 }
@@ -73,6 +75,10 @@ def main(name: str | None = None, argv: Sequence[str] | None = None) -> None:
             print(listing())
             return
         name = argv.pop(1)
+        if name == "merge":
+            with _interrupts.ending():
+                _end_in_a_line(partial(_merge.main, argv))
+            return
         program = f"{program} {name}"
     if name not in experiments.EXPERIMENTS:
         known = ", ".join(experiments.EXPERIMENTS)
@@ -89,7 +95,10 @@ def listing() -> str:
         f"  {name:<{width}}  {what}\n  {'':<{width}}  {minutes}"
         for name, (what, minutes) in experiments.EXPERIMENTS.items()
     ]
-    usage = "usage: sparsejax NAME [--flags]; `sparsejax NAME --help` explains NAME"
+    usage = (
+        "usage: sparsejax NAME [--flags]; `sparsejax NAME --help` explains NAME\n"
+        "       sparsejax merge FOLDERS, for runs with --shard"
+    )
     return "\n".join([usage, "(times on two CPU cores)", "", *lines])
 
 
@@ -106,6 +115,8 @@ def called(name: str, spec: Any, argv: Sequence[str], program: str) -> None:
         _interrupts.advice[0] = "run the same command without --force to resume"
     config = read(spec.Config, values)
     config = spec.named(config) if hasattr(spec, "named") else config
+    if values["shard"].value is not None:
+        config = shares.part(spec, config, values["shard"].value)
     needs.check(spec, config, values["out"].value or ".")  # before any is taken
     if hasattr(spec, "environment"):
         for key, value in spec.environment(config).items():
@@ -133,7 +144,7 @@ def launch(name: str, spec: Any, config: Any, values: Values, program: str) -> N
     from sparsejax.experiments._study import subject as subject_
 
     face = importlib.import_module(f"sparsejax.experiments.{name}")
-    data_dir, out, dry_run, force = (values[key].value for key in WHERE)
+    data_dir, out, _, dry_run, force = (values[key].value for key in WHERE)
     source = {key: values[key].value for key in spec.SUBJECT}
     if hasattr(spec, "check_source"):
         spec.check_source(config, source)

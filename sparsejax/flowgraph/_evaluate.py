@@ -6,11 +6,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float
 
 from sparsejax import checks, interpret
 from sparsejax.flowgraph._ops import OPS
 from sparsejax.flowgraph._structure import PLAIN, Structure, arity
+
+_ENTRIES = 1 << 24  # of edges, all inputs together, that are computed at a time
 
 
 def nodes(graph: Structure, x: ArrayLike | Any) -> Float[Array, "*batch nodes"]:
@@ -22,7 +25,17 @@ def nodes(graph: Structure, x: ArrayLike | Any) -> Float[Array, "*batch nodes"]:
     x = jnp.asarray(x)
     dtype = x.dtype if x.dtype == jnp.float64 else jnp.float32
     flat = x.reshape(-1, len(graph.low)).astype(dtype)
-    return compiled(graph)(flat).reshape(*batch, len(graph))
+    return _in_parts(graph, flat).reshape(*batch, len(graph))
+
+
+def _in_parts(graph: Structure, flat) -> Array:
+    """Values for some inputs at a time: each takes memory for every edge."""
+    run, size = compiled(graph), max(1, _ENTRIES // max(1, len(graph.args)))
+    if len(flat) <= size or isinstance(flat, Tracer):
+        return run(flat)
+    parts = [run(flat[i : i + size]) for i in range(0, len(flat) - size, size)]
+    last = run(flat[-size:])  # of one size, to be compiled once
+    return jnp.concatenate([*parts, last[size * (len(parts) + 1) - len(flat) :]])
 
 
 def outputs(graph: Structure, x: ArrayLike | Any) -> Float[Array, "*batch outputs"]:

@@ -20,6 +20,7 @@ import dataclasses
 
 from sparsejax.experiments._study import config as config_
 from sparsejax.experiments._study.config import COUNTS, POSITIVE, SEEDS, WHOLE
+from sparsejax.experiments._study.shares import Shares
 
 SUBJECT = ()
 CHOICES = {"variant": ("published", "half")}
@@ -92,6 +93,12 @@ def memory(config: Config) -> dict[str, float]:
         "num_nodes": 16.0 * 2**config.num_nodes,
         "num_masks or num_paths": 1.0 * config.num_nodes * paths,
     }
+
+
+def shares(config: Config) -> Shares:
+    """How a run is divided: by seeds, each of which has a file."""
+    rest = "params/*", "x", "y", "losses"
+    return Shares("seeds", config.seeds, ("seed_*.npz",), rest=rest)
 
 
 def disk(config: Config) -> float:

@@ -14,6 +14,7 @@ on with the arm and the level it was at and ends with the same arrays, bit for b
 """
 
 import contextlib
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ from sparsejax.experiments.lottery.config import (
 )
 from sparsejax.experiments.lottery.lab import Lab
 from sparsejax.experiments.lottery.measure import Record
-from sparsejax.experiments.lottery.tasks import task
+from sparsejax.experiments.lottery.tasks import Task, task
 from sparsejax.flowgraph import TooLarge
 from sparsejax.prune import Ticket
 
@@ -100,9 +101,13 @@ def run(
             for arm in SEQUENCES:
                 if arm in lab.config.arms:
                     _sequence(book, arm, rounds)
-        graph = _flow_graph(study, data_dir) if lab.together else None
+        images = lab.task._replace(training=(None, None))
+        together = lab.together
+        del book, lab  # the training images, and all networks
+        gc.collect()
+        graph = _flow_graph(study, images) if together else None
         link = None if graph is None else f"{graph}/index.html"
-        report.write(study, reading.read(folder), lab.task.shape, flow_graph=link)
+        report.write(study, reading.read(folder), images.shape, flow_graph=link)
     return study.records
 
 
@@ -201,14 +206,18 @@ def _controls(book: Book, ticket: Ticket, new: bool = False) -> None:
         book.tell(level, ("rewind", *arms))
 
 
-def _flow_graph(study: Study, data_dir) -> str | None:
+def _flow_graph(study: Study, images: Task) -> str | None:
     """The first seed's last ticket as a flow graph, unless it is too large.
+
+    Args:
+        study: what is being run.
+        images: those to test on.
 
     Returns:
         The folder of its page, as of the run's.
     """
     config = flowgraph.Config()
-    subject = looking.subject(study.folder, data_dir=data_dir)
+    subject = looking.subject(study.folder, images=images)
     folder = place("flowgraph", config, subject, None)
     try:
         flowgraph.run(config, folder, subject, log=lambda line: None)

@@ -34,6 +34,7 @@ import dataclasses
 from sparsejax.experiments._study import config as config_
 from sparsejax.experiments._study import needs
 from sparsejax.experiments._study.config import COUNTS, POSITIVE, SEEDS, WHOLE, WIDTHS
+from sparsejax.experiments._study.shares import Shares
 
 SUBJECT = ()
 # Pruning by itself, level after level: weights and schedule that a round restarts with.
@@ -219,6 +220,12 @@ def named(config: Config) -> Config:
         if resolve(usual) == resolve(config):
             config = usual
     return config
+
+
+def shares(config: Config) -> Shares:
+    """How a run is divided: by seeds, over which arrays have an axis."""
+    files = "rewind.npz", "level_*/*.npz"
+    return Shares("seeds", resolve(config).seeds, files, stacked=True)
 
 
 def environment(config: Config) -> dict[str, str]:

@@ -19,6 +19,7 @@ def subject(
     seed: int | None = None,
     level: int | None = None,
     data_dir: str | Path | None = None,
+    images: Task | None = None,
 ) -> Subject:
     """A network of a lottery run, with all others of the run beside it.
 
@@ -28,6 +29,7 @@ def subject(
         seed: of its first parameters; by default the run's first.
         level: number of prunings; by default the last that is there.
         data_dir: folder of the data set's files.
+        images: those of the run, where they have been read.
 
     Raises:
         ValueError: if the folder is no such run, or has no such network.
@@ -51,15 +53,15 @@ def subject(
         )
 
     @cache
-    def images() -> Task:
-        return task(run.config, data_dir)
+    def read_images() -> Task:
+        return images or task(run.config, data_dir)
 
     known = run.config.dataset in DATASETS
-    image = form(run.config)[0] if known else images().shape
+    image = form(run.config)[0] if known else read_images().shape
     shape = build.input_shape(run.config, image)
 
     def load(part: str) -> tuple[np.ndarray, np.ndarray]:
-        x, y = getattr(images(), part)
+        x, y = getattr(read_images(), part)
         x = np.asarray(x[np.arange(len(x))] if isinstance(x, data.Images) else x)
         return x.reshape(len(x), *shape), np.asarray(y)
 

@@ -27,6 +27,7 @@ import dataclasses
 from sparsejax.experiments._study import config as config_
 from sparsejax.experiments._study import needs
 from sparsejax.experiments._study.config import COUNTS, SEEDS, WHOLE, WIDTHS
+from sparsejax.experiments._study.shares import Shares
 
 SUBJECT = ("run", "arm", "run_seed", "level")
 CHOICES = {
@@ -114,6 +115,19 @@ class Config:
             raise ValueError(
                 "num_permutations must be 0, or 2 or more for an error estimate"
             )
+
+
+def shares(config: Config) -> Shares:
+    """How a run is divided: by sweeps, each of which has a file.
+
+    Raises:
+        ValueError: for the one sweep of all subsets.
+    """
+    if config.distribution == "subsets":
+        raise ValueError("the one sweep of distribution=subsets cannot be divided")
+    field = "subset_sizes" if config.subset_sizes else "keep_probs"
+    files = "network.npz", "keep_*.npz", "size_*.npz"
+    return Shares(field, getattr(config, field), files)
 
 
 def memory(config: Config) -> dict[str, float]:

@@ -18,6 +18,7 @@ import dataclasses
 from sparsejax.experiments._study import config as config_
 from sparsejax.experiments._study import needs
 from sparsejax.experiments._study.config import COUNTS, POSITIVE, SEEDS, WIDTHS
+from sparsejax.experiments._study.shares import Shares
 
 SUBJECT = ()
 PENALTIES = ("squared", "share", "target", "rrr")
@@ -103,6 +104,11 @@ def label(stage: Stage) -> str:
     """A stage in words."""
     loss, strength = stage
     return f"{LABELS[loss]}, ×{strength:g}" if strength else LABELS[loss]
+
+
+def shares(config: Config) -> Shares:
+    """How a run is divided: by seeds, over which arrays have an axis."""
+    return Shares("seeds", config.seeds, ("*.npz",), stacked=True)
 
 
 def environment(config: Config) -> dict[str, str]:

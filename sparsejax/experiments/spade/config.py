@@ -20,6 +20,7 @@ from typing import Any
 from sparsejax.experiments._study import config as config_
 from sparsejax.experiments._study import needs
 from sparsejax.experiments._study.config import COUNTS, POSITIVE, SEEDS, WHOLE, WIDTHS
+from sparsejax.experiments._study.shares import Shares
 
 BATCH_SIZE = 64
 NUM_TESTED = 1000  # images, drawn for each seed, that all else is taken from
@@ -117,6 +118,11 @@ def check_source(config: Config, source: Mapping[str, Any]) -> None:
         raise ValueError(
             f"--{given[0]} needs dataset=cifar10, got dataset={config.dataset}"
         )
+
+
+def shares(config: Config) -> Shares:
+    """How a run is divided: by seeds, each of which has files."""
+    return Shares("seeds", config.seeds, ("seed_*.npz", "network_*.npz"))
 
 
 def memory(config: Config) -> dict[str, float]:
