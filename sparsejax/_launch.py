@@ -46,8 +46,8 @@ images per class), resnet_cifar10/resnet20_cifar10.safetensors. Digits, scenes, 
 spirals and CartPole need no data.""",
     "out": "Parent folder of the run's; by default results/runs/EXPERIMENT or, with "
     "--run, EXPERIMENT inside that run's folder.",
-    "shard": "Share of the run, as 0/4 for the first of four: a run of its own, of some "
-    "of the seeds; `sparsejax merge` puts the shares together.",
+    "shard": "Share of the run, as 0/4 for the first of four: a run of its own, of "
+    "some of the seeds; `sparsejax merge` puts the shares together.",
     "dry_run": "Dry run: check the data, print the plan and the folder, and stop.",
     "force": "Fresh start: delete an earlier run of this config first.",
 }

@@ -18,8 +18,8 @@ HELP = """Merge the shards of a run (--shard) into the run that was not divided.
     sparsejax merge results/runs/lottery/seeds=*
 
 The folders are complete runs that differ in their seeds (node_sweep: keep_probs or
-subset_sizes) alone. Nothing is trained again: figures, tables and pages are made of what
-is there. The shards stay.
+subset_sizes) alone. Nothing is trained again: figures, tables and pages are made of
+what is there. The shards stay.
 
   --out=
       Parent folder of the merged run; by default that of the first shard.

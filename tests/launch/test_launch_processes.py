@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -113,9 +112,7 @@ def test_two_processes_find_what_one_does(flags, tmp_path, both):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dies", [0, 1])
-def test_the_death_of_one_ends_both_in_a_line_and_the_run_resumes(
-    dies, tmp_path, both
-):
+def test_the_death_of_one_ends_both_in_a_line_and_the_run_resumes(dies, tmp_path, both):
     two = tmp_path / "two"
     pair = both(two, *LOTTERY)
     began = time.monotonic()

@@ -107,9 +107,10 @@ def read(spec: Any, kind: str, folders: Sequence[Path]) -> tuple[Any, list[Part]
             )
     parts.sort(key=lambda one: one.shares.entries[0])
     entries = [entry for one in parts for entry in one.shares.entries]
-    if len(set(entries)) < len(entries):
-        twice = [str(entry) for entry in sorted(set(entries)) if entries.count(entry) > 1]
-        raise ValueError(f"several of the runs have {field} {', '.join(twice)}")
+    twice = [entry for entry in sorted(set(entries)) if entries.count(entry) > 1]
+    if twice:
+        named = ", ".join(map(str, twice))
+        raise ValueError(f"several of the runs have {field} {named}")
     whole = dataclasses.replace(first.config, **{field: tuple(sorted(entries))})
     usual = getattr(spec.Config(), field)
     open_ = dataclasses.replace(whole, **{field: usual})

@@ -51,9 +51,9 @@ def check_alike(found, expected):
                     np.testing.assert_array_equal(one[key], array)
     records = [runs.read_metrics(root) for root in (found, expected)]
     assert [list(r) for r in records[0]] == [list(r) for r in records[1]]
-    same = [{k: v for k, v in r.items() if isinstance(v, int | str)} for r in records[1]]
-    for record, other in zip(records[0], same, strict=True):
-        assert {key: record[key] for key in other} == other
+    for record, other in zip(*records, strict=True):
+        same = {k: v for k, v in other.items() if isinstance(v, int | str)}
+        assert {key: record[key] for key in same} == same
 
 
 def undivided_and_merged(name, command_line, tmp_path):
