@@ -69,7 +69,7 @@ def merge(folders: Sequence[Path], values: flags.FlagValues) -> None:
         if head.subject != heads[0].subject:
             raise ValueError(f"{head.folder} is of another network than {folders[0]}")
     if kind not in experiments.EXPERIMENTS:
-        raise ValueError(f"{folders[0]} is a run of {kind}, which is no experiment")
+        raise ValueError(f"{folders[0]} is a run of {kind}, not of an experiment")
     spec = importlib.import_module(f"sparsejax.experiments.{kind}.config")
     config, parts = shares.read(spec, kind, folders)
     _finish(spec, kind, config, parts, heads[0].subject, values)

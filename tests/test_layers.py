@@ -13,6 +13,7 @@ ROOT = Path(__file__).parent.parent
 LAYERS = [
     {"__main__"},
     {"_launch"},
+    {"_merge"},
     {"experiments"},
     {"plots", "removal", "hypercube", "prune", "relevance", "flowgraph", "dissect"}
     | {"weights", "features", "rl", "circuits"},
@@ -21,7 +22,7 @@ LAYERS = [
     {"interpret"},
 ]
 GROUND = {"runs", "pages", "trees", "checks", "meshes"}
-GROUND |= {"_words", "_interrupts", "_labels", "_patterns", "_untrusted"}
+GROUND |= {"_words", "_interrupts", "_processes", "_labels", "_patterns", "_untrusted"}
 ONLY = {
     "flax": {"models"},
     "sklearn": {"data"},
@@ -29,7 +30,7 @@ ONLY = {
     "matplotlib": {"plots", "experiments"},
     "gymnasium": {"rl"},
     "pydot": {"flowgraph"},
-    "absl": {"_launch"},
+    "absl": {"_launch", "_merge"},
 }
 # `masks` makes what `lift` applies; `plots` writes through `runs`.
 WITHIN = {("lift", "masks")}
