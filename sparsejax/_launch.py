@@ -128,13 +128,14 @@ def called(name: str, spec: Any, argv: Sequence[str], program: str) -> None:
 def _join(name: str, spec: Any, values: Values) -> None:
     """Join the other processes of the run, if there are others."""
     place = {key: values[key].value for key in _processes.FLAGS}
-    asked = any(value not in (None, False) for value in place.values())
+    distributed = bool(place.pop("distributed"))
+    asked = distributed or any(value is not None for value in place.values())
     if asked and name not in experiments.SPLITTING:
         raise ValueError(
             f"{name} cannot be run by several processes, since it does not split its "
             f"work; those that do are {', '.join(experiments.SPLITTING)}"
         )
-    _processes.join(*place.values())
+    _processes.join(distributed, *place.values())
 
 
 def launch(name: str, spec: Any, config: Any, values: Values, program: str) -> None:

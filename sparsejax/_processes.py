@@ -85,11 +85,12 @@ def join(
     import jax
 
     jax.config.update("jax_enable_preemption_service", False)  # SIGTERM is ours
-    cluster = {} if distributed else {"cluster_detection_method": "deactivate"}
     try:
         jax.distributed.initialize(
-            **given,
-            **cluster,
+            coordinator_address=address,
+            num_processes=count,
+            process_id=number,
+            cluster_detection_method=None if distributed else "deactivate",
             initialization_timeout=_JOIN,
             heartbeat_timeout_seconds=_SILENCE,
             shutdown_timeout_seconds=_LEAVE,

@@ -40,7 +40,8 @@ def test_every_flag_in_the_text_is_one():
 
 
 def test_experiments_are_named_that_split_their_work_or_have_shards():
-    listed = " and ".join(experiments.SPLITTING)
+    *most, last = experiments.SPLITTING
+    listed = f"{', '.join(most)} and {last}"
     assert f"These split their work: {listed}." in PAGE
     spec = "sparsejax.experiments.{}.config"
     have = [n for n in experiments.EXPERIMENTS

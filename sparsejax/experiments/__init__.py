@@ -31,7 +31,7 @@ EXPERIMENTS = {
     "weights": ("Shows weights in context, expanded and factorized.", "7 minutes"),
 }  # fmt: skip
 # Those that split their work over all devices, and so can be run by several processes.
-SPLITTING = ("lottery", "node_sweep")
+SPLITTING = ("lottery", "node_sweep", "dissect")
 __all__ = [
     "cartpole",
     "circle_removal",

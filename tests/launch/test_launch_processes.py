@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from sparsejax import runs
+from sparsejax import experiments, runs
 
 LOTTERY = (
     "lottery", "--rounds=2", "--epochs=2", "--widths=8", "--seeds=0:3",
@@ -21,6 +21,13 @@ SWEEP = (
     "node_sweep", "--widths=8", "--epochs=2", "--num_masks=100",
     "--num_test_images=50", "--num_permutations=4", "--keep_probs=0.5",
 )  # fmt: skip
+SCENES = (
+    "lottery", "--dataset=scenes", "--widths=4,4,4", "--num_train_images=64",
+    "--num_test_images=32", "--batch_size=32", "--epochs=1", "--rounds=1",
+    "--rewind_to=1",
+)  # fmt: skip
+DISSECT = "dissect", "--num_scenes=6", "--quantile=0.05", "--rotations=1"
+SMALL = {"lottery": LOTTERY, "node_sweep": SWEEP, "dissect": DISSECT}
 MOST = 240  # seconds
 
 
@@ -29,11 +36,11 @@ class Process:
 
     def __init__(self, place, number, *flags):
         self.said = [place / f"{stream}_{number}" for stream in ("out", "err")]
-        out, err = (open(path, "wb") for path in self.said)
-        self.popen = subprocess.Popen(
-            [sys.executable, "-m", "sparsejax", *flags, f"--out={place / 'runs'}"],
-            stdin=subprocess.DEVNULL, stdout=out, stderr=err,
-        )  # fmt: skip
+        command = [sys.executable, "-m", "sparsejax", *flags, f"--out={place / 'runs'}"]
+        with open(self.said[0], "wb") as out, open(self.said[1], "wb") as err:
+            self.popen = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=err
+            )
 
     def end(self):
         """Exit status, and the lines on both streams."""
@@ -99,8 +106,11 @@ def check_same(there, expected):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("flags", [LOTTERY, SWEEP], ids=["lottery", "node_sweep"])
-def test_two_processes_find_what_one_does(flags, tmp_path, both):
+@pytest.mark.parametrize("name", experiments.SPLITTING)
+def test_two_processes_find_what_one_does(name, tmp_path, both):
+    flags = SMALL[name]
+    if name == "dissect":
+        flags = *flags, f"--run={alone(tmp_path / 'scenes', *SCENES)}"
     for process in both(tmp_path / "two", *flags):
         status, lines, errors = process.end()
         assert (status, errors) == (0, [])
