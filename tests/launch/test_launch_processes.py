@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from sparsejax import experiments, runs
+from sparsejax import _processes, experiments, runs
 
 LOTTERY = (
     "lottery", "--rounds=2", "--epochs=2", "--widths=8", "--seeds=0:3",
@@ -177,3 +177,18 @@ def test_no_cluster_is_a_line(launcher, tmp_path):
     assert done.returncode == 1
     assert done.stderr.startswith("error: --distributed finds no cluster")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_process_that_is_alone_does_all_by_itself(tmp_path):
+    assert _processes.is_first() and not _processes.are_several()
+    assert _processes.told(b"what is there") == b"what is there"
+    _processes.same({"what": "is done"})
+    with _processes.place(tmp_path / "run") as place:
+        assert place == tmp_path / "run"
+    with pytest.raises(OSError, match="as it is"):
+        _processes.first(_fail)
+    assert _processes.line(OSError("gloo: connection closed by peer")) is None
+
+
+def _fail():
+    raise OSError("as it is")
