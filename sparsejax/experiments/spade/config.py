@@ -122,7 +122,8 @@ def check_source(config: Config, source: Mapping[str, Any]) -> None:
 
 def shares(config: Config) -> Shares:
     """How a run is divided: by seeds, each of which has files."""
-    return Shares("seeds", config.seeds, ("seed_*.npz", "network_*.npz"))
+    files = "seed_*.npz", "network_*.npz", "pictures.npz", "toy.npz"
+    return Shares("seeds", config.seeds, files)
 
 
 def memory(config: Config) -> dict[str, float]:
