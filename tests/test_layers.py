@@ -37,6 +37,7 @@ WITHIN = {("lift", "masks")}
 # Launchers are lines that call the command line; it reads configs as `_study` does. A
 # benchmark measures what no user calls.
 FRIENDS = {
+    ("benchmarks", "sparsejax.experiments.lottery._run"),
     ("benchmarks", "sparsejax.flowgraph._export"),
     ("benchmarks", "sparsejax.flowgraph._layout"),
     ("benchmarks", "sparsejax.interpret._compiled"),
