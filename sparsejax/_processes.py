@@ -96,11 +96,13 @@ def join(
             shutdown_timeout_seconds=_LEAVE,
         )
     except ValueError as error:
+        Path(log).unlink(missing_ok=True)
         raise ValueError(
             f"--distributed finds no cluster that tells this process its place "
             f"({error}); pass --coordinator_address, --num_processes and --process_id"
         ) from None
     except RuntimeError as error:
+        Path(log).unlink(missing_ok=True)
         raise ValueError(
             f"the other processes were not there within {_JOIN} seconds, or cannot be "
             f"reached at {address or 'the address that the cluster says'} ({error})"
