@@ -167,9 +167,15 @@ def nested(arrays: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def float_dtype(tree: Any) -> np.dtype:
-    """Float64 if a leaf is of it, else float32: in what to compute with a tree."""
-    kinds = [getattr(leaf, "dtype", None) for leaf in jax.tree.leaves(tree)]
-    return np.dtype("float64" if np.dtype("float64") in kinds else "float32")
+    """In what to compute with a tree: the one type of its floats, or a wider one.
+
+    Of several types float64 if it is among them, else float32; also without any.
+    """
+    kinds = {getattr(leaf, "dtype", None) for leaf in jax.tree.leaves(tree)}
+    floats = [k for k in kinds if k and jax.numpy.issubdtype(k, jax.numpy.floating)]
+    if len(floats) == 1:
+        return np.dtype(floats[0])
+    return np.dtype("float64" if np.dtype("float64") in floats else "float32")
 
 
 def _stored(paths: list[str], arrays: Mapping[str, Any]) -> dict[str, str]:
