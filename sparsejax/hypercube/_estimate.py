@@ -188,7 +188,7 @@ def estimate_mean(
     held = np.zeros((len(every) + 1, n), np.float32)
     for row, nodes in zip(held, every, strict=False):
         row[list(nodes)] = 1
-    held, ones = jnp.asarray(held), jnp.ones(n)
+    held, ones = jnp.asarray(held), jnp.ones(n, jnp.float32)
     size = jnp.asarray(np.repeat(order, counts[order]), jnp.int32)
 
     def make(index):

@@ -76,7 +76,8 @@ def fixed_size(
         count *= length
 
     def one(key):
-        chosen = jax.random.permutation(key, total) < kept
+        order = jax.random.permutation(key, total)
+        chosen = order < jnp.asarray(kept, order.dtype)
         pieces = jnp.split(chosen, list(it.accumulate(sizes))[:-1])
         return [
             piece.reshape(leaf.shape).astype(leaf.dtype) if jnp.ndim(leaf) else leaf

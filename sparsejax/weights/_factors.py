@@ -89,6 +89,8 @@ def factor(
         raise ValueError("the kernel must be finite; it holds NaN or infinity")
     if n < 1 or steps < 0:
         raise ValueError(f"need n of at least 1 and steps, got n={n}, steps={steps}")
+    if w.dtype.itemsize < 4:  # of 16 bits there is no decomposition
+        w = w.astype(jnp.float32)
     *places, channels, units = w.shape
     flat = w.reshape(math.prod(places), channels, units)
     if form == "unit":

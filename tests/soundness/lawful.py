@@ -47,6 +47,7 @@ def law(quick: int, slow: int, **how):
                     checked += [check(network)]
                 except Exception as error:
                     broken.append(f"{network}\n{_said(error)}")
+                    print(f"\n{broken[-1]}", flush=True)
                 if len(broken) == 5 or np.count_nonzero(checked) >= count:
                     break
             print(f"\n{check.__name__}: {sum(checked)} networks, "
