@@ -177,19 +177,20 @@ def run_obs(dtype):
 def run_layer_hessians(dtype):
     p, x, *_ = setting(dtype)
     images = eighths(dtype, 2, 4, 4, 2, seed=9)
-    dense, conv = (
-        prune.layer_hessians(net, p, x), prune.layer_hessians(image, maps(dtype), images)
-    )  # fmt: skip
+    dense = prune.layer_hessians(net, p, x)
+    conv = prune.layer_hessians(image, maps(dtype), images)
     return [layer.state.products for layer in [*dense, *conv]]
 
 
 def run_spade(dtype):
     p, x, *_ = setting(dtype)
-    pruned = prune.spade(
-        net, p, x[0], key=key(), density=0.5, samples=4,
-        augment=lambda key, x: x * jnp.sign(jax.random.normal(key, x.shape)).astype(dtype),
-    )  # fmt: skip
-    return pruned.mask
+
+    def augment(key, x):
+        return jnp.where(jax.random.bernoulli(key, 0.5, x.shape), x, -x)
+
+    return prune.spade(
+        net, p, x[0], key=key(), density=0.5, samples=4, augment=augment
+    ).mask
 
 
 def run_sweep(dtype):
@@ -348,13 +349,17 @@ def run_factor(dtype):
 
 
 def run_render(dtype):
-    found = features.render(
-        net, params(dtype), "hidden", [0], key=key(), size=(3,), steps=4,
-        parametrization=features.pixels(), transform=features.compose(), progress=False,
-    )  # fmt: skip
-    acts = sj.activations(net, "hidden")
-    h = acts(params(dtype), found.images[0].astype(dtype))[1]["hidden"]
-    return found.values[0] - h[0]
+    pixels = {"parametrization": features.pixels(), "transform": features.compose()}
+    found = [
+        features.render(
+            image, maps(dtype), "map", [0], key=key(), size=(4, 4, 2), steps=2,
+            progress=False, **how,
+        )
+        for how in ({}, pixels)
+    ]  # fmt: skip
+    acts = sj.activations(image, "map")
+    h = acts(maps(dtype), found[1].images[0].astype(dtype))[1]["map"]
+    return found[1].values[0] - h[..., 0].mean(), found[0].images.shape
 
 
 def run_dissect(dtype):
@@ -377,12 +382,13 @@ def run_trace(dtype):
 
 def run_removal(dtype):
     values = np.asarray(eighths(dtype, 16, seed=15))
-    return tuple(removal.moments(values)), removal.kde(values, 0.25, np.linspace(-1, 1, 5))
+    density = removal.kde(values, 0.25, np.linspace(-1, 1, 5))
+    return tuple(removal.moments(values)), density
 
 
 RUNS = {k[4:]: v for k, v in globals().copy().items() if k.startswith("run_")}
 # Of the quick tests; the others take a second or two each, most to compile.
-QUICK = "masked", "remove", "estimate_mean", "expand", "factor", "obs", "kernels"
+QUICK = "masked", "remove", "estimate_mean", "expand", "factor", "obs", "render"
 CASES = [
     pytest.param(
         name, dtype, marks=[] if name in QUICK and dtype == "bfloat16" else

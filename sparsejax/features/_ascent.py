@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
-from sparsejax import interpret, lift, meshes
+from sparsejax import interpret, lift, meshes, trees
 from sparsejax.features._objectives import OUTPUT, Objective
 from sparsejax.features._parametrizations import Parametrization
 from sparsejax.features._redirect import redirected
@@ -62,7 +62,7 @@ def start(how: How, key, units, count, dtype):
 @partial(interpret.Compiled, static_argnums=0)
 def step(how: How, look, params, units, state, key, index):
     moves = jax.random.fold_in(key, index)
-    on = (index < how.redirect).astype(look.color.dtype)
+    on = (index < how.redirect).astype(trees.float_dtype(params))
 
     def one(unit, state, look, params, moves, on):
         read = reader(how, on)
@@ -107,7 +107,10 @@ def _optimizer(how: How) -> optax.GradientTransformation:
 
 def _values(how, look, read, params, unit, theta, seen):
     """The objective of all pictures of one unit."""
-    acts = jax.vmap(lambda t: read(params, _image(how, look, t, seen)))(theta)
+    def acts_of(theta):
+        return read(params, cast(params, _image(how, look, theta, seen)))
+
+    acts = jax.vmap(acts_of)(theta)
     return how.objective.value(acts, unit)
 
 
@@ -117,6 +120,11 @@ def _image(how: How, look: Look, theta, seen: Callable) -> Array:
     image = seen(jax.nn.sigmoid(image @ look.color.T))
     image = look.low + (look.high - look.low) * image
     return image if len(how.size) > 1 else image[..., 0]
+
+
+def cast(params, image) -> Array:
+    """A picture in the type of the parameters, as the function takes it."""
+    return image.astype(trees.float_dtype(params))
 
 
 def reader(how: How, on: Array | None) -> Callable:

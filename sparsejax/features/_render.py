@@ -134,7 +134,8 @@ def render(
         learning_rate,
         redirect,
     )
-    dtype = trees.float_dtype(params)
+    # there is no Fourier transform of 16 bits; fn gets what its parameters are
+    dtype = np.promote_types(trees.float_dtype(params), np.float32)
     look = _look(color, bounds, how.shape[-1], dtype)
     numbers = _units(how, params, units, dtype)
     with meshes.over(mesh):
@@ -246,10 +247,12 @@ def _look(color, bounds, channels: int, dtype) -> Look:
 def _units(how: How, params, units, dtype) -> Int[np.ndarray, " units"]:
     """The numbers of the units to render, checked against those there are."""
 
+    cast = trees.float_dtype(params)
+
     def shapes(read, params):
         image = jnp.zeros((1, *how.shape), dtype)
         seen = jax.vmap(lambda i: how.transform(jax.random.key(0), i))(image)
-        x = seen if len(how.size) > 1 else seen[..., 0]
+        x = ascent.cast(params, seen if len(how.size) > 1 else seen[..., 0])
         return jax.vmap(lambda x: read(params, x))(x)
 
     try:
@@ -258,7 +261,7 @@ def _units(how: How, params, units, dtype) -> Int[np.ndarray, " units"]:
         if checks.takes(partial(shapes, how.fn), params):
             raise
         raise ValueError(
-            f"no pictures of size {how.size}, {dtype}, can be drawn, as fn(params, x) "
+            f"no pictures of size {how.size}, {cast}, can be drawn, as fn(params, x) "
             f"does not take one such array: {checks.first_line(error)}; close over "
             f"other inputs: {checks.one_input()}; {checks.from_lookup()}"
         ) from error

@@ -152,7 +152,11 @@ class Numpy:
     def scan(self, step, start, xs):
         outs, count = [], len(xs if isinstance(xs, np.ndarray) else [*xs.values()][0])
         for i in range(count):
-            x = xs[i] if isinstance(xs, np.ndarray) else {k: v[i] for k, v in xs.items()}
+            x = (
+                xs[i]
+                if isinstance(xs, np.ndarray)
+                else {k: v[i] for k, v in xs.items()}
+            )
             start, out = step(start, x, i)
             outs.append(out)
         return start, None if outs[0] is None else np.stack(outs)

@@ -39,11 +39,11 @@ def graph_of(network):
     return graph, params
 
 
-@law(quick=6, slow=200)
+@law(quick=3, slow=60)
 def test_graphs_are_functions(network):
     """As traced, simplified, from JSON, as Python; their relevance is conserved."""
     graph, params = graph_of(network)
-    x = network.rng.uniform(-1, 1, (3, *network.shape))
+    x = network.rng.uniform(-1, 1, (2, *network.shape))
     read = flowgraph.from_json(graph.to_json())
     small = graph.simplify("merge-if-smaller")
     space: dict = {}
@@ -62,7 +62,7 @@ def test_graphs_are_functions(network):
     return 1
 
 
-@law(quick=6, slow=200)
+@law(quick=3, slow=80)
 def test_bounds_contain(network):
     """Every value of every node at samples and corners is within its interval."""
     graph, _ = graph_of(network)
@@ -79,7 +79,7 @@ def test_bounds_contain(network):
     return 1
 
 
-@law(quick=3, slow=60, dtype="float64")
+@law(quick=2, slow=20, dtype="float64")
 def test_exact_ranges_are_reached_and_contain(network):
     """They are within intervals, samples within them, and the witnesses at the ends."""
     if network.has(*PIECEWISE):
@@ -105,7 +105,7 @@ def test_exact_ranges_are_reached_and_contain(network):
     return 1
 
 
-@law(quick=3, slow=70)
+@law(quick=2, slow=30)
 def test_expanded_weights_are_the_jacobian(network):
     """Of the linear reading; of what has none, one line says so."""
     fn = sj.unrolled(network.fn) if network.looped else network.fn
@@ -128,7 +128,7 @@ def test_expanded_weights_are_the_jacobian(network):
     return 1
 
 
-@law(quick=2, slow=40)
+@law(quick=1, slow=12)
 def test_removed_nodes_leave_their_mean(network):
     """What reads them gets, in place of removed units, their mean over the examples."""
     batch = network.inputs(network.rng, 6)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from lawful import DRAWS, close, law
+from lawful import DRAWS, close, kink, law
 from networks import exact, one
 
 import sparsejax as sj
@@ -23,16 +23,23 @@ LAYERS = {
     "flat": relevance.flat(),
     "z_box": relevance.z_box(-1.0, 2.0),
 }
-MAXIMA = ("winner", "radial", "cross", "path")
-PRODUCTS = ("uniform", "detach")
+MAXIMA = "winner", "radial", "cross", "path"
+PRODUCTS = "uniform", "detach"
 
 
-def rules_of(rng, compared):
-    """Rules that conserve, and what they are called."""
+def rules_of(network, compared):
+    """Rules that conserve, and what they are called.
+
+    Not against a baseline: "winner" and "radial", which know of no difference, and
+    "detach". And "normalized" not in a softmax, whose largest entry is less itself: a
+    zero, of which there are no shares.
+    """
+    rng = network.rng
     layer, first = (str(rng.choice([*LAYERS])) for _ in range(2))
     kinds = "gradient", "normalized"
-    matrix = kinds[0] if compared else str(rng.choice(kinds, p=[0.7, 0.3]))
-    maximum = str(rng.choice(MAXIMA))
+    plain = compared or network.has("attention")
+    matrix = kinds[0] if plain else str(rng.choice(kinds, p=[0.7, 0.3]))
+    maximum = str(rng.choice(MAXIMA[2:] if compared else MAXIMA))
     product = "uniform" if compared else str(rng.choice(PRODUCTS, p=[0.7, 0.3]))
     rules = Rules(
         layer=LAYERS[layer], first=LAYERS[first], matrix=matrix, maximum=maximum,
@@ -46,12 +53,12 @@ def unrolled(network):
 
 
 @pytest.mark.defaults
-@law(quick=4, slow=70)
+@law(quick=2, slow=30)
 def test_relevance_is_conserved(network):
     """Under every rule, for every layer and pooling, the parts sum to the output."""
     (params, x), rng = network.draws(DRAWS), network.rng
     compared = bool(rng.random() < 0.4)
-    rules, names = rules_of(rng, compared)
+    rules, names = rules_of(network, compared)
     target = int(rng.integers(3))
     fn = unrolled(network)
     start = network.inputs(rng) if compared else "zero"
@@ -66,8 +73,8 @@ def test_relevance_is_conserved(network):
     found = explain(params, x)
     residual, magnitude = exact((found.residual(), found.magnitude()))
     assert np.isfinite(residual).all(), (names, compared)
-    shares = np.abs(residual) / magnitude
-    assert (shares <= 300 * network.eps).all(), (names, compared, shares)
+    within = np.abs(residual) <= 300 * network.eps * magnitude
+    assert within.all(), (names, compared, residual, magnitude)
     for i in range(DRAWS):
         theirs, b = network.oracle(one(x, i), one(params, i))
         theirs = theirs[target]
@@ -78,7 +85,7 @@ def test_relevance_is_conserved(network):
 
 
 @pytest.mark.defaults
-@law(quick=2, slow=40, dtype="float64")
+@law(quick=1, slow=12, dtype="float64")
 def test_order_and_scale_of_hidden_units_do_not_matter(network):
     """Permuted with all their weights, relevance is permuted, and so are masks."""
     params, x = network.params, network.x
@@ -92,7 +99,8 @@ def test_order_and_scale_of_hidden_units_do_not_matter(network):
             other[f"{i}"][key] = jnp.take(params[f"{i}"][key], order, axis)
         if layer.text in ("residual relu", "residual leaky_relu", "residual none"):
             scale = 2.0 ** network.rng.integers(-3, 4, 4)
-            for key, factor in {"w1": scale, "b1": scale, "w2": 1 / scale[:, None]}.items():
+            factors = {"w1": scale, "b1": scale, "w2": 1 / scale[:, None]}
+            for key, factor in factors.items():
                 other[f"{i}"][key] *= factor
     fn, apply = unrolled(network), sj.masked(network.fn)
     ones = sj.masks.ones(network.fn, params, x)
@@ -116,11 +124,11 @@ def test_order_and_scale_of_hidden_units_do_not_matter(network):
     return 1
 
 
-@law(quick=2, slow=40, dtype="float64")
+@law(quick=1, slow=8, dtype="float64")
 def test_without_a_baseline_it_is_the_gradient(network):
     """And so is `gradient`; integrated gradients and DeepLIFT are complete."""
-    if network.has("max head") and jax.config.jax_disable_most_optimizations:
-        return 0  # as in test_sound_masks.py
+    if kink(network):
+        return 0
     fn, params, x = unrolled(network), network.params, network.x
     start = network.inputs(network.rng)
 
@@ -149,7 +157,7 @@ def test_without_a_baseline_it_is_the_gradient(network):
     return 1
 
 
-@law(quick=2, slow=30)
+@law(quick=1, slow=10)
 def test_occlusion_is_a_loop(network):
     """What the output loses where each window is hidden, one after the other."""
     params, x, count = network.params, network.x, 0
