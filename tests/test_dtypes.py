@@ -362,6 +362,30 @@ def run_render(dtype):
     return found[1].values[0] - h[..., 0].mean(), found[0].images.shape
 
 
+def run_whole_networks(dtype):
+    """What goes through all layers of a network, or through the input square."""
+    p, x, _, _, some = setting(dtype)
+    layers = prune.layer_hessians(net, p, x)
+
+    def score(params, i):
+        return float(net(params, x).sum().astype(jnp.float32))
+
+    tuned = prune.tune_density(
+        p, [layers], score, groups=["a", "b"], densities=[0.5], sweeps=1, progress=False
+    )
+
+    def loss(mask, point):
+        return (mask.astype(dtype) * x[0, 0]).sum() * point[0].astype(dtype)
+
+    heat = removal.heat_maps(loss, jnp.ones(2), size=3)
+    pruned = prune.prune_layers(p, layers, 0.5)
+    csr = {k: v.toarray() for k, v in flowgraph.kernels(p, some.weights).items()}
+    return (
+        tuned.density, list(heat), pruned.mask, csr,
+        list(weights.by_layer(p, some.weights).values()),
+    )  # fmt: skip
+
+
 def run_dissect(dtype):
     images = eighths(dtype, 6, 4, 4, 2, seed=9)
     labels = data.Labels(("", "label"), ("color",), np.array([-1, 0]))
@@ -391,8 +415,9 @@ RUNS = {k[4:]: v for k, v in globals().copy().items() if k.startswith("run_")}
 QUICK = "masked", "remove", "estimate_mean", "expand", "factor", "obs", "render"
 CASES = [
     pytest.param(
-        name, dtype, marks=[] if name in QUICK and dtype == "bfloat16" else
-        [pytest.mark.slow],
+        name, dtype,
+        marks=[pytest.mark.defaults] if name in QUICK and dtype == "bfloat16"
+        else [pytest.mark.slow],
     )
     for name in RUNS for dtype in DTYPES
 ]  # fmt: skip

@@ -107,6 +107,7 @@ def _optimizer(how: How) -> optax.GradientTransformation:
 
 def _values(how, look, read, params, unit, theta, seen):
     """The objective of all pictures of one unit."""
+
     def acts_of(theta):
         return read(params, cast(params, _image(how, look, theta, seen)))
 

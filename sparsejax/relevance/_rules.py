@@ -181,11 +181,13 @@ class Rules:
         matrix: what these rules act on: "gradient", multipliers Q = R / a, which a
             matrix product passes on as W Q; or "normalized", relevances R, which it
             splits by shares. Consistent: gradient, slope, repeat with the first;
-            ignore with the second. Others run, and their residual tells.
+            ignore with the second, but for zeros, which have no shares (a softmax's
+            largest entry less itself). Others run, and their residual tells.
         maximum: "winner": all to the (first) largest; "radial": shares of the positive
             values, of 1 / |a| if there are none; "cross": as the limit of the
             soft maximum; "path": how long each is the largest on the straight way
-            from the baseline. By default "winner", or "cross" against a baseline.
+            from the baseline. By default "winner", or "cross" against a baseline, where
+            the first two do not conserve.
         product: of two values of the input. "gradient": both derivatives; "uniform":
             half the relevance each (against a baseline: exact midpoints);
             "detach": a factor that weighs (softmax, one over a norm) is a constant.

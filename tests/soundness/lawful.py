@@ -19,18 +19,19 @@ from networks import Network
 DRAWS = 16  # networks of one architecture, in one program
 
 
-def law(quick: int, slow: int, **how):
+def law(quick: int, slow: int, *, defaults: bool = False, **how):
     """A test of `check(network) -> how many networks were checked`.
 
     Args:
         quick, slow: how many architectures the quick and the slow test check; those
             that a law says nothing of, for which `check` returns 0, are passed over.
+        defaults: whether the quick test is one of `make test-defaults`.
         **how: of `Network`.
     """
 
     def decorate(check: Callable):
         sizes = [
-            pytest.param(0, quick, id="quick"),
+            pytest.param(0, quick, id="quick", marks=[pytest.mark.defaults] * defaults),
             pytest.param(quick, slow, id="slow", marks=pytest.mark.slow),
         ]
 

@@ -19,7 +19,10 @@ TYPES = ("float64", "float32", "bfloat16", "float16", "int8", "uint16", "int32",
          "int64", "bool")  # fmt: skip
 QUICK = [("bfloat16", "global"), ("float32", "layer"), ("int64", "layer")]
 CASES = [
-    pytest.param(dtype, scope, marks=[pytest.mark.slow] * ((dtype, scope) not in QUICK))
+    pytest.param(
+        dtype, scope,
+        marks=pytest.mark.defaults if (dtype, scope) in QUICK else pytest.mark.slow,
+    )
     for dtype in TYPES for scope in ("layer", "global")
 ]  # fmt: skip
 SHAPES = {"a": (3, 5), "b": (7,), "c": ()}
@@ -70,7 +73,6 @@ def exact(number):
     return number if math.isinf(number) else Fraction(number)
 
 
-@pytest.mark.defaults
 @pytest.mark.parametrize(("dtype", "scope"), CASES)
 def test_counts_are_exact(dtype, scope):
     """40 cases of every type, on the host and in one program."""

@@ -35,8 +35,7 @@ def deleted(params, weights):
     )
 
 
-@pytest.mark.defaults
-@law(quick=3, slow=60)
+@law(quick=3, slow=60, defaults=True)
 def test_masks_select(network):
     """Masked networks are those with weights and units deleted, infinite ones too."""
     params, x = network.draws(DRAWS)
@@ -69,8 +68,7 @@ def finite(b):
     return [np.where(np.isfinite(h), h, 0) for h in map(np.asarray, b.seen.values())]
 
 
-@pytest.mark.defaults
-@law(quick=2, slow=30, dtype="float64")
+@law(quick=2, slow=30, defaults=True, dtype="float64")
 def test_derivatives_are_differences(network):
     """Of parameters, input and masks, along a line; of removed weights they are 0."""
     if kink(network):

@@ -52,8 +52,7 @@ def unrolled(network):
     return sj.unrolled(network.fn) if network.looped else network.fn
 
 
-@pytest.mark.defaults
-@law(quick=2, slow=30)
+@law(quick=2, slow=30, defaults=True)
 def test_relevance_is_conserved(network):
     """Under every rule, for every layer and pooling, the parts sum to the output."""
     (params, x), rng = network.draws(DRAWS), network.rng
@@ -84,8 +83,7 @@ def test_relevance_is_conserved(network):
     return DRAWS
 
 
-@pytest.mark.defaults
-@law(quick=1, slow=12, dtype="float64")
+@law(quick=1, slow=12, defaults=True, dtype="float64")
 def test_order_and_scale_of_hidden_units_do_not_matter(network):
     """Permuted with all their weights, relevance is permuted, and so are masks."""
     params, x = network.params, network.x
