@@ -107,7 +107,7 @@ def test_counts_are_exact(dtype, scope):
             assert count_left == prune.kept_count(total, fraction)
 
 
-@law(quick=3, slow=60)
+@law(quick=2, slow=40)
 def test_counts_of_networks_are_exact(network):
     """Layer by layer and together, twice in a row."""
     mask = jax.tree.map(

@@ -39,7 +39,7 @@ def graph_of(network):
     return graph, params
 
 
-@law(quick=3, slow=60, defaults=True)
+@law(quick=2, slow=40, defaults=True)
 def test_graphs_are_functions(network):
     """As traced, simplified, from JSON, as Python; their relevance is conserved."""
     graph, params = graph_of(network)
@@ -105,7 +105,7 @@ def test_exact_ranges_are_reached_and_contain(network):
     return 1
 
 
-@law(quick=2, slow=30, defaults=True)
+@law(quick=1, slow=24, defaults=True)
 def test_expanded_weights_are_the_jacobian(network):
     """Of the linear reading; of what has none, one line says so."""
     fn = sj.unrolled(network.fn) if network.looped else network.fn

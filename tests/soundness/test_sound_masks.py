@@ -35,7 +35,7 @@ def deleted(params, weights):
     )
 
 
-@law(quick=3, slow=60, defaults=True)
+@law(quick=2, slow=45, defaults=True)
 def test_masks_select(network):
     """Masked networks are those with weights and units deleted, infinite ones too."""
     params, x = network.draws(DRAWS)
@@ -68,7 +68,7 @@ def finite(b):
     return [np.where(np.isfinite(h), h, 0) for h in map(np.asarray, b.seen.values())]
 
 
-@law(quick=2, slow=30, defaults=True, dtype="float64")
+@law(quick=1, slow=25, defaults=True, dtype="float64")
 def test_derivatives_are_differences(network):
     """Of parameters, input and masks, along a line; of removed weights they are 0."""
     if kink(network):
@@ -137,7 +137,7 @@ def test_a_training_step_is_a_gradient_step(network):
     return 1
 
 
-@law(quick=1, slow=15)
+@law(quick=1, slow=12)
 def test_all_subsets_are_a_loop_over_them(network):
     """Values of all subsets of units, and of drawn masks, one after the other."""
     drawn = drawn_masks(network, 3)
@@ -169,7 +169,7 @@ def test_all_subsets_are_a_loop_over_them(network):
     return 1
 
 
-@law(quick=1, slow=20)
+@law(quick=1, slow=14)
 def test_compact_networks_are_masked_ones(network):
     """Without the units that masks remove, the arrays are smaller, the outputs same."""
     mine = one(drawn_masks(network, 1, 0.7), 0)
@@ -187,7 +187,7 @@ def test_compact_networks_are_masked_ones(network):
     return 1
 
 
-@law(quick=2, slow=20)
+@law(quick=1, slow=14)
 def test_names_from_parameters_are_names_by_hand(network):
     """A mask of what `named` calls units is a mask of those named in the function."""
     if all(set(layer.params) <= {"scale", "shift", "mean", "var"}

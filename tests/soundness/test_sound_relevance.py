@@ -52,7 +52,7 @@ def unrolled(network):
     return sj.unrolled(network.fn) if network.looped else network.fn
 
 
-@law(quick=2, slow=30, defaults=True)
+@law(quick=1, slow=24, defaults=True)
 def test_relevance_is_conserved(network):
     """Under every rule, for every layer and pooling, the parts sum to the output."""
     (params, x), rng = network.draws(DRAWS), network.rng
