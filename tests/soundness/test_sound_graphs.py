@@ -54,6 +54,9 @@ def test_graphs_are_functions(network):
         acts, eps = [*b.seen.values()], 1e-14
         if network.has(*WITH_NUMBERS):
             eps = network.eps
+        # nine digits, where these are enough for the weights' type
+        python = space["predict"](one.ravel().tolist())
+        close(python, theirs, max(eps, 1e-9), *acts)
         for k, value in enumerate(theirs):
             for other in (graph, read, small):
                 found = other.relevance(one, names[k])
