@@ -90,7 +90,9 @@ def test_exact_ranges_are_reached_and_contain(network):
     graph, params = graph_of(network)
     samples = network.rng.uniform(-1, 1, (60, *network.shape))
     nodes = evaluate.in_numpy(graph, samples)
-    wide, tight = graph.bounds("interval"), graph.bounds("exact", time_limit=5.0)
+    wide, tight = graph.bounds("interval"), graph.bounds("exact", time_limit=60.0)
+    ends = [np.asarray(w) for w in (tight.witness_low, tight.witness_high)]
+    gap = np.asarray(tight.gap)
     low, high = (v[np.searchsorted(wide.nodes, tight.nodes)] for v in wide[1:3])
     assert (wide.nodes[np.searchsorted(wide.nodes, tight.nodes)] == tight.nodes).all()
     slack = 1e-5 * (1 + np.abs(nodes).max())
@@ -99,10 +101,8 @@ def test_exact_ranges_are_reached_and_contain(network):
     assert (nodes.max(0)[tight.nodes] <= tight.high + slack).all()
     at = [int(np.flatnonzero(graph.outputs == node)[0]) for node in tight.nodes]
     for i, k in enumerate(at):
-        ends = (tight.witness_low, tight.low + tight.gap[:, 0]), (
-            tight.witness_high, tight.high - tight.gap[:, 1]
-        )  # fmt: skip
-        for witness, end in ends:
+        bounds = tight.low + gap[:, 0], tight.high - gap[:, 1]
+        for witness, end in zip(ends, bounds, strict=True):
             value = network.oracle(witness[i], params)[0][k]
             assert abs(value - end[i]) <= slack, (k, value, end[i])
     return 1
