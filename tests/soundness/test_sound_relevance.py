@@ -62,14 +62,14 @@ def test_relevance_is_conserved(network):
     fn = unrolled(network)
     start = network.inputs(rng) if compared else "zero"
 
-    @jax.jit
     @jax.vmap
     def explain(params, x):
         return relevance.explain(
             fn, params, x, target=target, baseline=start, rules=rules
         )
 
-    found = explain(params, x)
+    # step by step where one program may lose the maximum that a softmax subtracts
+    found = (explain if kink(network, "attention") else jax.jit(explain))(params, x)
     residual, magnitude = exact((found.residual(), found.magnitude()))
     assert np.isfinite(residual).all(), (names, compared)
     within = np.abs(residual) <= 300 * network.eps * magnitude
