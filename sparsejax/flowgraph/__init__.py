@@ -11,6 +11,7 @@ Reference: Böhm, Kirk, Gavenčiak, "Sparsity and interpretability?", 2020.
 """
 
 from ._bounds import Bounds
+from ._certify import Certificate, certify
 from ._diff import Diff
 from ._export.html import PageExtra
 from ._flags import Flag
@@ -28,12 +29,14 @@ __all__ = [
     "RULES",
     "SIMPLIFY_POLICIES",
     "Bounds",
+    "Certificate",
     "Diff",
     "Flag",
     "Graph",
     "PageExtra",
     "Relevance",
     "TooLarge",
+    "certify",
     "from_json",
     "kernels",
     "read_kernels",

@@ -33,7 +33,7 @@ def solve(
 ) -> tuple[np.ndarray, ...]:
     """Low, high, gap and both witnesses of `Bounds`, for a flat box."""
     flat, place = _inline.inlined(graph)
-    least, most = _intervals(graph, flat, place, low, high)
+    least, most = intervals(graph, flat, place, low, high)
     targets = place[nodes]
     bound = np.zeros((len(nodes), 2))
     inputs = np.tile(np.clip(0.0, low, high), (len(nodes), 2, 1))
@@ -41,7 +41,7 @@ def solve(
         program, columns = _encodings.encode(flat, node, least, most)
         read = [i for i in range(len(flat.inputs)) if i in columns]
         for end, sign in enumerate((1.0, -1.0)):
-            proved, values = _minimize(program, columns[node], sign, limit)
+            proved, values = minimize(program, columns[node], sign, limit)
             known = (least[node], -most[node])[end]
             bound[k, end] = max(proved - TOLERANCE * (1 + abs(proved)), known)
             if values is not None:
@@ -56,7 +56,7 @@ def solve(
     return bound[:, 0], -bound[:, 1], gap, shaped[:, 0], shaped[:, 1]
 
 
-def _intervals(graph, flat, place, low, high) -> tuple[np.ndarray, np.ndarray]:
+def intervals(graph, flat, place, low, high) -> tuple[np.ndarray, np.ndarray]:
     """Intervals of the inlined graph, and where known the tighter ones of functions."""
     ends = low[:, None], high[:, None]
     least, most = (end[:, 0] for end in _ranges.ranges(flat, *ends))
@@ -67,10 +67,18 @@ def _intervals(graph, flat, place, low, high) -> tuple[np.ndarray, np.ndarray]:
     return least, most
 
 
-def _minimize(
-    program: Program, column: int, sign: float, limit: float
+def minimize(
+    program: Program, column: int, sign: float, limit: float, first: bool = False
 ) -> tuple[float, np.ndarray | None]:
-    """A proved lower bound of `sign * column`, and the best columns found."""
+    """A proved lower bound of `sign * column`, and the best columns found.
+
+    Args:
+        program: its columns and rows.
+        column: what is made small, times `sign`.
+        sign: 1 or -1.
+        limit: seconds.
+        first: whether any solution will do; infinity is the bound where there is none.
+    """
     cost = np.zeros(len(program.low))
     cost[column] = sign
     terms = [terms for terms, *_ in program.rows]
@@ -86,8 +94,10 @@ def _minimize(
             integrality=np.array(program.whole),
             bounds=(np.array(program.low), np.array(program.high)),
             constraints=(rows, lows, highs) if terms else (),
-            options={"time_limit": limit, "mip_rel_gap": 0.0},
+            options={"time_limit": limit, "mip_rel_gap": 1e9 if first else 0.0},
         )
+    if first and result.status == 2:
+        return math.inf, None
     proved = result.get("mip_dual_bound")
     if proved is None:
         proved = result.fun if result.status == 0 else -math.inf

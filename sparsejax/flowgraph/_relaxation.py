@@ -57,10 +57,11 @@ class Relaxation:
         graph: Structure,
         low: Float[np.ndarray, " inputs"],
         high: Float[np.ndarray, " inputs"],
+        wide: tuple[np.ndarray, np.ndarray] | None = None,
     ):
         self.graph, self.place = _inline.with_relus(graph)
         self._low, self._high = (end[self.graph.inputs] for end in (low, high))
-        wide = _ranges.ranges(graph, low[:, None], high[:, None])
+        wide = wide or _ranges.ranges(graph, low[:, None], high[:, None])
         known = np.full((2, len(self.graph)), [[-np.inf], [np.inf]])
         np.maximum.at(known[0], self.place, wide[0][:, 0])
         np.minimum.at(known[1], self.place, wide[1][:, 0])
@@ -78,13 +79,14 @@ class Relaxation:
         """Least and most of nodes of the graph that was given."""
         at = self.place[nodes]
         low, high = self._followed(at, steps)
-        return np.maximum(low, self.least[at]), np.minimum(high, self.most[at])
+        return _narrowed(self.least[at], self.most[at], low, high)
 
     # ---- Forward: intervals, and lines where they are known
 
     def _refine(self, op, members, operands, least, most) -> None:
-        least[members, 0] = np.maximum(least[members, 0], self._known[0, members])
-        most[members, 0] = np.minimum(most[members, 0], self._known[1, members])
+        least[members, 0], most[members, 0] = _narrowed(
+            least[members, 0], most[members, 0], *self._known[:, members]
+        )
         if op in PLAIN:
             self._steps.append(self._sum(members))
             low, high = least[members, 0], most[members, 0]
@@ -92,8 +94,9 @@ class Relaxation:
             at = members[(open_ & (low < high)) | (turning & (low < 0) & (high > 0))]
             if op == "affine" and len(at):
                 low, high = self._followed(at, 0)
-                least[at, 0] = np.maximum(least[at, 0], low)
-                most[at, 0] = np.minimum(most[at, 0], high)
+                least[at, 0], most[at, 0] = _narrowed(
+                    least[at, 0], most[at, 0], low, high
+                )
             return
         flat = [(low[:, 0], high[:, 0]) for low, high in operands]
         own = least[members, 0], most[members, 0]
@@ -214,6 +217,13 @@ class Relaxation:
             lower, upper = (at[k] + share[k // 2] * both[k // 2] for k in (0, 2))
             values[step.members] = np.where(here > 0, lower, upper)
         return new
+
+
+def _narrowed(low, high, other_low, other_high) -> tuple[np.ndarray, np.ndarray]:
+    """The part of intervals that lies in others, which they may miss by rounding."""
+    least = np.minimum(np.maximum(other_low, low), high)
+    most = np.maximum(np.minimum(other_high, high), low)
+    return np.minimum(least, most), np.maximum(least, most)
 
 
 def _needed(graph: Structure) -> np.ndarray:
