@@ -12,6 +12,7 @@ Reference: Böhm, Kirk, Gavenčiak, "Sparsity and interpretability?", 2020.
 
 from ._bounds import Bounds
 from ._certify import Certificate, certify
+from ._circuit import CertifiedCircuit, certified_circuit
 from ._diff import Diff
 from ._export.html import PageExtra
 from ._flags import Flag
@@ -30,12 +31,14 @@ __all__ = [
     "SIMPLIFY_POLICIES",
     "Bounds",
     "Certificate",
+    "CertifiedCircuit",
     "Diff",
     "Flag",
     "Graph",
     "PageExtra",
     "Relevance",
     "TooLarge",
+    "certified_circuit",
     "certify",
     "from_json",
     "kernels",

@@ -1,0 +1,294 @@
+"""Circuits that are proved to do what the whole network does, on a box of inputs.
+
+Units are removed while a proof says that they may be. The difference of the network and
+of the network with masks is traced once, the masks being inputs; for every set of units
+they are numbers, and what is equal in both becomes equal in the graph.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike
+
+from sparsejax import checks, trees
+from sparsejax.flowgraph import _claims, _funnel, _search
+from sparsejax.flowgraph._attack import Attack
+from sparsejax.flowgraph._certify import Certificate
+from sparsejax.flowgraph._fixed import fixed
+from sparsejax.flowgraph._trace import trace
+
+MINIMAL = ("quasi", "local", "subset", "cardinal")
+
+
+class Decision(NamedTuple):
+    """One set of units, and what was found.
+
+    Attributes:
+        size: how many units it keeps.
+        proved: whether it is valid; None where it is not known: it counts as invalid.
+        by: "samples", "gradient", "interval", "linear" or "exact".
+    """
+
+    size: int
+    proved: bool | None
+    by: str
+
+
+class CertifiedCircuit(NamedTuple):
+    """A circuit, and what is proved of it.
+
+    Attributes:
+        masks: 0 for the units that are removed.
+        size: how many units are left, of `total`.
+        total: how many units could be removed.
+        certificate: that of the circuit.
+        minimal: what is known: "quasi" (some unit cannot be removed), "local" (no
+            single unit can), "subset" (nor can several) or "cardinal" (no valid set is
+            smaller); or "subset if monotone", "cardinal if monotone": on the condition
+            that a set that contains a valid one is valid, which `monotone` is about.
+        monotone: how many pairs of the sets that were decided contradict that; where
+            there are any, `minimal` is "local".
+        decisions: every set that was tried, in turn.
+        seconds: time of every step, and of the rest.
+    """
+
+    masks: dict[str, np.ndarray]
+    size: int
+    total: int
+    certificate: Certificate
+    minimal: str
+    monotone: int
+    decisions: tuple[Decision, ...]
+    seconds: dict[str, float]
+
+    def __str__(self) -> str:
+        words = {True: "proved", False: "refuted", None: "left open"}
+        counts = Counter(f"{words[d.proved]} by {d.by}" for d in self.decisions)
+        decided = ", ".join(f"{n} {what}" for what, n in counts.most_common())
+        return (
+            f"{self.size} of {self.total} units ({self.minimal} minimal), proved within "
+            f"{self.certificate.bound:.3g} by {self.certificate.by}; "
+            f"{len(self.decisions)} sets: {decided}; "
+            f"{sum(self.seconds.values()):.2f} s"
+        )
+
+
+def certified_circuit(
+    fn: Callable,
+    masks: Mapping[str, ArrayLike] | Any,
+    x: ArrayLike | Any,
+    low: ArrayLike | Any,
+    high: ArrayLike | Any,
+    *,
+    delta: float | None = None,
+    same_decision: bool = False,
+    margin: float = 0.0,
+    patched: bool = False,
+    minimal: str = "local",
+    order: ArrayLike | Any = None,
+    samples: int = 256,
+    time_limit: float = 10.0,
+    max_proofs: int = 2000,
+    key: Array | None = None,
+) -> CertifiedCircuit:
+    """A small set of units with which a network provably does the same on a box.
+
+    Args:
+        fn: `fn(masks, x) -> array`, the network with units times masks; what takes the
+            place of a removed unit is its own choice.
+        masks: {name: array} of ones, and zeros for what is removed already.
+        x, low, high: an input, and the ends of the box, as of `certify`.
+        delta: by how much an output may differ.
+        same_decision, margin: or that the decision stays, as of `certify`.
+        patched: whether `fn` is `fn(masks, x, other)`, where removed units have the
+            values that they have at `other`, another input of the box.
+        minimal: "quasi": bisection along `order`, few proofs; "local": units go one by
+            one until none can; "subset": then all subsets are tried, if there are at
+            most 1,024; "cardinal": a smallest set, out of all of them or, from 11 units
+            on, by hitting sets, which rest on monotonicity (see the result).
+        order: numbers of the units, counted through the masks, those to be removed
+            first in front; by default those whose removal changes samples least.
+        samples: how many inputs to try before any proof.
+        time_limit: seconds for each mixed-integer program.
+        max_proofs: number of sets after which a cardinal search gives up: the result
+            is then a local one.
+        key: of the samples.
+
+    Returns:
+        The circuit with its certificate.
+
+    Raises:
+        ValueError: as `certify`; for masks that are not of zeros and ones, an unknown
+            `minimal`, an order that lacks units, and a decision that is not even the
+            whole network's everywhere in the box.
+
+    Example:
+        >>> kernel = jnp.array([1.0, 1.0, 0.01])
+        >>> def fn(masks, x):
+        ...     return jax.nn.relu(x * kernel) * masks["h"]
+        >>> ones = {"h": jnp.ones(3)}
+        >>> found = certified_circuit(fn, ones, jnp.ones(3), 0, 1, delta=0.1)
+        >>> found.masks["h"].tolist(), found.minimal
+        ([1.0, 1.0, 0.0], 'local')
+    """
+    claim = _claims.claim(delta, same_decision, margin)
+    if claim.limit is None:
+        raise ValueError("pass delta=, or same_decision=True: what the circuit must keep")
+    if minimal not in MINIMAL:
+        known = trees.listed(MINIMAL)
+        raise ValueError(f"unknown minimal {minimal!r}; there are {known}")
+    box = _claims.box(x, low, high, same_decision, "fn, masks, ")
+    units = _Units(masks)
+    predicate = _Predicate(fn, units, box.twice() if patched else box, claim, {
+        "samples": checks.integer(samples, "samples", 1), "time_limit": time_limit,
+        "key": jax.random.key(0) if key is None else key,
+    })  # fmt: skip
+    whole = np.ones(units.count, bool)
+    if not predicate(whole):
+        raise ValueError(
+            "the whole network does not keep its decision in this box, or not by this "
+            f"margin ({predicate.decisions[0].by}); choose a smaller box"
+        )
+    order = predicate.order() if order is None else _order(order, units.count)
+    kept, known = _minimal(predicate, whole, order, minimal, max_proofs)
+    pairs = _search.contradictions(list(predicate.answers()))
+    if pairs and known.endswith("monotone"):
+        kept = _search.local(predicate, kept, order)
+        known = "local"
+    return CertifiedCircuit(
+        units.masks(kept), int(kept.sum()), units.count, predicate.certificate(kept),
+        known, pairs, tuple(predicate.decisions), predicate.times(),
+    )  # fmt: skip
+
+
+def _minimal(valid, whole, order, minimal, max_proofs) -> tuple[np.ndarray, str]:
+    """A valid set, and what is known of its being minimal."""
+    if minimal == "quasi":
+        return _search.quasi(valid, order), "quasi"
+    if minimal == "local":
+        return _search.local(valid, whole, order), "local"
+    if minimal == "subset":
+        kept, sure = _search.subset(valid, whole, order)
+        return kept, "subset" if sure else "subset if monotone"
+    kept, sure = _search.cardinal(valid, order, max_proofs)
+    if kept is None:
+        return _search.local(valid, whole, order), "local"
+    return kept, "cardinal" if sure else "cardinal if monotone"
+
+
+def _order(order: Any, count: int) -> np.ndarray:
+    units = checks.units(order, count)
+    if len(np.unique(units)) != count or len(units) != count:
+        raise ValueError(f"order has {len(units)} units; expected each of {count} once")
+    return units
+
+
+class _Units:
+    """Masks as one row of units: those that can be removed."""
+
+    def __init__(self, masks: Any):
+        if not isinstance(masks, Mapping) or not masks:
+            raise ValueError(
+                f"masks are {checks.described(masks)}; expected {{name: array of ones}}"
+            )
+        self.start = {
+            name: _claims.check_mask(mask, f"masks[{name!r}]").astype(float)
+            for name, mask in masks.items()
+        }
+        self.flat = np.concatenate([mask.reshape(-1) for mask in self.start.values()])
+        self.there = np.flatnonzero(self.flat)
+        self.count = len(self.there)
+        if not self.count:
+            raise ValueError("masks are all 0: there is no unit to remove")
+
+    def split(self, row: Any) -> dict[str, Any]:
+        """Masks of a value for every unit that can be removed."""
+        flat = jnp.zeros(len(self.flat), row.dtype).at[self.there].set(row)
+        masks, start = {}, 0
+        for name, mask in self.start.items():
+            masks[name] = flat[start : start + mask.size].reshape(mask.shape)
+            start += mask.size
+        return masks
+
+    def masks(self, kept: np.ndarray) -> dict[str, np.ndarray]:
+        """Masks of the units that are kept, in NumPy."""
+        return {name: np.asarray(mask)
+                for name, mask in self.split(np.float32(kept)).items()}  # fmt: skip
+
+
+class _Predicate:
+    """Whether a set of units is valid; every answer is remembered."""
+
+    def __init__(self, fn, units: _Units, box, claim, options: dict[str, Any]):
+        self.units, self.box, self.claim = units, box, claim
+        self.time_limit = options.pop("time_limit")
+        self.decisions: list[Decision] = []
+        self._seconds: Counter[str] = Counter()
+        self._known: dict[bytes, _funnel.Settled] = {}
+        ones = jnp.ones(units.count, box.dtype)
+
+        def outputs(flat, row):
+            def full(*inputs):
+                return fn(units.split(ones), *inputs)
+
+            def circuit(*inputs):
+                return fn(units.split(row), *inputs)
+
+            compared = _claims.compared(full, circuit, box, claim)
+            return compared(*box.split(flat))
+
+        size = len(box.low)
+        self._attack = Attack(
+            lambda flat, row: claim.signed(outputs(flat, row)),
+            box.low, box.high, dtype=box.dtype, **options,
+        )  # fmt: skip
+        inputs = jax.ShapeDtypeStruct((size + units.count,), box.dtype)
+        self._graph = trace(lambda z: outputs(z[:size], z[size:]), inputs)
+
+    def __call__(self, kept: np.ndarray) -> bool:
+        known = self._known.get(kept.tobytes())
+        if known is None:
+            known = _funnel.settle(
+                self.claim, self._attack, self._row(kept),
+                lambda: self._on(kept), self.time_limit, self._seconds,
+            )  # fmt: skip
+            self._known[kept.tobytes()] = known
+            self.decisions.append(Decision(int(kept.sum()), known.proved, known.by))
+            if known.proved is False and known.by != "samples":
+                self._attack.remember(known.witness)
+        return known.proved is True
+
+    def answers(self):
+        """The sets that were settled, and whether they are valid."""
+        for key, settled in self._known.items():
+            if settled.proved is not None:
+                yield np.frombuffer(key, bool), settled.proved
+
+    def certificate(self, kept: np.ndarray) -> Certificate:
+        """What was proved of a set."""
+        settled = self._known[kept.tobytes()]
+        return Certificate(*settled._replace(witness=self.box.shaped(settled.witness)))
+
+    def order(self) -> np.ndarray:
+        """The units, those whose removal changes the samples least in front."""
+        whole = np.ones(self.units.count, bool)
+        changes = [
+            self._attack.sample(self._row(_search.without(whole, unit))).value
+            for unit in range(self.units.count)
+        ]
+        return np.argsort(changes, kind="stable")
+
+    def times(self) -> dict[str, float]:
+        """Seconds of every step."""
+        return dict(self._seconds)
+
+    def _row(self, kept: np.ndarray) -> Array:
+        return jnp.asarray(kept, self.box.dtype)
+
+    def _on(self, kept: np.ndarray):
+        low, high = (np.concatenate([end, kept]) for end in (self.box.low, self.box.high))
+        return fixed(self._graph, low, high)
