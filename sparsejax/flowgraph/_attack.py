@@ -52,9 +52,7 @@ class Attack:
             return jax.vmap(lambda x: fn(x, extra).max())(x)
 
         def climbed(x, extra):
-            gradient = jax.vmap(
-                jax.value_and_grad(lambda x: fn(x, extra).max())
-            )
+            gradient = jax.vmap(jax.value_and_grad(lambda x: fn(x, extra).max()))
 
             def step(state, k):
                 x, best, at = state

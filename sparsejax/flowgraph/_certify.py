@@ -109,7 +109,8 @@ def certify(
     if patched:
         full, circuit = _claims.patch(full, circuit, patched)
         box = box.twice()
-    outputs = _claims.compared(full, circuit, box, claim)
+    claim = _claims.decided(claim, full, circuit, box)
+    outputs = _claims.outputs(claim, full, circuit)
 
     def fn(flat):
         return outputs(*box.split(flat))

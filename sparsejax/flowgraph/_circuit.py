@@ -10,32 +10,15 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike
 
 from sparsejax import checks, trees
-from sparsejax.flowgraph import _claims, _funnel, _search
-from sparsejax.flowgraph._attack import Attack
+from sparsejax.flowgraph import _claims, _search
 from sparsejax.flowgraph._certify import Certificate
-from sparsejax.flowgraph._fixed import fixed
-from sparsejax.flowgraph._trace import trace
+from sparsejax.flowgraph._predicate import Decision, Predicate, Units
 
 MINIMAL = ("quasi", "local", "subset", "cardinal")
-
-
-class Decision(NamedTuple):
-    """One set of units, and what was found.
-
-    Attributes:
-        size: how many units it keeps.
-        proved: whether it is valid; None where it is not known: it counts as invalid.
-        by: "samples", "gradient", "interval", "linear" or "exact".
-    """
-
-    size: int
-    proved: bool | None
-    by: str
 
 
 class CertifiedCircuit(NamedTuple):
@@ -70,8 +53,8 @@ class CertifiedCircuit(NamedTuple):
         counts = Counter(f"{words[d.proved]} by {d.by}" for d in self.decisions)
         decided = ", ".join(f"{n} {what}" for what, n in counts.most_common())
         return (
-            f"{self.size} of {self.total} units ({self.minimal} minimal), proved within "
-            f"{self.certificate.bound:.3g} by {self.certificate.by}; "
+            f"{self.size} of {self.total} units ({self.minimal} minimal), "
+            f"proved within {self.certificate.bound:.3g} by {self.certificate.by}; "
             f"{len(self.decisions)} sets: {decided}; "
             f"{sum(self.seconds.values()):.2f} s"
         )
@@ -127,6 +110,7 @@ def certified_circuit(
             whole network's everywhere in the box.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> kernel = jnp.array([1.0, 1.0, 0.01])
         >>> def fn(masks, x):
         ...     return jax.nn.relu(x * kernel) * masks["h"]
@@ -137,13 +121,15 @@ def certified_circuit(
     """
     claim = _claims.claim(delta, same_decision, margin)
     if claim.limit is None:
-        raise ValueError("pass delta=, or same_decision=True: what the circuit must keep")
+        raise ValueError(
+            "pass delta=, or same_decision=True: what the circuit must keep"
+        )
     if minimal not in MINIMAL:
         known = trees.listed(MINIMAL)
         raise ValueError(f"unknown minimal {minimal!r}; there are {known}")
     box = _claims.box(x, low, high, same_decision, "fn, masks, ")
-    units = _Units(masks)
-    predicate = _Predicate(fn, units, box.twice() if patched else box, claim, {
+    units = Units(masks)
+    predicate = Predicate(fn, units, box.twice() if patched else box, claim, {
         "samples": checks.integer(samples, "samples", 1), "time_limit": time_limit,
         "key": jax.random.key(0) if key is None else key,
     })  # fmt: skip
@@ -185,110 +171,3 @@ def _order(order: Any, count: int) -> np.ndarray:
     if len(np.unique(units)) != count or len(units) != count:
         raise ValueError(f"order has {len(units)} units; expected each of {count} once")
     return units
-
-
-class _Units:
-    """Masks as one row of units: those that can be removed."""
-
-    def __init__(self, masks: Any):
-        if not isinstance(masks, Mapping) or not masks:
-            raise ValueError(
-                f"masks are {checks.described(masks)}; expected {{name: array of ones}}"
-            )
-        self.start = {
-            name: _claims.check_mask(mask, f"masks[{name!r}]").astype(float)
-            for name, mask in masks.items()
-        }
-        self.flat = np.concatenate([mask.reshape(-1) for mask in self.start.values()])
-        self.there = np.flatnonzero(self.flat)
-        self.count = len(self.there)
-        if not self.count:
-            raise ValueError("masks are all 0: there is no unit to remove")
-
-    def split(self, row: Any) -> dict[str, Any]:
-        """Masks of a value for every unit that can be removed."""
-        flat = jnp.zeros(len(self.flat), row.dtype).at[self.there].set(row)
-        masks, start = {}, 0
-        for name, mask in self.start.items():
-            masks[name] = flat[start : start + mask.size].reshape(mask.shape)
-            start += mask.size
-        return masks
-
-    def masks(self, kept: np.ndarray) -> dict[str, np.ndarray]:
-        """Masks of the units that are kept, in NumPy."""
-        return {name: np.asarray(mask)
-                for name, mask in self.split(np.float32(kept)).items()}  # fmt: skip
-
-
-class _Predicate:
-    """Whether a set of units is valid; every answer is remembered."""
-
-    def __init__(self, fn, units: _Units, box, claim, options: dict[str, Any]):
-        self.units, self.box, self.claim = units, box, claim
-        self.time_limit = options.pop("time_limit")
-        self.decisions: list[Decision] = []
-        self._seconds: Counter[str] = Counter()
-        self._known: dict[bytes, _funnel.Settled] = {}
-        ones = jnp.ones(units.count, box.dtype)
-
-        def outputs(flat, row):
-            def full(*inputs):
-                return fn(units.split(ones), *inputs)
-
-            def circuit(*inputs):
-                return fn(units.split(row), *inputs)
-
-            compared = _claims.compared(full, circuit, box, claim)
-            return compared(*box.split(flat))
-
-        size = len(box.low)
-        self._attack = Attack(
-            lambda flat, row: claim.signed(outputs(flat, row)),
-            box.low, box.high, dtype=box.dtype, **options,
-        )  # fmt: skip
-        inputs = jax.ShapeDtypeStruct((size + units.count,), box.dtype)
-        self._graph = trace(lambda z: outputs(z[:size], z[size:]), inputs)
-
-    def __call__(self, kept: np.ndarray) -> bool:
-        known = self._known.get(kept.tobytes())
-        if known is None:
-            known = _funnel.settle(
-                self.claim, self._attack, self._row(kept),
-                lambda: self._on(kept), self.time_limit, self._seconds,
-            )  # fmt: skip
-            self._known[kept.tobytes()] = known
-            self.decisions.append(Decision(int(kept.sum()), known.proved, known.by))
-            if known.proved is False and known.by != "samples":
-                self._attack.remember(known.witness)
-        return known.proved is True
-
-    def answers(self):
-        """The sets that were settled, and whether they are valid."""
-        for key, settled in self._known.items():
-            if settled.proved is not None:
-                yield np.frombuffer(key, bool), settled.proved
-
-    def certificate(self, kept: np.ndarray) -> Certificate:
-        """What was proved of a set."""
-        settled = self._known[kept.tobytes()]
-        return Certificate(*settled._replace(witness=self.box.shaped(settled.witness)))
-
-    def order(self) -> np.ndarray:
-        """The units, those whose removal changes the samples least in front."""
-        whole = np.ones(self.units.count, bool)
-        changes = [
-            self._attack.sample(self._row(_search.without(whole, unit))).value
-            for unit in range(self.units.count)
-        ]
-        return np.argsort(changes, kind="stable")
-
-    def times(self) -> dict[str, float]:
-        """Seconds of every step."""
-        return dict(self._seconds)
-
-    def _row(self, kept: np.ndarray) -> Array:
-        return jnp.asarray(kept, self.box.dtype)
-
-    def _on(self, kept: np.ndarray):
-        low, high = (np.concatenate([end, kept]) for end in (self.box.low, self.box.high))
-        return fixed(self._graph, low, high)

@@ -1,4 +1,4 @@
-"""What is claimed of two functions on a box: checked input, and the graph's function."""
+"""What is claimed of two functions on a box: checked input, and what is bounded."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -16,11 +16,13 @@ class Claim(NamedTuple):
     """That no signed output of a function exceeds a limit; none: look for the largest.
 
     The outputs are differences, of both signs; or how far other classes are above the
-    decision.
+    decision, `chosen` of `count`.
     """
 
     limit: float | None
     decision: bool
+    chosen: int = 0
+    count: int = 0
 
     @property
     def signs(self) -> np.ndarray:
@@ -90,7 +92,7 @@ def box(x: Any, low: Any, high: Any, inside: bool, before: str) -> Box:
         end = np.asarray(end, np.float64)
         if end.shape not in ((), x.shape):
             raise ValueError(
-                f"{name} has shape {end.shape}; expected a number or x's shape {x.shape}"
+                f"{name} has shape {end.shape}; expected a number, or x's {x.shape}"
             )
         if not np.isfinite(end).all():
             raise ValueError(f"{name} is not finite; expected the ends of a box")
@@ -99,7 +101,9 @@ def box(x: Any, low: Any, high: Any, inside: bool, before: str) -> Box:
     if len(wrong):
         at = tuple(map(int, np.unravel_index(wrong[0], x.shape)))
         a, b = (end[wrong[0]] for end in ends)
-        raise ValueError(f"low is above high at {len(wrong)} places, first {at}: {a} > {b}")
+        raise ValueError(
+            f"low is above high at {len(wrong)} places, first {at}: {a} > {b}"
+        )
     flat = np.asarray(x, np.float64).reshape(-1)
     room = 1e-6 * (1 + np.abs(flat))
     if inside and ((flat < ends[0] - room) | (flat > ends[1] + room)).any():
@@ -107,43 +111,46 @@ def box(x: Any, low: Any, high: Any, inside: bool, before: str) -> Box:
     return Box(x, *ends)
 
 
-def compared(
-    full: Callable, circuit: Callable, box: Box, claim: Claim
-) -> Callable[..., Array]:
-    """The outputs that are limited, `fn(x, *others)`, of two functions of as much.
+def decided(claim: Claim, full: Callable, circuit: Callable, box: Box) -> Claim:
+    """The claim on two functions, which must have the same outputs.
 
     Raises:
         ValueError: if one cannot be traced, or they return arrays of other shapes.
     """
-    shapes = {}
+    inputs = [box.x] * (len(box.low) // box.x.size)
+    shapes = []
     for name, fn in (("full", full), ("circuit", circuit)):
-        inputs = [box.x] * (len(box.low) // box.x.size)
         try:
-            shapes[name] = jax.eval_shape(fn, *inputs)
+            out = jax.eval_shape(fn, *inputs)
         except (TypeError, AttributeError, LookupError) as error:
             line = checks.first_line(error)
             raise ValueError(f"{name} cannot be traced: {line}") from error
-        if not isinstance(shapes[name], jax.ShapeDtypeStruct):
-            raise ValueError(
-                f"{name} returns {checks.described(shapes[name])}; expected one array"
-            )
-    first, second = (shapes[name].shape for name in ("full", "circuit"))
-    if first != second:
+        if not isinstance(out, jax.ShapeDtypeStruct):
+            what = checks.described(out)
+            raise ValueError(f"{name} returns {what}; expected one array")
+        shapes.append(out.shape)
+    if shapes[0] != shapes[1]:
         raise ValueError(
-            f"full returns shape {first}, circuit {second}; compare functions of the "
-            "same outputs"
+            f"full returns shape {shapes[0]}, circuit {shapes[1]}; compare functions "
+            "of the same outputs"
         )
     if not claim.decision:
-        return lambda *inputs: (full(*inputs) - circuit(*inputs)).reshape(-1)
-    count = int(np.prod(first))
+        return claim
+    count = int(np.prod(shapes[0]))
     if count < 2:
         raise ValueError("a decision is among several outputs; full returns one")
-    chosen = int(jnp.argmax(full(*[box.x] * (len(box.low) // box.x.size))))
-    others = np.delete(np.arange(count), chosen)
+    return claim._replace(chosen=int(jnp.argmax(full(*inputs))), count=count)
+
+
+def outputs(claim: Claim, full: Callable, circuit: Callable) -> Callable[..., Array]:
+    """What is limited, flat, as a function of the inputs of both functions."""
+    if not claim.decision:
+        return lambda *inputs: (full(*inputs) - circuit(*inputs)).reshape(-1)
+    others = np.delete(np.arange(claim.count), claim.chosen)
 
     def above(*inputs):
-        outputs = circuit(*inputs).reshape(-1)
-        return outputs[others] - outputs[chosen]
+        values = circuit(*inputs).reshape(-1)
+        return values[others] - values[claim.chosen]
 
     return above
 

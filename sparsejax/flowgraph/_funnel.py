@@ -68,9 +68,10 @@ def settle(
         limit += 5 * TOLERANCE * (1 + abs(limit))
     verdict = _prove.prove(small, claim.signs, limit, time_limit, largest, lap)
     if verdict.witness is not None:
-        reached = attack.value(verdict.witness, extra)
+        x = verdict.witness[: len(found.x)]  # behind it are the masks
+        reached = attack.value(x, extra)
         if reached > found.value:
-            found = found._replace(value=reached, x=verdict.witness)
+            found = found._replace(value=reached, x=x)
     proved = verdict.proved
     if proved is False and found.value <= limit:
         proved = None  # above the limit by rounding alone

@@ -87,8 +87,8 @@ def _without_limits(graph: Structure, least: np.ndarray, most: np.ndarray) -> st
     for i in np.flatnonzero(lost).tolist():
         if not lost[graph.operands(i)[0]].any():
             return (
-                f"node {graph.keys[i]!r} ({graph.ops[i]}) has no limits on this box, so "
-                "that nothing can be proved; choose a smaller box"
+                f"node {graph.keys[i]!r} ({graph.ops[i]}) has no limits on this box, "
+                "so that nothing can be proved; choose a smaller box"
             )
     return "an output has no limits on this box, so that nothing can be proved"
 
@@ -111,7 +111,7 @@ def _outwards(ends: np.ndarray, sign: int) -> np.ndarray:
 
 
 class _Programs:
-    """Mixed-integer programs of a graph's outputs, in ranges that lines have narrowed."""
+    """Mixed-integer programs of a graph's outputs, in ranges narrowed by lines."""
 
     def __init__(self, graph, relaxation: Relaxation, signs, time_limit: float):
         self.graph, self.signs, self.time_limit = graph, signs, time_limit

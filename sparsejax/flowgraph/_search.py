@@ -62,9 +62,7 @@ def subset(
         if 2 ** len(units) > MOST:
             return kept, False
         sizes = range(len(units) - 1)  # those that lack one unit have been tried
-        smaller = next(
-            (s for s in _subsets(kept, units, sizes) if valid(s)), None
-        )
+        smaller = next((s for s in _subsets(kept, units, sizes) if valid(s)), None)
         if smaller is None:
             return kept, True
         kept = smaller

@@ -1,4 +1,4 @@
-"""Linear bounds hold every value and the exact ones, and are no wider than intervals."""
+"""Linear bounds hold every value and exact ones, and are no wider than intervals."""
 
 import jax
 import jax.numpy as jnp
