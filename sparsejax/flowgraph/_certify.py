@@ -58,12 +58,12 @@ def certify(
     low: ArrayLike | Any,
     high: ArrayLike | Any,
     *,
-    delta: float | None = None,
+    delta: float | Any | None = None,
     same_decision: bool = False,
-    margin: float = 0.0,
-    patched: Mapping[str, ArrayLike] | tuple = (),
+    margin: float | Any = 0.0,
+    patched: Mapping[str, ArrayLike] | Any = (),
     samples: int = 256,
-    time_limit: float = 10.0,
+    time_limit: float | Any = 10.0,
     key: Array | None = None,
 ) -> Certificate:
     """Prove that a circuit does what the whole network does, on a box of inputs.
@@ -104,6 +104,7 @@ def certify(
         >>> found.proved, found.by, round(found.reached, 3)
         (False, 'samples', 0.01)
     """
+    time_limit = _claims.number(time_limit, "time_limit")
     claim = _claims.claim(delta, same_decision, margin)
     box = _claims.box(x, low, high, same_decision, "full, circuit, ")
     if patched:

@@ -67,14 +67,14 @@ def certified_circuit(
     low: ArrayLike | Any,
     high: ArrayLike | Any,
     *,
-    delta: float | None = None,
+    delta: float | Any | None = None,
     same_decision: bool = False,
-    margin: float = 0.0,
+    margin: float | Any = 0.0,
     patched: bool = False,
     minimal: str = "local",
     order: ArrayLike | Any = None,
     samples: int = 256,
-    time_limit: float = 10.0,
+    time_limit: float | Any = 10.0,
     max_proofs: int = 2000,
     key: Array | None = None,
 ) -> CertifiedCircuit:
@@ -130,7 +130,7 @@ def certified_circuit(
     box = _claims.box(x, low, high, same_decision, "fn, masks, ")
     units = Units(masks)
     predicate = Predicate(fn, units, box.twice() if patched else box, claim, {
-        "samples": checks.integer(samples, "samples", 1), "time_limit": time_limit,
+        "samples": checks.integer(samples, "samples", 1), "time_limit": _claims.number(time_limit, "time_limit"),
         "key": jax.random.key(0) if key is None else key,
     })  # fmt: skip
     whole = np.ones(units.count, bool)

@@ -39,13 +39,14 @@ def claim(delta: Any, same_decision: bool, margin: Any) -> Claim:
     if same_decision:
         if delta is not None:
             raise ValueError("delta and same_decision are two claims; make one")
-        return Claim(-_number(margin, "margin"), True)
+        return Claim(-number(margin, "margin"), True)
     if margin:
         raise ValueError("margin is of decisions; pass same_decision=True, or delta=")
-    return Claim(None if delta is None else _number(delta, "delta"), False)
+    return Claim(None if delta is None else number(delta, "delta"), False)
 
 
-def _number(value: Any, name: str) -> float:
+def number(value: Any, name: str) -> float:
+    """A finite number from 0 on."""
     whole = isinstance(value, int | float | np.number) and not isinstance(value, bool)
     if not whole or not np.isfinite(value) or value < 0:
         raise ValueError(f"{name} is {value!r}; expected a number from 0 on")
@@ -100,9 +101,9 @@ def box(x: Any, low: Any, high: Any, inside: bool, before: str) -> Box:
     wrong = np.flatnonzero(ends[0] > ends[1])
     if len(wrong):
         at = tuple(map(int, np.unravel_index(wrong[0], x.shape)))
-        a, b = (end[wrong[0]] for end in ends)
+        first = " > ".join(str(end[wrong[0]]) for end in ends)
         raise ValueError(
-            f"low is above high at {len(wrong)} places, first {at}: {a} > {b}"
+            f"low is above high at {len(wrong)} places, first at {at}: {first}"
         )
     flat = np.asarray(x, np.float64).reshape(-1)
     room = 1e-6 * (1 + np.abs(flat))
@@ -155,9 +156,7 @@ def outputs(claim: Claim, full: Callable, circuit: Callable) -> Callable[..., Ar
     return above
 
 
-def patch(
-    full: Callable, circuit: Callable, patched: Mapping[str, Any]
-) -> tuple[Callable, Callable]:
+def patch(full: Callable, circuit: Callable, patched: Any) -> tuple[Callable, Callable]:
     """Functions of two inputs: removed units of the circuit are those of the second."""
     if not isinstance(patched, Mapping):
         raise ValueError(

@@ -14,7 +14,7 @@ MOST = 1024  # sets that are looked through one by one
 Valid = Callable[[np.ndarray], bool]
 
 
-def without(kept: np.ndarray, units: int | Sequence[int]) -> np.ndarray:
+def without(kept: np.ndarray, units: int | np.ndarray) -> np.ndarray:
     """A set less some units."""
     smaller = kept.copy()
     smaller[units] = False
