@@ -36,39 +36,39 @@ class Attack:
     """
 
     def __init__(self, fn: Callable, low, high, *, samples: int, key: Array, dtype):
-        self.low, self.high = (jnp.asarray(end, dtype) for end in (low, high))
+        self.low, self.high = (np.asarray(end, dtype) for end in (low, high))
         self.ends = low, high
-        place, corner = jax.random.split(key)
-        shape = (samples, len(low))
-        inside = jax.random.uniform(place, shape, dtype)
-        corners = jax.random.bernoulli(corner, 0.5, shape).astype(dtype)
-        share = jnp.where((jnp.arange(samples) % 2 == 0)[:, None], inside, corners)
-        self.samples = self._inside(self.low + share * (self.high - self.low))
-        middle = (self.low + self.high) / 2
-        self._pool = [np.asarray(middle)] * POOL
+        rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+        share = rng.uniform(size=(samples, len(low)))
+        share[1::2] = share[1::2] > 0.5
+        inside = low + share * (high - low)
+        self.samples = np.clip(inside.astype(dtype), self.low, self.high)
+        self._pool = [(self.low + self.high) / 2] * POOL
         self._next = 0
 
-        def values(x, extra):
-            return jax.vmap(lambda x: fn(x, extra).max())(x)
+        def largest(x, extra):
+            return fn(x, extra).max()
 
         def climbed(x, extra):
-            gradient = jax.vmap(jax.value_and_grad(lambda x: fn(x, extra).max()))
+            gradient = jax.vmap(jax.value_and_grad(largest), (0, None))
 
             def step(state, k):
                 x, best, at = state
-                value, slope = gradient(x)
+                value, slope = gradient(x, extra)
                 better = value > best
                 best = jnp.where(better, value, best)
                 at = jnp.where(better[:, None], x, at)
                 move = (_MOVE * _SLOWER**k).astype(dtype) * (self.high - self.low)
-                return (self._inside(x + move * jnp.sign(slope)), best, at), None
+                x = jnp.clip(x + move * jnp.sign(slope), self.low, self.high)
+                return (x, best, at), None
 
             start = x, jnp.full(len(x), -jnp.inf, dtype), x
             steps = jnp.arange(STEPS + 1, dtype=dtype)
             (_, best, at), _ = jax.lax.scan(step, start, steps)
             return best, at
 
-        self._values, self._climbed = jax.jit(values), jax.jit(climbed)
+        self._values = jax.jit(jax.vmap(largest, (0, None)))
+        self._climbed = jax.jit(climbed)
 
     def sample(self, extra: Any = ()) -> Found:
         """The best of the samples and of what was found before."""
@@ -78,8 +78,8 @@ class Attack:
         """The best after steps up the gradient, from the best samples."""
         x, values = self._sampled(extra)
         best = np.argsort(-values)[:STARTS]
-        at = jnp.asarray(x[np.resize(best, STARTS)], self.low.dtype)
-        values, at = (np.asarray(part) for part in self._climbed(at, extra))
+        starts = x[np.resize(best, STARTS)]
+        values, at = (np.asarray(part) for part in self._climbed(starts, extra))
         return self._best(at, values)
 
     def remember(self, x: np.ndarray) -> None:
@@ -90,15 +90,11 @@ class Attack:
     def value(self, x: np.ndarray, extra: Any = ()) -> float:
         """The largest output at a flat input, as the function computes it."""
         rows = np.broadcast_to(x, (len(self.samples) + POOL, len(x)))
-        rows = jnp.asarray(rows, self.low.dtype)
-        return float(self._values(rows, extra)[0])
-
-    def _inside(self, x):
-        return jnp.clip(x, self.low, self.high)
+        return float(self._values(rows.astype(self.low.dtype), extra)[0])
 
     def _sampled(self, extra) -> tuple[np.ndarray, np.ndarray]:
-        x = np.concatenate([np.asarray(self.samples), np.stack(self._pool)])
-        return x, np.asarray(self._values(jnp.asarray(x), extra))
+        x = np.concatenate([self.samples, np.stack(self._pool)])
+        return x, np.asarray(self._values(x, extra))
 
     def _best(self, x: np.ndarray, values: np.ndarray) -> Found:
         at = int(np.argmax(np.where(np.isnan(values), -np.inf, values)))

@@ -129,10 +129,15 @@ def certified_circuit(
         raise ValueError(f"unknown minimal {minimal!r}; there are {known}")
     box = _claims.box(x, low, high, same_decision, "fn, masks, ")
     units = Units(masks)
-    predicate = Predicate(fn, units, box.twice() if patched else box, claim, {
-        "samples": checks.integer(samples, "samples", 1), "time_limit": _claims.number(time_limit, "time_limit"),
-        "key": jax.random.key(0) if key is None else key,
-    })  # fmt: skip
+    predicate = Predicate(
+        fn,
+        units,
+        box.twice() if patched else box,
+        claim,
+        samples=checks.integer(samples, "samples", 1),
+        time_limit=_claims.number(time_limit, "time_limit"),
+        key=jax.random.key(0) if key is None else key,
+    )
     whole = np.ones(units.count, bool)
     if not predicate(whole):
         raise ValueError(
@@ -146,8 +151,9 @@ def certified_circuit(
         kept = _search.local(predicate, kept, order)
         known = "local"
     return CertifiedCircuit(
-        units.masks(kept), int(kept.sum()), units.count, predicate.certificate(kept),
-        known, pairs, tuple(predicate.decisions), predicate.times(),
+        units.split(np.float32(kept)), int(kept.sum()), units.count,
+        predicate.certificate(kept), known, pairs, tuple(predicate.decisions),
+        predicate.times(),
     )  # fmt: skip
 
 

@@ -140,7 +140,7 @@ def decided(claim: Claim, full: Callable, circuit: Callable, box: Box) -> Claim:
     count = int(np.prod(shapes[0]))
     if count < 2:
         raise ValueError("a decision is among several outputs; full returns one")
-    return claim._replace(chosen=int(jnp.argmax(full(*inputs))), count=count)
+    return claim._replace(chosen=int(np.argmax(jax.jit(full)(*inputs))), count=count)
 
 
 def outputs(claim: Claim, full: Callable, circuit: Callable) -> Callable[..., Array]:

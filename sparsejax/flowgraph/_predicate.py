@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 
 from sparsejax import checks
 from sparsejax.flowgraph import _claims, _funnel, _search
@@ -56,31 +55,30 @@ class Units:
 
     def split(self, row: Any) -> dict[str, Any]:
         """Masks of a value for every unit that can be removed."""
-        flat = jnp.zeros(len(self.flat), row.dtype).at[self.there].set(row)
+        if isinstance(row, np.ndarray):
+            flat = np.zeros(len(self.flat), row.dtype)
+            flat[self.there] = row
+        else:
+            flat = jnp.zeros(len(self.flat), row.dtype).at[self.there].set(row)
         masks, start = {}, 0
         for name, mask in self.start.items():
             masks[name] = flat[start : start + mask.size].reshape(mask.shape)
             start += mask.size
         return masks
 
-    def masks(self, kept: np.ndarray) -> dict[str, np.ndarray]:
-        """Masks of the units that are kept, in NumPy."""
-        return {name: np.asarray(mask)
-                for name, mask in self.split(np.float32(kept)).items()}  # fmt: skip
-
 
 class Predicate:
     """Whether a set of units is valid; every answer is remembered."""
 
-    def __init__(self, fn, units: Units, box, claim, options: dict[str, Any]):
-        ones = jnp.ones(units.count, box.dtype)
+    def __init__(self, fn, units: Units, box, claim, *, samples, time_limit, key):
+        ones = units.split(np.ones(units.count, box.dtype))
 
         def full(*inputs):
-            return fn(units.split(ones), *inputs)
+            return fn({name: jnp.asarray(mask) for name, mask in ones.items()}, *inputs)
 
         self.units, self.box = units, box
         self.claim = claim = _claims.decided(claim, full, full, box)
-        self.time_limit = options.pop("time_limit")
+        self.time_limit = time_limit
         self.decisions: list[Decision] = []
         self._seconds: Counter[str] = Counter()
         self._known: dict[bytes, _funnel.Settled] = {}
@@ -94,7 +92,7 @@ class Predicate:
         size = len(box.low)
         self._attack = Attack(
             lambda flat, row: claim.signed(outputs(flat, row)),
-            box.low, box.high, dtype=box.dtype, **options,
+            box.low, box.high, samples=samples, key=key, dtype=box.dtype,
         )  # fmt: skip
         inputs = jax.ShapeDtypeStruct((size + units.count,), box.dtype)
         self._graph = trace(lambda z: outputs(z[:size], z[size:]), inputs)
@@ -136,8 +134,8 @@ class Predicate:
         """Seconds of every step."""
         return dict(self._seconds)
 
-    def _row(self, kept: np.ndarray) -> Array:
-        return jnp.asarray(kept, self.box.dtype)
+    def _row(self, kept: np.ndarray) -> np.ndarray:
+        return kept.astype(self.box.dtype)
 
     def _on(self, kept: np.ndarray):
         low, high = (
