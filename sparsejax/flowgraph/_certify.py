@@ -11,7 +11,6 @@ Reference: Tjeng, Xiao, Tedrake, "Evaluating robustness of neural networks with 
 integer programming", 2019 (arXiv 1711.07356).
 """
 
-from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -129,5 +128,5 @@ def certify(
         inputs = jax.ShapeDtypeStruct(box.low.shape, box.dtype)
         return fixed(trace(fn, inputs), box.low, box.high)
 
-    settled = _funnel.settle(claim, attack, (), graph, time_limit, Counter())
+    settled = _funnel.settle(claim, attack, (), graph, time_limit, {})
     return Certificate(*settled._replace(witness=box.shaped(settled.witness)))

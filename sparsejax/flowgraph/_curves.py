@@ -101,8 +101,11 @@ def pieces(
     low, high = (np.where(fixed & np.isfinite(high - low), end, np.nan)
                  for end in (low, high))  # fmt: skip
     edges = np.linspace(low, high, PIECES + 1, axis=-1)
-    known = [tuple(np.broadcast_to(end[:, None], edges[:, 1:].shape) for end in o)
-             for o in rest]  # fmt: skip
+    shape = edges[:, 1:].shape
+    known = [
+        (np.broadcast_to(a[:, None], shape), np.broadcast_to(b[:, None], shape))
+        for a, b in rest
+    ]
     cut = edges[:, :-1], edges[:, 1:]
     least, most = _ranges.apply(graph, op, [cut, *known], pieces=1)
     at = edges[:, [0, 1, -2, -1]]

@@ -1,7 +1,6 @@
 """One claim settled: attacks first, then proofs, each timed."""
 
 import time
-from collections import Counter
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -30,7 +29,7 @@ def settle(
     extra: Any,
     graph: Callable[[], Structure],
     time_limit: float,
-    seconds: Counter,
+    seconds: dict[str, float],
 ) -> Settled:
     """Refute a claim or prove it.
 
@@ -47,7 +46,7 @@ def settle(
     def lap(step: str) -> None:
         nonlocal start
         now = time.perf_counter()
-        seconds[step] += now - start
+        seconds[step] = seconds.get(step, 0.0) + now - start
         start = now
 
     found = attack.sample(extra)

@@ -5,7 +5,6 @@ masks are inputs; for every set of units they are numbers (`_fixed`), and what i
 in both becomes equal in the graph.
 """
 
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -80,7 +79,7 @@ class Predicate:
         self.claim = claim = _claims.decided(claim, full, full, box)
         self.time_limit = time_limit
         self.decisions: list[Decision] = []
-        self._seconds: Counter[str] = Counter()
+        self._seconds: dict[str, float] = {}
         self._known: dict[bytes, _funnel.Settled] = {}
 
         def outputs(flat, row):

@@ -106,10 +106,9 @@ class Relaxation:
     def _sum(self, members: np.ndarray) -> _Sum:
         graph = self.graph
         counts = np.diff(graph.starts)[members]
-        edges = np.concatenate(
-            [np.arange(graph.starts[i], graph.starts[i + 1]) for i in members]
-            or [np.zeros(0)]
-        ).astype(np.int64)
+        chosen = np.zeros(len(graph), bool)
+        chosen[members] = True  # members are in order
+        edges = np.flatnonzero(np.repeat(chosen, np.diff(graph.starts)))
         reads, rows = np.unique(graph.args[edges], return_inverse=True)
         owner = np.repeat(np.arange(len(members)), counts)
         weights = sparse.csr_array(
