@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from jax.ad_checkpoint import checkpoint_name
 
-from sparsejax.flowgraph import _evaluate as evaluate
 from sparsejax.flowgraph import (
+    _attack,
     _exact,
     _fixed,
     _quiet,
@@ -20,8 +20,14 @@ from sparsejax.flowgraph import (
     certify,
     trace,
 )
+from sparsejax.flowgraph import _evaluate as evaluate
 from sparsejax.flowgraph import _structure as structure
-from tests.flowgraph.test_linear_bounds import SMOOTH, SWITCHING, random_graph
+from tests.flowgraph.test_linear_bounds import (
+    SMOOTH,
+    SWITCHING,
+    random_graph,
+    sparse_network,
+)
 
 UNITS = 5
 
@@ -402,3 +408,28 @@ def test_bad_circuits_are_said_in_one_line():
     refused("masks are all 0", masks={"a": np.zeros(3), "b": np.zeros(2)})
     refused("order has 2 units; expected each of 5 once", order=[0, 1])
     refused("no units .9.", order=[9])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_certificates_of_larger_nets_survive_many_attacks(seed, monkeypatch):
+    """300 weights, one image: 10,000 samples and 20 climbs find nothing."""
+    fn = sparse_network(seed)
+    ones = {"units": jnp.ones(32)}
+    x = np.random.default_rng(seed).uniform(size=64).astype("f")
+    low, high = np.clip(x - 0.03, 0, 1), np.clip(x + 0.03, 0, 1)
+    found = certified_circuit(fn, ones, x, low, high, delta=0.5)
+    masks = {"units": jnp.asarray(found.masks["units"])}
+    monkeypatch.setattr(_attack, "STARTS", 20)
+    attack = _attack.Attack(
+        lambda x, _: jnp.abs(fn(ones, x) - fn(masks, x)), low, high,
+        samples=10_000, key=jax.random.key(seed), dtype=np.float32,
+    )  # fmt: skip
+    assert found.size < 32 and found.certificate.proved
+    assert attack.sample().value <= found.certificate.bound + 1e-5
+    assert attack.climb().value <= found.certificate.bound + 1e-5
+    for unit in np.flatnonzero(found.masks["units"]):
+        smaller = {"units": masks["units"].at[unit].set(0.0)}
+        graph = trace(lambda x, m=smaller: fn(ones, x) - fn(m, x), x)
+        exact = graph.bounds("exact", low=low, high=high)
+        assert max(exact.high.max(), -exact.low.min()) > 0.5 - 1e-5

@@ -146,8 +146,8 @@ def test_differences_of_one_input_are_not_forgotten():
     assert found.low[1] > wide.low[1] and found.high[1] < wide.high[1]
 
 
-def sparse_net(seed, weights=300, sizes=(64, 32, 32, 10)):
-    """A random sparse net, and the same without some units of its last layer."""
+def sparse_network(seed, weights=300, sizes=(64, 32, 32, 10)):
+    """A random sparse net, `fn(masks, x)` with masks of the units of its last layer."""
     rng = np.random.default_rng(seed)
     kernels = []
     for shape in zip(sizes, sizes[1:], strict=False):
@@ -156,21 +156,27 @@ def sparse_net(seed, weights=300, sizes=(64, 32, 32, 10)):
         flat[chosen] = rng.normal(size=len(chosen))
         kernels.append(jnp.asarray(flat.reshape(shape), "f"))
     biases = [jnp.asarray(rng.normal(size=n) / 5, "f") for n in sizes[1:]]
-    mask = jnp.asarray(rng.uniform(size=sizes[-2]) < 0.7, "f")
 
-    def fn(x, mask=1.0):
+    def fn(masks, x):
         for kernel, bias in zip(kernels[:-1], biases[:-1], strict=True):
             x = jax.nn.relu(x @ kernel + bias)
-        return (x * mask) @ kernels[-1] + biases[-1]
+        return (x * masks["units"]) @ kernels[-1] + biases[-1]
 
-    return lambda x: fn(x) - fn(x, mask)
+    return fn
+
+
+def difference(seed):
+    """A random sparse net less the same without a third of its units."""
+    fn, rng = sparse_network(seed), np.random.default_rng(seed)
+    masks = {"units": jnp.asarray(rng.uniform(size=32) < 0.7, "f")}
+    return lambda x: fn({"units": jnp.ones(32)}, x) - fn(masks, x)
 
 
 @pytest.mark.parametrize("eps", [0.03, pytest.param(0.3, marks=pytest.mark.slow)])
 def test_widths_are_close_to_exact(eps, rng):
     ratios = []
     for seed in range(3 if eps < 0.1 else 12):
-        graph = trace(sparse_net(seed), jnp.zeros(64))
+        graph = trace(difference(seed), jnp.zeros(64))
         x = rng.uniform(size=64)
         box = {"low": np.clip(x - eps, 0, 1), "high": np.clip(x + eps, 0, 1)}
         exact = graph.bounds("exact", **box)
