@@ -4,7 +4,8 @@
     g.check(fn, x), g.at("scalar"), g.bounds("exact"), g.to_python(), g.save_html(path)
 
 `trace` unfolds any JAX function of one input into scalars, exactly; see `Graph` for
-what can be asked of the result. For networks with at most some ten thousand weights
+what can be asked of the result. `certify` proves that two functions agree on a box of
+inputs, `certified_circuit` removes units as long as that can be proved. For networks with at most some ten thousand weights
 left: what a person could hope to read.
 
 Reference: Böhm, Kirk, Gavenčiak, "Sparsity and interpretability?", 2020.
