@@ -5,8 +5,8 @@
 
 `trace` unfolds any JAX function of one input into scalars, exactly; see `Graph` for
 what can be asked of the result. `certify` proves that two functions agree on a box of
-inputs, `certified_circuit` removes units as long as that can be proved. For networks with at most some ten thousand weights
-left: what a person could hope to read.
+inputs, `certified_circuit` removes units as long as that can be proved. For networks
+with at most some ten thousand weights left: what a person could hope to read.
 
 Reference: Böhm, Kirk, Gavenčiak, "Sparsity and interpretability?", 2020.
 """
