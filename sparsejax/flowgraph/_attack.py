@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 
 STEPS = 20  # of projected gradient
 STARTS = 16  # of the samples, the best
@@ -31,14 +30,14 @@ class Attack:
     Args:
         fn: `fn(x, extra)` of a flat input, to a vector.
         low, high: the box, flat.
-        samples: how many, half of them corners; and their `key`.
+        samples: how many, half of them corners; and their `seed`.
         dtype: of the inputs.
     """
 
-    def __init__(self, fn: Callable, low, high, *, samples: int, key: Array, dtype):
+    def __init__(self, fn: Callable, low, high, *, samples: int, dtype, seed: int = 0):
         self.low, self.high = (np.asarray(end, dtype) for end in (low, high))
         self.ends = low, high
-        rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+        rng = np.random.default_rng(seed)
         share = rng.uniform(size=(samples, len(low)))
         share[1::2] = share[1::2] > 0.5
         inside = low + share * (high - low)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import ArrayLike, Float
 
 from sparsejax import checks
 from sparsejax.flowgraph import _claims, _funnel
@@ -63,7 +63,6 @@ def certify(
     patched: Mapping[str, ArrayLike] | Any = (),
     samples: int = 256,
     time_limit: float | Any = 10.0,
-    key: Array | None = None,
 ) -> Certificate:
     """Prove that a circuit does what the whole network does, on a box of inputs.
 
@@ -81,9 +80,8 @@ def certify(
             they take whatever values they take in `full` at another input of the box,
             all at the same one, and no constant. The claim is then of all pairs of
             inputs.
-        samples: how many inputs to try first.
+        samples: how many inputs to try first, the same ones at every call.
         time_limit: seconds for each mixed-integer program.
-        key: of the samples.
 
     Returns:
         The certificate. A witness has been evaluated by the functions themselves.
@@ -120,7 +118,6 @@ def certify(
         box.low,
         box.high,
         samples=checks.integer(samples, "samples", 1),
-        key=jax.random.key(0) if key is None else key,
         dtype=box.dtype,
     )
 

@@ -9,9 +9,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
-from jaxtyping import Array, ArrayLike
+from jaxtyping import ArrayLike
 
 from sparsejax import checks, trees
 from sparsejax.flowgraph import _claims, _search
@@ -76,7 +75,6 @@ def certified_circuit(
     samples: int = 256,
     time_limit: float | Any = 10.0,
     max_proofs: int = 2000,
-    key: Array | None = None,
 ) -> CertifiedCircuit:
     """A small set of units with which a network provably does the same on a box.
 
@@ -99,7 +97,6 @@ def certified_circuit(
         time_limit: seconds for each mixed-integer program.
         max_proofs: number of sets after which a cardinal search gives up: the result
             is then a local one.
-        key: of the samples.
 
     Returns:
         The circuit with its certificate.
@@ -136,7 +133,6 @@ def certified_circuit(
         claim,
         samples=checks.integer(samples, "samples", 1),
         time_limit=_claims.number(time_limit, "time_limit"),
-        key=jax.random.key(0) if key is None else key,
     )
     whole = np.ones(units.count, bool)
     if not predicate(whole):

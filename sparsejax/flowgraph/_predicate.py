@@ -69,7 +69,7 @@ class Units:
 class Predicate:
     """Whether a set of units is valid; every answer is remembered."""
 
-    def __init__(self, fn, units: Units, box, claim, *, samples, time_limit, key):
+    def __init__(self, fn, units: Units, box, claim, *, samples, time_limit):
         ones = units.split(np.ones(units.count, box.dtype))
 
         def full(*inputs):
@@ -91,7 +91,7 @@ class Predicate:
         size = len(box.low)
         self._attack = Attack(
             lambda flat, row: claim.signed(outputs(flat, row)),
-            box.low, box.high, samples=samples, key=key, dtype=box.dtype,
+            box.low, box.high, samples=samples, dtype=box.dtype,
         )  # fmt: skip
         inputs = jax.ShapeDtypeStruct((size + units.count,), box.dtype)
         self._graph = trace(lambda z: outputs(z[:size], z[size:]), inputs)

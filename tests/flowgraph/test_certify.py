@@ -181,13 +181,11 @@ def test_programs_refute_what_attacks_miss(monkeypatch):
     found = certify(full, circuit, x, 0.5, 0.99, delta=0.0001, samples=2)
     assert found.proved and found.bound < 0.0001  # below the hat
     at = {"low": np.full(8, 0.2), "high": np.array([1.0] * 4 + [0.999] * 4)}
-    found = certify(full, circuit, x, **at, delta=0.2, samples=1,
-                    key=jax.random.key(5))  # fmt: skip
+    found = certify(full, circuit, x, **at, delta=0.2, samples=1)
     assert (found.proved, found.by) == (False, "exact") and found.reached > 0.2
     assert full(jnp.asarray(found.witness, jnp.float32))[0] > 0.2
     monkeypatch.setattr(_exact, "minimize", lambda *_, **__: (-np.inf, None))
-    found = certify(full, circuit, x, **at, delta=0.2, samples=1,
-                    key=jax.random.key(5))  # fmt: skip
+    found = certify(full, circuit, x, **at, delta=0.2, samples=1)
     assert found.proved is None and found.by == "exact" and 0.2 < found.bound <= 0.5
 
 
@@ -423,7 +421,7 @@ def test_certificates_of_larger_nets_survive_many_attacks(seed, monkeypatch):
     monkeypatch.setattr(_attack, "STARTS", 20)
     attack = _attack.Attack(
         lambda x, _: jnp.abs(fn(ones, x) - fn(masks, x)), low, high,
-        samples=10_000, key=jax.random.key(seed), dtype=np.float32,
+        samples=10_000, seed=seed, dtype=np.float32,
     )  # fmt: skip
     assert found.size < 32 and found.certificate.proved
     assert attack.sample().value <= found.certificate.bound + 1e-5
