@@ -107,7 +107,7 @@ def certified_circuit(
             whole network's everywhere in the box.
 
     Example:
-        >>> import jax.numpy as jnp
+        >>> import jax, jax.numpy as jnp
         >>> kernel = jnp.array([1.0, 1.0, 0.01])
         >>> def fn(masks, x):
         ...     return jax.nn.relu(x * kernel) * masks["h"]
