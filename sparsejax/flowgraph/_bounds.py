@@ -1,10 +1,11 @@
 """How low and how high every node of a graph can get.
 
-Three answers, from cheap to certain. Intervals (`_ranges`) go once through the graph
-and hold for every input of the domain, but may be too wide. Exact ranges (`_exact`)
-solve two mixed-integer programs a node, and give the inputs that reach the ends: for
-networks of relu, max and their like. Observed ranges are those of a batch, and promise
-nothing else.
+Four answers, three of them from cheap to certain. Intervals (`_ranges`) go once through
+the graph and hold for every input of the domain, but may be too wide. Linear bounds
+(`_relaxation`) follow every node back to the inputs, by lines: narrower, and never
+wider. Exact ranges (`_exact`) solve two mixed-integer programs a node, and give the
+inputs that reach the ends: for networks of relu, max and their like. Observed ranges
+are those of a batch, and promise nothing else.
 
 Numbers are float64: what JAX computes in float32 may leave its range by rounding.
 """
@@ -16,9 +17,10 @@ from jaxtyping import ArrayLike, Float, Int
 
 from sparsejax import checks, trees
 from sparsejax.flowgraph import _evaluate, _exact, _ranges
+from sparsejax.flowgraph._relaxation import Relaxation
 from sparsejax.flowgraph._structure import Structure
 
-METHODS = ("interval", "exact", "observed")
+METHODS = ("interval", "linear", "exact", "observed")
 CHUNK = 1024  # inputs observed at a time
 
 
@@ -51,19 +53,23 @@ def bounds(
     low: ArrayLike | None = None,
     high: ArrayLike | None = None,
     time_limit: float = 10.0,
+    steps: int = 0,
 ) -> Bounds:
     """See `Graph.bounds`."""
     if method not in METHODS:
         raise ValueError(
             f"unknown method {method!r}; there are {trees.listed(METHODS)}"
         )
-    if nodes is None and method == "exact":
+    if nodes is None and method in ("linear", "exact"):
         nodes = "outputs"
     ids = _chosen(graph, nodes)
     if method == "observed":
         least, most = _observed(graph, x)
         return Bounds(ids, least[ids], most[ids])
     box = _box(graph, low, high)
+    steps = checks.integer(steps, "steps", 0)
+    if method == "linear":
+        return Bounds(ids, *Relaxation(graph, *box).bounds(ids, steps))
     if method == "exact":
         return Bounds(ids, *_exact.solve(graph, ids, *box, time_limit))
     least, most = _ranges.ranges(graph, box[0][:, None], box[1][:, None])

@@ -7,6 +7,8 @@ Reference: Gowal et al., "On the effectiveness of interval bound propagation for
 training verifiably robust models", 2018 (arXiv 1810.12715).
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from jaxtyping import Float
 from scipy import sparse
@@ -23,6 +25,7 @@ def ranges(
     low: Float[np.ndarray, "inputs boxes"],
     high: Float[np.ndarray, "inputs boxes"],
     pieces: int = PIECES,
+    refine: Callable | None = None,
 ) -> tuple[Float[np.ndarray, "nodes boxes"], Float[np.ndarray, "nodes boxes"]]:
     """Intervals of every node for many boxes at once.
 
@@ -34,6 +37,8 @@ def ranges(
         low, high: of every element of the flattened input.
         pieces: that the operand of a function of one operand is cut into: a function's
             own sub-graph forgets too that it reads one operand twice.
+        refine: called as `refine(op, members, operands, least, most)` once a group's
+            intervals are known, to narrow those of its nodes in place.
     """
     plus, minus = _signed(graph, 1), _signed(graph, -1)
     least = np.zeros((len(graph), low.shape[1]))
@@ -53,13 +58,16 @@ def ranges(
             count = int(graph.starts[members[0] + 1] - graph.starts[members[0]])
             table = graph.args[graph.starts[members, None] + np.arange(count)]
             operands = [(least[column], most[column]) for column in table.T]
-        least[members], most[members] = _known(*_apply(graph, op, operands, pieces))
+        least[members], most[members] = _known(*apply(graph, op, operands, pieces))
+        if refine is not None:
+            refine(op, members, operands, least, most)
     return least, most
 
 
-def _apply(
-    graph: Structure, op: str, operands: list[Interval], pieces: int
+def apply(
+    graph: Structure, op: str, operands: list[Interval], pieces: int = PIECES
 ) -> Interval:
+    """Intervals of an operation, given its operands'."""
     if op in PLAIN:
         return operands[0]
     if op in graph.functions:
