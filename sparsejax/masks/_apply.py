@@ -13,6 +13,12 @@ def apply(params: PyTree, weights: PyTree) -> PyTree:
     Raises:
         ValueError: if structures differ, or a mask has neither its parameter's shape
             nor no axes.
+
+    Example:
+        >>> params = {"w": jnp.array([2.0, jnp.inf]), "b": jnp.array([5.0])}
+        >>> weights = {"w": jnp.array([1.0, 0.0]), "b": jnp.ones(())}
+        >>> {k: leaf.tolist() for k, leaf in apply(params, weights).items()}
+        {'b': [5.0], 'w': [2.0, 0.0]}
     """
     check(params, weights)
 
@@ -89,12 +95,26 @@ blend.defjvp(_blend_jvp, symbolic_zeros=True)
 
 
 def zero(tree: PyTree, weights: PyTree) -> PyTree:
-    """`tree` with exact zeros (never -0.0) where `weights` removes."""
+    """`tree` with exact zeros (never -0.0) where `weights` removes.
+
+    Example:
+        >>> grads = {"w": jnp.array([-3.0, -3.0]), "b": jnp.array([1.0])}
+        >>> weights = {"w": jnp.array([1.0, 0.0]), "b": jnp.ones(())}
+        >>> zero(grads, weights)["w"].tolist()
+        [-3.0, 0.0]
+    """
     return jax.tree.map(zero_leaf, tree, weights)
 
 
 def zero_leaf(leaf: Array, mask: Array) -> Array:
-    """One leaf of `zero`; a mask of another shape, as of no axes, removes nothing."""
+    """One leaf of `zero`; a mask of another shape, as of no axes, removes nothing.
+
+    Example:
+        >>> zero_leaf(jnp.array([-3.0, jnp.nan]), jnp.array([1.0, 0.0])).tolist()
+        [-3.0, 0.0]
+        >>> zero_leaf(jnp.array([-3.0, 4.0]), jnp.zeros(())).tolist()
+        [-3.0, 4.0]
+    """
     if not jnp.ndim(mask) or jnp.shape(leaf) != jnp.shape(mask):
         return leaf
     return jnp.where(mask != 0, leaf, jnp.zeros_like(leaf))

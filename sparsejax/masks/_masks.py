@@ -26,7 +26,15 @@ class Masks(NamedTuple):
 
 
 def check_kind(masks: Any) -> None:
-    """Raise a `ValueError` for what is not `Masks`, such as its weights alone."""
+    """Raise a `ValueError` for what is not `Masks`, such as its weights alone.
+
+    Example:
+        >>> check_kind(Masks({"w": jnp.ones(2)}, {}))
+        >>> check_kind({"w": jnp.ones(2)})  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        ValueError: expected Masks(weights, nodes), got ...
+    """
     if not isinstance(masks, Masks):
         raise ValueError(
             f"expected Masks(weights, nodes), got {checks.described(masks)}; wrap a "
@@ -35,7 +43,16 @@ def check_kind(masks: Any) -> None:
 
 
 def check(params: PyTree, weights: PyTree) -> None:
-    """Raise a `ValueError` that names the first mask that does not fit."""
+    """Raise a `ValueError` that names the first mask that does not fit.
+
+    Example:
+        >>> params = {"w": jnp.ones((2, 3)), "b": jnp.ones(3)}
+        >>> check(params, {"w": jnp.ones((2, 3)), "b": jnp.ones(())})
+        >>> check(params, {"w": jnp.ones(3), "b": jnp.ones(())})  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        ValueError: the mask of 'w' has shape (3,); expected the parameter's, ...
+    """
     checks.arrays(params)
     checks.arrays(weights, "masks.weights")
     trees.check_structure(weights, params, "masks.weights", "params")

@@ -52,6 +52,16 @@ def check_units(
         site: where it is named.
         other: the same place of the function of one example more, if that is known.
         mask: what is to mask it, if anything; it may be of other axes.
+
+    Example:
+        >>> from jax.ad_checkpoint import checkpoint_name
+        >>> fn = lambda x: checkpoint_name(x.T, "h")  # units first, examples last
+        >>> (one,) = interpret.sites(interpret.trace(fn, jnp.ones((4, 3))))
+        >>> (more,) = interpret.sites(interpret.trace(fn, jnp.ones((5, 3))))
+        >>> check_units(one, more)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        ValueError: the last axis of activation 'h' at ... grows with the first axis ...
     """
     if mask is not None and jnp.ndim(mask) != len(site.loops) + 1:
         return
@@ -83,6 +93,16 @@ def check_fits(site: interpret.Site, array: ArrayLike, name: str) -> None:
         site: where it is named.
         array: mask, or what takes the place of what a mask removes.
         name: of the array, for the message.
+
+    Example:
+        >>> from jax.ad_checkpoint import checkpoint_name
+        >>> fn = lambda x: checkpoint_name(x, "h")
+        >>> (site,) = interpret.sites(interpret.trace(fn, jnp.ones((4, 3))))
+        >>> check_fits(site, jnp.ones(3), "masks.nodes['h']")
+        >>> check_fits(site, jnp.ones(2), "masks.nodes['h']")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        ValueError: masks.nodes['h'] ...
     """
     shape, loops = jnp.shape(array), len(site.loops)
     around, rest = shape[:loops], shape[loops:]

@@ -27,6 +27,14 @@ def bernoulli(
 
     Returns:
         Tree like `tree` with leaves of shape `shape + leaf.shape`.
+
+    Example:
+        >>> tree = {"w": jnp.ones((50, 200)), "b": jnp.ones(())}  # b is never pruned
+        >>> drawn = bernoulli(jax.random.key(0), tree, 0.7, shape=(2,))  # two masks
+        >>> drawn["w"].shape, drawn["b"].tolist()
+        ((2, 50, 200), [1.0, 1.0])
+        >>> [round(float(mask.mean()), 1) for mask in drawn["w"]]
+        [0.7, 0.7]
     """
     checks.one_key(key)
     if not isinstance(keep_prob, Tracer) and not 0 <= keep_prob <= 1:
@@ -61,6 +69,12 @@ def fixed_size(
 
     Returns:
         Tree like `tree` with leaves of shape `shape + leaf.shape`.
+
+    Example:
+        >>> tree = {"a": jnp.ones(3), "b": jnp.ones((2, 2))}
+        >>> drawn = fixed_size(jax.random.key(0), tree, 5, shape=(2,))  # two masks
+        >>> (drawn["a"].sum(axis=1) + drawn["b"].sum(axis=(1, 2))).tolist()
+        [5.0, 5.0]
     """
     checks.one_key(key)
     leaves, structure = jax.tree.flatten(tree)
@@ -117,6 +131,13 @@ def flip_path(
 
     Returns:
         Masks of shape `(n + 1, n)`: the first is `start`, the last its complement.
+
+    Example:
+        >>> path = flip_path(jax.random.key(0), 3, start=jnp.array([1.0, 0.0, 0.0]))
+        >>> path[0].tolist(), path[-1].tolist()
+        ([1.0, 0.0, 0.0], [0.0, 1.0, 1.0])
+        >>> abs(path[1:] - path[:-1]).sum(axis=1).tolist()  # one flip a step
+        [1.0, 1.0, 1.0]
 
     Reference:
         Hobson, "Neural Networks, More than you wanted to Show".
