@@ -73,6 +73,13 @@ def edit(fn: Callable, edits: Mapping[str, Callable]) -> Callable:
     Raises (when called):
         ValueError: for a name that is unknown or inside a `while`, a `cond` or a
             gradient, and for an edit that changes shape or dtype.
+
+    Example:
+        >>> from jax.ad_checkpoint import checkpoint_name
+        >>> fn = lambda x: checkpoint_name(x + 1.0, "h") * 2.0
+        >>> edited = edit(fn, {"h": lambda h: h.at[0].set(0.0)})
+        >>> fn(jnp.array([1.0, 2.0])).tolist(), edited(jnp.array([1.0, 2.0])).tolist()
+        ([4.0, 6.0], [0.0, 6.0])
     """
 
     def visit(name, value, operand):

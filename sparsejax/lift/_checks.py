@@ -4,7 +4,19 @@ from sparsejax import interpret, trees
 
 
 def check_names(sites, wanted, changed=False) -> list[interpret.Site]:
-    """The sites of the names that are wanted, to be read or, if `changed`, edited."""
+    """The sites of the names that are wanted, to be read or, if `changed`, edited.
+
+    Example:
+        >>> from jax.ad_checkpoint import checkpoint_name
+        >>> fn = lambda x: checkpoint_name(checkpoint_name(x + 1.0, "a") * 2.0, "b")
+        >>> sites = interpret.sites(interpret.trace(fn, 1.0))
+        >>> [site.name for site in check_names(sites, ["b"])]
+        ['b']
+        >>> check_names(sites, ["c"])
+        Traceback (most recent call last):
+            ...
+        ValueError: fn names no activation 'c'; it names 'a', 'b'
+    """
     known = {site.name: site for site in sites}
     if not known:
         raise ValueError(
@@ -35,7 +47,18 @@ def check_names(sites, wanted, changed=False) -> list[interpret.Site]:
 
 
 def check_not_looped(site: interpret.Site) -> None:
-    """A check that an activation is one array, not one at every step of a loop."""
+    """A check that an activation is one array, not one at every step of a loop.
+
+    Example:
+        >>> import jax
+        >>> from jax.ad_checkpoint import checkpoint_name
+        >>> fn = lambda xs: jax.lax.map(lambda x: checkpoint_name(x * 2.0, "h"), xs)
+        >>> (site,) = interpret.sites(interpret.trace(fn, jax.numpy.ones(3)))
+        >>> check_not_looped(site)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        ValueError: 'h' at ... is in a loop of 3 steps; pass sj.unrolled(fn), ...
+    """
     if site.loops:
         steps = " by ".join(map(str, site.loops))
         first = site.name + "[0]" * len(site.loops)

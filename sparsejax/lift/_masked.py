@@ -89,7 +89,14 @@ def masked(
 
 
 def bind(apply: Callable, masks: Masks) -> Callable:
-    """`apply(params, masks, *args)` with the masks filled in: `fn(params, *args)`."""
+    """`apply(params, masks, *args)` with the masks filled in: `fn(params, *args)`.
+
+    Example:
+        >>> apply = masked(lambda params, x: x @ params)
+        >>> fn = bind(apply, Masks(jnp.array([1.0, 0.0]), {}))
+        >>> fn(jnp.array([2.0, 3.0]), jnp.ones(2)).item()
+        2.0
+    """
     return lambda params, *args, **kwargs: apply(params, masks, *args, **kwargs)
 
 
