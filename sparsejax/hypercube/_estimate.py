@@ -83,6 +83,14 @@ def estimate_shapley(
 
     Raises:
         ValueError: if an argument is out of range, or `fn` returns no scalar.
+
+    Example:
+        >>> fn = lambda m: m[0] + 2 * m[1] + 6 * m[0] * m[1]
+        >>> estimate = estimate_shapley(
+        ...     fn, 2, key=jax.random.key(0), permutations=10, progress=False
+        ... )
+        >>> estimate.values.tolist(), estimate.errors.tolist()
+        ([4.0, 5.0], [0.0, 0.0])
     """
     checks.one_key(key)
     if method not in _METHODS:
@@ -162,6 +170,14 @@ def estimate_mean(
 
     Raises:
         ValueError: if an argument is out of range, or `fn` returns no scalar.
+
+    Example:
+        >>> estimate = estimate_mean(
+        ...     lambda m: m.sum(), 8, [0.25, 0.5], key=jax.random.key(0), samples=16,
+        ...     progress=False,
+        ... )
+        >>> estimate.values.round(3).tolist(), estimate.errors.round(3).tolist()
+        ([2.0, 4.0], [0.0, 0.0])
     """
     checks.one_key(key)
     p = keep_probs(keep_prob)

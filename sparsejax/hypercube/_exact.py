@@ -24,7 +24,12 @@ class Best(NamedTuple):
 
 
 def subset_sizes(n: int) -> Int[np.ndarray, " subsets"]:
-    """The number of nodes in every subset."""
+    """The number of nodes in every subset.
+
+    Example:
+        >>> subset_sizes(2).tolist()
+        [0, 1, 1, 2]
+    """
     return np.bitwise_count(np.arange(1 << n, dtype=np.uint32)).astype(np.int64)
 
 
@@ -46,6 +51,10 @@ def probabilities(n: int, keep_prob: float) -> Float[np.ndarray, " subsets"]:
     """The probability of every subset if each node is kept with a probability.
 
     With the values, the exact distribution: `np.histogram(values, weights=...)`.
+
+    Example:
+        >>> probabilities(2, 0.75).tolist()  # of none, node 0, node 1, both
+        [0.0625, 0.1875, 0.1875, 0.5625]
     """
     if not isinstance(n, int | np.integer) or n < 0:
         raise ValueError(f"n must be a number of nodes, an integer, got {n!r}")
@@ -72,6 +81,11 @@ def mean(
     Args:
         values: of all subsets.
         keep_prob: one probability or an array of any shape.
+
+    Example:
+        >>> values = np.array([0.0, 1.0, 1.0, 8.0])
+        >>> mean(values, [0.0, 0.5, 1.0]).tolist()
+        [0.0, 2.5, 8.0]
     """
     table, n = table_of(values)
     p = keep_probs(keep_prob)
@@ -90,6 +104,11 @@ def cdf(
         values: of all subsets.
         value: one value or an array of any shape.
         keep_prob: the probability that a node is kept.
+
+    Example:
+        >>> values = np.array([0.0, 1.0, 1.0, 8.0])
+        >>> cdf(values, np.array([-1.0, 0.0, 1.0, 9.0])).tolist()
+        [0.0, 0.25, 0.75, 1.0]
     """
     table, n = table_of(values)
     value = np.asarray(value)
@@ -112,6 +131,10 @@ def path_covariance(values: ArrayLike) -> Float[np.ndarray, "steps steps"]:
 
     Returns:
         Shape (n + 1, n + 1).
+
+    Example:
+        >>> path_covariance(np.array([0.0, 1.0, 2.0, 3.0])).tolist()
+        [[1.25, 0.0, -1.25], [0.0, 1.25, 0.0], [-1.25, 0.0, 1.25]]
     """
     table, n = table_of(values)
     power = np.bincount(subset_sizes(n), weights=walsh(table) ** 2, minlength=n + 1)
@@ -127,6 +150,10 @@ def shapley(values: ArrayLike) -> Float[np.ndarray, " n"]:
     """The Shapley value of every node: its mean effect when nodes join in random order.
 
     They add up to the value of all nodes less that of none.
+
+    Example:
+        >>> shapley(np.array([0.0, 1.0, 2.0, 9.0])).tolist()  # 3 apart, 6 more together
+        [4.0, 5.0]
     """
     table, n = table_of(values)
     size = subset_sizes(n)
@@ -140,6 +167,13 @@ def banzhaf(values: ArrayLike, keep_prob: float = 0.5) -> Float[np.ndarray, " n"
 
     Its integral over `keep_prob` is the Shapley value, its sum over nodes the
     derivative of `mean` with respect to `keep_prob`.
+
+    Example:
+        >>> values = np.array([0.0, 1.0, 2.0, 9.0])
+        >>> banzhaf(values, 0.0).tolist()  # each alone
+        [1.0, 2.0]
+        >>> banzhaf(values, 1.0).tolist()  # each last
+        [7.0, 8.0]
     """
     table, n = table_of(values)
     chance = probabilities(n - 1, keep_prob)
@@ -151,7 +185,12 @@ def banzhaf(values: ArrayLike, keep_prob: float = 0.5) -> Float[np.ndarray, " n"
 
 
 def moebius(values: ArrayLike) -> Float[np.ndarray, " subsets"]:
-    """What every subset adds to its parts: values[m] is its sum over the parts of m."""
+    """What every subset adds to its parts: values[m] is its sum over the parts of m.
+
+    Example:
+        >>> moebius(np.array([5.0, 1.0, 2.0, 9.0])).tolist()
+        [5.0, -4.0, -3.0, 11.0]
+    """
     table, n = table_of(values)
     return _pairs(table, n, lambda a, b: (a, b - a))
 
@@ -170,6 +209,10 @@ def interactions(
     Returns:
         Shape (n,) * order, symmetric; 0 where a node is repeated (everywhere, if there
         are fewer nodes than `order`).
+
+    Example:
+        >>> interactions(np.array([0.0, 1.0, 2.0, 9.0])).tolist()  # 6 beyond 1 + 2
+        [[0.0, 6.0], [6.0, 0.0]]
     """
     table, n = table_of(values)
     if index not in ("sii", "banzhaf"):
@@ -194,7 +237,12 @@ def interactions(
 
 
 def best(values: ArrayLike) -> Best:
-    """The subset of every size with the lowest value."""
+    """The subset of every size with the lowest value.
+
+    Example:
+        >>> best(np.array([5.0, 1.0, 3.0, 2.0]))._asdict()
+        {'values': array([5., 1., 2.]), 'subsets': array([0, 1, 3])}
+    """
     table, n = table_of(values)
     order = np.lexsort((table, subset_sizes(n)))
     starts = np.concatenate([[0], np.cumsum([math.comb(n, k) for k in range(n)])])
@@ -202,7 +250,12 @@ def best(values: ArrayLike) -> Best:
 
 
 def local_minima(values: ArrayLike) -> Int[np.ndarray, " minima"]:
-    """The subsets whose value no single flip lowers: dead nodes hide none."""
+    """The subsets whose value no single flip lowers: dead nodes hide none.
+
+    Example:
+        >>> local_minima(np.array([0.0, 3.0, 2.0, 1.0])).tolist()  # none, and both
+        [0, 3]
+    """
     table, n = table_of(values)
     lowest = np.ones(len(table), bool)
     for i in range(n):
