@@ -119,6 +119,11 @@ def erk(mask: PyTree, density: Amount, *, power: Amount = 1) -> dict[str, Fracti
     Raises:
         ValueError: for a density out of range, a leaf of one axis, and inside `jit`.
 
+    Example:
+        >>> fractions = erk({"a": jnp.ones((2, 2)), "b": jnp.ones((10, 10))}, 0.52)
+        >>> {path: float(fraction) for path, fraction in fractions.items()}  # to remove
+        {'a': 0.0, 'b': 0.5}
+
     Reference:
         Evci, Gale, Menick, Castro, Elsen, "Rigging the Lottery: Making All Tickets
         Winners", 2019, arXiv:1911.11134.

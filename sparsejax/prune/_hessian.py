@@ -92,6 +92,12 @@ def accumulate(state: Hessian | Any, inputs: ArrayLike | Any) -> Hessian:
 
     Raises:
         ValueError: as `hessian` does, and for inputs of another shape than before.
+
+    Example:
+        >>> state = hessian(np.array([[1.0, 2.0]]))
+        >>> state = accumulate(state, np.array([[3.0, 0.0], [0.0, 1.0]]))
+        >>> state.products.tolist(), state.rows
+        ([[10.0, 2.0], [2.0, 5.0]], 3)
     """
     if not isinstance(state, Hessian):
         raise ValueError(f"state is {checks.described(state)}, expected a Hessian")
@@ -135,6 +141,11 @@ def patches(
 
     Raises:
         ValueError: if images and kernel do not fit.
+
+    Example:
+        >>> x = np.arange(6.0).reshape(1, 2, 3, 1)
+        >>> patches(x, (2, 2, 1, 1), padding="VALID")[0].tolist()
+        [[0.0, 1.0, 3.0, 4.0], [1.0, 2.0, 4.0, 5.0]]
     """
     if not checks.is_array(x):
         raise ValueError(f"images are one array, got {checks.described(x)}")

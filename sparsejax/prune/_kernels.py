@@ -75,6 +75,13 @@ def layer_hessians(
     Raises:
         ValueError: if there is none, for no examples, and for parameters that are no
             arrays.
+
+    Example:
+        >>> fn = lambda params, x: jax.nn.relu(x @ params["in"]) @ params["out"]
+        >>> params = {"in": jnp.eye(2), "out": jnp.ones((2, 1))}
+        >>> layers = layer_hessians(fn, params, jnp.array([[1.0, -2.0], [3.0, 4.0]]))
+        >>> [(layer.kernel.path, layer.state.products.tolist()) for layer in layers]
+        [('in', [[10.0, 10.0], [10.0, 20.0]]), ('out', [[10.0, 12.0], [12.0, 16.0]])]
     """
     checks.arrays(params)
     counts = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(batch)}

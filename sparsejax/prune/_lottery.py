@@ -97,6 +97,18 @@ def lottery(
 
     Raises:
         ValueError: for choices that do not exist, and as `remove` does.
+
+    Example:
+        >>> params, mask = {"w": jnp.array([3.0, -1.0, 2.0, 5.0])}, {"w": jnp.ones(4)}
+        >>> def train(state, mask, stop):  # weights double, and removed ones stay zero
+        ...     new = masks.apply({"w": 2 * state.params["w"]}, mask)
+        ...     return state._replace(step=jnp.asarray(stop or 10), params=new)
+        >>> state = State(jnp.asarray(0), params, (), jax.random.key(0))
+        >>> for ticket in lottery(train, state, mask, rounds=2, fraction=0.5):
+        ...     ticket.start.params["w"].tolist()
+        [3.0, -1.0, 2.0, 5.0]
+        [3.0, 0.0, 0.0, 5.0]
+        [0.0, 0.0, 0.0, 5.0]
     """
     restart = _restart(weights_from, schedule_from)
     if not isinstance(state, State):
@@ -142,7 +154,13 @@ def _run(train, state, mask, cuts, rewind_to, restart, prune, done, on_round):
 
 
 def shuffle(key: Key[Array, ""] | Any, mask: PyTree) -> PyTree:
-    """A mask with as many ones in every leaf, at random places."""
+    """A mask with as many ones in every leaf, at random places.
+
+    Example:
+        >>> mask = {"w": jnp.array([1.0, 1.0, 1.0, 0.0])}
+        >>> sorted(shuffle(jax.random.key(0), mask)["w"].tolist())
+        [0.0, 1.0, 1.0, 1.0]
+    """
     checks.one_key(key)
     leaves, structure = jax.tree.flatten(mask)
     keys = jax.random.split(key, len(leaves))
@@ -181,6 +199,12 @@ def barrier(
         b: parameters of the other, trained from the same start on data in another
             order.
         points: number of points on the line.
+
+    Example:
+        >>> error = lambda w: 1.0 - w**2  # a hill between -1 and 1
+        >>> found = barrier(error, jnp.array(-1.0), jnp.array(1.0), points=3)
+        >>> found.height.item(), found.curve.tolist()
+        (1.0, [0.0, 1.0, 0.0])
 
     Reference:
         Frankle, Dziugaite, Roy, Carbin, "Linear Mode Connectivity and the Lottery

@@ -55,6 +55,15 @@ def remove(
         ValueError: for a fraction outside [0, 1) (to nine digits), an unknown path,
             scores that do not fit or are NaN, no real numbers, or ranked together
             though no type holds all of them exactly; and a leaf that would be emptied.
+
+    Example:
+        >>> scores = {"a": jnp.array([1.0, 2.0]), "b": jnp.array([3.0, 4.0])}
+        >>> mask = {"a": jnp.ones(2), "b": jnp.ones(2)}
+        >>> {k: m.tolist() for k, m in remove(scores, mask, 0.5).items()}
+        {'a': [0.0, 1.0], 'b': [0.0, 1.0]}
+        >>> new = remove(scores, mask, 0.25, scope="global")
+        >>> {k: m.tolist() for k, m in new.items()}
+        {'a': [0.0, 1.0], 'b': [1.0, 1.0]}
     """
     leaves, structure = jax.tree.flatten(mask)
     names = list(trees.by_path(mask))

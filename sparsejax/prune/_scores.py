@@ -21,6 +21,10 @@ def magnitude(params: PyTree) -> PyTree:
     Raises:
         ValueError: if a leaf is no array.
 
+    Example:
+        >>> magnitude({"w": jnp.array([-2.0, 0.5])})["w"].tolist()
+        [2.0, 0.5]
+
     Reference:
         Han, Pool, Tran, Dally, "Learning both Weights and Connections for Efficient
         Neural Networks", 2015, arXiv:1506.02626.
@@ -34,6 +38,11 @@ def random(key: Any, params: PyTree) -> PyTree:
 
     Raises:
         ValueError: if a leaf is no array, or the key not one of `jax.random.key`.
+
+    Example:
+        >>> scores = random(jax.random.key(0), {"w": jnp.zeros((2, 3))})["w"]
+        >>> scores.shape, bool(((scores >= 0) & (scores < 1)).all())
+        ((2, 3), True)
     """
     checks.one_key(key)
     checks.arrays(params)
@@ -56,6 +65,12 @@ def snip(params: PyTree, grads: PyTree) -> PyTree:
 
     Raises:
         ValueError: if a leaf is no array, or the trees differ.
+
+    Example:
+        >>> loss = lambda w: w[0] ** 2 + 5 * w[1]
+        >>> w = jnp.array([3.0, -1.0])
+        >>> snip(w, jax.grad(loss)(w)).tolist()  # 3 * 6 and 1 * 5
+        [18.0, 5.0]
 
     Reference:
         Lee, Ajanthan, Torr, "SNIP: Single-shot Network Pruning based on Connection
@@ -95,6 +110,13 @@ def activation_std(
 
     Raises:
         ValueError: as in `activations`, with `units`, but for loops.
+
+    Example:
+        >>> from jax.ad_checkpoint import checkpoint_name
+        >>> fn = lambda params, x: checkpoint_name(x * params, "h")
+        >>> x = jnp.array([[0.0, 1.0], [2.0, 1.0]])
+        >>> activation_std(fn, jnp.array([3.0, 1.0]), x)["h"].tolist()
+        [3.0, 0.0]
 
     Reference:
         Hobson, "Neural Networks, More than you wanted to Show".

@@ -142,6 +142,14 @@ def prune_layers(
         density: as in `spade`.
         solve: `solve(kernel, state, density, block_size) -> Pruned`; by default `obs`.
         block_size: as in `spade`.
+
+    Example:
+        >>> fn = lambda params, x: x @ params["out"]
+        >>> params = {"out": jnp.ones((2, 1))}
+        >>> layers = layer_hessians(fn, params, jnp.array([[9.0, 0.1], [8.0, 0.2]]))
+        >>> found = prune_layers(params, layers, 0.5, block_size=2)
+        >>> found.mask["out"].tolist()
+        [[1.0], [0.0]]
     """
     solve = solve or _surgery
     shares = _shares(density, [kernel.path for kernel, _ in layers])

@@ -137,6 +137,14 @@ def idle(
 
     Raises:
         ValueError: inside `jit`, and for masks that do not fit.
+
+    Example:
+        >>> from jax.ad_checkpoint import checkpoint_name
+        >>> fn = lambda p, x: checkpoint_name(x @ p["a"], "h") @ p["b"]
+        >>> a, b = jnp.array([[1.0, 0.0, 1.0]]), jnp.array([[1.0], [1.0], [0.0]])
+        >>> found = idle(fn, {"a": a, "b": b}, None, jnp.ones(1))["h"]
+        >>> found.constant.tolist(), found.unread.tolist()
+        ([False, True, False], [False, False, True])
     """
     params, nodes = _masked(params, masks)
     coupling, _, solution = _network(fn, params, nodes, args, kwargs).solved(params)
