@@ -42,6 +42,13 @@ def heat_maps(
     Returns:
         `HeatMaps`, as images: the first coordinate grows to the right, the second
         upwards, so row 0 is at its largest.
+
+    Example:
+        >>> maps = heat_maps(lambda mask, point: mask @ point, np.ones(2), size=3)
+        >>> maps.loss.tolist()  # x + y
+        [[0.0, 1.0, 2.0], [-1.0, 0.0, 1.0], [-2.0, -1.0, 0.0]]
+        >>> maps.gradients[1].tolist()  # y
+        [[1.0, 1.0, 1.0], [0.0, 0.0, 0.0], [-1.0, -1.0, -1.0]]
     """
     checks.array(mask, "mask", before="point, ")
     mask = jnp.asarray(mask)

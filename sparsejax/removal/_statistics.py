@@ -71,6 +71,11 @@ def moments(values: ArrayLike, weights: ArrayLike | None = None) -> Moments:
     Args:
         values: shape (m,), or (m, n) for all of them together.
         weights: of the m rows.
+
+    Example:
+        >>> found = moments(np.array([0.0, 4.0]), weights=np.array([3.0, 1.0]))
+        >>> found.mean.item(), round(found.sd.item() ** 2, 3)
+        (1.0, 3.0)
     """
     values = finite("values", values, (1, 2))
     return _pooled(*_columns(values, chances(weights, len(values))))
@@ -85,6 +90,11 @@ def fit_log_normal(values: ArrayLike, weights: ArrayLike | None = None) -> LogNo
 
     Returns:
         `LogNormal`; the distance is exact with ties and weights.
+
+    Example:
+        >>> fit = fit_log_normal(np.exp(np.array([0.0, 1.0, 2.0, 3.0])))
+        >>> round(fit.mean, 3), round(fit.sd**2, 3)
+        (1.5, 1.25)
     """
     values = positive("values", values)
     chance = chances(weights, len(values))
@@ -117,6 +127,11 @@ def log_gradients(
     Args:
         losses: positive, shape (m,).
         gradients: of the loss, shape (m, n).
+
+    Example:
+        >>> gradients = np.array([[1.0, -2.0], [1.0, 2.0]])
+        >>> log_gradients(np.array([2.0, 4.0]), gradients).tolist()
+        [[0.5, -1.0], [0.25, 0.5]]
     """
     losses = positive("losses", losses)
     return rows(gradients, len(losses)) / losses[:, None]
@@ -134,6 +149,12 @@ def by_state(
 
     Returns:
         `States`; NaN for a node that is never on, or never off.
+
+    Example:
+        >>> gradients = np.array([[-1.0, 4.0], [-3.0, 6.0]])
+        >>> states = by_state(gradients, np.array([[1.0, 0.0], [1.0, 1.0]]))
+        >>> states.on_nodes.mean.tolist(), states.off_nodes.mean.tolist()
+        ([-2.0, 6.0], [nan, 4.0])
     """
     masks = finite("masks", masks, (2,))
     gradients = rows(gradients, len(masks))
@@ -172,6 +193,11 @@ def path_statistics(values: ArrayLike) -> PathStatistics:
     Returns:
         `PathStatistics`, unbiased (divided by paths - 1); correlations are NaN where a
         value does not vary. `hypercube.path_covariance` is what they estimate.
+
+    Example:
+        >>> values = np.array([[1.0, 0.0, -1.0], [-1.0, 0.0, 1.0]])  # of two paths
+        >>> path_statistics(values).from_start.tolist()
+        [2.0, 0.0, -2.0]
     """
     values = finite("values", values, (2,)).astype(np.float64)
     if values.shape[0] < 2 or values.shape[1] < 2:
