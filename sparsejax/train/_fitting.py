@@ -109,6 +109,18 @@ def fit(
             not fill a batch or has leaves of different lengths, labels number no
             classes where the loss is cross entropy, a mask does not fit, or an argument
             is of another kind.
+
+    Example:
+        >>> from sparsejax.masks import Masks
+        >>> apply = lambda params, masks, x: x * (params * masks.weights)
+        >>> x, y = jnp.ones((4, 2)), jnp.full((4, 2), 3.0)
+        >>> state, metrics = fit(
+        ...     apply, jnp.zeros(2), Masks(jnp.array([1.0, 0.0]), {}), (x, y),
+        ...     loss=lambda z, y: ((z - y) ** 2).mean(), optimizer=optax.sgd(0.5),
+        ...     batch_size=4, epochs=10, key=jax.random.key(0),
+        ... )
+        >>> state.params.round(2).tolist(), metrics["loss"].shape
+        ([3.0, 0.0], (10,))
     """
     calls.check(apply, masks, stateful=stateful)
     if (steps is None) == (epochs is None):

@@ -20,6 +20,12 @@ def cross_entropy(
     Raises:
         ValueError: for anything but logits of two classes or more and as many integer
             labels; their range is checked where they are known (`checks.labels`).
+
+    Example:
+        >>> logits = jnp.log(jnp.array([[0.5, 0.5], [0.25, 0.75]]))
+        >>> loss = cross_entropy(logits, jnp.array([0, 1]))  # mean of 0.693 and 0.288
+        >>> round(loss.item(), 2)
+        0.49
     """
     _check_shapes(logits, labels, "cross entropy")
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()

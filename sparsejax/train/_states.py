@@ -42,6 +42,12 @@ def init(
     Raises:
         ValueError: if `key` is none, or `params` has leaves that are no arrays or are
             not stacked as `key` is.
+
+    Example:
+        >>> params, optimizer = {"w": jnp.ones(2)}, optax.sgd(0.1, momentum=0.9)
+        >>> state = init(params, optimizer, jax.random.key(0))
+        >>> state.step.item(), state.params["w"].tolist()
+        (0, [1.0, 1.0])
     """
     checks.key(key)
     check_params(params, key.shape)
