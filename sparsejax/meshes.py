@@ -56,6 +56,11 @@ def over(mesh: Mesh | Any = None) -> AbstractContextManager:
 
     Raises:
         ValueError: for anything but a mesh of devices.
+
+    Example:
+        >>> with over(jax.make_mesh((1,), ("all",))):
+        ...     jax.sharding.get_abstract_mesh().axis_names
+        ('all',)
     """
     if mesh is None:
         return nullcontext()
@@ -71,6 +76,13 @@ def context(tree: PyTree) -> AbstractContextManager:
     """The mesh with explicit axes that arrays of a tree lie on, as JAX's own context.
 
     In it weights that lie on no mesh go together with examples that do.
+
+    Example:
+        >>> mesh = jax.make_mesh((1,), ("all",), axis_types=(AxisType.Explicit,))
+        >>> x = jax.device_put(jnp.ones(4), NamedSharding(mesh, PartitionSpec("all")))
+        >>> with context({"x": x, "y": np.ones(4)}):
+        ...     jax.sharding.get_abstract_mesh().axis_names
+        ('all',)
     """
     found = (leaf.sharding.mesh for leaf in jax.tree.leaves(tree) if _explicit(leaf))
     mesh = next((mesh for mesh in found if isinstance(mesh, Mesh)), None)
@@ -83,6 +95,13 @@ def parts(fn: Callable | None = None, *args) -> int:
 
     And 1 for a function of `args`, if given, that closes over arrays on explicit axes:
     these say already how its work is spread.
+
+    Example:
+        >>> parts()
+        1
+        >>> with over(jax.make_mesh((jax.device_count(),), ("all",))):
+        ...     parts() == jax.device_count()
+        True
     """
     mesh = jax.sharding.get_abstract_mesh()
     if fn is not None and _holds_explicit(fn, args):
@@ -91,7 +110,15 @@ def parts(fn: Callable | None = None, *args) -> int:
 
 
 def put(tree: PyTree) -> PyTree:
-    """A tree whose arrays every device of the mesh holds, or has its part of."""
+    """A tree whose arrays every device of the mesh holds, or has its part of.
+
+    Example:
+        >>> mesh = jax.make_mesh((1,), ("all",))
+        >>> with over(mesh):
+        ...     params = put({"w": jnp.ones(2)})
+        >>> params["w"].sharding.device_set == {*mesh.devices.flat}
+        True
+    """
     leaves = jax.tree.leaves(tree)
     if not _axes() or any(isinstance(leaf, Tracer) for leaf in leaves):
         return tree
@@ -113,6 +140,11 @@ def room() -> int:
 
     A sixteenth of its memory, so that parameters, results and other programs fit beside
     them; 1 GB where the device does not tell.
+
+    Example:
+        >>> batch_size = room() // (4 * 224 * 224 * 3)  # images of float32
+        >>> batch_size > 100
+        True
     """
     told = jax.local_devices()[0].memory_stats() or {}
     return told.get("bytes_limit", 16 << 30) // 16
@@ -122,6 +154,11 @@ def lay(tree: PyTree) -> PyTree:
     """A tree whose arrays are split over the devices of the mesh, outside `jit`.
 
     The length of their first axes is a multiple of the number of devices.
+
+    Example:
+        >>> with over(jax.make_mesh((1,), ("all",))):
+        ...     lay({"x": jnp.arange(4.0)})["x"].sharding.spec[0]
+        'all'
     """
     where = NamedSharding(jax.sharding.get_mesh(), PartitionSpec(_axes()))
     return jax.tree.map(lambda leaf: _moved(leaf, where), tree)
@@ -137,7 +174,12 @@ def local(tree: PyTree) -> PyTree:
 
 
 def fetch(tree: PyTree) -> PyTree:
-    """A tree with NumPy arrays, also where parts lie with other processes."""
+    """A tree with NumPy arrays, also where parts lie with other processes.
+
+    Example:
+        >>> fetch({"x": jnp.arange(2.0), "n": 3})
+        {'n': 3, 'x': array([0., 1.], dtype=float32)}
+    """
     leaves = [leaf for leaf in jax.tree.leaves(tree) if isinstance(leaf, jax.Array)]
     if all(leaf.is_fully_addressable for leaf in leaves):
         return jax.device_get(tree)
@@ -216,6 +258,13 @@ def automatic(fn: Callable, outs: Callable[..., Any]) -> Callable[..., PyTree]:
         fn: function, inside `jit`.
         outs: function of its arguments to arrays laid out as its results are to be, one
             for a whole tree if need be; None for results that every device holds.
+
+    Example:
+        >>> mesh = jax.make_mesh((1,), ("all",), axis_types=(AxisType.Explicit,))
+        >>> fn = automatic(lambda x: x.reshape(2, 2).sum(axis=0), lambda x: None)
+        >>> with over(mesh):
+        ...     jax.jit(fn)(lay(jnp.arange(4.0))).tolist()
+        [2.0, 4.0]
     """
 
     def call(*args):
@@ -239,6 +288,10 @@ def take(array: Array, rows: ArrayLike) -> Array:
 
     The result is spread over the devices of a mesh with automatic axes. On explicit
     ones it is as the array is; along the first axis only if the number of rows lets it.
+
+    Example:
+        >>> jax.jit(take)(jnp.array([1.0, 2.0, 3.0]), jnp.array([2, 0])).tolist()
+        [3.0, 1.0]
     """
     array, rows, where = jnp.asarray(array), jnp.asarray(rows), None
     if _explicit(array):
@@ -256,7 +309,14 @@ def take(array: Array, rows: ArrayLike) -> Array:
 
 
 def gathered(array: Array) -> Array:
-    """An array that every device holds whole, so that its axes can be joined."""
+    """An array that every device holds whole, so that its axes can be joined.
+
+    Example:
+        >>> mesh = jax.make_mesh((1,), ("all",), axis_types=(AxisType.Explicit,))
+        >>> with over(mesh):
+        ...     gathered(lay(jnp.ones((2, 3)))).reshape(6).tolist()
+        [1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
+    """
     if not _explicit(array):
         return array
     where = NamedSharding(jax.typeof(array).sharding.mesh, PartitionSpec())

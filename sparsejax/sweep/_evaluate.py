@@ -138,6 +138,11 @@ def result_shapes(fn: Callable[[PyTree], PyTree], mask: PyTree) -> PyTree:
 
     Raises:
         ValueError: if it returns anything but a tree of arrays of numbers.
+
+    Example:
+        >>> shapes = result_shapes(lambda m: {"loss": m.sum(), "units": m}, jnp.ones(3))
+        >>> shapes["loss"].shape, shapes["units"].shape
+        ((), (3,))
     """
 
     def checked(mask):
