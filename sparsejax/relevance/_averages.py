@@ -120,6 +120,15 @@ def expected_gradients(
         samples: gradients in all.
         batch_size: gradients at a time; by default all, or what is reasonable.
 
+    Example:
+        >>> fn, w = lambda w, x: x @ w, jnp.array([1.0, 2.0])
+        >>> x, baselines = jnp.full(2, 3.0), jnp.array([[0.0, 0.0], [2.0, 2.0]])
+        >>> found = expected_gradients(
+        ...     fn, w, x, baselines, key=jax.random.key(0), samples=4
+        ... )
+        >>> found.input.tolist(), found.output.item()
+        ([2.0, 4.0], 6.0)
+
     Reference: Erion et al., "Improving performance of deep learning models with
     axiomatic attribution priors and expected gradients", 2021 (arXiv 1906.10670).
     """
@@ -176,6 +185,12 @@ def smoothgrad(
         samples: gradients in all.
         batch_size: gradients at a time; by default all, or what is reasonable.
         squared: the mean of their squares instead.
+
+    Example:
+        >>> fn = lambda w, x: x @ w  # its gradient is the same everywhere
+        >>> w, x = jnp.array([1.0, -2.0]), jnp.array([3.0, 1.0])
+        >>> smoothgrad(fn, w, x, key=jax.random.key(0), samples=4).tolist()
+        [1.0, -2.0]
 
     Reference: Smilkov et al., "SmoothGrad: removing noise by adding noise", 2017 (arXiv
     1706.03825); Hooker et al., "A Benchmark for Interpretability Methods in Deep Neural

@@ -151,7 +151,15 @@ def explain(
 
 
 def derivative(step, inputs: list, outputs: list, q: list) -> list:
-    """A rule for `Rules.primitives`: JAX's own derivative of the primitive."""
+    """A rule for `Rules.primitives`: JAX's own derivative of the primitive.
+
+    Example:
+        >>> fn = lambda w, x: w * jax.lax.cumprod(x)[-1]
+        >>> rules = Rules(primitives={"cumprod": derivative})
+        >>> r = explain(fn, 1.0, jnp.array([2.0, 3.0]), rules=rules)
+        >>> r.multiplier.tolist()
+        [3.0, 2.0]
+    """
     del outputs
     real = [jnp.issubdtype(jnp.result_type(x), jnp.floating) for x in inputs]
 

@@ -98,6 +98,12 @@ def guided_backprop(
 ) -> PyTree[Float[Array, "..."]]:
     """The gradient, but ReLUs pass only what is positive on the way back too.
 
+    Example:
+        >>> fn = lambda w, x: jax.nn.relu(x) @ w
+        >>> w, x = jnp.array([1.0, -1.0, 1.0]), jnp.array([-1.0, 2.0, 3.0])
+        >>> gradient(fn, w, x).tolist(), guided_backprop(fn, w, x).tolist()
+        ([0.0, -1.0, 1.0], [0.0, 0.0, 1.0])
+
     Reference: Springenberg et al., "Striving for Simplicity: The All Convolutional
     Net", 2014 (arXiv 1412.6806).
     """
@@ -114,6 +120,12 @@ def deconvnet(
     at: str | None = None,
 ) -> PyTree[Float[Array, "..."]]:
     """The gradient, but nonlinearities act on what comes back instead of their slope.
+
+    Example:
+        >>> fn = lambda w, x: jax.nn.relu(x) @ w
+        >>> w, x = jnp.array([1.0, -1.0, 1.0]), jnp.array([-1.0, 2.0, 3.0])
+        >>> gradient(fn, w, x).tolist(), deconvnet(fn, w, x).tolist()
+        ([0.0, -1.0, 1.0], [1.0, 0.0, 1.0])
 
     Reference: Zeiler and Fergus, "Visualizing and Understanding Convolutional
     Networks", 2013 (arXiv 1311.2901).
@@ -133,6 +145,12 @@ def deeplift(
     rules: Rules | None = None,
 ) -> Relevance:
     """Shares of f(x) - f(baseline), step by step: `explain` against a baseline.
+
+    Example:
+        >>> fn = lambda w, x: jax.nn.relu(x @ w - 1.0)
+        >>> r = deeplift(fn, jnp.ones(2), jnp.array([3.0, 1.0]), baseline=jnp.zeros(2))
+        >>> r.input.tolist()  # 3 in the shares 3 and 1 of 4
+        [2.25, 0.75]
 
     Reference: Shrikumar et al., "Learning Important Features Through Propagating
     Activation Differences", 2017 (arXiv 1704.02685).
@@ -168,6 +186,13 @@ def grad_cam(
     Raises:
         ValueError: as in `gradient`; and if fn names no such activation, or it has no
             places.
+
+    Example:
+        >>> from jax.ad_checkpoint import checkpoint_name
+        >>> fn = lambda w, x: (checkpoint_name(x, "maps") @ w).sum()
+        >>> maps = jnp.array([[4.0, 0.0], [0.0, 4.0]])  # two places, two channels
+        >>> grad_cam(fn, jnp.array([1.0, -1.0]), maps, "maps").tolist()
+        [4.0, 0.0]
 
     Reference: Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via
     Gradient-based Localization", 2017 (arXiv 1610.02391).

@@ -102,6 +102,12 @@ def insertion(
     """The output while places of x are put into the baseline, the most relevant first.
 
     A good explanation has a large area. All else is as in `deletion`.
+
+    Example:
+        >>> fn = lambda params, x: jnp.sum(params * x)
+        >>> weights, ones = jnp.array([1.0, 3.0, 2.0]), jnp.ones(3)
+        >>> insertion(fn, weights, ones, weights, steps=3).output.tolist()
+        [0.0, 3.0, 5.0, 6.0]
     """
     fn, x = starts.begin(fn, params, x, at)
     ends = targets.filling("baseline", baseline, x), x

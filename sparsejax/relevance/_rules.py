@@ -78,13 +78,30 @@ def epsilon(eps: float = 1e-6) -> LayerRule:
     """Shares of the sum itself; `eps` of the relevance of small sums is absorbed.
 
     `eps=0` is LRP-0, the default of every layer.
+
+    Example:
+        >>> from sparsejax.relevance import explain
+        >>> fn, x = lambda w, x: x @ w, jnp.ones(2)
+        >>> kernel, rules = jnp.array([[3.0], [-1.0]]), Rules(layer=epsilon(2.0))
+        >>> r = explain(fn, kernel, x, target=0, baseline="zero", rules=rules)
+        >>> r.input.tolist()  # as if the sum 2 were 4
+        [1.5, -0.5]
     """
     _check_epsilon(eps)
     return LayerRule(_WHOLE, eps)
 
 
 def gamma(gamma: float = 0.25, eps: float = 1e-6) -> LayerRule:
-    """What speaks for the sum's sign counts `1 + gamma` times."""
+    """What speaks for the sum's sign counts `1 + gamma` times.
+
+    Example:
+        >>> from sparsejax.relevance import explain
+        >>> fn, x = lambda w, x: x @ w, jnp.ones(3)
+        >>> kernel, rules = jnp.array([[1.0], [3.0], [-2.0]]), Rules(layer=gamma(1.0))
+        >>> r = explain(fn, kernel, x, target=0, baseline="zero", rules=rules)
+        >>> [round(share, 3) for share in r.input.tolist()]  # in proportion 2, 6, -2
+        [0.667, 2.0, -0.667]
+    """
     if not gamma >= 0:
         raise ValueError(f"gamma must be 0 or more, got {gamma}")
     more = 1.0 + gamma
@@ -103,7 +120,16 @@ def gamma(gamma: float = 0.25, eps: float = 1e-6) -> LayerRule:
 
 
 def alpha_beta(alpha: float = 2.0, beta: float = 1.0, eps: float = 1e-6) -> LayerRule:
-    """`alpha` times the shares of positive terms, less `beta` times the negative."""
+    """`alpha` times the shares of positive terms, less `beta` times the negative.
+
+    Example:
+        >>> from sparsejax.relevance import explain
+        >>> fn, x = lambda w, x: x @ w, jnp.ones(3)
+        >>> kernel, rules = jnp.array([[1.0], [3.0], [-1.0]]), Rules(layer=alpha_beta())
+        >>> r = explain(fn, kernel, x, target=0, baseline="zero", rules=rules)
+        >>> [round(share, 3) for share in r.input.tolist()]  # 6 and -3 of 3
+        [1.5, 4.5, -3.0]
+    """
     if alpha < 0 or beta < 0 or abs(alpha - beta - 1) > 1e-6:
         raise ValueError(
             f"alpha and beta must be positive and alpha - beta = 1, got {alpha}, {beta}"
@@ -125,19 +151,46 @@ def alpha_beta(alpha: float = 2.0, beta: float = 1.0, eps: float = 1e-6) -> Laye
 
 
 def z_plus(eps: float = 1e-6) -> LayerRule:
-    """Shares of positive terms alone: `alpha_beta(1, 0)`."""
+    """Shares of positive terms alone: `alpha_beta(1, 0)`.
+
+    Example:
+        >>> from sparsejax.relevance import explain
+        >>> fn, x = lambda w, x: x @ w, jnp.ones(3)
+        >>> kernel, rules = jnp.array([[1.0], [3.0], [-2.0]]), Rules(layer=z_plus())
+        >>> r = explain(fn, kernel, x, target=0, baseline="zero", rules=rules)
+        >>> [round(share, 3) for share in r.input.tolist()]
+        [0.5, 1.5, 0.0]
+    """
     return alpha_beta(1.0, 0.0, eps)
 
 
 def w_square(eps: float = 1e-6) -> LayerRule:
-    """Shares of the squared weights, whatever the inputs are (for first layers)."""
+    """Shares of the squared weights, whatever the inputs are (for first layers).
+
+    Example:
+        >>> from sparsejax.relevance import explain
+        >>> fn, x = lambda w, x: x @ w, jnp.array([5.0, 0.0])
+        >>> kernel, rules = jnp.array([[1.0], [2.0]]), Rules(first=w_square())
+        >>> r = explain(fn, kernel, x, target=0, baseline="zero", rules=rules)
+        >>> [round(share, 3) for share in r.input.tolist()]
+        [1.0, 4.0]
+    """
     _check_epsilon(eps)
     part = Part(jnp.ones_like, Kernel(degree=2), lambda c: c)
     return LayerRule((Group(_ONE, (part,)),), eps)
 
 
 def flat(eps: float = 1e-6) -> LayerRule:
-    """The same share for every input (for first layers)."""
+    """The same share for every input (for first layers).
+
+    Example:
+        >>> from sparsejax.relevance import explain
+        >>> fn, x = lambda w, x: x @ w, jnp.array([6.0, 0.0])
+        >>> kernel, rules = jnp.array([[1.0], [2.0]]), Rules(first=flat())
+        >>> r = explain(fn, kernel, x, target=0, baseline="zero", rules=rules)
+        >>> [round(share, 3) for share in r.input.tolist()]
+        [3.0, 3.0]
+    """
     _check_epsilon(eps)
     part = Part(jnp.ones_like, Kernel(degree=0))
     return LayerRule((Group(_ONE, (part,)),), eps)
@@ -147,6 +200,14 @@ def z_box(low, high, eps: float = 1e-6) -> LayerRule:
     """For inputs between `low` and `high` (numbers or arrays): a first layer's.
 
     Terms are a w - low max(w, 0) - high min(w, 0), all positive.
+
+    Example:
+        >>> from sparsejax.relevance import explain
+        >>> fn, x = lambda w, x: x @ w, jnp.array([1.0, 0.0])  # a bright, a dark pixel
+        >>> kernel, rules = jnp.array([[2.0], [-2.0]]), Rules(first=z_box(0.0, 1.0))
+        >>> r = explain(fn, kernel, x, target=0, baseline="zero", rules=rules)
+        >>> [round(share, 3) for share in r.input.tolist()]  # to be dark counts too
+        [1.0, 1.0]
     """
     _check_epsilon(eps)
 
