@@ -84,7 +84,15 @@ class Objective:
 
 @ft.cache
 def channel(node: str, unit: int | None = None) -> Objective:
-    """The mean of a unit over all places."""
+    """The mean of a unit over all places.
+
+    Example:
+        >>> acts = {"h": jnp.array([[[1.0, 5.0], [3.0, 7.0]]])}  # a picture, two places
+        >>> channel("h").value(acts, 0).tolist()
+        [2.0]
+        >>> channel("h", 1).value(acts, 0).tolist()
+        [6.0]
+    """
 
     def value(acts, rendered):
         a = acts[node]
@@ -96,7 +104,15 @@ def channel(node: str, unit: int | None = None) -> Objective:
 def neuron(
     node: str, unit: int | None = None, place: int | Iterable | None = None
 ) -> Objective:
-    """A unit at one place, by default the one in the middle."""
+    """A unit at one place, by default the one in the middle.
+
+    Example:
+        >>> acts = {"h": jnp.array([[[1.0], [3.0], [5.0]]])}  # a picture, three places
+        >>> neuron("h").value(acts, 0).tolist()
+        [3.0]
+        >>> neuron("h", place=0).value(acts, 0).tolist()
+        [1.0]
+    """
     return _neuron(node, unit, None if place is None else checks.several(place))
 
 
@@ -125,6 +141,12 @@ def direction(
         node: the activation a.
         vectors: v, of shape (units,); or (n, units) to render n of them.
         power: more of it for less of other directions.
+
+    Example:
+        >>> acts = {"h": jnp.array([[[1.0, 5.0], [3.0, 4.0]]])}  # a picture, two places
+        >>> objective = direction("h", np.array([1.0, -1.0]))
+        >>> objective.value(acts, 0).tolist()  # of -4 and -1
+        [-2.5]
     """
     vectors = np.asarray(vectors)
     if vectors.ndim not in (1, 2) or not vectors.any(-1).all():
@@ -153,7 +175,13 @@ def direction(
 
 
 def logit(unit: int | None = None) -> Objective:
-    """An output of the function, such as the logit of a class."""
+    """An output of the function, such as the logit of a class.
+
+    Example:
+        >>> acts = {"": jnp.array([[1.0, 5.0]])}  # the output for one picture
+        >>> logit(1).value(acts, 0).tolist()
+        [5.0]
+    """
     return channel(OUTPUT, unit)
 
 
@@ -163,6 +191,12 @@ def diversity(node: str) -> Objective:
 
     -sum_{j != i} <G_i, G_j> of picture i, G the Gram matrix of the layer's units over
     places, of length 1. For `render(..., count=2)` or more.
+
+    Example:
+        >>> alike = {"h": jnp.array([[[2.0, 0.0]], [[2.0, 0.0]]])}  # two pictures
+        >>> apart = {"h": jnp.array([[[2.0, 0.0]], [[0.0, 2.0]]])}
+        >>> [diversity("h").value(acts, 0).round(3).tolist() for acts in (alike, apart)]
+        [[-1.0, -1.0], [0.0, 0.0]]
     """
 
     def value(acts, rendered):

@@ -73,7 +73,14 @@ def fourier(decay: float = 1.0, sd: float = 0.01) -> Parametrization:
 
 @ft.cache
 def pixels(sd: float = 0.01) -> Parametrization:
-    """The image's own values; `sd` is their deviation at the start."""
+    """The image's own values; `sd` is their deviation at the start.
+
+    Example:
+        >>> make = pixels()
+        >>> state = make.init(jax.random.key(0), (8, 9, 3), jnp.float32)
+        >>> bool((make.image(state, (8, 9, 3)) == state).all())
+        True
+    """
 
     def init(key, size, dtype):
         checks.one_key(key)

@@ -27,7 +27,14 @@ Motion = Callable[..., Array]
 
 @ft.cache
 def jitter(pixels: int) -> Motion:
-    """Up to so many whole pixels along every axis, all equally likely."""
+    """Up to so many whole pixels along every axis, all equally likely.
+
+    Example:
+        >>> motion = jax.jit(jitter(1), static_argnums=(1, 2))
+        >>> keys = jax.random.split(jax.random.key(0), 16)
+        >>> sorted({int(motion(key, 1, jnp.float32)[0, 1]) for key in keys})
+        [-1, 0, 1]
+    """
     if pixels < 0:
         raise ValueError(f"jitter is by 0 pixels or more, got {pixels}")
 
@@ -40,7 +47,12 @@ def jitter(pixels: int) -> Motion:
 
 @ft.cache
 def scale(low: float | int, high: float | int) -> Motion:
-    """By a factor between `low` and `high`."""
+    """By a factor between `low` and `high`.
+
+    Example:
+        >>> scale(2.0, 2.0)(jax.random.key(0), 1, jnp.float32).tolist()
+        [[0.5, 0.0], [0.0, 1.0]]
+    """
     if not 0 < low <= high:
         raise ValueError(f"scale needs 0 < low <= high, got {low} and {high}")
 
@@ -54,7 +66,13 @@ def scale(low: float | int, high: float | int) -> Motion:
 
 @ft.cache
 def rotate(degrees: float | int) -> Motion:
-    """By up to so many degrees to either side; for images with two axes of places."""
+    """By up to so many degrees to either side; for images with two axes of places.
+
+    Example:
+        >>> cos = rotate(10.0)(jax.random.key(0), 2, jnp.float32)[0, 0]
+        >>> bool(cos >= math.cos(math.radians(10.0)))
+        True
+    """
 
     def motion(key, axes, dtype):
         if axes != 2:
@@ -99,7 +117,12 @@ def warp(*motions: Motion, fill: float | int | None = 0.5) -> Transform:
 
 @ft.cache
 def pad(width: int, fill: float | int = 0.5) -> Transform:
-    """A frame of so many pixels; the image gets larger."""
+    """A frame of so many pixels; the image gets larger.
+
+    Example:
+        >>> pad(1, fill=9.0)(jax.random.key(0), jnp.zeros((2, 1)))[:, 0].tolist()
+        [9.0, 0.0, 0.0, 9.0]
+    """
     if width < 0:
         raise ValueError(f"pad is by 0 pixels or more, got {width}")
 
@@ -121,6 +144,11 @@ def standard(places: int | Iterable, fill: float | int | None = 0.5) -> Transfor
         places: sides of the image, one or two.
         fill: as of `warp`.
 
+    Example:
+        >>> transform, image = standard((64, 48)), jnp.zeros((64, 48, 3))
+        >>> jax.eval_shape(transform, jax.random.key(0), image).shape
+        (64, 48, 3)
+
     Reference: Olah et al., "Feature Visualization", Distill, 2017.
     """
     sides = checks.sizes(places, "places")
@@ -135,7 +163,14 @@ def resample(
     matrix: Float[ArrayLike, "n n"],
     fill: float | int | None,
 ) -> Float[Array, "*places channels"]:
-    """The image whose place p shows `matrix @ p` of the given one, from the middle."""
+    """The image whose place p shows `matrix @ p` of the given one, from the middle.
+
+    Example:
+        >>> image = jnp.array([[0.0], [2.0], [4.0]])
+        >>> shift = jnp.array([[1.0, 0.5], [0.0, 1.0]])  # by half a pixel
+        >>> resample(image, shift, fill=10.0)[:, 0].tolist()
+        [1.0, 3.0, 7.0]
+    """
     image, matrix = jnp.asarray(image), jnp.asarray(matrix)
     *places, channels = image.shape
     grid = jnp.stack(jnp.meshgrid(*map(jnp.arange, places), indexing="ij"))
