@@ -149,6 +149,13 @@ def broden(
         ValueError: for what is missing or does not fit, with file and line; names that
             leave the folder; and label maps of an image of more than 256 MiB
             (SPARSEJAX_MAX_BYTES sets another limit).
+
+    Example:
+        With the files in `data/broden1_224`:
+
+            found = broden("data/broden1_224", categories=["object", "color"])
+            for images, pixels, whole in found:
+                images.shape  # (64, 224, 224, 3)
     """
     with _untrusted.reading(root):
         return _broden(Path(root), categories, split, batch_size, size)

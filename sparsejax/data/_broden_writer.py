@@ -46,6 +46,18 @@ def write_broden(
     Raises:
         ValueError: for a folder that has files, shapes and numbers that do not fit,
             and images outside [0, 1].
+
+    Example:
+        >>> import tempfile
+        >>> from sparsejax.data import broden
+        >>> labels = Labels(("", "cat"), ("object",), np.array([-1, 0]))
+        >>> maps = np.array([[0, 1], [0, 1]], "i4").reshape(1, 1, 2, 2)
+        >>> example = Labeled(np.ones((1, 2, 2, 3), "f4"), maps, np.zeros((1, 0), "i4"))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_broden(folder, example, labels)
+        ...     for chunk in broden(folder):
+        ...         chunk.pixels.tolist()
+        [[[[0, 1], [0, 1]]]]
     """
     chunks = [labeled] if isinstance(labeled, Labeled) else labeled
     kinds = _checked(labels)

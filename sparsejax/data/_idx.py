@@ -60,6 +60,12 @@ def mnist(data_dir: StrPath | None = None) -> Dataset:
     Raises:
         ValueError: no folder given, files missing, unreadable, or not MNIST's.
 
+    Example:
+        With the files in `data/mnist`:
+
+            train, test = mnist("data")
+            train.x.shape, test.y.shape  # (60000, 28, 28, 1), (10000,)
+
     Reference:
         Yann LeCun, Leon Bottou, Yoshua Bengio and Patrick Haffner, Gradient-based
         learning applied to document recognition, Proceedings of the IEEE, 1998.
@@ -81,6 +87,12 @@ def fashion_mnist(data_dir: StrPath | None = None) -> Dataset:
 
     Raises:
         ValueError: no folder given, files missing, unreadable, or not Fashion-MNIST's.
+
+    Example:
+        With the files in `data/fashion_mnist`:
+
+            train, test = fashion_mnist("data")
+            train.x.shape, test.y.shape  # (60000, 28, 28, 1), (10000,)
 
     Reference:
         Han Xiao, Kashif Rasul and Roland Vollgraf, Fashion-MNIST: a novel image dataset

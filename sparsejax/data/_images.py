@@ -89,6 +89,16 @@ def image_folder(
             for folders within class folders that have images, such as `train/CLASS/`
             beside `val/CLASS/`, and class folders without. With a size, images that do
             not decode raise it when they are read.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name in ("cat", "dog"):
+        ...         Path(folder, name).mkdir()
+        ...         Image.new("RGB", (3, 2), "white").save(Path(folder, name, "0.png"))
+        ...     split, names = image_folder(folder)
+        >>> split.x.shape, split.y.tolist(), names
+        ((2, 2, 3, 3), [0, 1], ['cat', 'dog'])
     """
     path = Path(path)
     if size is not None and size < 1:
@@ -115,6 +125,12 @@ def cifar10(data_dir: StrPath | None = None, *, most: int | None = None) -> Data
         data_dir: folder of the two files, or above their folder `cifar10`; by default
             the environment variable SPARSEJAX_DATA_DIR.
         most: training images of each class; by default all 5,000.
+
+    Example:
+        With `train.zip` and `test.zip` in `data/cifar10`:
+
+            train, test = cifar10("data", most=100)
+            train.x.shape, test.x.shape  # (1000, 32, 32, 3), (10000, 32, 32, 3)
     """
     where = Path(data_dir or os.environ.get(VARIABLE, "."))
     where = where / "cifar10" if (where / "cifar10").is_dir() else where

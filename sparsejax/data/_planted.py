@@ -121,7 +121,13 @@ def plant(
 def draw_patch(
     name: str, channels: int = 3
 ) -> tuple[Float32[np.ndarray, "side side channels"], Bool[np.ndarray, "side side"]]:
-    """A patch and where it is drawn; grey if there are not three channels."""
+    """A patch and where it is drawn; grey if there are not three channels.
+
+    Example:
+        >>> patch, drawn = draw_patch("heart")
+        >>> patch.shape, drawn[0].astype(int).tolist()
+        ((6, 6, 3), [0, 1, 0, 0, 1, 0])
+    """
     code = np.array([[int(c) for c in row] for row in _DRAWINGS[name]])
     colors = np.array([(0, 0, 0), *_COLORS[name]], np.float32)
     if channels != 3:

@@ -58,6 +58,10 @@ def circle_radius(variant: str) -> float:
 
     Raises:
         ValueError: for another variant.
+
+    Example:
+        >>> round(math.pi * circle_radius("half") ** 2, 3)  # of the square's area of 4
+        2.0
     """
     if variant not in _SQUARED_RADIUS:
         known = " or ".join(map(repr, _SQUARED_RADIUS))

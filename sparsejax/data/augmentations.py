@@ -43,6 +43,12 @@ def variations(
 
     Raises:
         ValueError: for what is no key.
+
+    Example:
+        >>> x, key = jnp.zeros(2), jax.random.key(0)
+        >>> four = variations(noise(), key, x, 4)
+        >>> four.shape, bool((four[:2] == variations(noise(), key, x, 2)).all())
+        ((4, 2), True)
     """
     checks.one_key(key)
     return _variations(augment, key, x, count)
@@ -56,7 +62,13 @@ def _variations(augment, key, x, count):
 
 @ft.cache
 def compose(*augments: Augment) -> Augment:
-    """One after the other, each with a key of its own; with none, the sample itself."""
+    """One after the other, each with a key of its own; with none, the sample itself.
+
+    Example:
+        >>> augment = compose(lambda key, x: 2 * x, lambda key, x: x + 1)
+        >>> augment(jax.random.key(0), 3.0)
+        7.0
+    """
 
     def augment(key, x):
         for i, step in enumerate(augments):
@@ -71,6 +83,12 @@ def crop(area: Any = (0.2, 1.0)) -> Augment:
 
     Args:
         area: smallest and largest share of the image.
+
+    Example:
+        >>> ramp = jnp.linspace(0.0, 1.0, 16)[None, :, None]
+        >>> part = jax.jit(crop((0.25, 0.25)))(jax.random.key(0), ramp)
+        >>> part.shape, round(float(part.max() - part.min()), 1)  # half of each side
+        ((1, 16, 1), 0.5)
     """
     area = tuple(map(float, checks.several(area)))
     if len(area) != 2 or not 0 < area[0] <= area[1] <= 1:
@@ -98,13 +116,26 @@ def _crop(area: tuple[float, ...]) -> Augment:
 
 @ft.cache
 def flip() -> Augment:
-    """Left and right, in every second case."""
+    """Left and right, in every second case.
+
+    Example:
+        >>> image = jnp.array([[[1.0], [2.0]]])
+        >>> keys = jax.random.split(jax.random.key(0))
+        >>> sorted(flip()(key, image).ravel().tolist() for key in keys)
+        [[1.0, 2.0], [2.0, 1.0]]
+    """
     return lambda key, x: jnp.where(jax.random.bernoulli(key), x[:, ::-1], x)
 
 
 @ft.cache
 def brightness(most: float | int = 0.5) -> Augment:
-    """All values times one random factor between 1 - most and 1 + most."""
+    """All values times one random factor between 1 - most and 1 + most.
+
+    Example:
+        >>> new = brightness()(jax.random.key(0), jnp.array([0.2, 0.4]))
+        >>> bool(0.1 <= new[0] <= 0.3), round(float(new[1] / new[0]), 3)
+        (True, 2.0)
+    """
     if not 0 <= most <= 1:
         raise ValueError(f"most must be in [0, 1], got {most}")
 
@@ -120,6 +151,11 @@ def hue(most: float | int = 0.3) -> Augment:
     """Colours turned about grey, by up to so much of a whole turn, either way.
 
     A third of a turn makes red green; brightness, the mean of the channels, stays.
+
+    Example:
+        >>> new = hue()(jax.random.key(0), jnp.array([0.7, 0.5, 0.3]))
+        >>> round(float(new.mean()), 3), bool(new[0] == 0.7)
+        (0.5, False)
     """
     if not 0 <= most <= 0.5:
         raise ValueError(f"most must be in [0, 0.5], got {most}")
@@ -141,6 +177,11 @@ def noise(scale: Any = 0.1) -> Augment:
 
     Args:
         scale: standard deviation, a number or one for each value of the last axis.
+
+    Example:
+        >>> new = noise((0.0, 0.1))(jax.random.key(0), jnp.zeros((3, 2)))
+        >>> new[:, 0].tolist(), bool((new[:, 1] == 0).any())
+        ([0.0, 0.0, 0.0], False)
     """
     scales = tuple(map(float, checks.several(scale)))
     return _noise(scales if np.iterable(scale) else scales[0])
@@ -159,5 +200,13 @@ def _noise(scale: float | tuple[float, ...]) -> Augment:
 
 @ft.cache
 def standard(shape: tuple[int, ...]) -> Augment:
-    """Crop, flip and brightness for images, noise for anything else."""
+    """Crop, flip and brightness for images, noise for anything else.
+
+    Example:
+        >>> standard((2,)) is noise()
+        True
+        >>> image = jnp.zeros((8, 8, 3))
+        >>> jax.eval_shape(standard(image.shape), jax.random.key(0), image).shape
+        (8, 8, 3)
+    """
     return compose(crop(), flip(), brightness()) if len(shape) == 3 else noise()
