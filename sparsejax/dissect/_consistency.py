@@ -97,6 +97,11 @@ def drift(
 
     Raises:
         ValueError: if the shapes differ.
+
+    Example:
+        >>> dense, pruned = np.array([[0.0, 0.5, 0.2]]), np.array([[0.0, 0.25, 0.9]])
+        >>> drift(dense, pruned).tolist()  # of the first label, not of the new best
+        [-0.25]
     """
     if dense.shape != pruned.shape:
         raise ValueError(f"scores have shapes {dense.shape} and {pruned.shape}")

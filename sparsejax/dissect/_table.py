@@ -118,6 +118,16 @@ def write_table(path: str | os.PathLike[str], table: Table) -> None:
 
     Names that a spreadsheet would take for formulas get a "'" before them, which
     `read_table` takes off.
+
+    Example:
+        >>> import tempfile
+        >>> table = Table(("dog", "cat"), ("object",) * 2, np.array([0.125, 0.25]))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_table(Path(folder, "table.csv"), table)
+        ...     print(Path(folder, "table.csv").read_text().strip())
+        unit,category,label,score
+        2,object,cat,0.25
+        1,object,dog,0.125
     """
     text = io.StringIO()
     plain = csv.writer(text, lineterminator="\n")
@@ -139,6 +149,14 @@ def read_table(path: str | os.PathLike[str]) -> Table:
 
     Raises:
         ValueError: for a file that is no such table; every unit has to be there once.
+
+    Example:
+        >>> import tempfile
+        >>> table = Table(("", "cat"), ("", "object"), np.array([0.0, 0.25]))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_table(f"{folder}/table.csv", table)
+        ...     read_table(f"{folder}/table.csv")
+        Table(label=('', 'cat'), category=('', 'object'), score=array([0.  , 0.25]))
     """
     with _untrusted.reading(path):
         _untrusted.check_regular(path)

@@ -121,6 +121,13 @@ def iou(tally: Tally, union: str = "unit") -> Float[np.ndarray, "units labels"]:
 
     Raises:
         ValueError: for another union.
+
+    Example:
+        >>> labels = Labels(("", "cat"), ("object",), np.array([-1, 0]))
+        >>> maps, cats = np.array([[[[0.0], [4.0]]]]), np.array([[[[0, 0, 0, 1]]]])
+        >>> chunk = maps, cats, np.zeros((1, 0), int)
+        >>> iou(tally([chunk], np.array([2.0]), labels)).tolist()  # one of two pixels
+        [[0.0, 0.5]]
     """
     if union not in UNIONS:
         raise ValueError(f"union is {union!r}; expected one of {', '.join(UNIONS)}")
@@ -143,6 +150,14 @@ def normalized(
         tally: the counts.
         quantile: q.
         union: as in `iou`.
+
+    Example:
+        >>> labels = Labels(("", "cat"), ("object",), np.array([-1, 0]))
+        >>> maps, cats = np.array([[[[0.0], [4.0]]]]), np.array([[[[0, 0, 0, 1]]]])
+        >>> chunk = maps, cats, np.zeros((1, 0), int)
+        >>> found = tally([chunk], np.array([2.0]), labels)
+        >>> normalized(found, 0.5).tolist()  # the IoU of 0.5 is the most there can be
+        [[0.0, 1.0]]
     """
     check_quantile(quantile)
     p = tally.labeled / tally.pixels
