@@ -17,6 +17,11 @@ def convolve(
 
     On CPUs a dot product over patches: XLA's convolutions there are slow inside loops
     and under `vmap`, that is, wherever we train (see `benchmarks/README.md`).
+
+    Example:
+        >>> x, kernel = jnp.array([1.0, 2.0, 4.0, 8.0]), jnp.array([-1.0, 1.0])
+        >>> convolve(x.reshape(1, 4, 1), kernel.reshape(1, 2, 1, 1)).ravel().tolist()
+        [1.0, 2.0, 4.0]
     """
     x = pad(x, padding)
     if jax.default_backend() != "cpu":

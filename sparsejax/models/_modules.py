@@ -65,6 +65,12 @@ def convnet(
         A `Model` of images `(..., height, width, channels)` with parameters
         `conv_i/kernel` of shape `(3, 3, in, out)` and `dense_0/kernel`; activations are
         named `hidden_i`, their units being the channels.
+
+    Example:
+        >>> model, image = convnet((4,), 2), jnp.zeros((8, 8, 1))
+        >>> params = jax.eval_shape(model.init, jax.random.key(0), image)
+        >>> params["conv_0"]["kernel"].shape, params["dense_0"]["kernel"].shape
+        ((3, 3, 1, 4), (144, 2))
     """
     widths = checks.sizes(widths, "widths", 0)
     outputs = checks.integer(outputs, "outputs", 0)
@@ -94,6 +100,14 @@ def resnet(
 
     Raises:
         ValueError: for another depth or number of widths, and strides below 1.
+
+    Example:
+        >>> model, images = resnet(20), jnp.zeros((4, 32, 32, 3))
+        >>> params = jax.eval_shape(model.init, jax.random.key(0), images)
+        >>> params["layer1"]["0"]["conv1"]["kernel"].shape
+        (3, 3, 16, 16)
+        >>> jax.eval_shape(model.apply, params, images).shape
+        (4, 10)
     """
     if depth not in resnets.DEPTHS:
         known = ", ".join(map(str, resnets.DEPTHS))

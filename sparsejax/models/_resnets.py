@@ -32,6 +32,11 @@ def normalize(
     """Images in [0, 1] as networks trained on ImageNet and CIFAR-10 are given them.
 
     Less the mean and over the standard deviation of each colour in ImageNet.
+
+    Example:
+        >>> grey = np.full((1, 3), 0.5, np.float32)
+        >>> [round(value, 2) for value in normalize(grey)[0].tolist()]
+        [0.07, 0.2, 0.42]
     """
     mean, std = np.array([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]], np.float32)
     return (x - mean) / std

@@ -104,6 +104,10 @@ def is_trainable(path: str, leaf: Any) -> bool:
     """Whether an optimizer should move a leaf of a `Model`'s parameters.
 
     Everything but statistics and other collections that a network writes itself.
+
+    Example:
+        >>> is_trainable("bn1/scale", 1.0), is_trainable("bn1/mean", 0.0)
+        (True, False)
     """
     del leaf
     return _is_learnt(trees.names(path))
