@@ -21,6 +21,13 @@ def from_json(text: str) -> Graph:
 
     Raises:
         ValueError: if it is not such a graph, with what is wrong and where.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from sparsejax.flowgraph import trace
+        >>> graph = trace(lambda x: x @ jnp.array([2.0, -1.0, 0.0]), jnp.zeros(3))
+        >>> from_json(graph.to_json())
+        Graph(3 vertices, 2 edges, 2 of 3 inputs, 1 outputs, level='dot')
     """
     try:
         whole = _untrusted.json_value(text)

@@ -34,6 +34,13 @@ def kernels(
     Raises:
         ValueError: for an unknown format, leaves that are no arrays, and a mask that
             does not fit.
+
+    Example:
+        >>> params = {"kernel": np.array([[2.0, 0.0], [0.0, -1.0]]), "bias": np.ones(2)}
+        >>> kernels(params)["kernel"].toarray().tolist()
+        [[2.0, 0.0], [0.0, -1.0]]
+        >>> kernels(params)["kernel"].nnz
+        2
     """
     if format not in ("csr", "bcoo"):
         raise ValueError(f'unknown format {format!r}; there are "csr" and "bcoo"')
@@ -55,7 +62,16 @@ def kernels(
 
 
 def write_kernels(path: str | Path, matrices: Mapping[str, Any]) -> None:
-    """Write kernels in "csr" format to one `.npz`, whole or not at all."""
+    """Write kernels in "csr" format to one `.npz`, whole or not at all.
+
+    Example:
+        >>> import tempfile
+        >>> params = {"kernel": np.array([[2.0, 0.0], [0.0, -1.0]])}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_kernels(f"{folder}/kernels.npz", kernels(params))
+        ...     sorted(runs.read_arrays(f"{folder}/kernels.npz"))
+        ['kernel/data', 'kernel/indices', 'kernel/indptr', 'kernel/shape']
+    """
     for name, matrix in matrices.items():
         if not isinstance(matrix, sparse.csr_array):
             raise ValueError(f"{name!r} is {checks.described(matrix)}, not of 'csr'")
@@ -72,6 +88,14 @@ def read_kernels(path: str | Path) -> dict[str, sparse.csr_array]:
 
     Raises:
         ValueError: if the file cannot be read or does not hold such matrices.
+
+    Example:
+        >>> import tempfile
+        >>> params = {"kernel": np.array([[2.0, 0.0], [0.0, -1.0]])}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_kernels(f"{folder}/kernels.npz", kernels(params))
+        ...     read_kernels(f"{folder}/kernels.npz")["kernel"].toarray().tolist()
+        [[2.0, 0.0], [0.0, -1.0]]
     """
     parts = runs.read_arrays(Path(path))
     names = dict.fromkeys(key.rpartition("/")[0] for key in parts)
