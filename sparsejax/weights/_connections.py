@@ -50,7 +50,14 @@ class Directions(NamedTuple):
 
 
 def directions(kernel: Kernel) -> Directions:
-    """What a unit looks for at each place of its kernel; a dead unit has strength 0."""
+    """What a unit looks for at each place of its kernel; a dead unit has strength 0.
+
+    Example:
+        >>> kernel = jnp.array([[[3.0], [4.0]], [[0.0], [2.5]]])  # two places
+        >>> found = directions(kernel)
+        >>> found.vectors.tolist(), found.strength.tolist()
+        ([[[3.0, 4.0], [0.0, 2.5]]], [[1.0, 0.5]])
+    """
     vectors = jnp.moveaxis(_checked(kernel, 2), -1, 0)
     norms = jnp.linalg.norm(vectors, axis=-1)
     most = norms.max(tuple(range(1, norms.ndim)), keepdims=True)
@@ -63,6 +70,12 @@ def banding(kernel: Kernel) -> Float[Array, " units"]:
     The share of their variance over places that means of rows explain, less the share
     that means of columns do: 1 for horizontal bands, -1 for vertical ones, 0 for norms
     that are all the same.
+
+    Example:
+        >>> rows = jnp.array([[1.0, 1.0], [0.0, 0.0]])
+        >>> kernel = jnp.stack([rows, rows.T], axis=-1)[:, :, None]  # two units
+        >>> banding(kernel).tolist()
+        [1.0, -1.0]
 
     Reference: Petrov et al., "Weight Banding", Distill, 2021.
     """

@@ -102,6 +102,12 @@ def by_layer(
 
     Raises:
         ValueError: if the mask does not fit the parameters, or has no kernels.
+
+    Example:
+        >>> params = {"kernel": jnp.array([[2.0], [2.0], [7.0]]), "bias": jnp.ones(1)}
+        >>> mask = {"kernel": jnp.array([[1.0], [1.0], [0.0]]), "bias": jnp.ones(())}
+        >>> {path: s.inputs.tolist() for path, s in by_layer(params, mask).items()}
+        {'kernel': [2]}
     """
     checks.arrays(params)
     pruned = trees.by_path(masks.apply(params, mask))
