@@ -48,6 +48,13 @@ def densities(
         title: the finding.
         xlabel: the measure and its unit.
         line: place and label of a vertical grey line.
+
+    Example:
+        >>> at = np.array([0.0, 1.0, 2.0])
+        >>> curve = Curve("half kept", np.array([0.0, 1.0, 0.0]))
+        >>> figure = densities(at, [curve], title="Losses", xlabel="loss (nats)")
+        >>> figure.axes[0].get_xlabel()
+        'loss (nats)'
     """
     figure, axes = one_panel(title, size=(6.8, 5.0))
     at = np.asarray(at)

@@ -38,6 +38,15 @@ def against_density(
         published: `(density, value, label)` of a published result.
         logit: spread the ends of the vertical axis, as suits accuracies; beyond 0.1%
             and 99.9% they are drawn there.
+
+    Example:
+        >>> density = np.array([1.0, 0.5])
+        >>> accuracy = np.array([[97.0, 98.0], [96.0, 98.0]])  # of two seeds
+        >>> figure = against_density(
+        ...     {"rewound": (density, accuracy)}, title="Half is enough", ylabel="%"
+        ... )
+        >>> figure.axes[0].get_ylabel()
+        '%'
     """
     figure, axes = one_panel(title)
     for i, (label, (density, values)) in enumerate(series.items()):
@@ -91,6 +100,14 @@ def counts_against_density(
             that end in "(control)", lines are dashed.
         title: the finding.
         levels: `{what is counted: (value, label)}`, a dotted line across a panel.
+
+    Example:
+        >>> density, dead = np.array([1.0, 0.5]), np.array([[0.0, 0.0], [3.0, 4.0]])
+        >>> figure = counts_against_density(
+        ...     {"dead units": {"rewound": (density, dead)}}, title="Units die"
+        ... )
+        >>> len(figure.axes)
+        1
     """
     columns = len(panels) if len(panels) < 4 else 2
     rows = -(-len(panels) // columns)

@@ -91,6 +91,13 @@ def save(figure: Figure, path: Path) -> None:
 
     Titles and labels may be any text: what XML has no character for becomes a space,
     and lines are cut after 300 letters.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save(Figure(figsize=(1, 1)), Path(folder) / "empty.svg")
+        ...     (Path(folder) / "empty.svg").read_text()[:5]
+        '<?xml'
     """
     for text in figure.findobj(Text):
         text.set_text(_written(text.get_text()))
