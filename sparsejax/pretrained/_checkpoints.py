@@ -36,6 +36,11 @@ def pth(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
             its numbers to more than 256 MiB and 16 times the file's size
             (SPARSEJAX_MAX_BYTES sets another limit).
         OSError: if it cannot be opened.
+
+    Example:
+        With torchvision's file at hand:
+
+            pth("resnet18-f37072fd.pth")["conv1.weight"].shape  # (64, 3, 7, 7)
     """
     _untrusted.check_regular(path)
     with open(path, "rb") as file, _untrusted.reading(path):

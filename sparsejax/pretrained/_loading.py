@@ -44,6 +44,13 @@ def load(path: str | os.PathLike[str], model: Any) -> PyTree:
             read, parameters that are not those of the model, and such as are no
             floating point numbers.
         OSError: if it cannot be opened.
+
+    Example:
+        With torchvision's file at hand:
+
+            model = models.resnet(18)
+            params = load("resnet18-f37072fd.pth", model)
+            logits = model.apply(params, models.normalize(images))
     """
     _untrusted.check_regular(path)
     with open(path, "rb") as file:

@@ -28,6 +28,16 @@ def safetensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     Raises:
         ValueError: if it is truncated or no such file.
         OSError: if it cannot be opened.
+
+    Example:
+        >>> import tempfile
+        >>> header = b'{"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}'
+        >>> start = len(header).to_bytes(8, "little") + header
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with open(f"{folder}/w.safetensors", "wb") as file:
+        ...         _ = file.write(start + np.ones(2, "<f4").tobytes())
+        ...     safetensors(f"{folder}/w.safetensors")
+        {'w': array([1., 1.], dtype=float32)}
     """
     _untrusted.check_regular(path)
     with open(path, "rb") as file:
