@@ -55,7 +55,12 @@ class State(NamedTuple):
 
 
 def reset(key: Key[Array, ""] | Any) -> State:
-    """A first state: four numbers, uniform between -0.05 and 0.05."""
+    """A first state: four numbers, uniform between -0.05 and 0.05.
+
+    Example:
+        >>> bool((abs(observe(reset(jax.random.key(0)))) <= START).all())
+        True
+    """
     checks.one_key(key)
     return State(*jax.random.uniform(key, (4,), minval=-START, maxval=START))
 
@@ -72,6 +77,11 @@ def step(
     Returns:
         The next state (Euler's method), the reward (always 1) and whether the episode
         has ended there. Time limits are not part of the physics.
+
+    Example:
+        >>> state, reward, ended = step(State(*jnp.zeros(4)), jnp.array(1))
+        >>> [round(value, 3) for value in observe(state).tolist()], bool(ended)
+        ([0.0, 0.195, 0.0, -0.293], False)
     """
     x, v, angle, spin = state
     force = jnp.where(action == 1, FORCE, -FORCE).astype(x.dtype)
@@ -86,5 +96,10 @@ def step(
 
 
 def observe(state: State) -> Float[Array, "4"]:
-    """Position, velocity, angle, angular velocity."""
+    """Position, velocity, angle, angular velocity.
+
+    Example:
+        >>> observe(State(*jnp.array([0.5, 0.0, -0.25, 1.0]))).tolist()
+        [0.5, 0.0, -0.25, 1.0]
+    """
     return jnp.stack(state)

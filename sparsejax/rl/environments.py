@@ -67,6 +67,11 @@ def load(name: str) -> Environment:
 
     Raises:
         ValueError: if there is none of that name.
+
+    Example:
+        >>> environment = load("CartPole-v1")
+        >>> environment.inputs, environment.limit
+        (('position', 'velocity', 'angle', 'angular velocity'), 500)
     """
     if name not in NAMES:
         raise ValueError(
@@ -93,7 +98,15 @@ def load(name: str) -> Environment:
 
 
 def check(environment: Environment) -> None:
-    """Raise a `ValueError` if an environment's functions do not fit together."""
+    """Raise a `ValueError` if an environment's functions do not fit together.
+
+    Example:
+        >>> check(load("CartPole-v1"))
+        >>> check(load("CartPole-v1")._replace(units=("m",)))
+        Traceback (most recent call last):
+            ...
+        ValueError: CartPole-v1: units must have 4 entries, as inputs
+    """
     name, inputs = environment.name, len(environment.inputs)
     for field in ("units", "scale", "low", "high"):
         if len(getattr(environment, field)) != inputs:

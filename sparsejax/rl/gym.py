@@ -58,6 +58,14 @@ def evaluate(
 
     Raises:
         ValueError: if gymnasium has no such environment, or its spaces do not fit.
+
+    Example:
+        >>> from sparsejax.rl import environments
+        >>> always_left = lambda observations: np.zeros(len(observations), int)
+        >>> environment = environments.load("CartPole-v1")
+        >>> returns = evaluate(environment, always_left, episodes=4)
+        >>> returns.shape, bool(returns.max() < 15)  # the pole falls
+        ((4,), True)
     """
     envs = _make(environment, episodes)
     try:
@@ -76,7 +84,15 @@ def evaluate(
 
 
 def record(environment: Environment, act: Act, *, seed: int = 0) -> Episode:
-    """One episode in gymnasium, from its first state to its end."""
+    """One episode in gymnasium, from its first state to its end.
+
+    Example:
+        >>> from sparsejax.rl import environments
+        >>> always_left = lambda observations: np.zeros(len(observations), int)
+        >>> episode = record(environments.load("CartPole-v1"), always_left)
+        >>> episode.terminated, len(episode.observations) - len(episode.rewards)
+        (True, 1)
+    """
     with _quiet():
         env = gymnasium.make(_known(environment))
     try:

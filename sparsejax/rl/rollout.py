@@ -33,6 +33,14 @@ def returns(
 
     Returns:
         Sums of rewards, up to the end of an episode or the limit of steps.
+
+    Example:
+        >>> from sparsejax.rl import environments
+        >>> always_right = lambda observation: jnp.array(1)
+        >>> cartpole = environments.load("CartPole-v1")
+        >>> totals = returns(cartpole, always_right, jax.random.key(0), 4)
+        >>> totals.shape, bool(totals.max() < 15)  # the pole falls
+        ((4,), True)
     """
     return returns_within(environment, act, key, episodes, (environment.limit,))[0]
 
@@ -44,7 +52,15 @@ def returns_within(
     episodes: int,
     limits: int | Iterable,
 ) -> Float[Array, "limits episodes"]:
-    """The same for several limits of steps."""
+    """The same for several limits of steps.
+
+    Example:
+        >>> from sparsejax.rl import environments
+        >>> always_right, key = lambda observation: jnp.array(1), jax.random.key(0)
+        >>> cartpole = environments.load("CartPole-v1")
+        >>> returns_within(cartpole, always_right, key, 3, [2, 5]).tolist()
+        [[2.0, 2.0, 2.0], [5.0, 5.0, 5.0]]
+    """
     checks.one_key(key)
     limits = checks.sizes(limits, "limits")
     bounds = jnp.asarray(limits, jnp.int32)[:, None]
