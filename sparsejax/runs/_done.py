@@ -37,6 +37,15 @@ def finish(
 
     Raises:
         runs.FolderGone: if the folder, its `config.json` or one of `files` is gone.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_json(f"{folder}/config.json", {"kind": "demo"})
+        ...     write_text(f"{folder}/level_01/notes.txt", "whole")
+        ...     finish(folder, files=["level_01/notes.txt"])
+        ...     sorted(read_json(f"{folder}/DONE")["files"])
+        ['config.json', 'level_01/notes.txt']
     """
     folder = Path(folder)
     missing = [n for n in ("config.json", *files) if not (folder / n).exists()]

@@ -38,6 +38,15 @@ def atomic(path: AnyPath) -> Iterator[Path]:
 
     Raises:
         runs.FolderGone: if the run's folder was deleted or moved.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with contextlib.suppress(ValueError), atomic(f"{folder}/a.txt") as path:
+        ...         _ = path.write_text("the first half")
+        ...         raise ValueError("no second half")
+        ...     os.listdir(folder)
+        []
     """
     path = Path(path)
     _locks.make_parents(path)
@@ -99,13 +108,31 @@ def _sync(path: Path) -> None:
 
 
 def write_text(path: AnyPath, text: str) -> None:
-    """Write a text file, whole or not at all."""
+    """Write a text file, whole or not at all.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_text(f"{folder}/notes/a.txt", "whole")  # makes the folder too
+        ...     Path(folder, "notes", "a.txt").read_text()
+        'whole'
+    """
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: AnyPath, value: Any) -> None:
-    """Write JSON, whole or not at all."""
+    """Write JSON, whole or not at all.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_json(f"{folder}/x.json", {"loss": np.float32(0.5)})
+        ...     print(Path(folder, "x.json").read_text().strip())
+        {
+          "loss": 0.5
+        }
+    """
     write_text(path, json.dumps(value, indent=2, default=plain) + "\n")
 
 
@@ -114,6 +141,13 @@ def read_json(path: AnyPath) -> Any:
 
     Raises:
         DamagedFile: if it is not JSON.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_json(f"{folder}/x.json", {"widths": (4, 2)})
+        ...     read_json(f"{folder}/x.json")
+        {'widths': [4, 2]}
     """
     try:
         _untrusted.check_regular(path)
@@ -129,6 +163,15 @@ def write_arrays(path: AnyPath, arrays: Mapping[str, np.ndarray]) -> None:
     Under any names: `np.savez` cannot have one called "file". Equal arrays give equal
     files, which end with a checksum. What would unfold further than `read_arrays`
     allows is not compressed.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name in ("a", "b"):
+        ...         write_arrays(f"{folder}/{name}/x.npz", {"layer/kernel": np.ones(2)})
+        ...     a, b = (Path(folder, name, "x.npz").read_bytes() for name in ("a", "b"))
+        >>> a == b
+        True
     """
     total = sum(np.asanyarray(array).nbytes for array in arrays.values())
     with atomic(path) as temporary:
@@ -164,6 +207,13 @@ def read_arrays(path: AnyPath, *, sealed: bool = False) -> dict[str, np.ndarray]
     Raises:
         DamagedFile: if the file is missing, truncated or corrupt, or unfolds to more
             than 256 MiB and 16 times its size (SPARSEJAX_MAX_BYTES sets another limit).
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_arrays(f"{folder}/x.npz", {"x": np.arange(2.0)})
+        ...     read_arrays(f"{folder}/x.npz", sealed=True)
+        {'x': array([0., 1.])}
     """
     try:
         _untrusted.check_regular(path)
@@ -221,7 +271,20 @@ def cached(
     make: Callable[[], Mapping[str, np.ndarray]],
     log: Callable[[str], Any] = print,
 ) -> dict[str, np.ndarray]:
-    """Arrays out of a file or, if there is none that is whole, made and written."""
+    """Arrays out of a file or, if there is none that is whole, made and written.
+
+    Example:
+        >>> import tempfile
+        >>> def make():
+        ...     print("made")
+        ...     return {"x": np.arange(2.0)}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for _ in range(2):
+        ...         cached(f"{folder}/x.npz", make)["x"].tolist()
+        made
+        [0.0, 1.0]
+        [0.0, 1.0]
+    """
     if Path(path).exists():
         try:
             return read_arrays(path, sealed=True)

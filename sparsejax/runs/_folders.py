@@ -56,6 +56,15 @@ def read(folder: AnyPath) -> Run:
     Raises:
         ValueError: if the folder is no run's.
         DamagedFile: if a file of it cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> Config = dataclasses.make_dataclass("Config", ["steps"])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     complete = start(folder, Config(steps=3), kind="demo")
+        ...     run = read(folder)
+        >>> run.kind, run.config, run.done
+        ('demo', {'steps': 3}, False)
     """
     head = _head(Path(folder))
     records = read_metrics(folder)
@@ -63,7 +72,20 @@ def read(folder: AnyPath) -> Run:
 
 
 def is_complete(folder: AnyPath) -> bool:
-    """Whether a run is finished, and all its files are as it wrote them."""
+    """Whether a run is finished, and all its files are as it wrote them.
+
+    Example:
+        >>> import tempfile
+        >>> Config = dataclasses.make_dataclass("Config", ["steps"])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     complete = start(folder, Config(steps=3), kind="demo")
+        ...     _done.finish(folder)
+        ...     is_complete(folder)
+        ...     Path(folder, "config.json").unlink()
+        ...     is_complete(folder)
+        True
+        False
+    """
     return _done.damaged(Path(folder)) == []
 
 
@@ -76,6 +98,17 @@ def lock(folder: AnyPath) -> _locks.Lock:
     Raises:
         runs.InUse: if another process, or another run in this one, has it.
         ValueError: if the folder has files that are no run's.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     held = lock(folder)
+        ...     try:
+        ...         lock(folder)
+        ...     except _locks.InUse:
+        ...         print("in use")
+        ...     held.release()
+        in use
     """
     folder = Path(folder)
     _check_ours(folder)
@@ -102,6 +135,16 @@ def check_start(
     Raises:
         ValueError: if the folder holds anything but this run, or is in use.
         OSError: if it cannot be made or written to.
+
+    Example:
+        >>> import tempfile
+        >>> Config = dataclasses.make_dataclass("Config", ["steps"])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     complete = start(folder, Config(steps=3), kind="demo")
+        ...     check_start(folder, Config(steps=4), kind="demo")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        ValueError: ... holds a run of another config (steps differ); ...
     """
     folder = Path(folder)
     place = next(p for p in (folder, *folder.absolute().parents) if p.exists())
@@ -145,6 +188,16 @@ def start(
 
     Raises:
         ValueError: if the folder holds a run of another config, or other files.
+
+    Example:
+        >>> import tempfile
+        >>> Config = dataclasses.make_dataclass("Config", ["steps"])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     start(folder, Config(steps=3), kind="demo")  # a new run
+        ...     _done.finish(folder)
+        ...     start(folder, Config(steps=3), kind="demo")
+        False
+        True
     """
     folder = Path(folder)
     path = folder / "config.json"

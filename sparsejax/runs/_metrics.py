@@ -18,7 +18,16 @@ NAME, SUMS = "metrics.jsonl", "metrics.crc32"
 
 
 def write_metrics(folder: AnyPath, records: Iterable[Mapping[str, Any]]) -> None:
-    """Write all records of a run to `metrics.jsonl`, and their checksums beside it."""
+    """Write all records of a run to `metrics.jsonl`, and their checksums beside it.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_metrics(folder, [{"step": 1}, {"step": 2}])
+        ...     print((Path(folder) / "metrics.jsonl").read_text().strip())
+        {"step": 1}
+        {"step": 2}
+    """
     lines = [as_line(record) for record in records]
     # Checksums first: a kill in between costs only what is new or to be dropped.
     write_text(Path(folder) / SUMS, "".join(f"{_sum(line)}\n" for line in lines))
@@ -26,7 +35,12 @@ def write_metrics(folder: AnyPath, records: Iterable[Mapping[str, Any]]) -> None
 
 
 def as_line(record: Mapping[str, Any]) -> str:
-    """A record as its line of `metrics.jsonl`."""
+    """A record as its line of `metrics.jsonl`.
+
+    Example:
+        >>> as_line({"step": 3, "loss": 0.5})
+        '{"step": 3, "loss": 0.5}'
+    """
     return json.dumps(record, default=plain)
 
 
@@ -35,6 +49,13 @@ def read_metrics(folder: AnyPath) -> Records:
 
     Raises:
         DamagedFile: if a line is not a JSON object.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_metrics(folder, [{"step": 1}, {"step": 2}])
+        ...     read_metrics(folder)
+        [{'step': 1}, {'step': 2}]
     """
     path = Path(folder) / NAME
     if not path.exists():
@@ -57,6 +78,15 @@ def read_whole_metrics(folder: AnyPath, log: Callable[[str], Any] = print) -> Re
     Args:
         folder: of the run.
         log: called with a line if there are others.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_metrics(folder, [{"step": 1}, {"step": 2}])
+        ...     path = Path(folder) / "metrics.jsonl"
+        ...     _ = path.write_text(path.read_text().replace("2", "7"))  # damage
+        ...     read_whole_metrics(folder, log=lambda line: None)
+        [{'step': 1}]
     """
     path = Path(folder) / NAME
     try:
