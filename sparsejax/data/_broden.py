@@ -153,8 +153,8 @@ def broden(
     Example:
         With the files in `data/broden1_224`:
 
-            found = broden("data/broden1_224", categories=["object", "color"])
-            for images, pixels, whole in found:
+            chunks = broden("data/broden1_224", categories=["object", "color"])
+            for images, pixels, whole in chunks:
                 images.shape  # (64, 224, 224, 3)
     """
     with _untrusted.reading(root):

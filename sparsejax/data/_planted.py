@@ -124,8 +124,8 @@ def draw_patch(
     """A patch and where it is drawn; grey if there are not three channels.
 
     Example:
-        >>> patch, drawn = draw_patch("heart")
-        >>> patch.shape, drawn[0].astype(int).tolist()
+        >>> patch, inside = draw_patch("heart")
+        >>> patch.shape, inside[0].astype(int).tolist()
         ((6, 6, 3), [0, 1, 0, 0, 1, 0])
     """
     code = np.array([[int(c) for c in row] for row in _DRAWINGS[name]])

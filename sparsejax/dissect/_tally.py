@@ -155,8 +155,8 @@ def normalized(
         >>> labels = Labels(("", "cat"), ("object",), np.array([-1, 0]))
         >>> maps, cats = np.array([[[[0.0], [4.0]]]]), np.array([[[[0, 0, 0, 1]]]])
         >>> chunk = maps, cats, np.zeros((1, 0), int)
-        >>> found = tally([chunk], np.array([2.0]), labels)
-        >>> normalized(found, 0.5).tolist()  # the IoU of 0.5 is the most there can be
+        >>> counts = tally([chunk], np.array([2.0]), labels)
+        >>> normalized(counts, 0.5).tolist()  # the IoU of 0.5 is the most there can be
         [[0.0, 1.0]]
     """
     check_quantile(quantile)

@@ -30,10 +30,10 @@ def bernoulli(
 
     Example:
         >>> tree = {"w": jnp.ones((50, 200)), "b": jnp.ones(())}  # b is never pruned
-        >>> drawn = bernoulli(jax.random.key(0), tree, 0.7, shape=(2,))  # two masks
-        >>> drawn["w"].shape, drawn["b"].tolist()
+        >>> masks = bernoulli(jax.random.key(0), tree, 0.7, shape=(2,))  # two masks
+        >>> masks["w"].shape, masks["b"].tolist()
         ((2, 50, 200), [1.0, 1.0])
-        >>> [round(float(mask.mean()), 1) for mask in drawn["w"]]
+        >>> [round(float(mask.mean()), 1) for mask in masks["w"]]
         [0.7, 0.7]
     """
     checks.one_key(key)
@@ -72,8 +72,8 @@ def fixed_size(
 
     Example:
         >>> tree = {"a": jnp.ones(3), "b": jnp.ones((2, 2))}
-        >>> drawn = fixed_size(jax.random.key(0), tree, 5, shape=(2,))  # two masks
-        >>> (drawn["a"].sum(axis=1) + drawn["b"].sum(axis=(1, 2))).tolist()
+        >>> masks = fixed_size(jax.random.key(0), tree, 5, shape=(2,))  # two masks
+        >>> (masks["a"].sum(axis=1) + masks["b"].sum(axis=(1, 2))).tolist()
         [5.0, 5.0]
     """
     checks.one_key(key)

@@ -202,8 +202,8 @@ def barrier(
 
     Example:
         >>> error = lambda w: 1.0 - w**2  # a hill between -1 and 1
-        >>> found = barrier(error, jnp.array(-1.0), jnp.array(1.0), points=3)
-        >>> found.height.item(), found.curve.tolist()
+        >>> hill = barrier(error, jnp.array(-1.0), jnp.array(1.0), points=3)
+        >>> hill.height.item(), hill.curve.tolist()
         (1.0, [0.0, 1.0, 0.0])
 
     Reference:

@@ -147,8 +147,8 @@ def prune_layers(
         >>> fn = lambda params, x: x @ params["out"]
         >>> params = {"out": jnp.ones((2, 1))}
         >>> layers = layer_hessians(fn, params, jnp.array([[9.0, 0.1], [8.0, 0.2]]))
-        >>> found = prune_layers(params, layers, 0.5, block_size=2)
-        >>> found.mask["out"].tolist()
+        >>> pruned = prune_layers(params, layers, 0.5, block_size=2)
+        >>> pruned.mask["out"].tolist()
         [[1.0], [0.0]]
     """
     solve = solve or _surgery

@@ -123,10 +123,10 @@ def expected_gradients(
     Example:
         >>> fn, w = lambda w, x: x @ w, jnp.array([1.0, 2.0])
         >>> x, baselines = jnp.full(2, 3.0), jnp.array([[0.0, 0.0], [2.0, 2.0]])
-        >>> found = expected_gradients(
+        >>> shares = expected_gradients(
         ...     fn, w, x, baselines, key=jax.random.key(0), samples=4
         ... )
-        >>> found.input.tolist(), found.output.item()
+        >>> shares.input.tolist(), shares.output.item()
         ([2.0, 4.0], 6.0)
 
     Reference: Erion et al., "Improving performance of deep learning models with

@@ -66,10 +66,10 @@ def randomization_check(
     Example:
         >>> x = jnp.array([3.0, 1.0, 2.0])
         >>> params = {"a": jnp.array([1.0, 2.0, 3.0]), "b": jnp.array([4.0, 5.0])}
-        >>> found = randomization_check(  # a map that asks the network nothing
+        >>> check = randomization_check(  # a map that asks the network nothing
         ...     lambda params: jnp.abs(x), params, jax.random.key(0), layers=["a", "b"]
         ... )
-        >>> found.layers, found.correlation.tolist()
+        >>> check.layers, check.correlation.tolist()
         (('b', 'a'), [1.0, 1.0])
 
     Reference: Adebayo et al., "Sanity Checks for Saliency Maps", 2018 (arXiv

@@ -73,8 +73,8 @@ def moments(values: ArrayLike, weights: ArrayLike | None = None) -> Moments:
         weights: of the m rows.
 
     Example:
-        >>> found = moments(np.array([0.0, 4.0]), weights=np.array([3.0, 1.0]))
-        >>> found.mean.item(), round(found.sd.item() ** 2, 3)
+        >>> weighted = moments(np.array([0.0, 4.0]), weights=np.array([3.0, 1.0]))
+        >>> weighted.mean.item(), round(weighted.sd.item() ** 2, 3)
         (1.0, 3.0)
     """
     values = finite("values", values, (1, 2))

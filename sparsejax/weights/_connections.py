@@ -54,8 +54,8 @@ def directions(kernel: Kernel) -> Directions:
 
     Example:
         >>> kernel = jnp.array([[[3.0], [4.0]], [[0.0], [2.5]]])  # two places
-        >>> found = directions(kernel)
-        >>> found.vectors.tolist(), found.strength.tolist()
+        >>> places = directions(kernel)
+        >>> places.vectors.tolist(), places.strength.tolist()
         ([[[3.0, 4.0], [0.0, 2.5]]], [[1.0, 0.5]])
     """
     vectors = jnp.moveaxis(_checked(kernel, 2), -1, 0)

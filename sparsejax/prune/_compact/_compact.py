@@ -142,8 +142,8 @@ def idle(
         >>> from jax.ad_checkpoint import checkpoint_name
         >>> fn = lambda p, x: checkpoint_name(x @ p["a"], "h") @ p["b"]
         >>> a, b = jnp.array([[1.0, 0.0, 1.0]]), jnp.array([[1.0], [1.0], [0.0]])
-        >>> found = idle(fn, {"a": a, "b": b}, None, jnp.ones(1))["h"]
-        >>> found.constant.tolist(), found.unread.tolist()
+        >>> units = idle(fn, {"a": a, "b": b}, None, jnp.ones(1))["h"]
+        >>> units.constant.tolist(), units.unread.tolist()
         ([False, True, False], [False, False, True])
     """
     params, nodes = _masked(params, masks)
