@@ -1,8 +1,10 @@
 """What users and their editors see of a module is what it offers, and no more."""
 
 import importlib
+import inspect
 import json
 import pkgutil
+import re
 import shutil
 import subprocess
 import sys
@@ -32,6 +34,19 @@ PUBLIC = [
     if not module.name.startswith(("sparsejax.experiments", "sparsejax.plots."))
     and "._" not in module.name
 ]
+# What the site shows (see `docs/site.py`); of `circuits` examples are still to come.
+SHOWN = [
+    name
+    for name in ["sparsejax", *PUBLIC]
+    if not re.match(r"sparsejax\.(checks|circuits|interpret|pages|trees)\b", name)
+]
+EXAMPLE = re.compile(r"^Example:\n(?:(?:    .*)?\n)*?    (>>> |    \S)", re.MULTILINE)
+# Their examples are there to be read: they need files from elsewhere, or minutes.
+NOT_RUN = {
+    "sparsejax.data": {"broden", "cifar10", "fashion_mnist", "mnist"},
+    "sparsejax.pretrained": {"load", "pth"},
+    "sparsejax.rl.dqn": {"make_train", "train"},
+}
 
 
 @pytest.mark.parametrize("name", ["sparsejax", *PUBLIC])
@@ -54,6 +69,21 @@ def test_a_face_offers_all_that_it_imports(name):
 def test_public_modules_are_named_where_they_lie(name):
     package, _, last = name.rpartition(".")
     assert last in importlib.import_module(package).__all__
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_public_functions_have_examples(name):
+    module = importlib.import_module(name)
+    values = {n: getattr(module, n) for n in module.__all__}
+    no_functions = type, types.GenericAlias
+    functions = {
+        n: EXAMPLE.search(inspect.getdoc(value) or "")
+        for n, value in values.items()
+        if callable(value) and not isinstance(value, no_functions)
+    }
+    assert [n for n, example in functions.items() if not example] == []
+    not_run = {n for n, example in functions.items() if example[1] != ">>> "}
+    assert not_run == NOT_RUN.get(name, set())
 
 
 def test_an_unknown_name_is_an_attribute_error():
