@@ -169,6 +169,14 @@ def local(tree: PyTree) -> PyTree:
 
     JAX refuses to index an array on a mesh where each of its devices has its own work.
     Without a mesh, the tree as it is.
+
+    Example:
+        >>> tree = {"x": jnp.arange(2.0)}
+        >>> local(tree) is tree
+        True
+        >>> with over(jax.make_mesh((1,), ("all",))):
+        ...     local(tree)
+        {'x': array([0., 1.], dtype=float32)}
     """
     return fetch(tree) if _axes() else tree
 
