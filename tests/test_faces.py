@@ -34,11 +34,11 @@ PUBLIC = [
     if not module.name.startswith(("sparsejax.experiments", "sparsejax.plots."))
     and "._" not in module.name
 ]
-# What the site shows (see `docs/site.py`); of `circuits` examples are still to come.
+# What the site shows (see `docs/site.py`).
 SHOWN = [
     name
     for name in ["sparsejax", *PUBLIC]
-    if not re.match(r"sparsejax\.(checks|circuits|interpret|pages|trees)\b", name)
+    if not re.match(r"sparsejax\.(checks|interpret|pages|trees)\b", name)
 ]
 EXAMPLE = re.compile(r"^Example:\n(?:(?:    .*)?\n)*?    (>>> |    \S)", re.MULTILINE)
 # Their examples are there to be read: they need files from elsewhere, or minutes.

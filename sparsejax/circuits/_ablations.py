@@ -43,6 +43,13 @@ def means(
 
     Raises:
         ValueError: for labels of another number, or a class that x lacks.
+
+    Example:
+        >>> from jax.ad_checkpoint import checkpoint_name
+        >>> fn = lambda params, x: checkpoint_name(x * params, "h")
+        >>> x = jnp.array([[1.0, 2.0], [3.0, 6.0]])
+        >>> means(fn, jnp.ones(2), x, {"h": jnp.ones(2)})["h"].tolist()
+        [2.0, 4.0]
     """
     labels = None if isinstance(over, str) else np.asarray(over)
     if labels is None and over not in ("all", "positions"):
@@ -76,6 +83,13 @@ def resampled(
         params: its parameters.
         x: corrupted examples, one for each of those that are ablated.
         nodes: masks of ones, by name.
+
+    Example:
+        >>> from jax.ad_checkpoint import checkpoint_name
+        >>> fn = lambda params, x: checkpoint_name(x * params, "h")
+        >>> others = jnp.ones((1, 2))
+        >>> resampled(fn, jnp.ones(2), others, {"h": jnp.ones(2)})["h"].tolist()
+        [[1.0, 1.0]]
     """
     _sites(fn, params, x, nodes)
     values = Compiled(lambda params, x: lift.activations(fn, [*nodes])(params, x)[1])
@@ -107,6 +121,11 @@ def optimal(
 
     Raises:
         ValueError: if the loss is NaN at the start.
+
+    Example:
+        >>> found = optimal(lambda v: (v["h"] - 1) ** 2, {"h": jnp.zeros(())})
+        >>> round(float(found["h"]), 1)
+        1.0
 
     Reference:
         Li and Janson, Optimal ablation for interpretability, 2024, arXiv 2409.09951.

@@ -41,6 +41,12 @@ def acdc(
     Raises:
         ValueError: if `order` is not one of all nodes, or a loss is NaN.
 
+    Example:
+        >>> def loss(masks):
+        ...     return (3 - masks["h"] @ jnp.array([2.0, 1.0, 0.0])) ** 2
+        >>> acdc(loss, {"h": jnp.ones(3)}, thresholds=[0.5]).keep[2].tolist()
+        [True, True, False]
+
     Reference:
         Conmy et al., Towards automated circuit discovery for mechanistic
         interpretability, 2023, arXiv 2304.14997.

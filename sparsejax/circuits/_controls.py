@@ -48,6 +48,13 @@ def controls(
 
     Raises:
         ValueError: for labels of one class alone, or missing where they are needed.
+
+    Example:
+        >>> from jax.ad_checkpoint import checkpoint_name
+        >>> fn = lambda params, x: checkpoint_name(x * params, "h")
+        >>> x, y = jnp.eye(4), jnp.arange(4)
+        >>> [*controls(fn, jnp.ones(4), x, y, key=jax.random.key(0))]
+        ['untrained', 'nonsense', 'shuffled']
     """
     checks.one_key(key)
     first, second, third = jax.random.split(key, 3)
@@ -78,6 +85,12 @@ def nonsense(key: Key[Array, ""] | Any, x: Any, y: Any) -> Int[np.ndarray, "..."
 
     Returns:
         Labels of the shape and of the classes of y.
+
+    Example:
+        >>> x = jnp.array([[1.0], [2.0], [1.0], [2.0]])
+        >>> y = nonsense(jax.random.key(0), x, np.array([0, 0, 1, 1]))
+        >>> bool(y[0] == y[2]), bool(y[1] == y[3]), np.bincount(y).tolist()
+        (True, True, [2, 2])
     """
     checks.one_key(key)
     labels = np.asarray(y)

@@ -39,6 +39,12 @@ def attribution(
     Raises:
         ValueError: if a gradient or a loss is not finite.
 
+    Example:
+        >>> def loss(masks):
+        ...     return (3 - masks["h"] @ jnp.array([2.0, 1.0, 0.0])) ** 2
+        >>> attribution(loss, {"h": jnp.ones(3)}).scores.tolist()  # flat at the minimum
+        [0.0, 0.0, 0.0]
+
     Reference:
         Nanda, Attribution patching, 2023; Syed, Rager and Conmy, Attribution patching
         outperforms automated circuit discovery, 2023, arXiv 2310.10348.
@@ -108,6 +114,16 @@ def single(
 
     Raises:
         ValueError: for an unknown direction, or a loss that is NaN.
+
+    Example:
+        >>> def loss(masks):
+        ...     return (3 - masks["h"] @ jnp.array([2.0, 1.0, 0.0])) ** 2
+        >>> nodes = {"h": jnp.ones(3)}
+        >>> single(loss, nodes).scores.tolist()  # losses without each
+        [4.0, 1.0, 0.0]
+        >>> alone = single(loss, nodes, direction="denoising")
+        >>> alone.scores.tolist()  # minus those with it alone
+        [-1.0, -4.0, -9.0]
     """
     if direction not in ("noising", "denoising"):
         raise ValueError(
@@ -151,6 +167,17 @@ def integrated_inputs(
 
     Raises:
         ValueError: if `of` is missing, or tokens are to be interpolated themselves.
+
+    Example:
+        >>> from jax.ad_checkpoint import checkpoint_name
+        >>> fn = lambda params, x: (checkpoint_name(x * params, "h") ** 2).sum()
+        >>> params, x = jnp.array([2.0, 1.0]), jnp.ones((1, 2))
+        >>> loss = lambda masks: -fn(params * masks["h"], x)
+        >>> ranking = integrated_inputs(
+        ...     loss, {"h": jnp.ones(2)}, fn, params, x, 0 * x, of=lambda y: -y
+        ... )
+        >>> ranking.scores.round(3).tolist()
+        [4.0, 1.0]
 
     Reference:
         Hanna, Pezzelle and Belinkov, Have faith in faithfulness, 2024, arXiv

@@ -103,6 +103,12 @@ def passing(losses: Callable, nodes: Any, target: float) -> Callable:
 
     Returns:
         A function of a vector of bool over the nodes.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> valid = passing(lambda m: 1 - m["h"].max(), {"h": jnp.ones(2)}, target=0.1)
+        >>> bool(valid(np.array([False, True]))), bool(valid(np.array([False, False])))
+        (True, False)
     """
     evaluate = Losses(losses, nodes, 1)
 

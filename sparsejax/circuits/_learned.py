@@ -53,6 +53,13 @@ def hard_concrete(
     Raises:
         ValueError: if what is learned, or a loss, is not finite.
 
+    Example:
+        >>> def loss(masks):
+        ...     return (3 - masks["h"] @ jnp.array([2.0, 1.0, 0.0])) ** 2
+        >>> nodes, key = {"h": jnp.ones(3)}, jax.random.key(0)
+        >>> hard_concrete(loss, nodes, key=key).losses.tolist()
+        [9.0, 1.0, 0.0, 0.0]
+
     Reference:
         Louizos, Welling and Kingma, Learning sparse neural networks through L0
         regularization, 2017, arXiv 1712.01312; Cao, Sanh and Rush, Low-complexity
@@ -93,6 +100,13 @@ def straight_through(
     Raises:
         ValueError: if what is learned, or a loss, is not finite.
 
+    Example:
+        >>> def loss(masks):
+        ...     return (3 - masks["h"] @ jnp.array([2.0, 1.0, 0.0])) ** 2
+        >>> nodes, key = {"h": jnp.ones(3)}, jax.random.key(0)
+        >>> straight_through(loss, nodes, key=key).losses.tolist()
+        [9.0, 1.0, 0.0, 0.0]
+
     Reference:
         Gao et al., Weight-sparse transformers have interpretable circuits, 2025, arXiv
         2511.13653.
@@ -130,6 +144,13 @@ def ugs(
 
     Raises:
         ValueError: if what is learned, or a loss, is not finite.
+
+    Example:
+        >>> def loss(masks):
+        ...     return (3 - masks["h"] @ jnp.array([2.0, 1.0, 0.0])) ** 2
+        >>> nodes, key = {"h": jnp.ones(3)}, jax.random.key(0)
+        >>> ugs(loss, nodes, key=key).losses.tolist()
+        [9.0, 1.0, 0.0, 0.0]
 
     Reference:
         Li and Janson, Optimal ablation for interpretability, 2024, arXiv 2409.09951.

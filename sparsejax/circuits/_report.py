@@ -132,6 +132,15 @@ def report(
 
     Raises:
         ValueError: if no set of a ranking meets the target, or a loss is NaN.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> def loss(masks):
+        ...     return (3 - masks["h"] @ jnp.array([2.0, 1.0, 0.0])) ** 2
+        >>> nodes, key = {"h": jnp.ones(3)}, jax.random.key(0)
+        >>> found = report(loss, [0, 1], nodes=nodes, key=key, target=0.5)
+        >>> print(str(found).splitlines()[0])
+        circuit of 2 of 3 nodes: h[0], h[1]
     """
     own, random, control = samplings(key, keep_prob, supersets)
     losses = Losses(loss, nodes, batch_size)

@@ -65,6 +65,12 @@ def beam(
 
     Raises:
         ValueError: as of `greedy`.
+
+    Example:
+        >>> def loss(masks):
+        ...     return (3 - masks["h"] @ jnp.array([2.0, 1.0, 0.0])) ** 2
+        >>> beam(loss, {"h": jnp.ones(3)}, width=2).losses.tolist()
+        [9.0, 1.0, 0.0, 0.0]
     """
     if direction not in ("backward", "forward"):
         raise ValueError(
@@ -105,6 +111,12 @@ def swap(
 
     Raises:
         ValueError: as of `greedy`.
+
+    Example:
+        >>> def loss(masks):
+        ...     return (3 - masks["h"] @ jnp.array([2.0, 1.0, 0.0])) ** 2
+        >>> swap(loss, {"h": jnp.ones(3)}).losses.tolist()
+        [9.0, 1.0, 0.0, 0.0]
     """
     losses = Losses(loss, nodes, batch_size)
     first = greedy(loss, nodes, batch_size=batch_size) if start is None else start
@@ -143,6 +155,12 @@ def exact(
     Raises:
         ValueError: for more nodes than can be enumerated; it says what to use instead,
             and what that costs.
+
+    Example:
+        >>> def loss(masks):
+        ...     return (3 - masks["h"] @ jnp.array([2.0, 1.0, 0.0])) ** 2
+        >>> exact(loss, {"h": jnp.ones(3)}).keep[2].tolist()
+        [True, True, False]
     """
     n = layout(nodes).count
     if n > MOST and table is None:
@@ -177,6 +195,11 @@ def from_table(table: ArrayLike, nodes: Mapping[str, Any]) -> Callable:
 
     Raises:
         ValueError: for a table of another number of nodes.
+
+    Example:
+        >>> loss = from_table(np.array([4.0, 1, 3, 2]), {"h": jnp.ones(2)})
+        >>> float(loss({"h": jnp.array([0.0, 1.0])}))
+        3.0
     """
     plan = layout(nodes)
     values = jnp.asarray(checked_table(table, plan.count), jnp.float32)
