@@ -159,7 +159,7 @@ def test_experiments_stand_alone():
     """But for the face of `lottery`, whose runs are read and end with a graph."""
     folder, prefix = ROOT / "sparsejax" / "experiments", "sparsejax.experiments."
     names = {path.parent.name for path in folder.glob("*/_run.py")}
-    assert len(names) == 12
+    assert len(names) == 13
     for path in sorted(folder.glob("*/*.py")):
         own = path.parent.name
         allowed = {own, "_study"}

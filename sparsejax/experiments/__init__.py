@@ -18,6 +18,8 @@ EXPERIMENTS = {
                   "one minute"),
     "circle_removal": ("Takes a circle classifier apart: all 2^20 node masks.",
                        "3 minutes"),
+    "circuits": ("Finds circuits by every finder, beside the best there are.",
+                 "half a minute (gates) to 15 minutes (trained)"),
     "node_sweep": ("Removes nodes of a network under many masks.",
                    "half a minute to 20 minutes (convnet)"),
     "cartpole": ("Prunes DQN agents on CartPole to a readable graph.", "8 minutes"),
@@ -35,6 +37,7 @@ SPLITTING = ("lottery", "node_sweep", "dissect")
 __all__ = [
     "cartpole",
     "circle_removal",
+    "circuits",
     "dissect",
     "features",
     "flowgraph",
@@ -54,6 +57,7 @@ if TYPE_CHECKING:
     from sparsejax.experiments import (
         cartpole,
         circle_removal,
+        circuits,
         dissect,
         features,
         flowgraph,

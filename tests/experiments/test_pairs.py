@@ -23,11 +23,20 @@ def lottery_runs(tmp_path_factory, lottery_run, residual_run):
 
 @pytest.mark.parametrize("model", ["mlp", "convnet", "resnet8"])
 @pytest.mark.parametrize(
-    "name", ["flowgraph", "node_sweep", "relevance", "dissect", "features", "weights"]
+    "name",
+    [
+        "circuits",
+        "dissect",
+        "features",
+        "flowgraph",
+        "node_sweep",
+        "relevance",
+        "weights",
+    ],
 )
 def test_an_experiment_on_a_run(command_line, lottery_runs, name, model):
     flags = [f"--run={lottery_runs[model]}", "--dry_run"]
-    flags += ["--num_test_images=32"] if name == "relevance" else []
+    flags += ["--num_test_images=32"] if name in ("circuits", "relevance") else []
     if (name, model) in REFUSED:
         with pytest.raises(ValueError, match=REFUSED[name, model]):
             command_line(name, *flags)

@@ -117,6 +117,7 @@ TOO_MUCH = {
     "lottery": ["--widths=65536,65536,65536", "--seeds=0:1000"],
     "cartpole": [WIDE, "--seeds=0:1000"],
     "circle_removal": ["--num_points=2000000000", "--seeds=0:100000"],
+    "circuits": ["--width=65536", "--heads=1", "--layers=100"],
     "node_sweep": [WIDE, "--num_masks=2000000000"],
     "prune_order": [WIDE, "--seeds=0:1000"],
     "right_reasons": [WIDE, "--seeds=0:1000"],

@@ -28,6 +28,8 @@ SMALL = {
     "lottery": "--rounds=1 --epochs=1 --seeds=0:2 --widths=6,4 --nobarrier "
     "--arms=rewind,random_layerwise",
     "flowgraph": "--run=RUN",
+    "circuits": "--network=gates --seeds=0:2 --ablations=zero,mean --num_runs=8 "
+    "--learning_steps=2 --finders=exact,eliminate,integrated,hard_concrete",
     "circle_removal": "--num_nodes=4 --seeds=0:3 --epochs=1 --num_points=40 "
     "--num_masks=20 --num_paths=20",
     "node_sweep": "--widths=4 --epochs=2 --keep_probs=0.5,0.75 --num_masks=30 "

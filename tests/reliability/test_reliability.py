@@ -11,7 +11,7 @@ import pytest
 
 HARNESS = Path(__file__).parent / "harness.py"
 # Records with arrays, records alone, sweeps with files of their own, runs inside runs.
-QUICK = "circle_removal", "flowgraph", "node_sweep", "lottery"
+QUICK = "circle_removal", "circuits", "flowgraph", "node_sweep", "lottery"
 
 
 @pytest.mark.slow

@@ -110,7 +110,8 @@ def contents(folder):
     found = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if path.name in LEFT_OUT or path.is_dir():
+        timed = path.name.endswith((".costs.json", "costs.md"))  # CPU-seconds
+        if path.name in LEFT_OUT or path.is_dir() or timed:
             continue
         content = path.read_bytes()
         if path.name == "config.json":

@@ -1,0 +1,1 @@
+sj.fill("circuits", sj.el("p", {}, "…"));
