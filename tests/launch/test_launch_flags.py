@@ -10,7 +10,15 @@ import pytest
 
 from sparsejax.experiments import EXPERIMENTS, lottery
 
-OF_RUNS = ("dissect", "features", "flowgraph", "node_sweep", "relevance", "weights")
+OF_RUNS = (
+    "circuits",
+    "dissect",
+    "features",
+    "flowgraph",
+    "node_sweep",
+    "relevance",
+    "weights",
+)
 HUGE = 10**20
 
 

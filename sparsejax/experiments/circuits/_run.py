@@ -10,7 +10,6 @@
 <folder>/fig_*.svg, table.md, report.md, costs.md, index.html
 """
 
-import dataclasses
 import itertools as it
 from collections.abc import Callable
 from functools import partial

@@ -60,12 +60,19 @@ def by_size(curves: Sequence[Curves], *, title: str, ylabel: str) -> Figure:
     for axes, one in zip(panels, curves):
         best, sizes = np.asarray(one.best), np.asarray(one.sizes)
         color = COLORS[0]
-        axes.fill_between(sizes, best[sizes], np.asarray(one.worst), color=color,
-                          alpha=0.18, lw=0, label="up to its worst superset")  # fmt: skip
+        axes.fill_between(
+            sizes,
+            best[sizes],
+            np.asarray(one.worst),
+            color=color,
+            alpha=0.18,
+            lw=0,
+            label="up to its worst superset",
+        )
         named = zip(one.controls.items(), _GRAYS, _DASHES)
         for (name, losses), gray, dash in named:
-            axes.plot(np.arange(len(best)), np.asarray(losses), color=gray, ls=dash,
-                      lw=1.6, label=in_legend(f"{name}, its own best sets"))  # fmt: skip
+            label = in_legend(f"{name}, its own best sets")
+            axes.plot(np.asarray(losses), color=gray, ls=dash, lw=1.6, label=label)
         axes.plot(sizes, np.asarray(one.random), color="#555555", lw=1.2, marker=".",
                   label="random sets of this size")  # fmt: skip
         axes.plot(sizes, np.asarray(one.supersets), color=COLORS[1], lw=1.8,

@@ -59,7 +59,7 @@ CHOICES = {
     "network": ("trained", *PLANTED),
     "ablations": tuple(ABLATIONS),
     "finders": tuple(LABELS),
-    "metric": ("kl", "cross_entropy", "squared", "error"),
+    "metric": ("kl", "cross_entropy", "binary", "squared", "error"),
 }
 WITHIN = {
     "seeds": SEEDS,
@@ -106,9 +106,10 @@ class Config:
             (values), "hard_concrete", "straight_through" and "ugs" (masks that are
             learned); by default all that apply.
         metric: Loss of a circuit: "kl" (of the whole network's classes from the
-            circuit's), "cross_entropy", "squared" (mean square of what outputs that are
-            numbers are off) or "error" (share of wrong classes, or largest difference);
-            by default "squared" for gates, else "cross_entropy".
+            circuit's), "cross_entropy", "binary" (cross entropy of each of several
+            labels), "squared" (mean square of what outputs that are numbers are off) or
+            "error" (share of wrong classes, or largest difference); by default what
+            fits the labels.
         share: Share of what all nodes save that a circuit may lose: its target.
         nodes: Names of the activations whose units are nodes, such as hidden_0; by
             default the heads of transformers, else all.

@@ -16,6 +16,7 @@ _PANELS = 9
 UNITS = {
     "cross_entropy": "cross entropy (nats)",
     "kl": "KL divergence (nats)",
+    "binary": "cross entropy of a label (nats)",
     "squared": "mean squared error",
     "error": "error",
 }

@@ -98,8 +98,8 @@ def _part(case: Case, record: Record, mine: Mapping[str, np.ndarray]) -> dict:
 
 def _finders(records: Sequence[Record], seed: int, ablation: str) -> list[dict]:
     """Finders with what the page says of them."""
-    found = {r["finder"]: r
-             for r in records_.of(records, "finder", seed=seed, ablation=ablation)}  # fmt: skip
+    mine = records_.of(records, "finder", seed=seed, ablation=ablation)
+    found = {record["finder"]: record for record in mine}
     return [
         {
             "name": LABELS[name],

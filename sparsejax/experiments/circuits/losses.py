@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jaxtyping import Array
 
 from sparsejax import circuits
@@ -54,10 +55,10 @@ def check(config: Config, case: Case) -> None:
     if metric == "error" and y is None:
         raise ValueError(f"{case.title} has no labels for metric=error; take metric=kl")
     real = y is not None and np.asarray(y).dtype.kind == "f"
-    if (metric == "kl") if real else (metric == "squared"):
-        usual = case.metric
+    if (metric == "kl") if real else (metric in ("squared", "binary")):
         raise ValueError(
-            f"{case.title}: metric={metric} does not fit its outputs; take metric={usual}"
+            f"{case.title}: metric={metric} does not fit its outputs; take "
+            f"metric={case.metric}"
         )
     if "class_mean" in config.ablations and not (whole and np.ndim(y) == 1):
         raise ValueError(
@@ -112,11 +113,18 @@ def error(case: Case) -> Loss:
 
 def _metric(config: Config, case: Case) -> Any:
     name = config.metric or case.metric
-    return {"error": planted.error, "squared": squared}.get(name, name)
+    own = {"error": planted.error, "squared": squared, "binary": binary}
+    return own.get(name, name)
 
 
 def _with_labels(metric: Callable, y: Any, outputs, reference, _) -> Array:
     return metric(outputs, reference, y)
+
+
+def binary(outputs: Array, reference: Any, y: Any) -> Array:
+    """The cross entropy of each of several labels."""
+    with jax.numpy_dtype_promotion("standard"):
+        return optax.sigmoid_binary_cross_entropy(outputs, y).mean()
 
 
 def squared(outputs: Array, reference: Any, y: Any) -> Array:

@@ -154,7 +154,7 @@ def _of_subject(config: Config, seed: int, subject: Subject) -> Case:
         nodes=nodes,
         examples=cases.examples(x[own], y[own]),
         held_out=held_out,
-        metric="cross_entropy" if y.ndim == 1 else "kl",
+        metric="cross_entropy" if y.ndim == 1 else "binary",
     )
 
 

@@ -95,8 +95,8 @@ def _facts(records) -> list[tuple[Any, ...]]:
          f"random sets {first['random']['supersets']:.3g}"),
     ]  # fmt: skip
     if "minimal_count" in first:
-        facts.append(("minimal circuits", f"{first['minimal_count']:,}",
-                      f"{counted(len(first['necessary']), 'node')} in all of them"))  # fmt: skip
+        note = f"{counted(len(first['necessary']), 'node')} in all of them"
+        facts.append(("minimal circuits", f"{first['minimal_count']:,}", note))
     return facts
 
 
@@ -105,8 +105,8 @@ def _footer(config, case: Case) -> str:
     return (
         f"Made by sparsejax in float32. Losses are means over "
         f"{counted(len(case.examples.x), 'example')}; a circuit may lose "
-        f"{config.share:.0%} of what all nodes save.{held} SEED_ABLATION.npz holds the "
-        "sets of every finder and, where there are few nodes, the losses of all subsets."
+        f"{config.share:.0%} of what all nodes save.{held} SEED_ABLATION.npz holds "
+        "the sets of every finder and, of few nodes, the losses of all subsets."
     )
 
 
