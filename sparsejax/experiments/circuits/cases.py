@@ -44,6 +44,7 @@ class Case:
             name after the other; None for all.
         circuits: all that are minimal under zero ablation, where they are known.
         embedding: name of the activation that tokens are looked up as, or None.
+        architecture: sizes of a transformer whose nodes are its heads, for the page.
     """
 
     title: str
@@ -58,6 +59,7 @@ class Case:
     units: np.ndarray | None = None
     circuits: tuple[frozenset[int], ...] | None = None
     embedding: str | None = None
+    architecture: dict[str, int] | None = None
 
     @property
     def count(self) -> int:

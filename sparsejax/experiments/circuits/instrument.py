@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from sparsejax import trees
 from sparsejax.experiments._study import report
+from sparsejax.experiments.circuits import losses
 from sparsejax.experiments.circuits import records as records_
 from sparsejax.experiments.circuits.cases import Case
 from sparsejax.experiments.circuits.config import ABLATIONS, LABELS, Config
@@ -18,7 +20,10 @@ from sparsejax.experiments.circuits.figures import UNITS
 from sparsejax.experiments.circuits.records import Record
 
 _MOST = 400_000  # bytes of all tables
+_WEIGHTS = 500_000  # bytes of all networks
+_SEQUENCES = 8
 _SETS = 60
+_SCRIPTS = ("table.js", "network.js", "circuits.js", "machine.js")
 
 
 def data(
@@ -45,23 +50,62 @@ def data(
         parts.append(
             _part(cases[seed], record, mine)
             | {
+                "seed": seed,
                 "name": f"seed {seed}, {ABLATIONS[ablation]}",
                 "table": _bytes(table) if shipped else None,
                 "finders": _finders(records, seed, ablation),
             }
         )
     unit = parts[0].pop("unit") if parts else ""
-    return {"parts": parts, "unit": unit}
+    places = [*arrays]
+    return {"parts": parts, "unit": unit, "network": _network(cases, places)}
 
 
 def script() -> str:
     """The script of this part of the page."""
-    return report.resource(__name__, "circuits.js")
+    return "\n".join(report.resource(__name__, name) for name in _SCRIPTS)
 
 
 def style() -> str:
     """Its style."""
     return report.resource(__name__, "circuits.css")
+
+
+def _network(
+    cases: Mapping[int, Case], places: Sequence[tuple[int, str]]
+) -> dict[str, Any] | None:
+    """Transformers with their weights, to be run in the page; None for other networks.
+
+    Args:
+        cases: networks by seed.
+        places: seed and ablation of every part.
+    """
+    first = next(iter(cases.values()))
+    if first.architecture is None:
+        return None
+    weights, left = {}, _WEIGHTS
+    for seed, case in cases.items():
+        arrays = trees.to_arrays(case.params)
+        left -= sum(array.nbytes for array in arrays.values())
+        if left >= 0:
+            weights[seed] = {name: _bytes(array) for name, array in arrays.items()}
+    if not weights:
+        return None
+    ablations = []
+    for seed, ablation in places:
+        values, case = None, cases[seed]
+        if ablation in ("mean", "position_mean") and seed in weights:
+            means = losses.values(case, ablation, case.examples, case.params)
+            values = [_bytes(np.asarray(means[name])) for name in case.nodes]
+        ablations.append({"kind": ablation, "values": values})
+    last = first.architecture["layers"] - 1
+    return first.architecture | {
+        "x": first.examples.x[:_SEQUENCES],
+        "corrupted": first.examples.corrupted[:_SEQUENCES],
+        "weights": weights,
+        "ablations": ablations,
+        "starts": [0] * last + [first.architecture["first"]],
+    }
 
 
 def _part(case: Case, record: Record, mine: Mapping[str, np.ndarray]) -> dict:

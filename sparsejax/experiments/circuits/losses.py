@@ -69,7 +69,6 @@ def check(config: Config, case: Case) -> None:
 
 def loss(config: Config, case: Case, ablation: str, examples: Examples) -> Loss:
     """The loss of circuits of a network."""
-    values = _values(case, ablation, examples, case.params)
     metric = _metric(config, case)
     task = circuits.task(
         case.fn,
@@ -77,7 +76,7 @@ def loss(config: Config, case: Case, ablation: str, examples: Examples) -> Loss:
         examples.x,
         examples.y,
         metric=metric,
-        ablate=values,
+        ablate=values(case, ablation, examples, case.params),
         ablation=ABLATIONS[ablation],
     )
     return Loss(task, case)
@@ -99,7 +98,7 @@ def controls(
         key=key,
         untrained=case.untrained,
         metric=metric,
-        ablate=lambda params: _values(case, ablation, examples, params),
+        ablate=lambda params: values(case, ablation, examples, params),
         ablation=ABLATIONS[ablation],
     )
     return {name: Loss(task, case) for name, task in tasks.items()}
@@ -132,8 +131,8 @@ def squared(outputs: Array, reference: Any, y: Any) -> Array:
     return jnp.square(outputs - y).mean()
 
 
-def _values(case: Case, ablation: str, examples: Examples, params: Any) -> Any:
-    """What takes the place of nodes that are left out."""
+def values(case: Case, ablation: str, examples: Examples, params: Any) -> Any:
+    """What takes the place of nodes that are left out; None for zero."""
     nodes = case.nodes
     if ablation == "zero":
         return None

@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float
 
 from sparsejax import circuits, hypercube
 from sparsejax.circuits import Ranking
@@ -294,19 +293,18 @@ def _sampled(config, loss: Loss, best: Ranking, seed) -> dict[str, np.ndarray]:
     rng = np.random.default_rng([seed, 3])
     draws = config.num_supersets
 
-    def mean(rows: Bool[np.ndarray, "sets n"]) -> Float[np.ndarray, " sets"]:
-        ranking = _evaluated(loss, rows)
-        return ranking.reshape(len(sizes), draws)
+    def drawn(rows: np.ndarray) -> np.ndarray:
+        return _evaluated(loss, rows).reshape(len(sizes), draws)
 
     above = [best.keep[k] | (rng.random((draws, n)) < CHANCE) for k in sizes]
     places = rng.random((len(sizes), draws, n)).argsort(-1)
     random = places < sizes[:, None, None]
-    values = mean(np.concatenate(above))
+    values = drawn(np.concatenate(above))
     return {
         "sizes": sizes,
         "supersets": values.mean(1),
         "worst": np.maximum(values.max(1), best.losses[sizes]),
-        "random": mean(random.reshape(-1, n)).mean(1),
+        "random": drawn(random.reshape(-1, n)).mean(1),
     }
 
 

@@ -101,6 +101,9 @@ def _untrained(config: Config, seed: int) -> Case:
     heads = {f"z_{i}": -2 for i in range(config.layers)}
     every = masks.ones(fn, params, own.x, axes=heads).nodes
     sample = _sequences(rng, _SAMPLE, size)
+    sizes = {"layers": config.layers, "heads": config.heads, "vocabulary": size,
+             "head": config.width // config.heads, "length": size,
+             "first": half - 1}  # fmt: skip
     return Case(
         title=f"induction, {config.layers} x {config.heads} heads, seed {seed}",
         fn=fn,
@@ -111,6 +114,7 @@ def _untrained(config: Config, seed: int) -> Case:
         sample=(sample, sample[:, half:]),
         untrained=params,
         embedding="embed",
+        architecture=None if config.nodes or config.num_units else sizes,
     )
 
 
