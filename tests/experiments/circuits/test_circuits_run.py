@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +18,6 @@ from sparsejax.experiments.circuits import (
     figures,
     finders,
     losses,
-    measure,
     networks,
     records,
 )
@@ -30,7 +30,7 @@ PLANTED = circuits.Config(
 )  # fmt: skip
 TINY = circuits.Config(
     seeds=(1,), ablations=("resample",), layers=1, heads=4, width=8, vocabulary=4,
-    steps=2, num_sequences=4, finders=("exact", "integrated_inputs"),
+    steps=2, num_sequences=4, metric="kl", finders=("exact", "integrated_inputs"),
 )  # fmt: skip
 
 
@@ -65,9 +65,7 @@ def test_the_circuits_of_a_planted_network_are_found(planted):
     assert zero["necessary"] == [2, 6] and zero["minimal_count"] == 2
     assert zero["labels"] == ["hidden_0[0]", "hidden_0[2]", "hidden_1[0]"]
     assert zero["size"] == 3 and zero["exact"] and zero["faithful"]
-    assert {"kind": "or", "nodes": [0, 1], "index": 1.0, "gain": 0.25} in [
-        {**gate, "index": round(gate["index"], 3)} for gate in zero["gates"]
-    ]
+    assert ("or", [0, 1]) in [(gate["kind"], gate["nodes"]) for gate in zero["gates"]]
     by_finder = {r["finder"]: r for r in records.of(rows, "finder", ablation="zero")}
     assert [*by_finder] == [*PLANTED.finders]
     assert by_finder["exact"]["mean_gap"] == by_finder["eliminate"]["mean_gap"] == 0
@@ -112,32 +110,20 @@ def test_files_tell_it(planted, check_axes):
     assert len(lines) == 3 and "attribution patching is 0." in lines[0]
 
 
-class Killed(BaseException):
-    pass
-
-
-def test_killed_between_parts_it_ends_with_the_same(planted, tmp_path, monkeypatch):
+def test_killed_between_parts_it_ends_with_the_same(planted, tmp_path):
     """The second part is made again, the first is read, and all files are alike."""
     folder, rows = planted
-    part, made = measure.part, []
-
-    def dies(config, case, seed, ablation):
-        if len(made) == 1:
-            raise Killed
-        made.append(ablation)
-        return part(config, case, seed, ablation)
-
-    monkeypatch.setattr(measure, "part", dies)
-    with pytest.raises(Killed):
-        run(PLANTED, tmp_path)
-    assert not runs.is_complete(tmp_path)
-    before = (tmp_path / "seed_0_zero.npz").stat().st_mtime_ns
-    monkeypatch.setattr(measure, "part", part)
-    assert json.dumps(run(PLANTED, tmp_path)) == json.dumps(rows)
-    assert (tmp_path / "seed_0_zero.npz").stat().st_mtime_ns == before
+    cut = tmp_path / "run"
+    shutil.copytree(folder, cut)
+    for name in ("DONE", "seed_0_mean.npz", "index.html", "table.md", "fig_gaps.svg"):
+        (cut / name).unlink()
+    runs.write_metrics(cut, [r for r in rows if r["ablation"] == "zero"])
+    before = (cut / "seed_0_zero.npz").stat().st_mtime_ns
+    assert json.dumps(run(PLANTED, cut)) == json.dumps(rows)
+    assert (cut / "seed_0_zero.npz").stat().st_mtime_ns == before
     for path in folder.iterdir():
         if path.suffix in (".npz", ".svg", ".html", ".jsonl") or path.stem == "table":
-            assert path.read_bytes() == (tmp_path / path.name).read_bytes(), path.name
+            assert path.read_bytes() == (cut / path.name).read_bytes(), path.name
 
 
 # ---- A network that is trained
@@ -148,12 +134,12 @@ def test_a_transformer_is_trained_and_taken_apart(tiny):
     (circuit,) = records.of(rows, "circuit")
     assert circuit["title"] == "induction, 1 x 4 heads, seed 1"
     assert circuit["nodes"] == 4 and circuit["held_out"] is not None
-    assert set(circuit["controls"]) == {"untrained", "nonsense", "shuffled"}
+    assert [*circuit["controls"]] == ["untrained"]
     assert [r["finder"] for r in records.of(rows, "finder")] == [*TINY.finders]
     arrays = runs.read(folder).arrays("seed_1_resample")
     assert arrays["table"].shape == (16,)
     again = runs.read(folder).arrays("network_1")
-    assert again["block_1/query/kernel"].shape == (8, 8)
+    assert again["block_0/query/kernel"].shape == (8, 8)
 
 
 def test_corrupted_sequences_leave_nothing_to_infer():
@@ -282,6 +268,7 @@ def test_trained_heads_have_circuits_and_controls_have_not(tmp_path):
     (circuit,) = records.of(rows, "circuit")
     assert circuit["full"] < 0.05 and circuit["faithful"]
     assert circuit["supersets"]["means"][0] <= 0.5
+    assert [*circuit["controls"]] == ["untrained", "nonsense", "shuffled"]
     assert circuit["controls"]["nonsense"]["supersets"] >= 1
     gaps = {r["finder"]: r.get("mean_gap", 0) for r in records.of(rows, "finder")}
     assert gaps["eliminate"] <= 0.005 and gaps["integrated"] <= 0.02
