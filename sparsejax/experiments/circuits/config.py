@@ -22,7 +22,7 @@ circuits are taken apart by hand. An interrupted run resumes when started again.
 import dataclasses
 
 from sparsejax.experiments._study import config as config_
-from sparsejax.experiments._study.config import COUNTS, POSITIVE, SEEDS
+from sparsejax.experiments._study.config import COUNTS, POSITIVE, SEEDS, WHOLE
 
 SUBJECT = ("run", "arm", "run_seed", "level")
 PLANTED = ("gates", "induction", "brackets", "addition")
@@ -72,6 +72,9 @@ WITHIN = {
     "num_sequences": COUNTS,
     "num_test_images": COUNTS,
     "num_supersets": COUNTS,
+    "num_certified": WHOLE,
+    "radius": POSITIVE,
+    "delta": POSITIVE,
     "layers": "[1, 100]",
     "heads": "[1, 1000]",
     "width": "[1, 2^16]",
@@ -122,6 +125,11 @@ class Config:
         num_repeats: Number of times that these are run, each with other random numbers.
         learning_steps: Number of steps in which masks are learned.
         num_supersets: Number of random supersets, where not all subsets are known.
+        num_certified: Number of test images whose circuits are certified on a box of
+            inputs around them, for networks of a lottery run that a flow graph can
+            hold.
+        radius: Half the side of that box.
+        delta: Largest difference from the whole network's outputs on it.
         layers: Number of blocks of a transformer that is trained here.
         heads: Number of heads in each block.
         width: Number of channels of its residual stream; it has twice as many neurons.
@@ -145,6 +153,9 @@ class Config:
     num_repeats: int = 1
     learning_steps: int = 250
     num_supersets: int = 64
+    num_certified: int = 0
+    radius: float = 0.03
+    delta: float = 1.0
     layers: int = 2
     heads: int = 6
     width: int = 48

@@ -141,10 +141,10 @@ def _reported(
         ),
         supersets=config.num_supersets,
         keep_prob=(CHANCE, 0.9),
+        labels=case.labels,
     )
-    labels = tuple(case.labels[i] for i in report.subset)
     curves = {f"controls/{k}": one.losses for k, one in found.items()}
-    return report._replace(labels=labels), curves
+    return report, curves
 
 
 def _circuit(case: Case, best: Ranking, target, table, report) -> dict[str, Any]:
