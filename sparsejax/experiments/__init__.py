@@ -19,7 +19,7 @@ EXPERIMENTS = {
     "circle_removal": ("Takes a circle classifier apart: all 2^20 node masks.",
                        "3 minutes"),
     "circuits": ("Finds circuits by every finder, beside the best there are.",
-                 "half a minute (gates) to 15 minutes (trained)"),
+                 "half a minute (gates) to 12 minutes (trained)"),
     "node_sweep": ("Removes nodes of a network under many masks.",
                    "half a minute to 20 minutes (convnet)"),
     "cartpole": ("Prunes DQN agents on CartPole to a readable graph.", "8 minutes"),

@@ -6,7 +6,7 @@
                                  controls/NAME by size
 <folder>/seed_0_ABLATION.costs.json   CPU-seconds by finder
 <folder>/metrics.jsonl           a line for each finder, and one for the circuit, of
-                                 every part
+                                 every part; one for each certificate
 <folder>/fig_*.svg, table.md, report.md, costs.md, index.html
 """
 
@@ -20,7 +20,14 @@ from sparsejax import runs, trees
 from sparsejax._words import listed
 from sparsejax.experiments._study.run import Study
 from sparsejax.experiments._study.subject import Subject
-from sparsejax.experiments.circuits import finders, losses, measure, networks, report
+from sparsejax.experiments.circuits import (
+    certificates,
+    finders,
+    losses,
+    measure,
+    networks,
+    report,
+)
 from sparsejax.experiments.circuits import records as records_
 from sparsejax.experiments.circuits.cases import Case
 from sparsejax.experiments.circuits.config import ABLATIONS, NETWORK, Config
@@ -77,6 +84,8 @@ def run(
                 ablation=ablation,
             )
             study.progress(records_.line(study.records, seed, ablation))
+        if of_run is not None:
+            _certify(study, of_run)
         report.write(study, ready, arrays)
     return study.records
 
@@ -112,6 +121,7 @@ def _checked(config: Config, subject: Subject | Case | None) -> dict[int, Case]:
                 f"{listed(changed)} cannot be used with a network that is given "
                 f"({subject.title})"
             )
+    certificates.check(config, subject)
     own = {seed: networks.of(config, seed, subject) for seed in config.seeds}
     for case in own.values():
         losses.check(config, case)
@@ -140,6 +150,21 @@ def _part(study: Study, case: Case, seed: int, ablation: str):
     name = f"{NAME.format(seed, ablation)}.costs.json"
     runs.write_json(study.folder / name, costs)
     return records, arrays
+
+
+def _certify(study: Study, subject: Subject) -> None:
+    """Certificates of single images, one record each."""
+    config = study.config
+    if not config.num_certified:
+        return
+    for image in study.each(certificates.images(config, subject)):
+        make = partial(_certified, config, subject, image)
+        (record,) = study.recorded(make, part="certificate", image=image)
+        study.progress(records_.certified(record, config.delta))
+
+
+def _certified(config: Config, subject: Subject, image: int) -> list[dict[str, Any]]:
+    return [certificates.record(config, subject, image)]
 
 
 def _plan(config: Config, case: Case) -> str:

@@ -31,6 +31,16 @@ def line(records: Sequence[Record], seed: int, ablation: str) -> str:
     )
 
 
+def certified(record: Record, delta: float) -> str:
+    """One line on the certified circuit of an image."""
+    proved = "proved" if record["proved"] else "not proved"
+    return (
+        f"image {record['image']}: {record['size']} of "
+        f"{counted(record['units'], 'unit')}, {proved} within {delta:g} by "
+        f"{record['by']} ({record['bound']:.3g})"
+    )
+
+
 def finding(records: Sequence[Record]) -> str:
     """One sentence: how small circuits are, and which finders miss the best."""
     circuits = of(records, "circuit")

@@ -24,6 +24,12 @@ _CAPTION = (
     "Evaluations: losses and gradients, mean."
 )
 
+_CERTIFIED = (
+    "Units of which none can be left out, with which all outputs provably stay within "
+    "the distance of the whole network's, for every input of the box around the image; "
+    "the others are zero."
+)
+
 
 def write(
     study: Study,
@@ -59,6 +65,9 @@ def write(
     sections.append(pages.section("Finders beside the best there is", shown))
     if "gaps" in plates:
         sections.append(plates["gaps"])
+    if certificates := records_.of(records, "certificate"):
+        shown = pages.table(*_certified(certificates), caption=_CERTIFIED)
+        sections.append(pages.section("Circuits that are certified", shown))
     sections += [
         pages.section("Is it a circuit?", plates["by_size"]),
         pages.section("Every circuit in words", *reports),
@@ -74,6 +83,17 @@ def write(
         script=instrument.script(),
         style=instrument.style(),
     )
+
+
+def _certified(records) -> tuple[list[list[Any]], list[str]]:
+    header = ["image", "label", "units", "proved within", "by", "sets asked about"]
+    rows = []
+    for r in records:
+        asked = sum([*r["proofs"].values(), *r["refuted"].values()])
+        bound = f"{r['bound']:.3g}" if r["proved"] else None
+        size = f"{r['size']} of {r['units']}"
+        rows.append([str(r["image"]), str(r["label"]), size, bound, r["by"], asked])
+    return rows, header
 
 
 def _caption(config, records) -> str:

@@ -215,6 +215,7 @@ def test_nothing_stands_in_for_itself():
         ({"ablations": ("class_mean",)}, "has no label for each example"),
         ({"finders": ("integrated_inputs",)}, "it is for ablations=resample"),
         ({"finders": ("exact",), "max_exact": 7}, "all subsets of 8 nodes are too"),
+        ({"num_certified": 1}, "num_certified needs --run"),
         ({"num_units": 9}, r"num_units must be in \[1, 8\], got 9"),
     ],
 )

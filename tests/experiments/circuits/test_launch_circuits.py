@@ -1,6 +1,7 @@
 """The launcher as a stranger starts it."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -29,11 +30,14 @@ def test_dry_run_prints_the_plan_and_leaves_nothing(launcher, tmp_path):
 
 def test_units_of_a_lottery_run(launcher, lottery_run):
     flags = [f"--run={lottery_run}", "--seeds=0", "--ablations=mean",
-             "--num_test_images=40", "--num_units=5",
+             "--num_test_images=40", "--num_units=5", "--num_certified=1",
              "--finders=exact,eliminate"]  # fmt: skip
     done = launcher("circuits", *flags)
     assert done.returncode == 0, done.stderr
     assert "mlp on digits, seed 0, level 2: 5 nodes, all 2^5 subsets" in done.stdout
+    assert re.search(
+        "image [0-9]+: [0-9]+ of 14 units, proved within 1 by", done.stdout
+    )
     finding, where, following = done.stdout.splitlines()[-3:]
     assert "of 5 nodes" in finding and following.startswith("next: ")
     place = Path(where.removeprefix("open ").partition(";")[0])
