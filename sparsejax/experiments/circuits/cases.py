@@ -100,7 +100,7 @@ class Case:
     def _parts(self) -> dict[str, np.ndarray]:
         """Which nodes of every name can be left out."""
         sizes = [int(np.size(mask)) for mask in self.nodes.values()]
-        every = np.isin(np.arange(sum(sizes)), self.units)
+        every = np.isin(np.arange(sum(sizes)), [] if self.units is None else self.units)
         parts = np.split(every, np.cumsum(sizes)[:-1])
         return dict(zip(self.nodes, parts, strict=True))
 

@@ -30,7 +30,8 @@ def figures(records: Sequence[Record], arrays: Arrays) -> dict[str, tuple[Any, s
         arrays: of every part, by (seed, ablation).
     """
     circuits = records_.of(records, "circuit")
-    unit = UNITS.get(circuits[0]["metric"], circuits[0]["metric"])
+    metric = str(circuits[0]["metric"])
+    unit = UNITS.get(metric, metric)
     drawn = {"by_size": (_by_size(circuits, arrays, unit), _BY_SIZE)}
     if rows := _gaps(records):
         figure = charts.gaps(

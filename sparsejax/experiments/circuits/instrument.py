@@ -52,7 +52,7 @@ def data(
             | {
                 "seed": seed,
                 "name": f"seed {seed}, {ABLATIONS[ablation]}",
-                "table": _bytes(table) if shipped else None,
+                "table": _bytes(table) if table is not None and shipped else None,
                 "finders": _finders(records, seed, ablation),
             }
         )

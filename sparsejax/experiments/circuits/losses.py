@@ -60,7 +60,9 @@ def check(config: Config, case: Case) -> None:
             f"{case.title}: metric={metric} does not fit its outputs; take "
             f"metric={case.metric}"
         )
-    if "class_mean" in config.ablations and not (whole and np.ndim(y) == 1):
+    if "class_mean" in config.ablations and not (
+        whole and y is not None and np.ndim(y) == 1
+    ):
         raise ValueError(
             f"{case.title} has no label for each example, for class means; leave "
             "class_mean out of ablations"
