@@ -11,19 +11,16 @@ import numpy as np
 
 from sparsejax import circuits, hypercube
 from sparsejax.circuits import Ranking
+from sparsejax.experiments.circuits import curves as curves_
 from sparsejax.experiments.circuits import finders as finders_
 from sparsejax.experiments.circuits import losses as losses_
+from sparsejax.experiments.circuits import structure
 from sparsejax.experiments.circuits.cases import Case
 from sparsejax.experiments.circuits.config import Config
 from sparsejax.experiments.circuits.finders import Found
 from sparsejax.experiments.circuits.losses import Loss
 
-CHANCE = 0.5  # that each of the other nodes is on
-_SIZES = 24  # at which supersets are sampled, where not all subsets are known
-_TERMS = 8
 _SETS = 200  # of those that are kept
-_SAME = 1e-6  # of losses
-_GATE = 0.5  # index from which on two nodes are called a gate
 
 
 def part(
@@ -41,7 +38,7 @@ def part(
     table, seconds = _table(config, loss)
     none, full = _ends(loss)
     target = full + config.share * abs(none - full)
-    found = {
+    outcomes = {
         name: finders_.find(
             name,
             config,
@@ -54,22 +51,27 @@ def part(
         for name in finders_.usual(config, case)
         if finders_.applies(name, ablation)
     }
-    rankings = {k: f.ranking for k, f in found.items() if f.ranking is not None}
+    rankings = {k: f.ranking for k, f in outcomes.items() if f.ranking is not None}
     best = _best(rankings)
     where = {"seed": seed, "ablation": ablation}
     report, curves = _reported(config, loss, rankings, best, target, table, **where)
     record = _circuit(case, best, target, table, report)
     records = [
-        {"part": "circuit", **record, **where, **_known(case, ablation, table)},
+        {
+            "part": "circuit",
+            **record,
+            **where,
+            **structure.known(case, ablation, table),
+        },
         *(
             {"part": "finder", **where, "finder": name}
             | _finder(config, case, one, best, target)
             | _recovered(case, ablation, one)
-            for name, one in found.items()
+            for name, one in outcomes.items()
         ),
     ]
-    arrays = _arrays(config, loss, found, best, table, target, seed) | curves
-    costs = {name: one.seconds for name, one in found.items()}
+    arrays = curves_.arrays(config, loss, outcomes, best, table, seed) | curves
+    costs = {name: one.seconds for name, one in outcomes.items()}
     return records, arrays, costs
 
 
@@ -120,7 +122,7 @@ def _reported(
     """The report on the best circuit, and losses by size of what it is held against."""
     case, key = loss.case, partial(losses_.key, seed, ablation)
     others = losses_.controls(config, case, ablation, key(100))
-    found = {
+    own = {
         name: circuits.eliminate(control, case.own) for name, control in others.items()
     }
     held_out = None
@@ -137,13 +139,13 @@ def _reported(
         held_out=held_out,
         others={k: r for k, r in rankings.items() if k != "exact"},
         finder=lambda control, nodes: next(
-            found[k] for k, other in others.items() if other is control
+            own[k] for k, other in others.items() if other is control
         ),
         supersets=config.num_supersets,
-        keep_prob=(CHANCE, 0.9),
+        keep_prob=(curves_.CHANCE, 0.9),
         labels=case.labels,
     )
-    curves = {f"controls/{k}": one.losses for k, one in found.items()}
+    curves = {f"controls/{k}": one.losses for k, one in own.items()}
     return report, curves
 
 
@@ -162,17 +164,17 @@ def _circuit(case: Case, best: Ranking, target, table, report) -> dict[str, Any]
     if table is None:
         return record
     minimal = hypercube.minimal(table, target)
-    number = _number(best.keep[size])
+    number = structure.number(best.keep[size])
     return record | {
-        "minimal": [_members(m) for m in minimal[:_SETS].tolist()],
+        "minimal": [structure.members(m) for m in minimal[:_SETS].tolist()],
         "minimal_count": len(minimal),
         "necessary": hypercube.necessary(table, target).tolist(),
-        "monotone_share": hypercube.monotone_share(table, tolerance=_SAME),
+        "monotone_share": hypercube.monotone_share(table, tolerance=structure.SAME),
         "completeness": hypercube.completeness(table, number).value,
         "minimality": hypercube.minimality(table, number).tolist(),
-        "ceiling": _area(table, best),
-        "gates": _gates(table),
-        "terms": _terms(table),
+        "ceiling": structure.area(table, best),
+        "gates": structure.gates(table),
+        "terms": structure.terms(table),
     }
 
 
@@ -195,7 +197,7 @@ def _finder(config, case: Case, one: Found, best: Ranking, target) -> dict[str, 
         "gap": float(gaps[size]),
         "mean_gap": _mean(gaps[inner]),
         "largest_gap": float(gaps[inner].max(initial=0.0)),
-        "optimal_sizes": int((gaps[inner] <= _SAME).sum()),
+        "optimal_sizes": int((gaps[inner] <= structure.SAME).sum()),
     }
     if ranking.runs is not None:
         each = _gaps(finders_.best_of(ranking, config.num_repeats), best)
@@ -218,131 +220,13 @@ def _recovered(case: Case, ablation: str, one: Found) -> dict[str, Any]:
     return {"recovered": bool(sets & set(case.circuits))}
 
 
-def _known(case: Case, ablation: str, table) -> dict[str, Any]:
-    """Whether the circuits without an error are those that the network was made of."""
-    if case.circuits is None or ablation != "zero" or table is None:
-        return {}
-    fn, sizes = circuits.flat(losses_.error(case), case.own)
-    errors = hypercube.evaluate(fn, sizes, progress=False)
-    minimal = {frozenset(_members(m)) for m in hypercube.minimal(errors, 1e-5).tolist()}
-    return {"known": minimal == set(case.circuits)}
-
-
-def _gates(table: np.ndarray) -> list[dict[str, Any]]:
-    """Pairs of nodes that are an AND or an OR and matter, the largest first."""
-    gates, span = hypercube.gates(table), abs(table[0] - table[-1])
-    found = []
-    for i, j in zip(*np.triu_indices(len(gates.on), 1)):
-        for kind, index, gain in (
-            ("and", gates.off[i, j], gates.gain_off[i, j]),
-            ("or", -gates.on[i, j], gates.gain_on[i, j]),
-        ):
-            if index >= _GATE and gain >= span / 10:
-                found.append({"kind": kind, "nodes": [int(i), int(j)],
-                              "index": float(index), "gain": float(gain)})  # fmt: skip
-    return sorted(found, key=lambda gate: -gate["gain"])[:_SETS]
-
-
-def _terms(table: np.ndarray) -> list[dict[str, Any]]:
-    """The largest Harsanyi terms: what sets of nodes save beyond their parts."""
-    terms = hypercube.moebius(-table)
-    terms[0] = 0  # of no nodes
-    order = np.argsort(-np.abs(terms), kind="stable")[:_TERMS]
-    return [
-        {"nodes": _members(int(m)), "value": float(terms[m])}
-        for m in order
-        if abs(terms[m]) > _SAME
-    ]
-
-
-def _arrays(
-    config, loss: Loss, found: Mapping[str, Found], best: Ranking, table, target, seed
-) -> dict[str, np.ndarray]:
-    """Sets and losses by finder, and by size what becomes of the best sets."""
-    n = loss.case.count
-    arrays: dict[str, np.ndarray] = {"best/keep": best.keep, "best/losses": best.losses}
-    for name, one in found.items():
-        if one.set is not None:
-            arrays[f"{name}/set"] = one.set
-        if one.ranking is not None:
-            arrays[f"{name}/keep"] = one.ranking.keep
-            arrays[f"{name}/losses"] = one.ranking.losses
-            if one.ranking.scores is not None:
-                arrays[f"{name}/scores"] = one.ranking.scores
-            if one.ranking.runs is not None:
-                arrays[f"{name}/ranked"] = one.ranking.runs.ranked
-    if table is None:
-        return arrays | _sampled(config, loss, best, seed)
-    numbers = [_number(row) for row in best.keep]
-    sizes = hypercube.subset_sizes(n)
-    totals = np.bincount(sizes, weights=table, minlength=n + 1)
-    return arrays | {
-        "table": table.astype(np.float32),
-        "sizes": np.arange(n + 1),
-        "supersets": hypercube.over_supersets(table, CHANCE)[numbers],
-        "worst": hypercube.worst(table)[numbers],
-        "best_worst": hypercube.best_worst(table).values,
-        "random": totals / np.bincount(sizes, minlength=n + 1),
-    }
-
-
-def _sampled(config, loss: Loss, best: Ranking, seed) -> dict[str, np.ndarray]:
-    """The same by random supersets and sets, at some sizes."""
-    n = loss.case.count
-    sizes = np.unique(np.linspace(0, n, min(_SIZES, n + 1)).round().astype(int))
-    rng = np.random.default_rng([seed, 3])
-    draws = config.num_supersets
-
-    def drawn(rows: np.ndarray) -> np.ndarray:
-        return _evaluated(loss, rows).reshape(len(sizes), draws)
-
-    above = [best.keep[k] | (rng.random((draws, n)) < CHANCE) for k in sizes]
-    places = rng.random((len(sizes), draws, n)).argsort(-1)
-    random = places < sizes[:, None, None]
-    values = drawn(np.concatenate(above))
-    return {
-        "sizes": sizes,
-        "supersets": values.mean(1),
-        "worst": np.maximum(values.max(1), best.losses[sizes]),
-        "random": drawn(random.reshape(-1, n)).mean(1),
-    }
-
-
-def _evaluated(loss: Loss, rows: np.ndarray) -> np.ndarray:
-    """Losses of sets, in batches."""
-    names, counts = zip(*((k, len(v)) for k, v in loss.case.own.items()))
-    ends = np.cumsum(counts)[:-1].tolist()
-
-    def one(row):
-        parts = jnp.split(row, ends)
-        shaped = zip(names, parts, strict=True)
-        masks = {k: p.reshape(loss.case.own[k].shape) for k, p in shaped}
-        return loss(masks)
-
-    run = jax.jit(lambda rows: jax.lax.map(one, rows, batch_size=32))
-    return np.asarray(run(rows.astype(np.float32)), np.float64)
-
-
-def _area(table: np.ndarray, best: Ranking) -> float | None:
-    """The largest area under the faithfulness of circuits of all sizes."""
-    if abs(table[0] - table[-1]) < _SAME:
-        return None
-    return hypercube.cpr(table, [_number(row) for row in best.keep])
-
-
 def _gaps(losses: np.ndarray, best: Ranking) -> np.ndarray:
     """How far losses are above the best; nothing where only rounding tells them."""
     gaps = losses - best.losses
-    return np.where(np.abs(gaps) < _SAME * (1 + np.abs(best.losses)), 0.0, gaps)
+    return np.where(
+        np.abs(gaps) < structure.SAME * (1 + np.abs(best.losses)), 0.0, gaps
+    )
 
 
 def _mean(gaps: np.ndarray) -> float:
     return float(gaps.mean()) if len(gaps) else 0.0
-
-
-def _number(keep: np.ndarray) -> int:
-    return int((1 << np.flatnonzero(keep)).sum())
-
-
-def _members(number: int) -> list[int]:
-    return [i for i in range(number.bit_length()) if number >> i & 1]
