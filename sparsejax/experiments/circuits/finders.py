@@ -95,7 +95,9 @@ def find(
         valid = circuits.passing(loss, nodes, target)
         result = circuits.hitting_set(valid, loss.case.count, key=own, limit=_ASKED)
         ranking, facts = None, result._asdict()
-        subset = circuits.subset(facts.pop("subset") or [], nodes)
+        which = facts.pop("subset")
+        subset = circuits.subset(which or [], nodes)
+        facts["size"] = None if which is None else len(which)
     else:
         ranking = _finders(config, loss, target, own)[name]()
     seconds = time.process_time() - began + before

@@ -183,12 +183,7 @@ def _finder(config, case: Case, one: Found, best: Ranking, target) -> dict[str, 
     size = best.smallest(target)
     assert size is not None
     if one.ranking is None:
-        assert one.set is not None
-        return {
-            "evaluations": one.facts["evaluations"],
-            "size": int(one.set.sum()) or None,
-            **one.facts,
-        }
+        return dict(one.facts)
     ranking, inner = one.ranking, slice(1, case.count)
     gaps = _gaps(ranking.losses, best)
     record = {
