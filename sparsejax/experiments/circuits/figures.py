@@ -78,8 +78,9 @@ def _by_size(circuits: Sequence[Record], arrays: Arrays, unit: str) -> Any:
                 size=record["size"],
             )
         )
-    first = circuits[0]
-    title = f"{first['size']} of {first['nodes']} nodes are enough for the first"
+    sizes = sorted({record["size"] for record in circuits})
+    span = f"{sizes[0]} to {sizes[-1]}" if len(sizes) > 1 else f"{sizes[0]}"
+    title = f"{span} of {circuits[0]['nodes']} nodes are enough"
     return charts.by_size(curves, title=title, ylabel=unit)
 
 
