@@ -23,6 +23,7 @@ import dataclasses
 
 from sparsejax.experiments._study import config as config_
 from sparsejax.experiments._study.config import COUNTS, POSITIVE, SEEDS, WHOLE
+from sparsejax.experiments._study.shares import Shares
 
 SUBJECT = ("run", "arm", "run_seed", "level")
 PLANTED = ("gates", "induction", "brackets", "addition")
@@ -184,6 +185,11 @@ class Config:
 def environment(config: Config) -> dict[str, str]:
     """Variables of the process that suit a run, to be set before JAX is used."""
     return config_.ONE_THREAD
+
+
+def shares(config: Config) -> Shares:
+    """How a run is divided: by seeds, each of which has files."""
+    return Shares("seeds", config.seeds, ("network_*.npz", "seed_*.npz"))
 
 
 def memory(config: Config) -> dict[str, float]:

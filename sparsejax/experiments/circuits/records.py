@@ -8,6 +8,7 @@ from sparsejax.experiments.circuits.config import ABLATIONS, LABELS
 from sparsejax.pages import counted
 
 Record = Mapping[str, Any]
+NEAR = 0.005  # of losses
 
 
 def of(records: Sequence[Record], part: str, **where: Any) -> list[Record]:
@@ -56,11 +57,14 @@ def finding(records: Sequence[Record]) -> str:
     }
     if rows:
         worst = max(rows, key=lambda name: rows[name])
-        near = sum(gap <= 0.005 for gap in rows.values())
-        text += (
-            f"; {near} of {counted(len(rows), 'finder')} stay within 0.005 of the best "
-            f"sets, {LABELS[worst]} is {rows[worst]:.3f} above them on average"
-        )
+        near = sum(gap <= NEAR for gap in rows.values())
+        if near == len(rows):
+            text += f"; {counted(near, 'finder')} within {NEAR} of the best sets"
+        else:
+            text += (
+                f"; {near} of {counted(len(rows), 'finder')} within {NEAR} of the best "
+                f"sets, {LABELS[worst]} {rows[worst]:.3f} above them on average"
+            )
     refused = sum(record["faithful"] is False for record in circuits)
     if refused:
         text += f"; {refused} of {len(circuits)} are refused, as controls do as well"

@@ -107,7 +107,7 @@ def test_files_tell_it(planted, check_axes):
         check_axes(figure)
         assert caption.endswith(".")
     lines = circuits.summary(folder).splitlines()
-    assert len(lines) == 3 and "attribution patching is 0." in lines[0]
+    assert len(lines) == 3 and "attribution patching 0." in lines[0]
 
 
 def test_killed_between_parts_it_ends_with_the_same(planted, tmp_path):
