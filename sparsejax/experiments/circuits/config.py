@@ -45,6 +45,7 @@ LABELS = {
     "hard_concrete": "hard concrete",
     "straight_through": "straight-through",
     "ugs": "uniform gradient sampling",
+    "relevance": "relevance",
 }
 LEARNED = ("hard_concrete", "straight_through", "ugs")
 # Found from the losses of all subsets, or from few: nobody has to ask for the others.
@@ -106,7 +107,8 @@ class Config:
             "attribution" (patching), "integrated" (gradients over masks),
             "integrated_inputs" (over inputs; for "resample" alone), "shapley"
             (values), "hard_concrete", "straight_through" and "ugs" (masks that are
-            learned); by default all that apply.
+            learned) or "relevance" (for "zero" alone); by default all that apply but
+            "relevance".
         metric: Loss of a circuit: "kl" (of the whole network's classes from the
             circuit's), "cross_entropy", "binary" (cross entropy of each of several
             labels), "squared" (mean square of what outputs that are numbers are off) or

@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float
 
 from sparsejax import circuits, hypercube
 from sparsejax.circuits import Ranking
+from sparsejax.experiments.circuits import scores
 from sparsejax.experiments.circuits.cases import Case
 from sparsejax.experiments.circuits.config import LABELS, LEARNED, OF_TABLE, Config
 from sparsejax.experiments.circuits.losses import Loss, key
@@ -47,12 +48,14 @@ def usual(config: Config, case: Case) -> list[str]:
             if reason := _reason(name, config, case):
                 raise ValueError(f"finder {name}: {reason}")
         return [name for name in LABELS if name in config.finders]
-    return [name for name in LABELS if not _reason(name, config, case)]
+    asked = [name for name in LABELS if name != "relevance"]
+    return [name for name in asked if not _reason(name, config, case)]
 
 
 def applies(name: str, ablation: str) -> bool:
     """Whether a finder is for this ablation."""
-    return name != "integrated_inputs" or ablation == "resample"
+    only = {"integrated_inputs": "resample", "relevance": "zero"}
+    return ablation == only.get(name, ablation)
 
 
 def find(
@@ -91,6 +94,9 @@ def find(
             worth = -hypercube.shapley(values)
             ranking = circuits.by_scores(cheap, nodes, worth, method="Shapley values")
         ranking = ranking._replace(evaluations=len(values))
+    elif name == "relevance":
+        worth = scores.of_relevance(loss.case)
+        ranking = circuits.by_scores(loss, nodes, worth, method="relevance")
     elif name == "hitting_set":
         valid = circuits.passing(loss, nodes, target)
         result = circuits.hitting_set(valid, loss.case.count, key=own, limit=_ASKED)
@@ -175,12 +181,18 @@ def _reason(name: str, config: Config, case: Case) -> str | None:
         return "it needs gradients, which a share of wrong classes does not have"
     if name == "hitting_set" and n > _MOST:
         return f"it is for up to {_MOST} nodes"
+    if name == "relevance":
+        if "zero" not in config.ablations:
+            return "it is for ablations=zero"
+        if y is None:
+            return "it is of labels, and there are none"
+    real = np.asarray(jax.tree.leaves(case.examples.x)[0]).dtype.kind == "f"
+    if name in ("relevance", "integrated_inputs") and not real:
+        if case.embedding is None:
+            return "tokens have no relevance, and cannot be interpolated"
     if name == "integrated_inputs":
         if "resample" not in config.ablations:
             return "it is for ablations=resample"
         if case.units is not None:
             return "it scores all nodes, and some are always kept"
-        real = np.asarray(jax.tree.leaves(case.examples.x)[0]).dtype.kind == "f"
-        if case.embedding is None and not real:
-            return "tokens cannot be interpolated"
     return None

@@ -20,13 +20,14 @@ from sparsejax.experiments.circuits import (
     losses,
     networks,
     records,
+    scores,
 )
 
 PLANTED = circuits.Config(
     network="gates", seeds=(0,), ablations=("zero", "mean"), num_runs=8,
     learning_steps=2, num_repeats=2,
     finders=("exact", "eliminate", "hitting_set", "attribution", "shapley",
-             "straight_through"),
+             "straight_through", "relevance"),
 )  # fmt: skip
 TINY = circuits.Config(
     seeds=(1,), ablations=("resample",), layers=1, heads=4, width=8, vocabulary=4,
@@ -72,6 +73,7 @@ def test_the_circuits_of_a_planted_network_are_found(planted):
     assert by_finder["eliminate"]["recovered"] and by_finder["hitting_set"]["proved"]
     assert by_finder["attribution"]["largest_gap"] > 0.3  # the documented failure
     assert not by_finder["attribution"]["recovered"]
+    assert len(records.of(rows, "finder", finder="relevance")) == 1  # of zero alone
     assert len(by_finder["straight_through"]["repeat_gaps"]) == 2
 
 
@@ -107,7 +109,7 @@ def test_files_tell_it(planted, check_axes):
         check_axes(figure)
         assert caption.endswith(".")
     lines = circuits.summary(folder).splitlines()
-    assert len(lines) == 3 and "attribution patching 0." in lines[0]
+    assert len(lines) == 3 and "within 0.005 of the best sets, " in lines[0]
 
 
 def test_killed_between_parts_it_ends_with_the_same(planted, tmp_path):
@@ -214,6 +216,7 @@ def test_nothing_stands_in_for_itself():
         ({"metric": "kl"}, "metric=kl does not fit its outputs; take metric=squared"),
         ({"ablations": ("class_mean",)}, "has no label for each example"),
         ({"finders": ("integrated_inputs",)}, "it is for ablations=resample"),
+        ({"finders": ("relevance",), "ablations": ("mean",)}, "for ablations=zero"),
         ({"finders": ("exact",), "max_exact": 7}, "all subsets of 8 nodes are too"),
         ({"num_certified": 1}, "num_certified needs --run"),
         ({"num_units": 9}, r"num_units must be in \[1, 8\], got 9"),
@@ -243,6 +246,17 @@ def test_usual_finders_apply():
     assert finders.applies("integrated_inputs", "resample")
     assert not finders.applies("integrated_inputs", "zero")
     losses.check(config, case)
+
+
+def test_relevance_of_known_networks():
+    """What cancels, or is not read, has none; and all heads of a circuit have some."""
+    gates = scores.of_relevance(networks.of(PLANTED, 0, None))
+    assert gates.shape == (8,) and gates[6] > 0 and gates[5] == gates[7] == 0
+    config = dataclasses.replace(PLANTED, network="induction")
+    heads = scores.of_relevance(networks.of(config, 0, None))
+    assert np.flatnonzero(heads > 1e-3).tolist() == [0, 2, 4]
+    narrow = cases.narrowed(own(), 2)
+    assert scores.of_relevance(narrow).shape == (2,)
 
 
 def test_controls_of_real_outputs_have_no_labels():
