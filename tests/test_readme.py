@@ -14,7 +14,7 @@ def test_examples_run(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     blocks = sum(snippets.sections(README).values(), [])
     examples = [code for kind, code in blocks if kind == "python"]
-    first, second, third, fourth, fifth, sixth = examples
+    first, second, third, fourth, circuit, fifth, sixth = examples
     assert max(len(code.strip().splitlines()) for code in examples) <= 20
     names: dict = {}
     exec(first, names)
@@ -37,6 +37,8 @@ def test_examples_run(capsys, tmp_path, monkeypatch):
     assert abs(found.residual()) <= 1e-6 * found.magnitude()
     assert names["maps"].shape == (360, 64)
     capsys.readouterr()
+    exec(circuit, names)
+    assert capsys.readouterr().out.startswith("circuit of ")
     exec(fifth, names)
     assert capsys.readouterr().out.startswith("0.2")
     exec(sixth, names)
