@@ -251,7 +251,16 @@ def _divided(fn, in_axes, args, count: int) -> PyTree:
 
     args = _where(prepared, in_axes, args)
     specs = jax.tree.map(lambda a: whole if a is None else own, in_axes, is_leaf=_none)
-    outs = jax.shard_map(fn, in_specs=specs, out_specs=own, check_vma=False)(*args)
+    divided = jax.shard_map(fn, in_specs=specs, out_specs=own, check_vma=False)
+    try:
+        outs = divided(*args)
+    except ValueError as error:
+        if "ontext mesh" not in str(error):
+            raise
+        raise ValueError(
+            "the function that is split over devices indexes an array on their mesh "
+            "that it closes over, which JAX refuses; close over meshes.local(array)"
+        ) from error
     if count == len(rows):
         return outs
     return jax.tree.map(lambda leaf: gathered(leaf)[:count], outs)

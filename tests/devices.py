@@ -275,6 +275,24 @@ def said(compute):
         return f"{type(error).__name__} {error}".replace("\n", " ")
 
 
+def refused():
+    """A sweep whose function indexes what lies on the mesh, and closes over it."""
+    with jax.set_mesh(ONE):
+        table = jnp.arange(24.0).reshape(3, 8)
+
+        def fn(mask):
+            return (mask * table[1]).sum()
+
+        with contextlib.suppress(ValueError):
+            sj.sweep.evaluate(fn, draw, count=16, progress=False)
+            return "ok" if KIND is AxisType.Explicit else "was not refused"
+        local = meshes.local(table)
+        sj.sweep.evaluate(
+            lambda mask: (mask * local[1]).sum(), draw, count=16, progress=False
+        )
+    return "ok"
+
+
 def same(case, expected, mesh, inside):
     with jax.set_mesh(inside) if inside else contextlib.nullcontext():
         compare(case(mesh), expected)
@@ -293,6 +311,8 @@ def main():
             if name in CASES:
                 says = said(partial(same, CASES[name], expected, *meshes_))
                 found[name + more] = says
+    if "sweep" in names:
+        found["a sweep of what is closed over"] = said(refused)
     for name in SHARES:
         if name in names:
             found[f"share of {name}"] = said(partial(share, SHARES[name]))
