@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float32, Int32
 
-from sparsejax import checks
+from sparsejax import checks, trees
 from sparsejax.data._splits import Split
 
 _DRAWINGS = {  # by rows: what is drawn (1), the eyes and mouths in it (2)
@@ -123,11 +123,18 @@ def draw_patch(
 ) -> tuple[Float32[np.ndarray, "side side channels"], Bool[np.ndarray, "side side"]]:
     """A patch and where it is drawn; grey if there are not three channels.
 
+    Raises:
+        ValueError: for a name that is none of `PATCHES`.
+
     Example:
         >>> patch, inside = draw_patch("heart")
         >>> patch.shape, inside[0].astype(int).tolist()
         ((6, 6, 3), [0, 1, 0, 0, 1, 0])
     """
+    if name not in _DRAWINGS:
+        raise ValueError(
+            f"there is no patch {name!r}; expected one of {trees.listed(PATCHES)}"
+        )
     code = np.array([[int(c) for c in row] for row in _DRAWINGS[name]])
     colors = np.array([(0, 0, 0), *_COLORS[name]], np.float32)
     if channels != 3:

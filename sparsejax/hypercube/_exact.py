@@ -1,7 +1,7 @@
 """Exact sums over the values of all subsets, in float64 and in NumPy."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -96,7 +96,7 @@ def mean(
 
 
 def cdf(
-    values: ArrayLike, value: ArrayLike, keep_prob: float = 0.5
+    values: ArrayLike, value: ArrayLike | Sequence[float], keep_prob: float = 0.5
 ) -> Float[np.ndarray, "..."]:
     """The exact probability of a value up to the given one.
 

@@ -33,5 +33,7 @@ def test_drawings_are_told_apart_and_small_images_refused(getkey):
     split = data.Split(np.zeros((2, 5, 9, 1), "f4"), np.zeros(2, "i4"))
     with pytest.raises(ValueError, match="floating point values.*uint8"):
         data.plant(getkey(), data.Split(np.zeros((2, 8, 8, 1), "u1"), split.y))
+    with pytest.raises(ValueError, match="no patch 'cat'; expected one of 'smile'"):
+        data.draw_patch("cat")
     with pytest.raises(ValueError, match="6x6"):
         data.plant(getkey(), split)

@@ -35,7 +35,8 @@ class Idle(NamedTuple):
 
     Attributes:
         constant: whether nothing that varies with the inputs reaches each unit.
-        unread: whether each varies, but nothing that it computes reaches a result.
+        unread: whether each varies, but nothing that it computes reaches a result; not
+            known of units tied one to one to an input, whose size stays, and so False.
     """
 
     constant: Bool[np.ndarray, " units"]
