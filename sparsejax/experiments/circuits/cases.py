@@ -139,7 +139,8 @@ def case(
             that move inputs.
 
     Example:
-        >>> network = models.planted.gates()
+        >>> from sparsejax.models import planted
+        >>> network = planted.gates()
         >>> one = case(network.model.apply, network.params, network.x, title="gates")
         >>> one.count, one.labels[:2]
         (8, ['hidden_0[0]', 'hidden_0[1]'])
