@@ -42,7 +42,8 @@ def means(
         whole activation but for its examples; with labels of shape (examples, ...).
 
     Raises:
-        ValueError: for labels of another number, or a class that x lacks.
+        ValueError: for labels of another number, a class that x lacks, or nodes that
+            leave no axis to average over.
 
     Example:
         >>> from jax.ad_checkpoint import checkpoint_name
@@ -171,14 +172,18 @@ def _sites(fn, params, x, nodes) -> dict[str, interpret.Site]:
 def _mean(value: Array, site: interpret.Site, mask, over, rows) -> Array:
     """The mean of an activation, which has its loops' axes first."""
     loops = len(site.loops)
-    own = jnp.ndim(mask) - loops  # axes of the mask, the last of the activation
-    before = range(loops, value.ndim - own)
+    own = jnp.shape(mask)[loops:]  # the last axes of the activation
+    while len(own) > 1 and own[0] == 1 < value.shape[-len(own)]:
+        own = own[1:]  # one entry for all positions, say
+    before = range(loops, value.ndim - max(len(own), 1))
+    if not before:
+        raise ValueError(
+            f"{site.name!r} of shape {value.shape} has no mean with a mask of shape "
+            f"{jnp.shape(mask)}: no axis is left to average over, before the nodes'"
+        )
     if rows is not None:
-        if loops or not before:
-            raise ValueError(
-                f"{site.name!r} has no means of classes: they are of activations "
-                "outside loops with examples on an axis before the nodes'"
-            )
+        if loops:
+            raise ValueError(f"{site.name!r} has no means of classes: it is in a loop")
         weights, which = rows
         rest = value.mean(tuple(before[1:]), keepdims=True)
         return jnp.tensordot(weights.astype(value.dtype), rest, 1)[which]

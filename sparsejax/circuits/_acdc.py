@@ -39,7 +39,8 @@ def acdc(
         set of a threshold where one has that size, else that of the scores.
 
     Raises:
-        ValueError: if `order` is not one of all nodes, or a loss is NaN.
+        ValueError: if `order` is not one of all nodes, there are no thresholds, or one
+            or a loss is NaN.
 
     Example:
         >>> def loss(masks):
@@ -54,6 +55,8 @@ def acdc(
     losses = Losses(loss, nodes, batch_size)
     n = losses.plan.count
     rises = np.logspace(-3, 0, 10) if thresholds is None else np.asarray(thresholds)
+    if not rises.size or np.isnan(rises).any():
+        raise ValueError(f"thresholds are {rises.tolist()}; expected some numbers")
     tried = np.arange(n)[::-1] if order is None else np.asarray(order)
     if sorted(tried.tolist()) != [*range(n)]:
         raise ValueError(f"order must have each of the {n} nodes once, 0 to {n - 1}")

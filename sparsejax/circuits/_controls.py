@@ -68,14 +68,17 @@ def controls(
     losses = {"untrained": of(before, y)}
     if metric == "kl" or y is None:
         return losses
-    losses["nonsense"] = of(params, nonsense(second, x, y))
+    wrong = turned if metric == "logit_difference" else nonsense
+    losses["nonsense"] = of(params, wrong(second, x, y))
     order = np.asarray(jax.random.permutation(third, len(y)))
     losses["shuffled"] = of(params, np.asarray(y)[order])
     return losses
 
 
 def nonsense(key: Key[Array, ""] | Any, x: Any, y: Any) -> Int[np.ndarray, "..."]:
-    """Labels that are an arbitrary function of the input, each as frequent.
+    """Labels that are an arbitrary function of the input, each about as frequent.
+
+    Where few inputs differ there may be fewer classes.
 
     Args:
         key: random key of the function.
@@ -114,6 +117,14 @@ def nonsense(key: Key[Array, ""] | Any, x: Any, y: Any) -> Int[np.ndarray, "..."
         values = np.broadcast_to(waves.sum(1).reshape(shape) * turns, labels.shape)
     cuts = np.quantile(values, np.arange(1, len(classes)) / len(classes))
     return classes[np.searchsorted(cuts, values, side="right")]
+
+
+def turned(key: Key[Array, ""] | Any, x: Any, y: Any) -> Int[np.ndarray, "... 2"]:
+    """Pairs of classes, some of them turned, by an arbitrary function of the input."""
+    pairs = np.asarray(y)
+    coins = np.arange(pairs[..., 0].size).reshape(pairs.shape[:-1]) % 2
+    is_turned = nonsense(key, x, coins)[..., None] == 1
+    return np.where(is_turned, pairs[..., ::-1], pairs)
 
 
 def _permuted(key: Array, params: Any) -> Any:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from sparsejax import checks, interpret, lift
+from sparsejax import checks, interpret, lift, trees
 from sparsejax.interpret import Compiled
 
 
@@ -90,6 +90,10 @@ def edges(
     for site in lift.check_names(sites, [*sending, *reading], changed=True):
         lift.check_not_looped(site)
     incoming = _incoming(sites, sending, reading)
+    if not isinstance(ablate, Mapping | None):
+        raise ValueError(
+            f"ablate is {checks.described(ablate)}; expected {{sender: value}}"
+        )
     values = dict(ablate or {})
     _check_values(values, sites, sending)
     _check_sums(fn, params, x, incoming, tolerance)
@@ -201,6 +205,12 @@ def _check_values(values, sites, sending) -> None:
 
 
 def _check_masks(nodes, incoming) -> None:
+    unknown = [name for name in nodes if name not in incoming]
+    if unknown:
+        raise ValueError(
+            f"edges into {unknown[0]!r}, which is none of the receivers: "
+            f"{trees.listed(incoming)}"
+        )
     for name, heads in incoming.items():
         if name not in nodes or jnp.shape(nodes[name]) != (len(heads),):
             got = jnp.shape(nodes[name]) if name in nodes else "nothing"

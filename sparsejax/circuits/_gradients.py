@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from sparsejax import checks, lift
+from sparsejax import checks, interpret, lift
 from sparsejax.circuits._losses import Losses, check_finite
 from sparsejax.circuits._nodes import layout
 from sparsejax.circuits._ranking import Ranking, by_scores, of_scores
@@ -166,7 +166,8 @@ def integrated_inputs(
         batch_size: subsets evaluated at a time.
 
     Raises:
-        ValueError: if `of` is missing, or tokens are to be interpolated themselves.
+        ValueError: if `of` is missing, tokens are to be interpolated themselves, or a
+            name is in a loop.
 
     Example:
         >>> from jax.ad_checkpoint import checkpoint_name
@@ -191,6 +192,8 @@ def integrated_inputs(
         checks.array(x, "x", floating=True)
     plan, names = layout(nodes), [*nodes]
     read = [*names] if at is None else [*names, at]
+    for site in lift.check_names(interpret.sites(interpret.trace(fn, params, x)), read):
+        lift.check_not_looped(site)
 
     def scores(params, x, corrupted, points):
         acts = lift.activations(fn, read)

@@ -172,6 +172,10 @@ def _learn(
         prices = np.logspace(-3, -0.6, 8) * max(abs(ends[0] - ends[1]), 1e-6)
     else:
         prices = np.asarray(penalties, np.float64).reshape(-1)
+        if not prices.size or not (prices >= 0).all():
+            raise ValueError(
+                f"penalties are {prices.tolist()}; expected some, 0 or more"
+            )
     prices = np.repeat(prices, repeats)
     optimizer = optax.adam(learning_rate)
 

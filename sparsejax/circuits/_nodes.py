@@ -1,6 +1,6 @@
 """Nodes counted one after the other: groups of them as one vector, and back."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,8 +117,8 @@ def subset(which: Any, nodes: Mapping[str, Any]) -> Bool[np.ndarray, " n"]:
         nodes: masks of ones, by name, in the order of depth.
 
     Raises:
-        ValueError: for indices that are out of range, or masks of other names or
-            shapes, or in another order.
+        ValueError: for indices that are out of range or given twice, or masks of other
+            names or shapes, or in another order.
 
     Example:
         >>> nodes = {"z": jnp.ones((2, 1)), "mlp": jnp.ones(2)}
@@ -136,7 +136,17 @@ def subset(which: Any, nodes: Mapping[str, Any]) -> Bool[np.ndarray, " n"]:
                 f"the {plan.count} nodes"
             )
         return array.copy()
+    if not isinstance(which, Iterable):
+        raise ValueError(
+            f"the set is {checks.described(which)}; expected indices of nodes, a "
+            "vector of bool, or masks like the nodes"
+        )
     indices = [checks.integer(i, "a node of the set") for i in which]
+    if len({*indices}) < len(indices):
+        raise ValueError(
+            f"the set {indices[:12]} names a node twice; expected indices, or a vector "
+            "of bool for zeros and ones"
+        )
     wrong = [i for i in indices if not 0 <= i < plan.count]
     if wrong:
         raise ValueError(

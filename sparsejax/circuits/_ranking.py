@@ -86,6 +86,15 @@ def checked_table(table: ArrayLike, n: int) -> Float[np.ndarray, " subsets"]:
     return values
 
 
+def sets_of(ranking: Ranking, n: int) -> Bool[np.ndarray, "sizes n"]:
+    """The sets of a ranking, if it is of n nodes."""
+    if ranking.keep.shape != (n + 1, n):
+        raise ValueError(
+            f"the ranking is of {ranking.keep.shape[-1]} nodes; expected one of {n}"
+        )
+    return ranking.keep
+
+
 def by_scores(
     loss: Callable,
     nodes: Mapping[str, Any],

@@ -70,6 +70,8 @@ def auroc(scores: ArrayLike, truth: ArrayLike) -> float:
             f"scores have shape {values.shape}, truth is {true.dtype} of shape "
             f"{true.shape}; expected a bool for every score"
         )
+    if np.isnan(values).any():
+        raise ValueError(f"{np.isnan(values).sum()} of {len(values)} scores are NaN")
     if true.all() or not true.any():
         raise ValueError("truth must have nodes of both kinds, of the circuit and not")
     inside, outside = values[true][:, None], values[~true]

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Key
 
+from sparsejax import checks
 from sparsejax.circuits._compared import (
     Alternatives,
     alternatives,
@@ -17,9 +18,10 @@ from sparsejax.circuits._compared import (
     stability,
 )
 from sparsejax.circuits._eliminate import eliminate
+from sparsejax.circuits._hitting import HittingSet
 from sparsejax.circuits._losses import Losses
-from sparsejax.circuits._nodes import members, subset
-from sparsejax.circuits._ranking import Ranking, checked_table
+from sparsejax.circuits._nodes import layout, members, subset
+from sparsejax.circuits._ranking import Ranking, checked_table, sets_of
 from sparsejax.circuits._supersets import Supersets
 from sparsejax.circuits._text import text
 from sparsejax.circuits._verdict import Control, verdict
@@ -88,9 +90,9 @@ def report(
     key: Key[Array, ""] | Any,
     target: float | None = None,
     table: ArrayLike | None = None,
-    controls: Mapping[str, Callable] | None = None,
+    controls: Mapping[str, Callable] | Any = None,
     held_out: Callable | None = None,
-    others: Mapping[str, Any] | None = None,
+    others: Mapping[str, Any] | Any = None,
     finder: Callable[..., Ranking] | None = None,
     supersets: int = 64,
     keep_prob: tuple[float, ...] = (0.5, 0.9),
@@ -110,7 +112,7 @@ def report(
     Args:
         loss: function of masks like `nodes`, lower for a better circuit.
         circuit: a `Ranking`, of which the smallest set that meets the target is meant;
-            or a set of nodes, as `subset` takes it.
+            or a `HittingSet`, or a set of nodes, as `subset` takes it.
         nodes: masks of ones, by name, in the order of depth.
         key: random key of the samples.
         target: loss that a circuit may have; for a ranking by default that of all
@@ -131,7 +133,8 @@ def report(
         batch_size: subsets evaluated at a time.
 
     Raises:
-        ValueError: if no set of a ranking meets the target, or a loss is NaN.
+        ValueError: if no set of a ranking meets the target, a loss is NaN, those of no
+            nodes or of all are infinite, or the table is of another loss.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -148,10 +151,24 @@ def report(
     values = None if table is None else checked_table(table, n)
     empty, full = losses(np.stack([np.zeros(n, bool), np.ones(n, bool)]))
     span = abs(empty - full)
+    if not np.isfinite(span):
+        raise ValueError(
+            f"the loss is {empty:g} of no nodes and {full:g} of all; expected finite "
+            "numbers to compare a circuit with"
+        )
+    if slack is not None and not slack >= 0:
+        raise ValueError(f"slack must be 0 or more, got {slack}")
+    for name, losses_ in (("controls", controls), ("others", others)):
+        if not isinstance(losses_, Mapping | None):
+            raise ValueError(
+                f"{name} is {checks.described(losses_)}; expected a dictionary by name"
+            )
     if isinstance(circuit, Ranking):
         target = float(full + span / 20) if target is None else target
     keep = _keep(circuit, nodes, target)
     value, complement = losses(np.stack([keep, ~keep]))
+    if values is not None:
+        _check_table(values, keep, (empty, value, full), span)
     above = own.above(losses, keep, values)
     look = finder or functools.partial(eliminate, batch_size=batch_size)
     compared = {
@@ -187,9 +204,24 @@ def report(
     )
 
 
+def _check_table(values, keep, own, span: float) -> None:
+    """Refuse a table of another loss: of none, the circuit and all it says others."""
+    number = int((keep * (1 << np.arange(len(keep), dtype=np.int64))).sum())
+    table = values[[0, number, -1]]
+    if not np.allclose(table, own, rtol=1e-3, atol=1e-3 * span):
+        raise ValueError(
+            f"the table is of another loss: {table.round(4).tolist()} for no nodes, "
+            f"the circuit and all, the loss itself {np.round(own, 4).tolist()}; pass "
+            "hypercube.evaluate(*flat(loss, nodes))"
+        )
+
+
 def _keep(circuit, nodes, target) -> Bool[np.ndarray, " n"]:
+    if isinstance(circuit, HittingSet):
+        circuit = circuit.subset
     if not isinstance(circuit, Ranking):
         return subset(circuit, nodes)
+    sets_of(circuit, layout(nodes).count)
     size = circuit.smallest(target)
     if size is None:
         best = int(circuit.losses.argmin())

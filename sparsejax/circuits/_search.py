@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool
@@ -10,7 +11,7 @@ from jaxtyping import Array, ArrayLike, Bool
 from sparsejax import checks
 from sparsejax.circuits._losses import Losses
 from sparsejax.circuits._nodes import layout
-from sparsejax.circuits._ranking import Ranking, checked_table
+from sparsejax.circuits._ranking import Ranking, checked_table, sets_of
 
 MOST = 20  # nodes of which all subsets are evaluated here
 
@@ -110,7 +111,7 @@ def swap(
         batch_size: subsets evaluated at a time.
 
     Raises:
-        ValueError: as of `greedy`.
+        ValueError: as of `greedy`, and for a start of another number of nodes.
 
     Example:
         >>> def loss(masks):
@@ -120,8 +121,8 @@ def swap(
     """
     losses = Losses(loss, nodes, batch_size)
     first = greedy(loss, nodes, batch_size=batch_size) if start is None else start
-    keep = first.keep.copy()
-    values = first.losses.copy()
+    keep = sets_of(first, losses.plan.count).copy()
+    values = first.losses.copy() if start is None else losses(keep)
     for row in range(1, len(keep) - 1):
         for _ in range(rounds):
             candidates = _exchanges(keep[row])
@@ -186,7 +187,7 @@ def exact(
 def from_table(table: ArrayLike, nodes: Mapping[str, Any]) -> Callable:
     """A loss that looks up its values, so that searches cost next to nothing.
 
-    It has no gradient.
+    It has no gradient, and refuses to be asked for one.
 
     Args:
         table: losses of all 2^n subsets, bit i for node i, as `hypercube.evaluate`
@@ -205,9 +206,18 @@ def from_table(table: ArrayLike, nodes: Mapping[str, Any]) -> Callable:
     values = jnp.asarray(checked_table(table, plan.count), jnp.float32)
     bits = jnp.asarray(1 << np.arange(plan.count), jnp.int32)
 
+    @jax.custom_jvp
+    def look_up(mask: Array):
+        return values[jnp.where(mask > 0, bits, 0).sum()]
+
+    @look_up.defjvp
+    def refuse(primals, tangents):
+        raise ValueError(
+            "a table of losses has no gradient: finders that take one need the loss"
+        )
+
     def loss(masks: Mapping[str, Array]):
-        parts = [masks[name].reshape(-1) > 0 for name in plan.names]
-        return values[jnp.where(jnp.concatenate(parts), bits, 0).sum()]
+        return look_up(jnp.concatenate([masks[k].reshape(-1) for k in plan.names]))
 
     return loss
 

@@ -72,7 +72,9 @@ def task(
         has other minimal circuits.
 
     Raises:
-        ValueError: for an unknown metric, or labels that it lacks or that do not fit.
+        ValueError: for an unknown metric, labels that it lacks or that do not fit, or
+            values beside an `apply` that has its own; when called, for outputs of no
+            classes.
 
     Example:
         >>> from jax.ad_checkpoint import checkpoint_name
@@ -86,12 +88,19 @@ def task(
         raise ValueError(f"unknown metric {metric!r}; there are {known}, or a function")
     if y is None and metric in ("cross_entropy", "logit_difference"):
         raise ValueError(f"{metric} needs labels: task(fn, params, x, y, ...)")
+    if apply is not None and ablate is not None:
+        raise ValueError(
+            "apply= ablates by itself: give the values to what made it, "
+            "edges(..., ablate=)"
+        )
     score = metric if callable(metric) else _METRICS[metric]
     needs = score not in (_cross_entropy, _difference)
     reference = Compiled(fn)(params, x) if needs else None
 
     def run(nodes, ablate):
         if apply is not None:
+            if ablate is not None:
+                raise ValueError("the task's apply= ablates by itself, with no values")
             return apply(params, nodes, x)
         masks = Masks(jax.tree.map(lambda _: jnp.ones(()), params), dict(nodes))
         return lift.masked(fn, ablate=ablate)(params, masks, x)
@@ -100,13 +109,21 @@ def task(
         return jnp.asarray(score(outputs, reference, y))
 
     name = getattr(metric, "__name__", "metric") if callable(metric) else metric
-    if ablation is None:
+    if ablation is None and apply is not None:
+        ablation = "that of apply"
+    elif ablation is None:
         ablation = "zero" if ablate is None else "given values"
     return Task(run, of, ablate, name, ablation)
 
 
 def _kl(outputs: ArrayLike, reference: ArrayLike, y: Any) -> Array:
     """The mean divergence of the full function's classes from the circuit's."""
+    shape = jnp.shape(outputs)
+    if len(shape) < 2 or shape[-1] < 2:
+        raise ValueError(
+            f"kl compares classes, and the outputs have shape {shape}; expected "
+            "(examples, ..., classes), or pass metric= a function of the outputs"
+        )
     full, part = jax.nn.log_softmax(reference), jax.nn.log_softmax(outputs)
     return (jnp.exp(full) * (full - part)).sum(-1).mean()
 

@@ -137,3 +137,64 @@ def test_what_does_not_fit_is_refused_in_a_line():
         with pytest.raises(ValueError, match=message) as caught:
             call()
         assert "\n" not in str(caught.value)
+
+
+WIDE = jax.random.normal(jax.random.key(4), (6, 5))
+
+
+def wide(params, x):
+    return checkpoint_name(x * params, "h")
+
+
+@pytest.mark.parametrize("shape", [(5,), (1, 5), (1,)])
+def test_a_mask_with_ones_in_front_has_the_mean_of_its_units(shape):
+    """The mean of an activation over nothing would be the activation: no ablation."""
+    found = circuits.means(wide, jnp.ones(5), WIDE, {"h": jnp.ones(shape)})["h"]
+    np.testing.assert_allclose(found, WIDE.mean(0), rtol=1e-6)
+
+
+@pytest.mark.parametrize("x, shape", [(WIDE, (6, 5)), (WIDE, (6, 1)), (WIDE[0], (5,))])
+def test_no_axis_to_average_over_is_refused(x, shape):
+    with pytest.raises(ValueError, match="'h' of shape .* no axis is left to average"):
+        circuits.means(wide, jnp.ones(5), x, {"h": jnp.ones(shape)})
+
+
+def test_heads_of_all_positions_have_the_mean_of_heads():
+    x = jax.random.normal(jax.random.key(5), (3, 4, 2, 5))
+    means = circuits.means(wide, jnp.ones(5), x, {"h": jnp.ones((1, 2, 1))})["h"]
+    np.testing.assert_allclose(means, x.mean((0, 1)), rtol=1e-5, atol=1e-6)
+    own = circuits.means(
+        wide, jnp.ones(5), x, {"h": jnp.ones((1, 2, 1))}, over="positions"
+    )["h"]
+    np.testing.assert_allclose(own, x.mean(0), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("x", [WIDE[:, :1], WIDE[:, 0]])
+def test_kl_needs_classes(x):
+    loss = circuits.task(wide, jnp.ones(x.shape[-1]), x)
+    with pytest.raises(ValueError, match="kl compares classes, and the outputs have"):
+        loss({"h": jnp.ones(x.shape[-1])})
+
+
+def test_what_ablates_by_itself_takes_no_values():
+    def apply(params, nodes, x):
+        return x * nodes["h"]
+
+    with pytest.raises(ValueError, match="apply= ablates by itself"):
+        circuits.task(wide, jnp.ones(5), WIDE, apply=apply, ablate={"h": jnp.ones(5)})
+    loss = circuits.task(wide, jnp.ones(5), WIDE, apply=apply)
+    assert loss.ablation == "that of apply"
+    with pytest.raises(ValueError, match="ablates by itself"):
+        loss({"h": jnp.ones(5)}, {"h": jnp.ones(5)})
+
+
+def test_tables_have_no_gradient():
+    nodes = {"h": jnp.ones(2)}
+    loss = circuits.from_table(np.arange(4.0), nodes)
+    with pytest.raises(ValueError, match="a table of losses has no gradient"):
+        circuits.attribution(loss, nodes)
+
+
+def test_scores_that_are_not_numbers_have_no_auroc():
+    with pytest.raises(ValueError, match="1 of 2 scores are NaN"):
+        circuits.auroc(np.array([np.nan, 1.0]), np.array([True, False]))

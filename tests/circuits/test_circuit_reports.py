@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from sparsejax import circuits, hypercube, train
+from sparsejax.circuits import _controls
 from sparsejax.models import planted
 
 NODES = {"z": jnp.ones((2, 1)), "mlp": jnp.ones(4)}
@@ -208,8 +209,12 @@ def test_nonsense_labels_are_functions_of_the_input_alone():
 
 def test_controls_ablate_a_network_by_its_own_values(real):
     network = real[0]
-    apply, params, x = network.model.apply, network.params, network.x
+    params, x = network.params, network.x
     name = [*network.nodes][0]
+
+    def apply(params, x):  # two classes
+        y = network.model.apply(params, x)
+        return jnp.concatenate([y, 1 - y], axis=-1)
 
     def own(params):
         return circuits.means(apply, params, x, network.nodes)
@@ -229,7 +234,56 @@ def test_bad_input_is_refused_in_a_line(table):
         ({"table": table[:32]}, r"losses of all 2\^6 subsets"),
         ({"keep_prob": (1.5,)}, "chances in"),
         ({"supersets": 0}, "at least 1"),
+        ({"slack": -1.0}, "slack must be 0 or more"),
+        ({"controls": loss}, "controls is .*expected a dictionary by name"),
+        ({"others": [ranking]}, "others is .*expected a dictionary by name"),
+        ({"table": table + 1}, "the table is of another loss"),
     ]:
         with pytest.raises(ValueError, match=message) as caught:
             circuits.report(loss, ranking, nodes=NODES, key=key(), **options)
         assert "\n" not in str(caught.value)
+
+
+def test_infinite_losses_have_no_report():
+    nodes = {"h": jnp.ones(3)}
+    with pytest.raises(ValueError, match="inf of no nodes and .* of all"):
+        circuits.report(lambda m: 1 / m["h"].sum(), [0], nodes=nodes, key=key())
+
+
+def test_rankings_of_other_nodes_are_refused(table):
+    loss, other = circuits.from_table(table, NODES), {"h": jnp.ones(3)}
+    ranking = circuits.greedy(lambda m: m["h"].sum(), other)
+    with pytest.raises(ValueError, match="ranking is of 3 nodes; expected one of 6"):
+        circuits.report(loss, ranking, nodes=NODES, key=key())
+    with pytest.raises(ValueError, match="ranking is of 3 nodes; expected one of 6"):
+        circuits.swap(loss, NODES, start=ranking)
+
+
+def test_swaps_know_only_their_own_losses(table):
+    """Losses of a start that was found with another loss are of no use."""
+    start = circuits.greedy(lambda m: m["z"].sum() + m["mlp"].sum(), NODES)
+    ranking = circuits.swap(circuits.from_table(table, NODES), NODES, start=start)
+    numbers = (ranking.keep * (1 << np.arange(N))).sum(1)
+    np.testing.assert_allclose(ranking.losses, table[numbers])
+
+
+def test_a_smallest_set_is_a_circuit(table):
+    loss = circuits.from_table(table, NODES)
+    valid = circuits.passing(loss, NODES, 0.5)
+    smallest = circuits.hitting_set(valid, N, key=key())
+    report = circuits.report(loss, smallest, nodes=NODES, key=key(), target=0.5)
+    assert report.subset == (1, 4)
+
+
+@pytest.mark.parametrize("which", [[1, 0, 1, 0], np.array([1, 1]), 3, None])
+def test_a_set_is_of_different_nodes(which):
+    with pytest.raises(ValueError, match="names a node twice|the set is "):
+        circuits.subset(which, NODES)
+
+
+def test_nonsense_turns_pairs_of_right_and_wrong():
+    x = jax.random.normal(key(), (16, 3))
+    pairs = np.stack([np.arange(16) % 4, (np.arange(16) + 1) % 4], -1)
+    turned = _controls.turned(key(), x, pairs)
+    np.testing.assert_array_equal(np.sort(turned), np.sort(pairs))
+    assert 4 <= (turned != pairs).any(-1).sum() <= 12
