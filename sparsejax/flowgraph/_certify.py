@@ -6,6 +6,9 @@ gradients look for an input at which it fails; intervals, lines and mixed-intege
 programs look for a proof, each where the one before has left it open.
 
 Proofs are about real numbers: what JAX computes in float32 may differ by rounding.
+An input refutes only beyond that: by more than 16 units in the last place of the larger
+output there. A proof needs all operations to be defined in the whole box, those too
+whose results are multiplied by 0 or cancel.
 
 Reference: Tjeng, Xiao, Tedrake, "Evaluating robustness of neural networks with mixed
 integer programming", 2019 (arXiv 1711.07356).
@@ -21,8 +24,7 @@ from jaxtyping import ArrayLike, Float
 from sparsejax import checks
 from sparsejax.flowgraph import _claims, _funnel
 from sparsejax.flowgraph._attack import Attack
-from sparsejax.flowgraph._fixed import fixed
-from sparsejax.flowgraph._trace import trace
+from sparsejax.flowgraph._domain import Guarded
 
 
 class Certificate(NamedTuple):
@@ -30,17 +32,21 @@ class Certificate(NamedTuple):
 
     Attributes:
         proved: True where the claim holds on the whole box, False where the witness
-            refutes it, None where neither was found. Without a claim, whether the
-            witness reaches `bound`, to rounding: the largest difference is known.
+            refutes it (beyond rounding, or as an output is not finite there), None
+            where neither was found, or something might be undefined in the box, such as
+            a logarithm. Without a claim, True where the witness reaches `bound`, to
+            rounding: the largest difference is known.
         bound: nothing in the box is larger, proved: the largest absolute difference
             of an output or, of decisions, how far another class comes above the
-            decision; not known (infinite) where samples or gradients refute.
+            decision; not known (infinite) where samples or gradients refute, and where
+            something might be undefined.
         witness: input at which the difference is `reached`, the largest that was seen;
             with `patched`, the input and the one that the patch comes from, stacked.
             None where nothing was looked for.
         by: "samples", "gradient", "interval", "linear" or "exact": what settled it, or
             the last that was tried.
-        reached: the difference at the witness.
+        reached: the difference at the witness, as it is computed: above `bound` by
+            rounding at most; not a number where an output is none.
     """
 
     proved: bool | None
@@ -113,17 +119,14 @@ def certify(
     def fn(flat):
         return outputs(*box.split(flat))
 
+    samples = checks.integer(samples, "samples", 1)
+    graph = Guarded(fn, jax.ShapeDtypeStruct(box.low.shape, box.dtype))
+    size = _claims.size(claim, full, circuit)
     attack = Attack(
-        lambda flat, _: claim.signed(fn(flat)),
-        box.low,
-        box.high,
-        samples=checks.integer(samples, "samples", 1),
-        dtype=box.dtype,
+        lambda flat, _: claim.signed(fn(flat)), box.low, box.high, samples=samples,
+        dtype=box.dtype, size=lambda flat, _: size(*box.split(flat)),
+    )  # fmt: skip
+    settled = _funnel.settle(
+        claim, attack, (), lambda: graph.on(box.low, box.high), time_limit, {}
     )
-
-    def graph():
-        inputs = jax.ShapeDtypeStruct(box.low.shape, box.dtype)
-        return fixed(trace(fn, inputs), box.low, box.high)
-
-    settled = _funnel.settle(claim, attack, (), graph, time_limit, {})
     return Certificate(*settled._replace(witness=box.shaped(settled.witness)))

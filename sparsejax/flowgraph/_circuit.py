@@ -103,8 +103,9 @@ def certified_circuit(
 
     Raises:
         ValueError: as `certify`; for masks that are not of zeros and ones, an unknown
-            `minimal`, an order that lacks units, and a decision that is not even the
-            whole network's everywhere in the box.
+            `minimal`, an order that lacks units, and where even the whole network is
+            not finite everywhere in the box, or does not keep its decision, or is not
+            proved to.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -136,10 +137,7 @@ def certified_circuit(
     )
     whole = np.ones(units.count, bool)
     if not predicate(whole):
-        raise ValueError(
-            "the whole network does not keep its decision in this box, or not by this "
-            f"margin ({predicate.decisions[0].by}); choose a smaller box"
-        )
+        raise ValueError(_without_circuit(predicate.certificate(whole)))
     order = predicate.order() if order is None else _order(order, units.count)
     kept, known = _minimal(predicate, whole, order, minimal, max_proofs)
     pairs = _search.contradictions(list(predicate.answers()))
@@ -166,6 +164,24 @@ def _minimal(valid, whole, order, minimal, max_proofs) -> tuple[np.ndarray, str]
     if kept is None:
         return _search.local(valid, whole, order), "local"
     return kept, "cardinal" if sure else "cardinal if monotone"
+
+
+def _without_circuit(whole: Certificate) -> str:
+    """Why even the whole network is not valid."""
+    if whole.proved is None:
+        return (
+            "it is not proved that the whole network does in this box what is asked of "
+            f"circuits (left open by {whole.by}); choose a smaller box"
+        )
+    if not np.isfinite(whole.reached):
+        return (
+            f"the whole network is not finite in this box ({whole.by}); choose a "
+            "smaller box"
+        )
+    return (
+        "the whole network does not keep its decision in this box, or not by this "
+        f"margin ({whole.by}); choose a smaller box"
+    )
 
 
 def _order(order: Any, count: int) -> np.ndarray:

@@ -156,6 +156,18 @@ def outputs(claim: Claim, full: Callable, circuit: Callable) -> Callable[..., Ar
     return above
 
 
+def size(claim: Claim, full: Callable, circuit: Callable) -> Callable[..., Array]:
+    """The largest of the numbers that the outputs are differences of."""
+
+    def largest(*inputs):
+        parts = [circuit(*inputs)]
+        if not claim.decision:
+            parts.append(full(*inputs))
+        return jnp.stack([jnp.abs(part).max() for part in parts]).max()
+
+    return largest
+
+
 def patch(full: Callable, circuit: Callable, patched: Any) -> tuple[Callable, Callable]:
     """Functions of two inputs: removed units of the circuit are those of the second."""
     if not isinstance(patched, Mapping):

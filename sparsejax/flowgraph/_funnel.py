@@ -27,7 +27,7 @@ def settle(
     claim: Claim,
     attack: Attack,
     extra: Any,
-    graph: Callable[[], Structure],
+    graph: Callable[[], tuple[Structure, bool]],
     time_limit: float,
     seconds: dict[str, float],
 ) -> Settled:
@@ -37,7 +37,8 @@ def settle(
         claim: what no output may exceed.
         attack: on the function of the graph.
         extra: what the attacked function takes besides the input.
-        graph: makes the graph, on its box.
+        graph: makes the graph, on its box, and says whether it is defined in all of
+            it, for sure: else nothing is proved.
         time_limit: seconds for each mixed-integer program.
         seconds: where the time of every step is added.
     """
@@ -52,14 +53,18 @@ def settle(
     found = attack.sample(extra)
     lap("samples")
     by = "samples"
-    if claim.limit is None or found.value <= claim.limit:
-        better = attack.climb(extra)
-        found = max(found, better, key=lambda found: found.value)
+    if not found.exceeds(np.inf if claim.limit is None else claim.limit):
+        found = max(found, attack.climb(extra), key=lambda found: found.rank)
         by = "gradient"
         lap("gradient")
-    if claim.limit is not None and found.value > claim.limit:
+    if claim.limit is not None and found.exceeds(claim.limit):
         return Settled(False, np.inf, found.x, by, found.value)
-    small = graph()
+    if claim.limit is None and found.exceeds(np.inf):
+        raise ValueError(
+            f"the difference is {found.value:g} at {_short(found.x)}, so that it has "
+            "no largest value in this box; choose a smaller one"
+        )
+    small, defined = graph()
     lap("graph")
     limit, largest = claim.limit, claim.limit is None
     if limit is None:
@@ -68,10 +73,16 @@ def settle(
     verdict = _prove.prove(small, claim.signs, limit, time_limit, largest, lap)
     if verdict.witness is not None:
         x = verdict.witness[: len(found.x)]  # behind it are the masks
-        reached = attack.value(x, extra)
-        if reached > found.value:
-            found = found._replace(value=reached, x=x)
+        found = max(found, attack.at(x, extra), key=lambda found: found.rank)
     proved = verdict.proved
-    if proved is False and found.value <= limit:
+    if not defined and proved is not False:
+        return Settled(None, np.inf, found.x, verdict.by, found.value)
+    if proved is False and not found.exceeds(limit):
         proved = None  # above the limit by rounding alone
-    return Settled(proved, verdict.bound, found.x, verdict.by, found.value)
+    return Settled(proved, verdict.bound + 0.0, found.x, verdict.by, found.value)
+
+
+def _short(x: np.ndarray) -> str:
+    """An input in a message."""
+    more = ", ..." if len(x) > 4 else ""
+    return f"({', '.join(f'{value:g}' for value in x[:4])}{more})"

@@ -16,8 +16,7 @@ from sparsejax import checks
 from sparsejax.flowgraph import _claims, _funnel, _search
 from sparsejax.flowgraph._attack import Attack
 from sparsejax.flowgraph._certify import Certificate
-from sparsejax.flowgraph._fixed import fixed
-from sparsejax.flowgraph._trace import trace
+from sparsejax.flowgraph._domain import Guarded
 
 
 class Decision(NamedTuple):
@@ -88,13 +87,19 @@ class Predicate:
 
             return _claims.outputs(claim, full, circuit)(*box.split(flat))
 
+        def scale(flat, row):
+            def circuit(*inputs):
+                return fn(units.split(row), *inputs)
+
+            return _claims.size(claim, full, circuit)(*box.split(flat))
+
         size = len(box.low)
+        inputs = jax.ShapeDtypeStruct((size + units.count,), box.dtype)
+        self._graph = Guarded(lambda z: outputs(z[:size], z[size:]), inputs)
         self._attack = Attack(
             lambda flat, row: claim.signed(outputs(flat, row)),
-            box.low, box.high, samples=samples, dtype=box.dtype,
+            box.low, box.high, samples=samples, dtype=box.dtype, size=scale,
         )  # fmt: skip
-        inputs = jax.ShapeDtypeStruct((size + units.count,), box.dtype)
-        self._graph = trace(lambda z: outputs(z[:size], z[size:]), inputs)
 
     def __call__(self, kept: np.ndarray) -> bool:
         known = self._known.get(kept.tobytes())
@@ -140,4 +145,4 @@ class Predicate:
         low, high = (
             np.concatenate([end, kept]) for end in (self.box.low, self.box.high)
         )
-        return fixed(self._graph, low, high)
+        return self._graph.on(low, high)

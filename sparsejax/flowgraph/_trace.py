@@ -78,13 +78,40 @@ def trace(
         >>> trace(lambda x: jax.nn.relu(x @ kernel), jnp.zeros(3))
         Graph(6 vertices, 4 edges, 2 of 3 inputs, 2 outputs, level='dot')
     """
+    return whole(
+        fn, x, domain=domain, names=names, output_names=output_names, image=image,
+        boxes=boxes, rules=rules, max_nodes=max_nodes,
+    ).live()  # fmt: skip
+
+
+def whole(
+    fn: Callable,
+    x: ArrayLike | jax.ShapeDtypeStruct | Any,
+    *,
+    domain: tuple[ArrayLike, ArrayLike] = (0.0, 1.0),
+    names: str | Iterable | None = None,
+    output_names: str | Iterable | None = None,
+    image: int | Iterable | None = None,
+    boxes: str | Iterable = BOXES,
+    rules: Mapping[str, Rule] | None = None,
+    max_nodes: int = 200_000,
+    strict: bool = False,
+) -> Graph:
+    """The graph with what no output needs, too; arguments as of `trace`.
+
+    Args:
+        strict: whether to refuse floats below 32 bits: their rounding is not modelled.
+    """
     shape, size = _input(x)
     low, high = _domain(domain, shape)
     picture = _picture(image, size)
     labels = _names(names, shape, picture)
     program = _program(fn, x)
     tracer = Tracer(
-        frozenset(checks.several(boxes)), {**RULES, **(rules or {})}, max_nodes
+        frozenset(checks.several(boxes)),
+        {**RULES, **(rules or {})},
+        max_nodes,
+        strict=strict,
     )
     if size > max_nodes:
         raise TooLarge(
@@ -108,7 +135,7 @@ def trace(
         twice = [name for name, count in Counter(given).items() if count > 1]
         if twice:
             raise ValueError(f"{what} has {twice[0]!r} more than once")
-    whole = Graph(
+    return Graph(
         **arrays(tracer.finished()),
         inputs=np.arange(size),
         outputs=outputs,
@@ -120,7 +147,6 @@ def trace(
         image=picture,
         functions=tracer.functions,
     )
-    return whole.live()
 
 
 def _input(x) -> tuple[tuple[int, ...], int]:

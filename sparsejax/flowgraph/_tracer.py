@@ -8,6 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 
+import jax
 import numpy as np
 from scipy import sparse
 
@@ -29,12 +30,21 @@ _LOCAL |= families.IDENTITIES - {"name"}  # a name makes nodes of its own
 
 
 class Tracer:
-    """What the rules share: the nodes made so far, their names, and messages."""
+    """What the rules share: the nodes made so far, their names, and messages.
+
+    `strict` is for proofs: what rounds to fewer than 32 bits is refused, and messages
+    name no rules, which certificates do not take.
+    """
 
     def __init__(
-        self, boxes: frozenset[str], rules: Mapping[str, Rule], max_nodes: int
+        self,
+        boxes: frozenset[str],
+        rules: Mapping[str, Rule],
+        max_nodes: int,
+        strict: bool = False,
     ):
         self.boxes, self.rules, self.max_nodes = boxes, rules, max_nodes
+        self.strict = strict
         self.nodes = Nodes(max_nodes)
         self.functions: dict[str, Graph] = {}
         self._layers: Counter[str] = Counter()
@@ -62,11 +72,14 @@ class Tracer:
             return step.enter(arguments, self.rule)
         if step.name not in self.rules:
             mend = interpret.unrolling(step) or "rewrite that line with others"
+            if not self.strict:
+                mend += f", or pass rules={{{step.name!r}: rule}} (see flowgraph.RULES)"
+            raise self.error(step, f"has no rule; {mend}")
+        if self.strict and _is_narrow(step):
             raise self.error(
-                step,
-                f"has no rule; {mend}, or pass rules={{{step.name!r}: rule}} "
-                "(see flowgraph.RULES)",
-            )
+                step, "rounds to fewer than 32 bits, which proofs do not model; cast "
+                "parameters and inputs to float32"
+            )  # fmt: skip
         if not _is_real(step):
             raise self.error(step, f"computes in {step.dtype}, whose rules are its own")
         try:
@@ -203,7 +216,7 @@ class Tracer:
     def _box(self, step, arguments) -> Forms:
         """A call as one node for every element: its body becomes an operation."""
         at = next(i for i, x in enumerate(arguments) if isinstance(x, Forms))
-        inside = Tracer(frozenset(), self.rules, self.max_nodes)
+        inside = Tracer(frozenset(), self.rules, self.max_nodes, self.strict)
         inside.nodes.input(0, "x")
         scalar = _forms.place(np.arange(1), np.zeros(1), (), self.max_nodes)
         values = list(arguments)
@@ -272,6 +285,16 @@ def _is_local(step, arguments) -> bool:
         and arrays[0].shape == step.shape
         and step.inner <= _LOCAL
         and all(np.ndim(number) == 0 for number in numbers)
+    )
+
+
+def _is_narrow(step) -> bool:
+    """Whether a step's results have fewer digits than float32."""
+    if step.name == "reduce_precision":
+        return step.params["mantissa_bits"] < 23
+    return step.dtype is not None and (
+        jax.numpy.issubdtype(step.dtype, np.floating)
+        and np.dtype(step.dtype).itemsize < 4
     )
 
 

@@ -1,0 +1,117 @@
+"""Certificates say nothing of what is undefined, rounded, or not asked for."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sparsejax.flowgraph import _attack, _domain, _ops, certified_circuit, certify
+from sparsejax.flowgraph._forms import PARTIAL
+
+
+def none(x):
+    return 0 * x
+
+
+def same(x):
+    return x
+
+
+UNDEFINED = {
+    "dead logarithm": (lambda x: jnp.log(x + 0.5) * 0 + x, same),
+    "root": (jnp.sqrt, none),
+    "hidden logarithm": (lambda x: jax.nn.relu(jnp.log(x)), none),
+    "reciprocal root": (lambda x: jnp.minimum(jax.lax.rsqrt(x), 1), none),
+    "power": (lambda x: jnp.minimum(jnp.abs(x**-0.5), 1), none),
+    "cancelled": (lambda x: jnp.log(x) + x, lambda x: jnp.log(x) + x),
+}
+
+
+@pytest.mark.parametrize("name", UNDEFINED)
+def test_what_is_not_a_number_refutes(name):
+    full, circuit = UNDEFINED[name]
+    found = certify(full, circuit, jnp.zeros(1), -1.0, 1.0, delta=5.0)
+    assert found.proved is False and np.isnan(found.reached)
+    assert not np.isfinite(full(jnp.asarray(found.witness, "f"))).all()
+
+
+@pytest.mark.parametrize("name", UNDEFINED)
+def test_what_may_not_be_a_number_is_not_proved(name, monkeypatch):
+    monkeypatch.setattr(_attack.Found, "exceeds", lambda found, limit: False)
+    full, circuit = UNDEFINED[name]
+    try:
+        found = certify(full, circuit, jnp.ones(1), -1.0, 1.0, delta=5.0)
+    except ValueError as error:
+        assert "no limits on this box" in str(error)
+    else:
+        assert found.proved is None and found.bound == np.inf
+    proved = certify(full, circuit, jnp.ones(1), 0.5, 1.0, delta=5.0)
+    assert proved.proved and proved.bound <= 5
+
+
+def test_a_division_by_what_may_be_0_is_not_proved():
+    def full(x):
+        return jnp.sin(1 / (x - 0.3)) * 0 + x
+
+    found = certify(full, same, jnp.zeros(1), 0.0, 2.0, delta=5.0)
+    assert found.proved is None and found.bound == np.inf
+    with pytest.raises(ValueError, match=r"inf at \(0\), so that it has no largest"):
+        certify(lambda x: 1 / x, none, jnp.zeros(1), 0.0, 2.0)
+
+
+def test_lines_show_that_an_operand_is_inside_of_the_domain():
+    def full(x):
+        relu = jax.nn.relu(x)
+        return jnp.sqrt(1.1 + relu - relu * 0.5 - x * 0.5)
+
+    for circuit in (full, none):
+        found = certify(full, circuit, jnp.zeros(1), -1.0, 1.0, delta=1.5)
+        assert found.proved
+
+
+@pytest.mark.parametrize("op", sorted(PARTIAL))
+def test_domains_are_where_operations_are_finite(op, rng):
+    entry = _ops.OPS[op]
+    for _ in range(200):
+        ends = np.sort(rng.choice([-2, -1, -0.5, 0, 0.5, 1, 2], (entry.arity, 2)))
+        inside = _domain.defined(op, list(ends))
+        x = rng.uniform(ends[:, :1], ends[:, 1:], (entry.arity, 50))
+        x[:, :2], x[0, 2], x[-1, 2] = ends, ends[0, 0], ends[-1, 1]
+        x[:, 3] = np.clip(0, *ends.T)
+        with np.errstate(all="ignore"):
+            fine = np.isfinite(entry.numpy(*x)).all()
+        assert fine or not inside
+        if entry.arity == 1:
+            assert bool(inside) == fine
+
+
+def test_rounding_alone_refutes_nothing():
+    x = jnp.zeros(1)
+    for end in (0.1, 0.3, 0.7):
+        found = certify(same, none, x, 0.0, end, delta=end)
+        assert found.proved and found.reached <= found.bound
+        assert 0 <= found.witness[0] <= end
+    for size in (1, 1000):
+        shifted = certify(lambda x: x, lambda x: x + 0.1, x, 0, size, delta=0.1)
+        assert shifted.proved is not False
+    found = certify(same, lambda x: x + 0.101, x, 0.0, 1.0, delta=0.1)
+    assert found.proved is False
+
+
+def test_ends_are_rounded_inwards():
+    low, high = np.array([0.1, 0.7, 0.1]), np.array([0.2, 0.9, 0.1])
+    ends = _attack._inwards(low, high, np.float32)
+    assert (ends[0][:2] >= low[:2]).all() and (ends[1][:2] <= high[:2]).all()
+    np.testing.assert_allclose(ends, (low, high), rtol=1e-6)
+    assert ends[0][2] == ends[1][2] == np.float32(0.1)
+
+
+def test_a_network_that_is_not_a_number_has_no_circuit():
+    ones, box = {"h": jnp.ones(2)}, (jnp.ones(2), -1.0, 1.0)
+    with pytest.raises(ValueError, match="whole network is not finite in this box"):
+        certified_circuit(lambda m, x: jnp.sqrt(x) * m["h"], ones, *box, delta=2.0)
+    with pytest.raises(ValueError, match="not proved .* whole network .*by interval"):
+        certified_circuit(
+            lambda m, x: (jnp.sin(1 / (x - 0.3)) * 0 + x) * m["h"], ones,
+            jnp.zeros(2), 0.0, 2.0, delta=5.0,
+        )  # fmt: skip
