@@ -75,27 +75,29 @@ def certify(
     Args:
         full, circuit: functions of one array x that return arrays of one shape;
             parameters and masks are closed over.
-        x: an input; says the shape, and whose decision is asked for.
+        x: an input of float32 or float64; says the shape, and whose decision is asked
+            for.
         low, high: ends of the box, numbers or arrays of x's shape.
         delta: the claim that no output differs by more. With neither this nor
             `same_decision`, the largest difference is looked for.
         same_decision: the claim that `circuit` decides in the whole box as `full` does
-            at x: that this output is the largest, ties aside.
+            at x: that this output is the largest, ties aside, of one row of classes.
         margin: by how much it must be the largest.
         patched: masks of named activations of `circuit`, 0 for units that are removed:
             they take whatever values they take in `full` at another input of the box,
             all at the same one, and no constant. The claim is then of all pairs of
             inputs.
         samples: how many inputs to try first, the same ones at every call.
-        time_limit: seconds for each mixed-integer program.
+        time_limit: seconds for each mixed-integer program; infinite for no limit.
 
     Returns:
         The certificate. A witness has been evaluated by the functions themselves.
 
     Raises:
         ValueError: for a box that is empty or not finite, functions whose outputs
-            differ in shape, a negative delta, a primitive that has no graph, and
-            outputs that have no limits in the box.
+            differ in shape or are not real, a negative delta, a primitive that has no
+            graph, numbers of fewer than 32 bits, and outputs that have no limits in
+            the box; for decisions of several rows, or not a number at x.
 
     Example:
         >>> import jax.numpy as jnp
@@ -107,7 +109,7 @@ def certify(
         >>> found.proved, found.by, round(found.reached, 3)
         (False, 'samples', 0.01)
     """
-    time_limit = _claims.number(time_limit, "time_limit")
+    time_limit = _claims.number(time_limit, "time_limit", infinite=True)
     claim = _claims.claim(delta, same_decision, margin)
     box = _claims.box(x, low, high, same_decision, "full, circuit, ")
     if patched:

@@ -94,7 +94,7 @@ def certified_circuit(
         order: numbers of the units, counted through the masks, those to be removed
             first in front; by default those whose removal changes samples least.
         samples: how many inputs to try before any proof.
-        time_limit: seconds for each mixed-integer program.
+        time_limit: seconds for each mixed-integer program; infinite for no limit.
         max_proofs: number of sets after which a cardinal search gives up: the result
             is then a local one.
 
@@ -133,7 +133,7 @@ def certified_circuit(
         box.twice() if patched else box,
         claim,
         samples=checks.integer(samples, "samples", 1),
-        time_limit=_claims.number(time_limit, "time_limit"),
+        time_limit=_claims.number(time_limit, "time_limit", infinite=True),
     )
     whole = np.ones(units.count, bool)
     if not predicate(whole):

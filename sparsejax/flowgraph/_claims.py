@@ -45,12 +45,14 @@ def claim(delta: Any, same_decision: bool, margin: Any) -> Claim:
     return Claim(None if delta is None else number(delta, "delta"), False)
 
 
-def number(value: Any, name: str) -> float:
-    """A finite number from 0 on."""
-    whole = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    if not whole or not np.isfinite(value) or value < 0:
+def number(value: Any, name: str, infinite: bool = False) -> float:
+    """A number from 0 on, of Python or an array of no axes; finite, or `infinite`."""
+    single = hasattr(value, "item") and np.ndim(value) == 0
+    plain = value.item() if single else value
+    real = isinstance(plain, int | float) and not isinstance(plain, bool)
+    if not real or not plain >= 0 or (plain == np.inf and not infinite):
         raise ValueError(f"{name} is {value!r}; expected a number from 0 on")
-    return float(value)
+    return float(plain)
 
 
 class Box(NamedTuple):
@@ -87,10 +89,14 @@ def box(x: Any, low: Any, high: Any, inside: bool, before: str) -> Box:
     x = jnp.asarray(x)
     if not x.size:
         raise ValueError(f"x is empty, of shape {x.shape}")
+    if x.dtype.itemsize < 4:
+        raise ValueError(
+            f"x is of {x.dtype}, whose rounding proofs do not model; pass "
+            "x.astype('float32'), and parameters of float32"
+        )
     ends = []
     for name, end in (("low", low), ("high", high)):
-        checks.array(end, name, before=f"{before}x, ")
-        end = np.asarray(end, np.float64)
+        end = _end(end, name, before)
         if end.shape not in ((), x.shape):
             raise ValueError(
                 f"{name} has shape {end.shape}; expected a number, or x's {x.shape}"
@@ -112,11 +118,26 @@ def box(x: Any, low: Any, high: Any, inside: bool, before: str) -> Box:
     return Box(x, *ends)
 
 
+def _end(end: Any, name: str, before: str) -> np.ndarray:
+    """One end of a box, an array or nested lists of numbers."""
+    if isinstance(end, list | tuple):
+        try:
+            return np.asarray(end, np.float64)
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"{name} is {checks.described(end)}; expected a number, or an array of "
+                "x's shape"
+            ) from None
+    checks.array(end, name, before=f"{before}x, ")
+    return np.asarray(end, np.float64)
+
+
 def decided(claim: Claim, full: Callable, circuit: Callable, box: Box) -> Claim:
     """The claim on two functions, which must have the same outputs.
 
     Raises:
-        ValueError: if one cannot be traced, or they return arrays of other shapes.
+        ValueError: if one cannot be traced, or they return arrays of other shapes or
+            not of real numbers; for decisions of several rows, and one that is none.
     """
     inputs = [box.x] * (len(box.low) // box.x.size)
     shapes = []
@@ -129,6 +150,11 @@ def decided(claim: Claim, full: Callable, circuit: Callable, box: Box) -> Claim:
         if not isinstance(out, jax.ShapeDtypeStruct):
             what = checks.described(out)
             raise ValueError(f"{name} returns {what}; expected one array")
+        if not jnp.issubdtype(out.dtype, jnp.floating) or out.dtype.itemsize < 4:
+            raise ValueError(
+                f"{name} returns {out.dtype}; certificates are of outputs of real "
+                "numbers, of float32 or float64"
+            )
         shapes.append(out.shape)
     if shapes[0] != shapes[1]:
         raise ValueError(
@@ -140,7 +166,15 @@ def decided(claim: Claim, full: Callable, circuit: Callable, box: Box) -> Claim:
     count = int(np.prod(shapes[0]))
     if count < 2:
         raise ValueError("a decision is among several outputs; full returns one")
-    return claim._replace(chosen=int(np.argmax(jax.jit(full)(*inputs))), count=count)
+    if count > shapes[0][-1]:
+        raise ValueError(
+            f"full returns shape {shapes[0]}, several rows of classes; a decision is "
+            "of one: certify one example at a time"
+        )
+    values = np.asarray(jax.jit(full)(*inputs))
+    if np.isnan(values).any():
+        raise ValueError("full is not a number at x, so that it decides nothing there")
+    return claim._replace(chosen=int(np.argmax(values)), count=count)
 
 
 def outputs(claim: Claim, full: Callable, circuit: Callable) -> Callable[..., Array]:

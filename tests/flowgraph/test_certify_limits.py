@@ -115,3 +115,71 @@ def test_a_network_that_is_not_a_number_has_no_circuit():
             lambda m, x: (jnp.sin(1 / (x - 0.3)) * 0 + x) * m["h"], ones,
             jnp.zeros(2), 0.0, 2.0, delta=5.0,
         )  # fmt: skip
+
+
+def loop(x):
+    return jax.lax.while_loop(lambda c: c[0] < 1.0, lambda c: c + 0.1, x)
+
+
+def called(x):
+    return jax.pure_callback(np.sin, jax.ShapeDtypeStruct((3,), np.float32), x)
+
+
+BAD = {
+    "x is of float16, whose rounding": {"x": jnp.zeros(3, jnp.float16)},
+    "x is of bfloat16, whose rounding": {"x": jnp.zeros(3, jnp.bfloat16)},
+    "rounds to fewer than 32 bits": {
+        "full": lambda x: x.astype(jnp.float16).astype(x.dtype) + x
+    },
+    "full returns float16;": {"full": lambda x: x.astype(jnp.float16)},
+    "full returns int32; certificates are of": {"full": lambda x: x.astype("int32")},
+    "full returns bool;": {"full": lambda x: x > 0},
+    "full returns complex64;": {"full": lambda x: jax.lax.complex(x, x)},
+    "'while' at": {"full": loop},
+    "'pure_callback' at": {"full": called},
+    "shape (2, 3), several rows of classes": {
+        "full": lambda x: jnp.stack([x, x]), "circuit": lambda x: jnp.stack([x, x]),
+        "delta": None, "same_decision": True,
+    },
+    "full is not a number at x": {
+        "full": lambda x: jnp.log(x - 1), "delta": None, "same_decision": True
+    },
+    "low is a list": {"low": [0.0, [1.0]]},
+    "delta is Array([1.], dtype=float32)": {"delta": jnp.ones(1)},
+    "time_limit is nan": {"time_limit": np.nan},
+    "delta is inf": {"delta": np.inf},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("words", BAD)
+def test_what_has_no_certificate_is_said_in_one_line(words):
+    usual = {"full": same, "circuit": same, "x": jnp.zeros(3), "low": 0.0, "high": 1.0,
+             "delta": 1.0}  # fmt: skip
+    with pytest.raises(ValueError) as error:
+        certify(**{**usual, **BAD[words]})
+    line = str(error.value)
+    assert words in line and "\n" not in line and "rules=" not in line
+
+
+def test_numbers_are_taken_as_arrays_and_ends_as_lists():
+    half = jnp.float32(0.5), np.array(0.5), jnp.array(0.5), 0.5
+    for delta in half:
+        found = certify(
+            same, lambda x: jax.nn.relu(x) - 0.2, jnp.zeros(2), [-0.1, -0.1], (0.3, 1),
+            delta=delta, time_limit=np.inf,
+        )  # fmt: skip
+        assert found.proved and found.bound <= 0.5
+    found = certify(same, same, jnp.zeros(2), 0, 1, time_limit=np.inf)
+    assert str(found.bound) == "0.0" and found.proved
+    found = certify(lambda x: jax.nn.relu(x) * 2 - jax.nn.relu(x - 0.5) * 3, none,
+                    jnp.zeros(1), -1, 1, time_limit=np.inf)  # fmt: skip
+    assert found.proved and found.by == "exact"
+
+
+def test_small_weights_are_numbers_like_others():
+    weights = jnp.full(3, 0.1, jnp.float16)
+
+    def full(x):
+        return x * weights.astype(x.dtype)
+
+    assert certify(full, none, jnp.zeros(3), 0.0, 1.0, delta=0.1).proved
