@@ -18,6 +18,7 @@ from sparsejax.flowgraph._certify import Certificate
 from sparsejax.flowgraph._predicate import Decision, Predicate, Units
 
 MINIMAL = ("quasi", "local", "subset", "cardinal")
+_OPEN = " as far as proved"  # where sets were left open
 
 
 class CertifiedCircuit(NamedTuple):
@@ -32,8 +33,11 @@ class CertifiedCircuit(NamedTuple):
             single unit can), "subset" (nor can several) or "cardinal" (no valid set is
             smaller); or "subset if monotone", "cardinal if monotone": on the condition
             that a set that contains a valid one is valid, which `monotone` is about.
+            Followed by "as far as proved" where sets were left open.
+        left_open: how many sets were neither proved nor refuted. They were taken as not
+            valid: if some are, a smaller circuit may be there.
         monotone: how many pairs of the sets that were decided contradict that; where
-            there are any, `minimal` is "local".
+            there are any, `minimal` is "local" instead.
         decisions: every set that was tried, in turn.
         seconds: time of every step, and of the rest.
     """
@@ -43,6 +47,7 @@ class CertifiedCircuit(NamedTuple):
     total: int
     certificate: Certificate
     minimal: str
+    left_open: int
     monotone: int
     decisions: tuple[Decision, ...]
     seconds: dict[str, float]
@@ -51,8 +56,12 @@ class CertifiedCircuit(NamedTuple):
         words = {True: "proved", False: "refuted", None: "left open"}
         counts = Counter(f"{words[d.proved]} by {d.by}" for d in self.decisions)
         decided = ", ".join(f"{n} {what}" for what, n in counts.most_common())
+        known = f"{self.minimal.removesuffix(_OPEN)} minimal"
+        if self.left_open:
+            sets = "1 set was" if self.left_open == 1 else f"{self.left_open} sets were"
+            known += f"{_OPEN}: {sets} left open"
         return (
-            f"{self.size} of {self.total} units ({self.minimal} minimal), "
+            f"{self.size} of {self.total} units ({known}), "
             f"proved within {self.certificate.bound:.3g} by {self.certificate.by}; "
             f"{len(self.decisions)} sets: {decided}; "
             f"{sum(self.seconds.values()):.2f} s"
@@ -74,7 +83,7 @@ def certified_circuit(
     order: ArrayLike | Any = None,
     samples: int = 256,
     time_limit: float | Any = 10.0,
-    max_proofs: int = 2000,
+    max_proofs: int | Any = 2000,
 ) -> CertifiedCircuit:
     """A small set of units with which a network provably does the same on a box.
 
@@ -95,8 +104,8 @@ def certified_circuit(
             first in front; by default those whose removal changes samples least.
         samples: how many inputs to try before any proof.
         time_limit: seconds for each mixed-integer program; infinite for no limit.
-        max_proofs: number of sets after which a cardinal search gives up: the result
-            is then a local one.
+        max_proofs: number of different sets after which a cardinal search gives up:
+            the result is then a local one.
 
     Returns:
         The circuit with its certificate.
@@ -125,6 +134,7 @@ def certified_circuit(
     if minimal not in MINIMAL:
         known = trees.listed(MINIMAL)
         raise ValueError(f"unknown minimal {minimal!r}; there are {known}")
+    max_proofs = checks.integer(max_proofs, "max_proofs", 1)
     box = _claims.box(x, low, high, same_decision, "fn, masks, ")
     units = Units(masks)
     predicate = Predicate(
@@ -144,10 +154,11 @@ def certified_circuit(
     if pairs and known.endswith("monotone"):
         kept = _search.local(predicate, kept, order)
         known = "local"
+    left_open = sum(decision.proved is None for decision in predicate.decisions)
     return CertifiedCircuit(
         units.split(np.float32(kept)), int(kept.sum()), units.count,
-        predicate.certificate(kept), known, pairs, tuple(predicate.decisions),
-        predicate.times(),
+        predicate.certificate(kept), known + _OPEN * bool(left_open), left_open, pairs,
+        tuple(predicate.decisions), predicate.times(),
     )  # fmt: skip
 
 

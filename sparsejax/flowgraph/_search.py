@@ -77,19 +77,46 @@ def cardinal(
     which some valid set must hit, is valid or gives another cut. That the cuts must be
     hit rests on the test being monotone: what contains a valid set is valid.
 
+    Args:
+        valid: the test.
+        order: the units.
+        proofs: how many different sets may be tested.
+
     Returns:
         None for the set where `proofs` tests were not enough.
     """
+    try:
+        return _smallest(_limited(valid, proofs), order)
+    except _Spent:
+        return None, False
+
+
+class _Spent(Exception):
+    """As many sets were tested as may be."""
+
+
+def _limited(valid: Valid, proofs: int) -> Valid:
+    """A test that gives up after so many different sets."""
+    tested: set[bytes] = set()
+
+    def ask(kept: np.ndarray) -> bool:
+        tested.add(kept.tobytes())
+        if len(tested) > proofs:
+            raise _Spent
+        return bool(valid(kept))
+
+    return ask
+
+
+def _smallest(valid: Valid, order: np.ndarray) -> tuple[np.ndarray, bool]:
     units = np.arange(len(order))
     whole = np.ones(len(order), bool)
     if 2 ** len(units) <= MOST:
         sizes = range(len(units) + 1)
         return next(s for s in _subsets(whole, units, sizes) if valid(s)), True
     cuts: list[np.ndarray] = []
-    tested = 0
-    while tested < proofs:
+    while True:
         smallest = _hitting(cuts, len(order))
-        tested += 1
         if valid(smallest):
             return smallest, False
         failing = smallest
@@ -98,11 +125,9 @@ def cardinal(
                 continue
             larger = failing.copy()
             larger[unit] = True
-            tested += 1
             if not valid(larger):
                 failing = larger
         cuts.append(~failing)
-    return None, False
 
 
 def _subsets(

@@ -5,7 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sparsejax.flowgraph import _attack, _domain, _ops, certified_circuit, certify
+from sparsejax.flowgraph import (
+    _attack,
+    _domain,
+    _ops,
+    _search,
+    certified_circuit,
+    certify,
+)
 from sparsejax.flowgraph._forms import PARTIAL
 
 
@@ -183,3 +190,48 @@ def test_small_weights_are_numbers_like_others():
         return x * weights.astype(x.dtype)
 
     assert certify(full, none, jnp.zeros(3), 0.0, 1.0, delta=0.1).proved
+
+
+def halves(masks, x):
+    """The first unit adds nothing, which no proof shows."""
+    first = masks["h"][0] * (jax.nn.softmax(x).sum() - 1)
+    return (first + masks["h"][1] * x[0])[None]
+
+
+@pytest.mark.parametrize("minimal", ["quasi", "local", "subset", "cardinal"])
+def test_what_is_minimal_is_so_as_far_as_proved(minimal):
+    found = certified_circuit(
+        halves, {"h": jnp.ones(2)}, jnp.zeros(3), -1.0, 1.0, delta=0.05,
+        minimal=minimal,
+    )  # fmt: skip
+    assert found.left_open == sum(d.proved is None for d in found.decisions) > 0
+    assert found.minimal == f"{minimal} as far as proved"
+    sets = "1 set was" if found.left_open == 1 else f"{found.left_open} sets were"
+    assert f"({minimal} minimal as far as proved: {sets} left open), " in str(found)
+    sure = certified_circuit(
+        halves, {"h": jnp.ones(2)}, jnp.zeros(3), -1.0, 1.0, delta=30.0, minimal=minimal
+    )
+    assert sure.left_open == 0 and sure.minimal == minimal and sure.size == 0
+
+
+def test_as_many_different_sets_are_tested_as_may_be(monkeypatch):
+    def test(kept):
+        tested.append(kept.tobytes())
+        return kept.sum() >= 4
+
+    for most, sure in ((1, False), (64, True)):
+        monkeypatch.setattr(_search, "MOST", most)
+        tested: list = []
+        kept, known = _search.cardinal(test, np.arange(6), 2000)
+        assert kept is not None and kept.sum() == 4 and known == sure
+        different = len(set(tested))
+        tested.clear()
+        kept, _ = _search.cardinal(test, np.arange(6), different)
+        assert kept is not None and kept.sum() == 4
+        tested.clear()
+        assert _search.cardinal(test, np.arange(6), different - 1) == (None, False)
+        assert len(set(tested)) == different - 1
+    ones, box = {"h": jnp.ones(2)}, (jnp.zeros(3), -1.0, 1.0)
+    for number in ("a", 0, 2.5):
+        with pytest.raises(ValueError, match="max_proofs is"):
+            certified_circuit(halves, ones, *box, delta=30.0, max_proofs=number)
