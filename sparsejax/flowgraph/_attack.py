@@ -144,4 +144,4 @@ def _inwards(low: np.ndarray, high: np.ndarray, dtype) -> tuple[np.ndarray, np.n
     inner = (np.where(near[0] < np.asarray(low), up, near[0]),
              np.where(near[1] > np.asarray(high), down, near[1]))  # fmt: skip
     fits = inner[0] <= inner[1]
-    return tuple(np.where(fits, *pair) for pair in zip(inner, near, strict=True))
+    return np.where(fits, inner[0], near[0]), np.where(fits, inner[1], near[1])

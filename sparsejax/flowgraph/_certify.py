@@ -42,7 +42,6 @@ class Certificate(NamedTuple):
             something might be undefined.
         witness: input at which the difference is `reached`, the largest that was seen;
             with `patched`, the input and the one that the patch comes from, stacked.
-            None where nothing was looked for.
         by: "samples", "gradient", "interval", "linear" or "exact": what settled it, or
             the last that was tried.
         reached: the difference at the witness, as it is computed: above `bound` by
@@ -51,7 +50,7 @@ class Certificate(NamedTuple):
 
     proved: bool | None
     bound: float
-    witness: Float[np.ndarray, "..."] | None
+    witness: Float[np.ndarray, "..."]
     by: str
     reached: float
 
