@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 from scipy import optimize
 
+from sparsejax.flowgraph._quiet import quiet
+
 MOST = 1024  # sets that are looked through one by one
 Valid = Callable[[np.ndarray], bool]
 
@@ -144,13 +146,14 @@ def _hitting(cuts: list[np.ndarray], count: int) -> np.ndarray:
     """A smallest set that has a unit of every cut."""
     if not cuts:
         return np.zeros(count, bool)
-    result = optimize.milp(
-        np.ones(count),
-        integrality=np.ones(count),
-        bounds=(0, 1),
-        constraints=(np.stack(cuts).astype(float), 1.0, np.inf),
-        options={"mip_rel_gap": 0.0},
-    )
+    with quiet():
+        result = optimize.milp(
+            np.ones(count),
+            integrality=np.ones(count),
+            bounds=(0, 1),
+            constraints=(np.stack(cuts).astype(float), 1.0, np.inf),
+            options={"mip_rel_gap": 0.0},
+        )
     return np.asarray(result.x) > 0.5
 
 

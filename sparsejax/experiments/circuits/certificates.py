@@ -74,6 +74,7 @@ def record(config: Config, subject: Subject, image: int) -> dict[str, Any]:
             for name, mask in circuit.masks.items()
         },
         "minimal": circuit.minimal,
+        "left_open": circuit.left_open,
         "proved": circuit.certificate.proved,
         "bound": circuit.certificate.bound,
         "by": circuit.certificate.by,

@@ -86,13 +86,15 @@ def write(
 
 
 def _certified(records) -> tuple[list[list[Any]], list[str]]:
-    header = ["image", "label", "units", "proved within", "by", "sets asked about"]
+    header = ["image", "label", "units", "proved within", "by", "sets asked about",
+              "left open"]  # fmt: skip
     rows = []
     for r in records:
         asked = sum([*r["proofs"].values(), *r["refuted"].values()])
         bound = f"{r['bound']:.3g}" if r["proved"] else None
         size = f"{r['size']} of {r['units']}"
-        rows.append([str(r["image"]), str(r["label"]), size, bound, r["by"], asked])
+        rows.append([str(r["image"]), str(r["label"]), size, bound, r["by"], asked,
+                     r["left_open"]])  # fmt: skip
     return rows, header
 
 
