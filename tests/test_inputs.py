@@ -237,7 +237,8 @@ def test_no_argument_is_forgotten():
         for argument in inspect.signature(function).parameters.values()
         if "Iterable" in str(argument.annotation)
     }
-    assert found <= SEVERAL.keys()
+    # `trace` hands all of its arguments on to `whole`.
+    assert {name.replace("trace.whole", "trace.trace") for name in found} <= {*SEVERAL}
     assert len(found) > 15
 
 

@@ -68,7 +68,7 @@ def controls(
     losses = {"untrained": of(before, y)}
     if metric == "kl" or y is None:
         return losses
-    wrong = turned if metric == "logit_difference" else nonsense
+    wrong = _turned if metric == "logit_difference" else nonsense
     losses["nonsense"] = of(params, wrong(second, x, y))
     order = np.asarray(jax.random.permutation(third, len(y)))
     losses["shuffled"] = of(params, np.asarray(y)[order])
@@ -119,7 +119,7 @@ def nonsense(key: Key[Array, ""] | Any, x: Any, y: Any) -> Int[np.ndarray, "..."
     return classes[np.searchsorted(cuts, values, side="right")]
 
 
-def turned(key: Key[Array, ""] | Any, x: Any, y: Any) -> Int[np.ndarray, "... 2"]:
+def _turned(key: Key[Array, ""] | Any, x: Any, y: Any) -> Int[np.ndarray, "... 2"]:
     """Pairs of classes, some of them turned, by an arbitrary function of the input."""
     pairs = np.asarray(y)
     coins = np.arange(pairs[..., 0].size).reshape(pairs.shape[:-1]) % 2

@@ -284,6 +284,6 @@ def test_a_set_is_of_different_nodes(which):
 def test_nonsense_turns_pairs_of_right_and_wrong():
     x = jax.random.normal(key(), (16, 3))
     pairs = np.stack([np.arange(16) % 4, (np.arange(16) + 1) % 4], -1)
-    turned = _controls.turned(key(), x, pairs)
+    turned = _controls._turned(key(), x, pairs)
     np.testing.assert_array_equal(np.sort(turned), np.sort(pairs))
     assert 4 <= (turned != pairs).any(-1).sum() <= 12
