@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from jaxtyping import Array, Bool, Key
-from scipy import optimize
 
 from sparsejax import checks
+from sparsejax._highs import smallest_hitting
 from sparsejax.circuits._losses import Losses
 from sparsejax.circuits._nodes import members
 
@@ -52,8 +52,9 @@ def hitting_set(
         valid: whether a set will do, given as a vector of bool; see `passing`.
         n: number of nodes.
         key: random key: the order in which sets grow, and the sampled supersets.
-        limit: largest number of evaluations; then the smallest valid set so far comes
-            back, not proved.
+        limit: evaluations after which no further cut is looked for; the smallest valid
+            set so far comes back, not proved. A cut takes up to n of them, the check
+            `samples` more.
         samples: supersets of valid sets that the condition is checked on.
 
     Returns:
@@ -78,7 +79,7 @@ def hitting_set(
     cuts: list[np.ndarray] = []
     least, proved = 0, False
     while asked.count < limit:
-        candidate = _minimum(cuts, n)
+        candidate = smallest_hitting(cuts, n)
         least = int(candidate.sum())
         proved = least == smallest.sum()  # also where an earlier one is as small
         if proved:
@@ -151,22 +152,6 @@ def _grown(asked: _Asked, failing, order) -> Bool[np.ndarray, " n"]:
         keep[node] = True
         keep[node] = not asked(keep)
     return keep
-
-
-def _minimum(cuts: list[np.ndarray], n: int) -> Bool[np.ndarray, " n"]:
-    """A smallest set with a node of every cut."""
-    if not cuts:
-        return np.zeros(n, bool)
-    rows = optimize.LinearConstraint(np.array(cuts, float), 1, np.inf)
-    result = optimize.milp(
-        np.ones(n),
-        constraints=rows,
-        integrality=np.ones(n),
-        bounds=optimize.Bounds(0, 1),
-    )
-    if result.x is None:
-        raise RuntimeError(f"HiGHS found no hitting set: {result.message}")
-    return result.x > 0.5
 
 
 def _monotone(asked: _Asked, smallest, samples: int, rng) -> float:

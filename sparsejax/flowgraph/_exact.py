@@ -21,7 +21,8 @@ import math
 import numpy as np
 from scipy import optimize, sparse
 
-from sparsejax.flowgraph import _encodings, _evaluate, _inline, _quiet, _ranges
+from sparsejax import _highs
+from sparsejax.flowgraph import _encodings, _evaluate, _inline, _ranges
 from sparsejax.flowgraph._encodings import Program
 from sparsejax.flowgraph._structure import Structure
 
@@ -88,7 +89,7 @@ def minimize(
     where = np.array([k for _, k in flat], np.int64)
     rows = sparse.csr_array((data, where, starts), shape=(len(terms), len(cost)))
     lows, highs = (np.array([row[k] for row in program.rows]) for k in (1, 2))
-    with _quiet.quiet():
+    with _highs.quiet():
         result = optimize.milp(
             cost,
             integrality=np.array(program.whole),

@@ -8,9 +8,8 @@ import itertools as it
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
-from scipy import optimize
 
-from sparsejax.flowgraph._quiet import quiet
+from sparsejax._highs import smallest_hitting
 
 MOST = 1024  # sets that are looked through one by one
 Valid = Callable[[np.ndarray], bool]
@@ -118,7 +117,7 @@ def _smallest(valid: Valid, order: np.ndarray) -> tuple[np.ndarray, bool]:
         return next(s for s in _subsets(whole, units, sizes) if valid(s)), True
     cuts: list[np.ndarray] = []
     while True:
-        smallest = _hitting(cuts, len(order))
+        smallest = smallest_hitting(cuts, len(order))
         if valid(smallest):
             return smallest, False
         failing = smallest
@@ -140,21 +139,6 @@ def _subsets(
             smaller = np.zeros_like(kept)
             smaller[list(chosen)] = True
             yield smaller
-
-
-def _hitting(cuts: list[np.ndarray], count: int) -> np.ndarray:
-    """A smallest set that has a unit of every cut."""
-    if not cuts:
-        return np.zeros(count, bool)
-    with quiet():
-        result = optimize.milp(
-            np.ones(count),
-            integrality=np.ones(count),
-            bounds=(0, 1),
-            constraints=(np.stack(cuts).astype(float), 1.0, np.inf),
-            options={"mip_rel_gap": 0.0},
-        )
-    return np.asarray(result.x) > 0.5
 
 
 def contradictions(sets: Sequence[tuple[np.ndarray, bool]]) -> int:

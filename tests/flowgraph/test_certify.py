@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from jax.ad_checkpoint import checkpoint_name
 
+from sparsejax import _highs
 from sparsejax.flowgraph import (
     _attack,
     _exact,
     _fixed,
-    _quiet,
     _search,
     certified_circuit,
     certify,
@@ -337,7 +337,7 @@ def test_not_monotone_tests_are_searched_all_the_same():
 
 def test_a_stray_line_is_kept_from_standard_output(capfd):
     libc = ctypes.CDLL(None)
-    with _quiet.quiet(), _quiet.quiet():
+    with _highs.quiet(), _highs.quiet():
         libc.printf(b"HighsMipSolverData::transformNewIntegerFeasibleSolution tmp\n")
         libc.printf(b"another line\n")
         print("from Python")
@@ -345,7 +345,7 @@ def test_a_stray_line_is_kept_from_standard_output(capfd):
     print("after")
     out = capfd.readouterr().out.splitlines()
     assert sorted(out) == ["after", "another line", "from Python", "written"]
-    with pytest.raises(KeyError), _quiet.quiet():
+    with pytest.raises(KeyError), _highs.quiet():
         raise KeyError
     os.write(1, b"restored\n")
     assert capfd.readouterr().out == "restored\n"

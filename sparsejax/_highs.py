@@ -1,6 +1,6 @@
-"""Standard output without the line that HiGHS prints now and then.
+"""Integer programs by HiGHS, without the line that it prints now and then.
 
-It comes from C++, past `sys.stdout`, whatever is asked of HiGHS. What else is printed
+That comes from C++, past `sys.stdout`, whatever is asked of HiGHS. What else is printed
 meanwhile is kept and written afterwards.
 """
 
@@ -10,14 +10,43 @@ import os
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import IO
+
+import numpy as np
+from jaxtyping import Bool
+from scipy import optimize
 
 STRAY = b"HighsMipSolverData::"
 
 _lock = threading.Lock()
 _inside = 0  # how many threads are in `quiet`: the first redirects, the last restores
 _saved: tuple[int, IO[bytes]] | None = None
+
+
+def smallest_hitting(
+    cuts: Sequence[Bool[np.ndarray, " n"]], n: int
+) -> Bool[np.ndarray, " n"]:
+    """A smallest set with an entry of every cut.
+
+    Example:
+        >>> cuts = [np.array([True, True, False]), np.array([False, True, True])]
+        >>> smallest_hitting(cuts, 3).tolist()
+        [False, True, False]
+    """
+    if not len(cuts):
+        return np.zeros(n, bool)
+    with quiet():
+        result = optimize.milp(
+            np.ones(n),
+            constraints=(np.stack(cuts).astype(float), 1.0, np.inf),
+            integrality=np.ones(n),
+            bounds=(0, 1),
+            options={"mip_rel_gap": 0.0},
+        )
+    if result.x is None:
+        raise RuntimeError(f"HiGHS found no hitting set: {result.message}")
+    return np.asarray(result.x) > 0.5
 
 
 @contextlib.contextmanager
