@@ -68,8 +68,8 @@ def task(
 
     Returns:
         `loss(nodes)`, lower for a better circuit; `loss(nodes, ablate)` with other
-        values. Write down ablation and metric with every result: another choice of them
-        has other minimal circuits.
+        values. Activations that `nodes` does not name are kept. Write down ablation and
+        metric with every result: another choice of them has other minimal circuits.
 
     Raises:
         ValueError: for an unknown metric, labels that it lacks or that do not fit, or
