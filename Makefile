@@ -32,22 +32,8 @@ lint: $(VENV)/.installed
 docs: $(VENV)/.docs  ## the documentation site, in dist/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
-bench: $(VENV)/.peers  ## side by side with what people use today
-	$(BIN)/python benchmarks/training_step.py
-	$(BIN)/python benchmarks/convolution.py
-	$(BIN)/python benchmarks/mask_update.py
-	$(BIN)/python benchmarks/lottery_run.py
-	$(BIN)/python benchmarks/flowgraph_layout.py
-	$(BIN)/python benchmarks/flowgraph_source.py
-	$(BIN)/python benchmarks/hypercube_circle.py
-	$(BIN)/python benchmarks/hypercube_indices.py
-	$(BIN)/python benchmarks/cartpole_dqn.py
-	$(BIN)/python benchmarks/relevance.py
-	$(BIN)/python benchmarks/features.py
-	$(BIN)/python benchmarks/expanded_weights.py
-	$(BIN)/python benchmarks/closures.py
-	$(BIN)/python benchmarks/open_models.py
-	$(BIN)/python benchmarks/subsets.py
+bench: $(VENV)/.peers  ## side by side with what people use today, one table
+	$(BIN)/python benchmarks/table.py
 
 bench-device: $(VENV)/.installed  ## what is at hand, CPU, GPU or TPU: items a second, share of the roofline
 	$(BIN)/python benchmarks/device.py
