@@ -26,7 +26,7 @@ HERE = Path(__file__).parent
 SCRIPTS = ["training_step", "convolution", "mask_update", "lottery_run"]
 SCRIPTS += ["flowgraph_layout", "flowgraph_source", "hypercube_circle"]
 SCRIPTS += ["hypercube_indices", "subsets", "cartpole_dqn", "relevance", "features"]
-SCRIPTS += ["expanded_weights", "closures", "open_models", "compact"]
+SCRIPTS += ["expanded_weights", "spade", "closures", "open_models", "compact"]
 PACKAGES = ["jax", "jaxlib", "flax", "numpy", "torch", "zennit", "captum", "shapiq"]
 
 

@@ -23,7 +23,7 @@ LAYERS = [
 ]
 GROUND = {"runs", "pages", "trees", "checks", "meshes"}
 GROUND |= {"_words", "_interrupts", "_processes", "_labels", "_patterns", "_untrusted"}
-GROUND |= {"_highs"}
+GROUND |= {"_highs", "_threads"}
 ONLY = {
     "flax": {"models"},
     "sklearn": {"data"},

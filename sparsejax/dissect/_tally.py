@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import ArrayLike, Float, Int, Int64, Num
-from threadpoolctl import threadpool_limits
 
+from sparsejax import _threads
 from sparsejax._labels import check_numbers, check_table, parts
 from sparsejax.data import Labels
 from sparsejax.dissect._thresholds import check_finite, check_quantile
@@ -94,8 +94,7 @@ def tally(
         category=category,
     )
     example = pixels = 0
-    # Threads of BLAS would wait for each other: products are many and small.
-    with threadpool_limits(1, "blas"):
+    with _threads.one_thread():
         for maps, layers, whole in it.chain.from_iterable(
             _examples(*parts(chunk), units) for chunk in chunks
         ):

@@ -20,7 +20,7 @@ from sparsejax import checks, interpret, trees
 from sparsejax.interpret import primitives as families
 from sparsejax.prune._hessian import Hessian, hessian, patches
 
-_CHUNK = 64  # examples at a time: their patches can be many
+_CHUNK = 16  # examples at a time: patches of more leave the cache
 # Steps after which a kernel is all there, each element once (where axes of length one
 # come in, that is also a broadcast).
 _MOVES = families.RESHAPES | families.IDENTITIES | families.CASTS | {"broadcast_in_dim"}

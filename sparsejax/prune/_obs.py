@@ -25,9 +25,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jaxtyping import ArrayLike, PyTree
-from threadpoolctl import threadpool_limits
 
-from sparsejax import checks, trees
+from sparsejax import _threads, checks, trees
 from sparsejax.prune import _choice as choice
 from sparsejax.prune import _surgeon as surgeon
 from sparsejax.prune._amounts import Amount, decimal, kept_count
@@ -118,8 +117,7 @@ def obs(
         new = np.where(kept, raw * scale, 0)
         return Pruned(jnp.asarray(new, dtype), jnp.asarray(kept, dtype))
     weights, alive = _grouped(raw, len(forms)), _grouped(alive, len(forms))
-    # Threads of BLAS would wait for each other: products are many and small.
-    with threadpool_limits(1, "blas"):
+    with _threads.one_thread():
         if block_size is None:
             kept = choice.cheapest(forms, weights, alive, keep, pattern)
             new = [surgeon.fit(*of) for of in zip(forms, weights, kept, strict=True)]

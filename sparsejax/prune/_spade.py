@@ -10,6 +10,7 @@ All layers are pruned for what they read in the dense network, none for what is 
 those before it.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from functools import partial
@@ -159,23 +160,24 @@ def prune_layers(
         if kernel.path not in shares:
             continue
         leaf, block = new[kernel.path], block_size or kernel.taps
-        as_used = jnp.asarray(leaf).reshape(-1)[kernel.places]
+        as_used = np.asarray(leaf).reshape(-1)[kernel.places]
         try:
             pruned = solve(as_used, state, shares[kernel.path], block)
         except ValueError as error:
             raise ValueError(f"{kernel.path!r}: {error}") from error
 
-        def put(values, leaf=leaf, at=kernel.places):
-            return (
-                jnp.zeros(leaf.size, values.dtype)
-                .at[at]
-                .set(values)
-                .reshape(leaf.shape)
-            )
-
-        new[kernel.path], masks[kernel.path] = put(pruned.params), put(pruned.mask)
+        new[kernel.path], masks[kernel.path] = (
+            _placed(np.asarray(values), kernel.places, leaf.shape) for values in pruned
+        )
     build = partial(jax.tree.unflatten, jax.tree.structure(params))
     return Pruned(build(list(new.values())), build(list(masks.values())))
+
+
+def _placed(values: np.ndarray, places: np.ndarray, shape) -> Array:
+    """What stands at places of an array, the rest zeros."""
+    flat = np.zeros(math.prod(shape), values.dtype)
+    flat[places] = values
+    return jnp.asarray(flat.reshape(shape))
 
 
 def _surgery(kernel, state, density, block_size, damping=0.01) -> Pruned:

@@ -184,7 +184,8 @@ def _batches(width: int, block: int) -> list[tuple[int, int]]:
 def _upper(form: Form) -> np.ndarray:
     """U with H^-1 = U'U, without the inverse: U^-1 is a factor of H read backwards."""
     root = _root(form, form.matrix[::-1, ::-1])[::-1, ::-1]
-    return linalg.solve_triangular(root, np.eye(len(root)), check_finite=False)
+    (trtri,) = linalg.get_lapack_funcs(("trtri",), (root,))
+    return trtri(root)[0]
 
 
 def _root(form: Form, matrix: np.ndarray) -> np.ndarray:
