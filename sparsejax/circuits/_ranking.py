@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import ArrayLike, Bool, Float
 
-from sparsejax import checks
+from sparsejax import checks, pages
 from sparsejax.circuits._losses import Losses, check_finite
 
 
@@ -47,6 +47,17 @@ class Ranking(NamedTuple):
     scores: Float[np.ndarray, " n"] | None
     evaluations: int
     runs: Runs | None = None
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (size, loss, ", ".join(map(str, np.flatnonzero(row)[:24])))
+            for size, (loss, row) in enumerate(
+                zip(self.losses.tolist(), self.keep, strict=True)
+            )
+        ]
+        header = ("nodes", "loss", "which (24 at most)")
+        title = f"{self.method}: a set of every size, {self.evaluations:,} evaluations"
+        return pages.output(pages.listing(rows, header, title=title, most=32))
 
     def smallest(self, target: float) -> int | None:
         """The smallest size whose loss is at most a target; None if there is none.

@@ -23,7 +23,7 @@ from sparsejax.circuits._losses import Losses
 from sparsejax.circuits._nodes import layout, members, subset
 from sparsejax.circuits._ranking import Ranking, checked_table, sets_of
 from sparsejax.circuits._supersets import Supersets
-from sparsejax.circuits._text import text
+from sparsejax.circuits._text import html, text
 from sparsejax.circuits._verdict import Control, verdict
 
 
@@ -76,6 +76,9 @@ class Report(NamedTuple):
 
     def __str__(self) -> str:
         return text(self)
+
+    def _repr_html_(self) -> str:
+        return html(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, strings, lists and dictionaries, as JSON has them."""

@@ -2,7 +2,11 @@
 
 from typing import Any
 
+from sparsejax import pages
+from sparsejax.pages import tag
+
 _SHOWN = 12
+_VERDICTS = {True: "yes", False: "no", None: "not known"}
 
 
 def text(report: Any) -> str:
@@ -19,8 +23,35 @@ def text(report: Any) -> str:
         lines.append(f"overlap with other finders and seeds: {report.stability:.2f}")
     lines.append(_control(f"random sets of {len(report.subset)}", report.random))
     lines += [_control(name, control) for name, control in report.controls.items()]
-    verdict = {True: "yes", False: "no", None: "not known"}[report.faithful]
-    return "\n".join([*lines, "faithful: " + ": ".join([verdict, *_why(report)])])
+    return "\n".join([*lines, _verdict(report)])
+
+
+def html(report: Any) -> str:
+    """The circuit and what it is compared with, a row each; the verdict below."""
+    size = len(report.subset)
+    above = report.supersets
+    rows = [
+        ("the circuit", report.loss, above.means[0], report.full),
+        (f"random sets of {size}", *_numbers(report.random)),
+        *((name, *_numbers(control)) for name, control in report.controls.items()),
+    ]
+    others = f"with {above.keep_prob[0]:g} of the others on"
+    header = ("", "loss alone", others, "all nodes")
+    title = f"Circuit of {size} of {report.n} nodes: {_list(report.labels)}"
+    details = text(report).split("\n")[1:5]
+    return pages.output(
+        pages.listing(rows, header, title=title),
+        tag("p", tag("b", _verdict(report))),
+        tag("p", "; ".join(details), class_="sj-quiet"),
+    )
+
+
+def _numbers(control) -> tuple[float, float, float]:
+    return control.loss, control.supersets, control.full
+
+
+def _verdict(report) -> str:
+    return "faithful: " + ": ".join([_VERDICTS[report.faithful], *_why(report)])
 
 
 def _why(report) -> list[str]:

@@ -15,10 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, ArrayLike, Float, Int, PyTree
-from tqdm import tqdm
 
 from sparsejax import checks, interpret, lift, meshes
 from sparsejax._labels import check_table, parts
+from sparsejax._progress import tqdm
 from sparsejax.data import Labeled, Labels
 from sparsejax.dissect import _table as table_
 from sparsejax.dissect import _tally as tally_
@@ -48,6 +48,9 @@ class Dissection(NamedTuple):
     labels: Labels
     quantile: float | int
     exemplars: Int[np.ndarray, "units images"]
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
 
     def scores(
         self, union: str = "unit", normalized: bool = False

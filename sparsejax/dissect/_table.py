@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from sparsejax import _untrusted, checks, runs
+from sparsejax import _untrusted, checks, pages, runs
 from sparsejax._labels import check_table
 from sparsejax.data import Labels
 
@@ -39,6 +39,16 @@ class Table(NamedTuple):
     label: tuple[str, ...]
     category: tuple[str, ...]
     score: Float[np.ndarray, " units"]
+
+    def _repr_html_(self) -> str:
+        order = np.argsort(-self.score, kind="stable")
+        rows = [
+            (int(k), self.label[k], self.category[k], float(self.score[k]))
+            for k in order
+        ]
+        header = ("unit", "label", "category", "score")
+        title = f"The best label of each of {len(self.label)} units, best first"
+        return pages.output(pages.listing(rows, header, title=title))
 
     def detectors(
         self, threshold: float | int = 0.05, strict: bool = True

@@ -17,11 +17,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, ArrayLike, Float, Int, Key, PyTree
-from tqdm import tqdm
 
 from sparsejax import checks, meshes, trees
+from sparsejax._progress import tqdm
 from sparsejax.features import _ascent as ascent
 from sparsejax.features import _color as color_
+from sparsejax.features import _display
 from sparsejax.features import _transforms as transforms
 from sparsejax.features._ascent import How, Look
 from sparsejax.features._objectives import Objective, channel
@@ -48,6 +49,9 @@ class Pictures(NamedTuple):
     values: Float[Array, "units ..."]
     units: Int[np.ndarray, " units"]
     history: Float[np.ndarray, "units ..."]
+
+    def _repr_html_(self) -> str:
+        return _display.html(self.images, self.values, self.units)
 
 
 def render(

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import ArrayLike, Float, Int
 
-from sparsejax import checks, trees
+from sparsejax import checks, pages, trees
 from sparsejax.flowgraph import _evaluate, _exact, _ranges
 from sparsejax.flowgraph._relaxation import Relaxation
 from sparsejax.flowgraph._structure import Structure
@@ -42,6 +42,14 @@ class Bounds(NamedTuple):
     gap: Float[np.ndarray, "k 2"] | None = None
     witness_low: Float[np.ndarray, "k *shape"] | None = None
     witness_high: Float[np.ndarray, "k *shape"] | None = None
+
+    def _repr_html_(self) -> str:
+        gap = [None] * len(self.nodes) if self.gap is None else self.gap.max(axis=1)
+        columns = self.nodes.tolist(), self.low, self.high, gap
+        header = ("node", "low", "high", "gap")
+        title = f"Ranges of {pages.counted(len(self.nodes), 'node')}"
+        rows = zip(*columns, strict=True)
+        return pages.output(pages.listing(rows, header, title=title))
 
 
 def bounds(

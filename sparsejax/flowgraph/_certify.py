@@ -21,7 +21,7 @@ import jax
 import numpy as np
 from jaxtyping import ArrayLike, Float
 
-from sparsejax import checks
+from sparsejax import checks, pages
 from sparsejax.flowgraph import _claims, _funnel
 from sparsejax.flowgraph._attack import Attack
 from sparsejax.flowgraph._domain import Guarded
@@ -53,6 +53,15 @@ class Certificate(NamedTuple):
     witness: Float[np.ndarray, "..."]
     by: str
     reached: float
+
+    def _repr_html_(self) -> str:
+        verdict = {True: "proved", False: "refuted", None: "left open"}[self.proved]
+        rows = [
+            ("largest difference, at most", self.bound),
+            ("largest difference seen", self.reached),
+            ("settled by, or tried last", self.by),
+        ]
+        return pages.output(pages.listing(rows, ("", ""), title=f"Claim: {verdict}"))
 
 
 def certify(

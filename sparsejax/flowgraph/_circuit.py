@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import ArrayLike
 
-from sparsejax import checks, trees
+from sparsejax import checks, pages, trees
 from sparsejax.flowgraph import _claims, _search
 from sparsejax.flowgraph._certify import Certificate
 from sparsejax.flowgraph._predicate import Decision, Predicate, Units
@@ -51,6 +51,15 @@ class CertifiedCircuit(NamedTuple):
     monotone: int
     decisions: tuple[Decision, ...]
     seconds: dict[str, float]
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (name, int(mask.sum()), mask.size,
+             ", ".join(map(str, np.flatnonzero(mask)[:24])))
+            for name, mask in self.masks.items()
+        ]  # fmt: skip
+        header = ("activation", "kept", "of", "which units (24 at most)")
+        return pages.output(pages.listing(rows, header, title="Certified"), str(self))
 
     def __str__(self) -> str:
         words = {True: "proved", False: "refuted", None: "left open"}

@@ -6,6 +6,7 @@ no search, and means nothing for graphs of different architectures.
 
 from typing import NamedTuple
 
+from sparsejax import pages
 from sparsejax.flowgraph import _structure
 from sparsejax.flowgraph._structure import Structure
 
@@ -25,6 +26,15 @@ class Diff(NamedTuple):
     only_b: list[str]
     changed: list[tuple[str, str]]
     same: int
+
+    def _repr_html_(self) -> str:
+        rows = [
+            *((key, "only in the first") for key in self.only_a),
+            *((key, "only in the second") for key in self.only_b),
+            *self.changed,
+        ]
+        title = f"{pages.counted(len(rows), 'difference')}, {self.same:,} nodes equal"
+        return pages.output(pages.listing(rows, ("node", "what differs"), title=title))
 
 
 def diff(a: Structure, b: Structure) -> Diff:

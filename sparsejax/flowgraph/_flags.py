@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import ArrayLike
 
+from sparsejax import pages, trees
 from sparsejax.flowgraph import _evaluate
 from sparsejax.flowgraph._bounds import CHUNK, bounds
 from sparsejax.flowgraph._structure import PLAIN, Structure
@@ -37,6 +38,22 @@ class Flag(NamedTuple):
     detail: str
 
 
+class Flags(list[Flag]):
+    """Findings about a graph; a notebook shows them as a table."""
+
+    def _repr_html_(self) -> str:
+        groups: dict[tuple[str, str], list[str]] = {}
+        for flag in self:
+            groups.setdefault((flag.kind, flag.proof), []).append(flag.key)
+        rows = [
+            (kind, proof, len(keys), trees.listed(keys).replace("'", ""))
+            for (kind, proof), keys in groups.items()
+        ]
+        title = pages.counted(len(self), "finding")
+        header = ("what", "proof", "number", "which")
+        return pages.output(pages.listing(rows, header, title=title))
+
+
 def flags(graph: Structure, x: ArrayLike | Any = None) -> list[Flag]:
     """See `Graph.flags`."""
     found = bounds(graph)
@@ -47,7 +64,7 @@ def flags(graph: Structure, x: ArrayLike | Any = None) -> list[Flag]:
     for proof, flagged in zip(PROOFS, rounds, strict=False):
         for kind, key, detail in flagged:
             kept.setdefault((kind, key), Flag(kind, key, proof, detail))
-    return list(kept.values())
+    return Flags(kept.values())
 
 
 def _structural(graph: Structure, values) -> Iterator[tuple[str, str, str]]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
+from sparsejax import pages
 from sparsejax.flowgraph import (
     _bounds,
     _diff,
@@ -69,6 +70,9 @@ class Graph(Structure):
     """
 
     functions: Mapping[str, "Graph"] = dataclasses.field(default_factory=dict)
+
+    def _repr_html_(self) -> str:
+        return html.shown(self)
 
     def count(self, convention: str = "published") -> tuple[int, int]:
         """Vertices and edges as a publication counts them.
@@ -244,6 +248,17 @@ class Graph(Structure):
     def to_c(self) -> str:
         """C99 source of the same function."""
         return source.to_c(self)
+
+    def to_html(self, **options: Any) -> pages.Page:
+        """The page that `save_html` writes, as text that a notebook shows.
+
+        Args:
+            options: those of `save_html`, such as `samples`, `labels` and `fn`.
+
+        Raises:
+            ValueError: as `save_html`.
+        """
+        return html.html(self, **options)
 
     def save_html(
         self,

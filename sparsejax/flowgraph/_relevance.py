@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import ArrayLike, Float
 
+from sparsejax import pages
 from sparsejax.flowgraph._evaluate import batch_shape, in_numpy, numpy_function
 from sparsejax.flowgraph._structure import Structure, arity, output_position
 
@@ -52,6 +53,18 @@ class Relevance(NamedTuple):
     edges: Float[np.ndarray, "*batch edges"]
     bias: Float[np.ndarray, "*batch nodes"]
     constants: Float[np.ndarray, "*batch nodes"]
+
+    def _repr_html_(self) -> str:
+        if self.output.ndim:
+            return pages.output(f"Relevance for {self.output.size} outputs.")
+        rows = [
+            ("input", float(self.input.sum())),
+            ("biases", float(self.bias.sum())),
+            ("constants", float(self.constants.sum())),
+            ("output", float(self.output)),
+        ]
+        table = pages.listing(rows, ("part", "relevance"))
+        return pages.output(table, pages.signed(self.input, "relevance of the input"))
 
     def residual(self) -> Float[np.ndarray, "*batch"]:
         """input + bias + constants - output."""

@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Key
 from scipy import special
 
-from sparsejax import checks, masks, sweep, trees
+from sparsejax import checks, masks, pages, sweep, trees
 from sparsejax.hypercube._exact import keep_probs
 
 _METHODS = ("antithetic", "permutation", "stratified")
@@ -45,6 +45,18 @@ class Estimate(NamedTuple):
     low: Float[np.ndarray, "..."]
     high: Float[np.ndarray, "..."]
     evaluations: int
+
+    def _repr_html_(self) -> str:
+        fields = self.values, self.errors, self.low, self.high
+        values, errors, low, high = (np.ravel(field) for field in fields)
+        scale = np.abs(values).max(initial=0)
+        rows = [
+            (i, *numbers, pages.bar(numbers[0], scale))
+            for i, numbers in enumerate(zip(values, errors, low, high, strict=True))
+        ]
+        header = ("", "estimate", "standard error", "from", "to", "")
+        title = f"Estimates from {pages.counted(self.evaluations, 'subset')}"
+        return pages.output(pages.listing(rows, header, title=title, most=32))
 
 
 def estimate_shapley(

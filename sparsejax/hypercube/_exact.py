@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import ArrayLike, Float, Int
 
-from sparsejax import checks, trees
+from sparsejax import checks, pages, trees
 from sparsejax.hypercube import _memory as memory
 
 
@@ -21,6 +21,18 @@ class Best(NamedTuple):
 
     values: Float[np.ndarray, " sizes"]
     subsets: Int[np.ndarray, " sizes"]
+
+    def _repr_html_(self) -> str:
+        n = len(self.subsets) - 1
+        rows = [
+            (size, value, ", ".join(str(i) for i in range(n) if subset >> i & 1))
+            for size, (value, subset) in enumerate(
+                zip(self.values.tolist(), self.subsets.tolist(), strict=True)
+            )
+        ]
+        header = ("nodes", "lowest value", "which")
+        title = "The best subset of every size"
+        return pages.output(pages.listing(rows, header, title=title, most=n + 1))
 
 
 def subset_sizes(n: int) -> Int[np.ndarray, " subsets"]:

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from sparsejax import checks, trees
+from sparsejax.masks import _display
 
 
 class Masks(NamedTuple):
@@ -23,6 +24,12 @@ class Masks(NamedTuple):
 
     weights: PyTree
     nodes: dict[str, Array]
+
+    def __repr__(self) -> str:
+        return _display.text(self.weights, self.nodes)
+
+    def _repr_html_(self) -> str:
+        return _display.html(self.weights, self.nodes)
 
 
 def check_kind(masks: Any) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from sparsejax import pages
 from sparsejax.naming._points import Point
 
 
@@ -15,6 +16,14 @@ class Points(list[Point]):
 
     def __repr__(self) -> str:
         return table(self)
+
+    def _repr_html_(self) -> str:
+        open_ = [point for point in self if not (point.reason or point.alias)]
+        closed = [point for point in self if point.reason and not point.alias]
+        rows = [_row(point, self) for point in (*open_, *closed)]
+        header = ("named", "name", "shape", "units", "steps", "")
+        title = table(self).partition("\n")[0]
+        return pages.output(pages.listing(rows, header, title=title, most=60))
 
 
 def table(points: Sequence[Point]) -> str:

@@ -8,11 +8,13 @@ the result with `runs.write_text`. Anything that is not `Html` is escaped.
 A page's own script finds the kit in one object `sj` (see kit.js): `sj.data`, elements,
 number formats, sign colours, painted pictures, sliders, and state in the address.
 
-Not for notebooks or servers; and what a page shows is computed before, by its caller.
+What results show of themselves in a notebook is made of `listing`, `bar`, `share` and
+`signed`, joined by `output`; `frame` puts a whole page there. Not for servers; and what
+a page shows is computed before, by its caller.
 """
 
 from . import lean
-from ._document import page
+from ._document import Page, page
 from ._markup import (
     Html,
     columns,
@@ -27,21 +29,30 @@ from ._markup import (
     table,
     tag,
 )
+from ._outputs import bar, frame, listing, output, share, signed, signed_picture
 from ._png import png, signed_png
 
 __all__ = [
     "Html",
+    "Page",
+    "bar",
     "columns",
     "counted",
     "data_uri",
     "facts",
     "figure_svg",
+    "frame",
     "image",
     "join",
     "lean",
+    "listing",
+    "output",
     "page",
     "png",
     "section",
+    "share",
+    "signed",
+    "signed_picture",
     "signed_png",
     "slot",
     "table",

@@ -12,6 +12,16 @@ import numpy as np
 
 from . import lean
 from ._markup import Html, block, join, tag
+from ._outputs import frame
+
+
+class Page(str):
+    """The text of a whole page; in a notebook it is shown, in a frame of its own."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        return frame(self)
 
 
 def page(
@@ -22,7 +32,7 @@ def page(
     data: Any = None,
     script: str = "",
     style: str = "",
-) -> str:
+) -> Page:
     """The complete document, in one file that needs no other.
 
     Args:
@@ -46,7 +56,7 @@ def page(
     _check_raw("script", script, r"</script|<!--")
     _check_raw("style", style, r"</style")
     embedded = "" if data is None else _embed(data)
-    return Template(_resource("shell.html")).substitute(
+    text = Template(_resource("shell.html")).substitute(
         title=join(str(title)),
         style=_lean("style.css") + style,
         kit=_lean("kit.js"),
@@ -56,6 +66,7 @@ def page(
         data=embedded,
         script=tag("script", Html(f"\n{script}\n")) if script else "",
     )
+    return Page(text)
 
 
 @functools.cache

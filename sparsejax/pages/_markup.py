@@ -127,6 +127,17 @@ def table(
         header: the names of the columns.
         caption: what it holds; text or `Html`.
     """
+    whole = tag("table", *rows_of(rows, header))
+    # Wide tables scroll inside their card; with a tab stop, by keyboard too.
+    card = tag("div", whole, class_="scroll", tabindex=0, role="region",
+        aria_label=_plain_text(caption) or "Table")  # fmt: skip
+    return tag("figure", tag("figcaption", caption) if caption else Html(), card)
+
+
+def rows_of(
+    rows: Iterable[Iterable[object]], header: Iterable[object]
+) -> tuple[Html, Html]:
+    """The head and the body of a table."""
     names, cells = list(header), [list(row) for row in rows]
     for index, row in enumerate(cells):
         if len(row) != len(names):
@@ -140,11 +151,7 @@ def table(
         tag("tr", *(tag("td", text, class_=k) for text, k in zip(row, kinds)))
         for row in zip(*(texts for texts, _ in shown))
     ] or [tag("tr", tag("td", "Nothing here yet.", colspan=len(names), class_="none"))]
-    whole = tag("table", tag("thead", tag("tr", *head)), tag("tbody", *body))
-    # Wide tables scroll inside their card; with a tab stop, by keyboard too.
-    card = tag("div", whole, class_="scroll", tabindex=0, role="region",
-        aria_label=_plain_text(caption) or "Table")  # fmt: skip
-    return tag("figure", tag("figcaption", caption) if caption else Html(), card)
+    return tag("thead", tag("tr", *head)), tag("tbody", *body)
 
 
 def facts(items: Iterable[Sequence[object]]) -> Html:

@@ -14,9 +14,9 @@ from typing import NamedTuple
 import jax
 import numpy as np
 from jaxtyping import PyTree
-from tqdm import tqdm
 
-from sparsejax import checks, trees
+from sparsejax import checks, pages, trees
+from sparsejax._progress import tqdm
 from sparsejax.prune._kernels import Layer
 from sparsejax.prune._spade import Solve, fitting, prune_layers
 
@@ -34,6 +34,17 @@ class Tuning(NamedTuple):
     density: dict[str, float]
     score: float
     trials: dict[tuple[float, ...], float]
+
+    def _repr_html_(self) -> str:
+        best = max(self.trials.values(), default=0)
+        rows = [
+            (*densities, score, "best" if score == best else "")
+            for densities, score in self.trials.items()
+        ]
+        header = [f"density of {group}" for group in self.density] + ["score", ""]
+        return pages.output(
+            pages.listing(rows, header, title="Densities that were tried")
+        )
 
 
 def tune_density(

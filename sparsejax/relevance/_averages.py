@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Key, PyTree
 
-from sparsejax import checks
+from sparsejax import checks, pages
 from sparsejax.relevance import _batches as batches
 from sparsejax.relevance import _starts as starts
 from sparsejax.relevance import _targets as targets
@@ -31,6 +31,17 @@ class Attribution(NamedTuple):
 
     input: Float[Array, "..."]
     output: Float[Array, ""]
+
+    def _repr_html_(self) -> str:
+        if self.output.ndim:
+            return pages.output(f"Attributions of {self.output.size} outputs.")
+        rows = [
+            ("sum of the input's", float(self.input.sum())),
+            ("difference of outputs", float(self.output)),
+            ("gap", float(self.gap())),
+        ]
+        table = pages.listing(rows, ("", "attribution"))
+        return pages.output(table, pages.signed(self.input, "attribution"))
 
     def gap(self) -> Float[Array, "..."]:
         """sum(input) - output: what too few steps or samples leave wrong."""

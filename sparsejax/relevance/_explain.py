@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, PyTree
 
 from sparsejax import interpret, trees
 from sparsejax.relevance import _backward as backward
+from sparsejax.relevance import _display
 from sparsejax.relevance import _nodes as nodes
 from sparsejax.relevance import _starts as starts
 from sparsejax.relevance import _tape as tape
@@ -50,6 +51,12 @@ class Relevance(NamedTuple):
     absorbed: dict[str, Float[Array, ""]]
     nodes: dict[str, Float[Array, "..."]]
     edges: dict[str, Float[Array, "..."]]
+
+    def __repr__(self) -> str:
+        return _display.text(self)
+
+    def _repr_html_(self) -> str:
+        return _display.html(self)
 
     def residual(self) -> Float[Array, "..."]:
         """input + bias + constants + absorbed - output: what the rules made or lost."""

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sparsejax import pages
 from sparsejax.runs import _done, _locks
 from sparsejax.runs._files import (
     AnyPath,
@@ -45,9 +46,23 @@ class Run(NamedTuple):
     records: list[dict[str, Any]]
     done: bool
 
+    def _repr_html_(self) -> str:
+        names = list(dict.fromkeys(name for record in self.records for name in record))
+        rows = [[_cell(record.get(name)) for name in names] for record in self.records]
+        state = "complete" if self.done else "not complete"
+        title = f"{self.kind} in {self.folder}: {state}"
+        return pages.output(pages.listing(rows, names, title=title))
+
     def arrays(self, name: str) -> dict[str, np.ndarray]:
         """The arrays of one file, as `run.arrays("seed_00")`."""
         return read_arrays(self.folder / f"{name}.npz")
+
+
+def _cell(value: Any) -> Any:
+    """What a table can show of a record's value."""
+    if value is None or isinstance(value, str | int | float):
+        return value
+    return json.dumps(value)[:80]
 
 
 def read(folder: AnyPath) -> Run:

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, PyTree
-from tqdm import tqdm
 
 from sparsejax import checks, meshes, runs, trees
+from sparsejax._progress import tqdm
 from sparsejax.sweep import _checkpoint as checkpoint_
 from sparsejax.sweep import _masks as masks_
 from sparsejax.sweep._program import Program

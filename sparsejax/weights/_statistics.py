@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, PyTree
 
-from sparsejax import checks, masks, trees
+from sparsejax import checks, masks, pages, trees
 from sparsejax.weights._expanded import Expanded
 
 
@@ -34,6 +34,12 @@ class Statistics(NamedTuple):
     participation: Float[Array, " units"]
     live: Float[Array, " units"]
     cancellation: Float[Array, " units"]
+
+    def _repr_html_(self) -> str:
+        fields = [np.asarray(field).tolist() for field in self]
+        rows = [(i, *unit) for i, unit in enumerate(zip(*fields, strict=True))]
+        header = ("unit", *self._fields)
+        return pages.output(pages.listing(rows, header, title="Readability of units"))
 
 
 def statistics(

@@ -7,6 +7,7 @@ whatever is shown. What runs in it lies in `flowgraph/page` (see `scripts`).
 import hashlib
 import math
 from base64 import b64encode
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ from sparsejax.flowgraph._structure import Structure, TooLarge
 from sparsejax.pages import counted
 
 MOST_EDGES = 30_000  # apart from those inside pictures: more cannot be looked at
+SHOWN_EDGES = 5_000  # of a graph that shows itself, unasked
 BINS = 16  # of a histogram
 LISTED = 60  # flags of one kind by name; of the others their number
 RANDOM = 256  # inputs for the comparison where none are given
@@ -48,6 +50,21 @@ def save_html(graph: Structure, path: str | Path, **options: Any) -> None:
     runs.write_text(Path(path), html(graph, **options))
 
 
+def shown(graph: Structure) -> str:
+    """What a notebook shows of a graph: its page, or in short what a large one is."""
+    if graph.num_edges <= SHOWN_EDGES:
+        try:
+            return html(graph)._repr_html_()
+        except TooLarge:
+            pass  # pictures have limits of their own
+    operations = Counter(graph.ops).most_common()
+    text = pages.tag("code", "graph.save_html(path)")
+    return pages.output(
+        pages.listing(operations, ("operation", "nodes"), title=repr(graph)),
+        pages.tag("p", "Too large to run here; ", text, " may still write its page."),
+    )
+
+
 def html(
     graph: Structure,
     *,
@@ -61,7 +78,7 @@ def html(
     lead: str | None = None,
     footer: str | None = None,
     extra: PageExtra | None = None,
-) -> str:
+) -> pages.Page:
     """The page's text; the arguments are those of `Graph.save_html`."""
     inputs = _batch(graph, samples, "samples")
     observed = None if data is None else _batch(graph, data, "data")

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from sparsejax import trees
+from sparsejax import pages, trees
 from sparsejax.prune._compact._coupling import Coupling
 from sparsejax.prune._compact._slices import FIXED, Solution
 
@@ -59,6 +59,17 @@ class Report(NamedTuple):
     def after(self) -> int:
         """Number of parameters that stay."""
         return sum(math.prod(new) for _, new in self.sizes.values())
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (group.units, group.kept, _some(group.names), _some(group.axes),
+             group.reason)
+            for group in self.groups
+        ]  # fmt: skip
+        header = ("units", "kept", "activations", "parameters", "")
+        title = f"{self.after:,} of {self.before:,} parameters stay"
+        notes = [pages.tag("p", note, class_="sj-quiet") for note in self.notes]
+        return pages.output(pages.listing(rows, header, title=title), *notes)
 
     def __str__(self) -> str:
         rows = [("units", "kept", "activations", "parameters", "")]
