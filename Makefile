@@ -4,7 +4,8 @@ BIN := $(VENV)/bin
 ZOO := $(addprefix tests/peers/test_peer_,models.py own_model.py keras_digits.py analyses.py)
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
-.PHONY: demo test test-slow test-defaults test-all test-zoo lint docs bench bench-device clean
+.PHONY: demo test test-slow test-defaults test-all test-zoo lint docs notebooks bench
+.PHONY: bench-device clean
 
 demo: $(VENV)/.installed  ## lottery tickets on handwritten digits, and the last one to look at
 	$(BIN)/python launch/lottery.py --dataset=digits
@@ -32,6 +33,9 @@ lint: $(VENV)/.installed
 docs: $(VENV)/.docs  ## the documentation site, in dist/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
+notebooks: $(VENV)/.notebooks  ## every notebook from top to bottom; a cell that fails is an error
+	$(BIN)/python docs/notebooks/run.py
+
 bench: $(VENV)/.peers  ## side by side with what people use today, one table
 	$(BIN)/python benchmarks/table.py
 
@@ -53,6 +57,10 @@ $(VENV)/.zoo: $(VENV)/.installed
 
 $(VENV)/.docs: $(VENV)/.installed
 	$(INSTALL) '.[docs]'
+	touch $@
+
+$(VENV)/.notebooks: $(VENV)/.installed
+	$(INSTALL) '.[notebooks]'
 	touch $@
 
 clean:

@@ -3,9 +3,16 @@
 So links between README, results and these pages hold on the site as in a checkout. The
 pages of functions are one for each package, from its docstrings, whose section of an
 example is renamed for the reader of docstrings, which knows it in the plural alone.
+Notebooks become pages with what they showed when they were last run, and links to them
+lead there.
 """
 
 import ast
+import functools
+import json
+import re
+from base64 import b64encode
+from html import escape
 from pathlib import Path
 
 import griffe
@@ -19,6 +26,13 @@ LEFT_OUT = ROOT / "results" / "runs"
 PACKAGES = ("lift", "naming", "masks", "prune", "train", "sweep", "meshes", "models")
 PACKAGES += ("pretrained", "data", "hypercube", "circuits", "removal", "relevance")
 PACKAGES += ("flowgraph", "features", "dissect", "weights", "rl", "runs", "plots")
+NOTEBOOKS = "docs/notebooks"
+STYLE = """<style>
+.output{margin:-.5em 0 1.5em;padding-left:.8em;border-left:3px solid #80808040}
+.output>pre{margin:0;white-space:pre-wrap;font-size:.75rem}
+.output>img{display:block;max-width:100%;padding:6px;border-radius:6px;background:#fff}
+.md-typeset .output p{margin:4px 0}
+</style>"""
 INNER = {"checks", "experiments", "interpret", "pages", "trees"}  # for contributors
 
 
@@ -43,7 +57,26 @@ def on_files(files, config):
         File.generated(config, f"docs/api/{name}.md", content=_page(name))
         for name in _packages()
     ]
-    return Files([*theirs, *ours, *api])
+    notebooks = [
+        File.generated(config, f"{NOTEBOOKS}/{name}.md", content=text)
+        for name, (text, _) in _notebooks().items()
+    ]
+    return Files([*theirs, *ours, *api, *notebooks])
+
+
+def on_page_markdown(markdown, page, **_):
+    return re.sub(r"\]\(((?:[\w./]*/)?\w+)\.ipynb\)", r"](\1.md)", markdown)
+
+
+def on_page_content(html, page, **_):
+    """Outputs go in last: Markdown would read what is in them."""
+    folder, _, name = page.file.src_uri.rpartition("/")
+    if folder != NOTEBOOKS:
+        return html
+    _, outputs = _notebooks()[name.removesuffix(".md")]
+    for i, output in enumerate(outputs):
+        html = html.replace(f"<p>OUTPUT{i}.</p>", f'<div class="output">{output}</div>')
+    return STYLE + html
 
 
 class Example(griffe.Extension):
@@ -51,6 +84,36 @@ class Example(griffe.Extension):
         if obj.docstring:
             text = obj.docstring.value
             obj.docstring.value = text.replace("\nExample:\n", "\nExamples:\n")
+
+
+@functools.cache
+def _notebooks() -> dict[str, tuple[str, list[str]]]:
+    """The Markdown of every notebook, with places for its outputs, and these."""
+    notebooks = {}
+    for path in sorted((ROOT / NOTEBOOKS).glob("*.ipynb")):
+        parts, outputs = [], []
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            source = "".join(cell["source"])
+            if cell["cell_type"] == "markdown":
+                parts.append(source)
+                continue
+            parts.append(f"```python\n{source}\n```")
+            for output in cell["outputs"]:
+                parts.append(f"OUTPUT{len(outputs)}.")
+                outputs.append(_output(output))
+        notebooks[path.stem] = ("\n\n".join(parts), outputs)
+    return notebooks
+
+
+def _output(output: dict) -> str:
+    """What a notebook shows: a page or table as it is, a drawing, or text."""
+    data = output.get("data", {"text/plain": output.get("text", "")})
+    if "text/html" in data:
+        return "".join(data["text/html"])
+    if "image/svg+xml" in data:
+        drawing = b64encode("".join(data["image/svg+xml"]).encode()).decode()
+        return f'<img alt="figure" src="data:image/svg+xml;base64,{drawing}">'
+    return f"<pre>{escape(''.join(data['text/plain']))}</pre>"
 
 
 def _packages() -> list[str]:

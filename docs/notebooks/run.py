@@ -1,7 +1,7 @@
 """Run the notebooks in this folder from top to bottom, and fail where a cell fails.
 
-    python docs/notebooks/run.py              # all of them, as `make notebooks` does
-    python docs/notebooks/run.py masks.ipynb --write      # keep what they print and draw
+    python docs/notebooks/run.py     # all of them, as `make notebooks` does
+    python docs/notebooks/run.py masks.ipynb --write     # keep what it shows
 
 They run in an empty folder on the CPU, and need no network.
 """
@@ -17,7 +17,8 @@ from nbclient import NotebookClient
 
 FOLDER = Path(__file__).resolve().parent
 MOST_BYTES = 300_000  # of a notebook with its outputs
-DRAWINGS = "--InlineBackend.figure_formats=['svg']"  # sharp, and small
+ARGUMENTS = ["--InlineBackend.figure_formats=['svg']"]  # sharp, and small
+ARGUMENTS += ["--IPKernelApp.log_level=40"]  # errors; not that it listens on a port
 SETTINGS = {"JAX_PLATFORMS": "cpu", "TQDM_DISABLE": "1"}
 
 
@@ -28,7 +29,11 @@ def run(path: Path, *, write: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:
         resources = {"metadata": {"path": folder}}
         client = NotebookClient(
-            notebook, timeout=600, resources=resources, extra_arguments=[DRAWINGS]
+            notebook,
+            timeout=600,
+            startup_timeout=600,
+            resources=resources,
+            extra_arguments=ARGUMENTS,
         )
         client.execute()
     print(f"{path.name}: {time.perf_counter() - start:.0f} s", flush=True)

@@ -56,8 +56,9 @@ class Certificate(NamedTuple):
 
     def _repr_html_(self) -> str:
         verdict = {True: "proved", False: "refuted", None: "left open"}[self.proved]
+        limit = self.bound if np.isfinite(self.bound) else "not known"
         rows = [
-            ("largest difference, at most", self.bound),
+            ("largest difference, at most", limit),
             ("largest difference seen", self.reached),
             ("settled by, or tried last", self.by),
         ]

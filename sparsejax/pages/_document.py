@@ -20,6 +20,9 @@ class Page(str):
 
     __slots__ = ()
 
+    def __repr__(self) -> str:
+        return f"Page({len(self):,} characters)"
+
     def _repr_html_(self) -> str:
         return frame(self)
 

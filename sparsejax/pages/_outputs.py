@@ -6,7 +6,6 @@ its own that neither reads nor changes the notebook.
 """
 
 from collections.abc import Iterable, Sequence
-from html import escape
 from itertools import islice
 from typing import SupportsFloat
 
@@ -156,9 +155,11 @@ def frame(page: str, height: int = FRAME) -> Html:
         page: the text of the page.
         height: of the frame, CSS pixels.
     """
+    # Between single quotes, which scripts and styles seldom have, and escaped no more
+    # than an attribute asks for: half as long as `html.escape` makes it.
+    inside = page.replace("&", "&amp;").replace("'", "&#39;")
+    style = f"width:100%;height:{int(height)}px;border:1px solid #80808059"
     return Html(
-        '<iframe sandbox="allow-scripts allow-downloads" '
-        f'title="sparsejax" srcdoc="{escape(page)}" style="width:100%;'
-        f'height:{int(height)}px;border:1px solid rgb(128 128 128 / 35%);'
-        'border-radius:8px"></iframe>'
-    )  # fmt: skip
+        '<iframe sandbox="allow-scripts allow-downloads" title="sparsejax" '
+        f"style=\"{style};border-radius:8px\" srcdoc='{inside}'></iframe>"
+    )
