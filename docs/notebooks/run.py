@@ -52,12 +52,26 @@ def _clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         cell.id, cell.metadata = f"cell-{i}", {}
         if cell.cell_type != "code":
             continue
-        cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
+        cell.outputs = _joined(cell.outputs)
         for output in cell.outputs:
             data = output.get("data", {})
             if "image/svg+xml" in data:  # of figures the text is only their address
                 data["text/plain"] = "a figure"
     return notebook
+
+
+def _joined(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """Without what went to stderr, and what was printed in one piece."""
+    kept: list[nbformat.NotebookNode] = []
+    for output in outputs:
+        printed = output.output_type == "stream"
+        if printed and output.name == "stderr":
+            continue
+        if printed and kept and kept[-1].output_type == "stream":
+            kept[-1].text += output.text
+        else:
+            kept.append(output)
+    return kept
 
 
 def main() -> None:

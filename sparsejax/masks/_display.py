@@ -47,8 +47,8 @@ def html(weights: Any, nodes: Mapping[str, Any]) -> str:
 
 def _row(kind: str, name: str, mask: Any, kept: int | None) -> tuple:
     if kept is None:
-        return kind, name or ".", "never pruned", None, None, None, ""
+        return kind, name or ".", "never\u00a0pruned", None, None, None, ""
     size = jnp.size(mask)
     share = kept / max(size, 1)
-    shape = " × ".join(map(str, jnp.shape(mask)))
+    shape = "\u00a0×\u00a0".join(map(str, jnp.shape(mask)))
     return kind, name or ".", shape, kept, size, f"{share:.1%}", pages.share(share)

@@ -82,8 +82,8 @@ def test_masks():
     assert "1 of 4 weights kept, 2 of 3 nodes kept" in html
     assert sorted(row[:6] for row in rows(html)[1:]) == [
         ["nodes", "hidden", "3", "2", "3", "66.7%"],
-        ["weights", "b", "never pruned", "–", "–", "–"],
-        ["weights", "w", "2 × 2", "1", "4", "25.0%"],
+        ["weights", "b", "never\u00a0pruned", "–", "–", "–"],
+        ["weights", "w", "2\u00a0×\u00a02", "1", "4", "25.0%"],
     ]
 
 
