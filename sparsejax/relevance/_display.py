@@ -65,7 +65,8 @@ def _batch(r: Any) -> str:
 
     def totals(parts):
         zero = np.zeros_like(r.output)
-        return sum((p.sum(tuple(range(axes, p.ndim))) for p in parts), zero).ravel()
+        sums = [p.sum(tuple(range(axes, p.ndim))) for p in parts]
+        return np.sum([zero, *sums], axis=0).ravel()
 
     names = ("input", "biases", "constants", "absorbed")
     parts = [
