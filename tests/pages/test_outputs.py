@@ -119,6 +119,28 @@ def test_graphs_are_pages_or_say_what_they_are():
     assert rows(graph.bounds()._repr_html_())[1:]
 
 
+WIDEN = """<pre id="found" hidden></pre><script>
+const frame = document.querySelector("iframe"), found = document.getElementById("found");
+setTimeout(() => { frame.style.width = "900px"; }, 500);
+setTimeout(() => {
+  const { documentElement: root } = frame.contentDocument;
+  found.textContent = JSON.stringify({ failed: root.hasAttribute("data-failed"),
+    boxes: root.querySelectorAll("svg [data-key]").length });
+}, 1500);
+</script>"""
+
+
+@pytest.mark.slow
+def test_a_graph_is_drawn_in_a_frame_that_opens_later(tmp_path, read_page):
+    graph = sj.flowgraph.trace(lambda x: jnp.maximum(x @ jnp.eye(3), 0), jnp.ones(3))
+    html = graph._repr_html_().replace("width:100%", "width:1px")
+    html = re.sub(r' sandbox="[^"]*"', "", html)  # to look inside
+    page = tmp_path / "notebook.html"
+    page.write_text(f"<!doctype html><body>{html}{WIDEN}", encoding="utf-8")
+    _, found = read_page(page.as_uri())
+    assert found == {"failed": False, "boxes": len(graph.at("neuron"))}
+
+
 def test_tables_of_subsets():
     values = np.array([4.0, 1.0, 3.0, 0.0])
     html = sj.hypercube.best(values)._repr_html_()
