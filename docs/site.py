@@ -29,7 +29,7 @@ PACKAGES += ("flowgraph", "features", "dissect", "weights", "rl", "runs", "plots
 NOTEBOOKS = "docs/notebooks"
 STYLE = """<style>
 .output{margin:-.5em 0 1.5em;padding-left:.8em;border-left:3px solid #80808040}
-.output>pre{margin:0;white-space:pre-wrap;font-size:.75rem}
+.output>pre{margin:0;overflow-x:auto;font-size:.75rem}
 .output>img{display:block;max-width:100%;padding:6px;border-radius:6px;background:#fff}
 .md-typeset .output p{margin:4px 0}
 </style>"""

@@ -16,7 +16,7 @@ from ._markup import Html, block, counted, data_uri, rows_of, tag
 from ._png import png
 
 MOST_ROWS = 20
-FRAME = 720  # CSS pixels
+FRAME = 960  # CSS pixels
 _SIGNS = {1: (34, 145, 80), -1: (222, 76, 68)}  # read on white and on black
 _STYLE = """
 .sj-out{font:13px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,Arial,sans-serif;
