@@ -120,7 +120,8 @@ def test_graphs_are_pages_or_say_what_they_are():
 
 
 WIDEN = """<pre id="found" hidden></pre><script>
-const frame = document.querySelector("iframe"), found = document.getElementById("found");
+const frame = document.querySelector("iframe");
+const found = document.getElementById("found");
 setTimeout(() => { frame.style.width = "900px"; }, 500);
 setTimeout(() => {
   const { documentElement: root } = frame.contentDocument;
