@@ -147,7 +147,7 @@ const layout = (() => {
   // The width at which the whole drawing is largest in its frame.
   const fit = (shapes, frame) => {
     const most = Math.max(120, ...shapes.map((s) => wide(s, 1)));
-    let best = { scale: 0 };
+    let best = { scale: -1e9 }; // of a frame still to be opened it may be negative
     for (let room = most; room >= 120; room *= 0.97) {
       const k = shapes.map((s) => rows(s, room));
       const width = Math.max(...shapes.map((s, i) => wide(s, k[i])));

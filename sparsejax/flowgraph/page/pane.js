@@ -21,7 +21,6 @@ const pane = (() => {
 
     // -- Camera
     const EDGE = 32; // of the drawing, left and right together
-    const LEAST = 120;
     const under = () => actions.top() + 16; // above and below
     const room = () =>
       ({ width: svg.clientWidth || 800, height: svg.clientHeight || 500 });
@@ -199,8 +198,7 @@ const pane = (() => {
       const sizes = boxes.sizes(scene), tries = [];
       for (const part of HEIGHTS) {
         const placed = layout.place(scene.shown, scene.list, sizes,
-          { width: Math.max(LEAST, width - EDGE), // in a frame still to be opened
-            height: Math.max(LEAST, height * part - under()) });
+          { width: width - EDGE, height: height * part - under() });
         tries.push({ ...placed, part });
         if (placed.scale >= LEGIBLE) return tries.at(-1);
       }
