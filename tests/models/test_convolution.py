@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sparsejax.models import _convolution
 from sparsejax.models._convolution import convolve
 
 
@@ -21,3 +22,31 @@ def test_convolutions_are_xlas(size, stride, padding, rng):
     found = convolve(x, kernel, stride, padding)
     np.testing.assert_allclose(found, want, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(convolve(x[0], kernel, stride, padding), found[0])
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"),
+    [((2, 9, 8, 3), (3, 3)), ((7, 11, 1), (3, 5)), ((2, 1, 4, 3, 2), (4, 2))],
+)
+def test_derivatives_of_few_units_are_those_of_patches(shape, size, rng):
+    def patches(x, kernel):
+        return _convolution._by_patches(x, kernel)
+
+    x, kernel = rng.normal(size=shape), rng.normal(size=(*size, shape[-1], 6))
+    pair = jnp.asarray(x, jnp.float32), jnp.asarray(kernel, jnp.float32)
+    moves = jax.tree.map(jnp.cos, pair)
+    want, slope = jax.jvp(patches, pair, moves)
+    y, forward = jax.jvp(convolve, pair, moves)
+    y_back, back = jax.vjp(convolve, *pair)
+    close = {"rtol": 1e-4, "atol": 1e-4}
+    for value in (convolve(*pair), y, y_back):
+        np.testing.assert_allclose(value, want, **close)
+    np.testing.assert_allclose(forward, slope, **close)
+    for ours, theirs in zip(back(y), jax.vjp(patches, *pair)[1](y), strict=True):
+        np.testing.assert_allclose(ours, theirs, **close)
+
+
+def test_few_units_are_derived_in_tiles(rng):
+    x, kernel = jnp.ones((1, 6, 10, 2)), jnp.ones((3, 3, 2, 6))
+    program = jax.make_jaxpr(jax.jacfwd(convolve, argnums=1))(x, kernel)
+    assert "36,24" in str(program)  # 3 rows of a window of 6, 4 places of 6 units
