@@ -8,8 +8,10 @@ import optax
 import pytest
 
 import sparsejax as sj
-from sparsejax import models, train
+from sparsejax import interpret, models, train
 from sparsejax.train import _examples as examples
+from sparsejax.train import _groups as groups
+from sparsejax.train import _steps as compiled
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(50, 6)).astype(np.float32)
@@ -320,6 +322,47 @@ def test_every_seed_is_as_if_trained_alone(orders):
         assert row.key == alone.key
         assert assert_removed(row, masks.weights) == 2
         np.testing.assert_allclose(metrics["loss"][:, i], losses["loss"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_seeds_in_groups_are_as_together(own, monkeypatch):
+    seeds = [network(seed) for seed in range(5)]
+    params, masks = jax.tree.map(lambda *leaves: jnp.stack(leaves), *seeds)
+    keys = jax.random.split(jax.random.key(3), 5)
+    knobs = dict(epochs=2, data_key=jax.random.split(ORDER, 5) if own else ORDER)
+    whole, losses = fit(MOMENTUM, params, masks, key=keys, **knobs)
+    for at_once in (2, 1):
+        monkeypatch.setattr(groups, "size", lambda count, each, n=at_once: n)
+        monkeypatch.setattr(compiled, "epoch", compiled_again())
+        parted, metrics = fit(
+            MOMENTUM, params, masks, key=jax.random.clone(keys), **knobs
+        )
+        assert_close(parted.params, whole.params)
+        assert_close(parted.opt_state, whole.opt_state)
+        assert (parted.key == jax.random.clone(whole.key)).all()
+        np.testing.assert_allclose(metrics["loss"], losses["loss"], rtol=1e-5)
+
+
+def compiled_again():
+    """`epoch`, with nothing compiled yet."""
+    return interpret.Compiled(compiled.epoch._plain.__wrapped__, (0, 1))
+
+
+def test_groups_fit_in_the_cache(monkeypatch):
+    each = []
+
+    def size(count, touched):
+        each.append(touched)
+        return count
+
+    seeds = [network(seed) for seed in range(2)]
+    params, masks = jax.tree.map(lambda *leaves: jnp.stack(leaves), *seeds)
+    monkeypatch.setattr(groups, "size", size)
+    monkeypatch.setattr(compiled, "epoch", compiled_again())
+    keys = jax.random.split(jax.random.key(3), 2)
+    fit(MOMENTUM, params, masks, key=keys, epochs=1, data_key=ORDER)
+    state = groups.num_bytes((params, params, masks)) // 2
+    assert state < each[0] < 6 * state
 
 
 def test_orders_are_permutations_of_key_and_epoch():

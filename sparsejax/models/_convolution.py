@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-# On CPUs kernels of up to so many units are differentiated as products that make so many
-# columns at once: a product with 6 columns of results leaves most of a core idle.
+# On CPUs kernels of up to so many units are differentiated as products that make so
+# many columns at once: a product with 6 columns leaves most of a core idle.
 _FEW, _TILE = 8, 4
 
 

@@ -10,6 +10,7 @@ import optax
 
 from sparsejax import interpret, meshes
 from sparsejax import masks as masks_
+from sparsejax.train import _groups as groups
 from sparsejax.train import _states as states
 from sparsejax.train._states import State
 
@@ -47,14 +48,49 @@ def epoch(how, stacked, state, masks, block, stop):
         (counted from 1; 0 for none).
     """
     many, own_order = stacked
-    run = partial(_steps, how)
     if many:
         of_block = type(block)(None, None, 0 if own_order else None, None, None)
-        axes = 0, 0, of_block, None
-        run = meshes.split(jax.vmap(run, axes), axes)
+        run = partial(_together, how, own_order)
+        run = meshes.split(run, (0, 0, of_block, None))
     else:
+        run = partial(_steps, how)
         run = meshes.automatic(run, lambda state, *_: (state, None, None))
     return run(state, masks, block, stop)
+
+
+def _together(how, own_order, state, masks, block, stop):
+    """`_steps` of stacked networks."""
+
+    def one(args):
+        state, masks, order = args
+        own = block._replace(order=order) if own_order else block
+        return _steps(how, state, masks, own, stop)
+
+    order = block.order if own_order else None
+    return groups.in_groups(
+        one, (state, masks, order), _touched(how, state, masks, block)
+    )
+
+
+def _touched(how, state, masks, block) -> int:
+    """Bytes that a training step of one of stacked networks goes through."""
+
+    def shape(leaf, *size):
+        return jax.ShapeDtypeStruct((*size, *leaf.shape[1:]), leaf.dtype)
+
+    def kept(state, masks, pair):
+        moves = states.moving(how.trainable, state.params)
+
+        def objective(part):
+            whole = states.join(moves, part, state.params)
+            return _objective(how, masks, whole, pair, state.key)
+
+        part = states.cut(moves, state.params)
+        return jax.vjp(objective, part, has_aux=True)[1]
+
+    one = jax.tree.map(shape, (state, masks))
+    pair = jax.tree.map(lambda leaf: shape(leaf, how.batch_size), (block.x, block.y))
+    return groups.num_bytes((one, jax.eval_shape(kept, *one, pair)))
 
 
 def _first_two(params, opt_state, weights):
