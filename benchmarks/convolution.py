@@ -1,8 +1,10 @@
 """A training step of the convnet (three 3x3 of 6 channels, batch 64) on a CPU, by form.
 
-XLA's convolution and the dot product over patches that `models.convnet` uses there; a
-step at a time, inside a loop, and four networks under vmap inside a loop; PyTorch
-beside them. Prints CPU milliseconds a step and network, medians of three.
+XLA's convolution, a dot product over patches, and tiles, whose derivatives
+`models.convnet` uses there; a step at a time, inside a loop, and four networks under
+vmap inside a loop; PyTorch beside them. Then one convolution with both gradients inside
+a loop, by form and shape. Prints CPU milliseconds a step and network, medians of three
+by turns.
 
     python benchmarks/convolution.py
 """
@@ -19,6 +21,7 @@ import numpy as np
 import torch  # pyright: ignore[reportMissingImports]
 
 import sparsejax as sj
+from sparsejax.models import _convolution as convolution
 
 os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # one core for everyone
 BATCH, STEPS, REPEATS, NETWORKS = 64, 10, 3, 4
@@ -26,15 +29,33 @@ modules: Any = inspect.getmodule(sj.models.convnet)  # whose `_convolve` we repl
 rng = np.random.default_rng(0)
 x = rng.random((BATCH, 28, 28, 1), np.float32)
 y = rng.integers(0, 10, BATCH).astype(np.int32)
+# size, channels, units, padding: of the convnet, then of ResNet-20
+LAYERS = [
+    (28, 1, 6, 0),
+    (26, 6, 6, 0),
+    (32, 16, 16, 1),
+    (16, 32, 32, 1),
+    (8, 64, 64, 1),
+]
 
 
-def lax_convolve(x, kernel, strides, padding, **kwargs):
-    return jax.lax.conv_general_dilated(x, kernel, strides, padding, **kwargs)
+def xla(x, kernel):
+    numbers = "NHWC", "HWIO", "NHWC"
+    return jax.lax.conv_general_dilated(
+        x, kernel, (1, 1), "VALID", dimension_numbers=numbers
+    )
+
+
+FORMS: dict[str, Any] = {
+    "lax convolution": xla,
+    "patches": convolution._by_patches,
+    "tiles": convolution._by_tiles,
+}
 
 
 def variants(convolve):
     """The three ways to train, with one form of the convolution."""
-    modules._convolve = convolve
+    modules._convolve = as_flax(convolve)
     model = modules.convnet()
     params = model.init(jax.random.key(0), x)
 
@@ -92,28 +113,91 @@ def torch_step():
     return steps
 
 
-def measure(run, networks):
-    run()
-    spent = []
-    for _ in range(REPEATS):
-        began = time.process_time()
+def layer(convolve, size, channels, units, padding):
+    """A loop over one convolution and both of its gradients."""
+    images = jnp.asarray(rng.random((BATCH, size, size, channels), np.float32))
+    kernel = jnp.asarray(rng.normal(size=(3, 3, channels, units)), jnp.float32)
+
+    def padded(images, kernel):
+        return convolve(convolution.pad(images, padding), kernel)
+
+    @jax.jit
+    def loop(images, kernel):
+        def body(i, pair):
+            y, back = jax.vjp(padded, *pair)
+            return jax.tree.map(lambda p, g: p - 1e-6 * g, pair, back(y))
+
+        return jax.lax.fori_loop(0, STEPS, body, (images, kernel))
+
+    return lambda: jax.block_until_ready(loop(images, kernel)), 1
+
+
+def torch_layer(size, channels, units, padding):
+    images = torch.rand(BATCH, channels, size, size, requires_grad=True)
+    kernel = torch.rand(units, channels, 3, 3, requires_grad=True)
+
+    def steps():
+        for _ in range(STEPS):
+            y = torch.nn.functional.conv2d(images, kernel, padding=padding)
+            torch.autograd.grad(y, (images, kernel), y.detach())
+
+    return steps, 1
+
+
+def measure(runs):
+    """Medians of all of them, by turns."""
+    spent = {name: [] for name in runs}
+    for run, _ in runs.values():
         run()
-        spent.append(1e3 * (time.process_time() - began) / STEPS / networks)
-    return statistics.median(spent)
+    for _ in range(REPEATS):
+        for name, (run, networks) in runs.items():
+            began = time.process_time()
+            run()
+            milliseconds = 1e3 * (time.process_time() - began)
+            spent[name].append(milliseconds / STEPS / networks)
+    return {name: statistics.median(values) for name, values in spent.items()}
+
+
+def table(first, columns, rows, times):
+    print(f"| {first} | " + " | ".join(columns) + " |")
+    print("|---" * (len(columns) + 1) + "|")
+    for row in rows:
+        cells = [times.get((row, column)) for column in columns]
+        shown = [f"{cell:.2f}" if cell is not None else "" for cell in cells]
+        print(f"| {row} | " + " | ".join(shown) + " |")
 
 
 def main():
-    patches = modules._convolve
-    tables = {"lax convolution": lax_convolve, "patches": patches}
-    rows = {name: variants(form) for name, form in tables.items()}
-    ways = list(rows["patches"])
-    print("| CPU ms a step and network | " + " | ".join(ways) + " |")
-    print("|---" * (len(ways) + 1) + "|")
-    for name, row in rows.items():
-        modules._convolve = tables[name]  # tracing happens at the first call
-        times = [f"{measure(*row[way]):.1f}" for way in ways]
-        print(f"| {name} | " + " | ".join(times) + " |")
-    print(f"| PyTorch eager | {measure(torch_step(), 1):.1f} | | |")
+    runs = {}
+    for form, convolve in FORMS.items():
+        for way, run in variants(convolve).items():
+            runs[form, way] = run
+            modules._convolve = as_flax(convolve)
+            run[0]()  # tracing happens at the first call
+    ways = list(dict.fromkeys(way for _, way in runs))
+    runs["PyTorch eager", ways[0]] = torch_step(), 1
+    rows = list(dict.fromkeys(form for form, _ in runs))
+    table("CPU ms a step and network", ways, rows, measure(runs))
+    print()
+    runs, columns = {}, [*FORMS, "PyTorch eager"]
+    for shape in LAYERS:
+        size, channels, units, _ = shape
+        name = f"{size}x{size}, {channels} to {units}"
+        for form, convolve in FORMS.items():
+            runs[name, form] = layer(convolve, *shape)
+        runs[name, columns[-1]] = torch_layer(*shape)
+    rows = list(dict.fromkeys(name for name, _ in runs))
+    table("CPU ms of a layer, forward and back", columns, rows, measure(runs))
+
+
+def as_flax(convolve):
+    """A form as Flax calls it."""
+
+    def call(x, kernel, strides, padding, **kwargs):
+        del strides, padding, kwargs  # always 1 and "VALID"
+        return convolve(x, kernel)
+
+    return call
 
 
 if __name__ == "__main__":

@@ -6,11 +6,15 @@ network; (d) the same with 16 networks together. Every variant takes the same nu
 steps on the same data, by turns, on one thread. Prints CPU time a step and network,
 medians of the repeats, and ratios.
 
-    python benchmarks/training_step.py
+With `--seeds` 1, 4, 16 and 64 networks instead, all in one program and in the groups
+that `fit` makes of them, of the MLP and of a convnet of 6, 6 and 6 channels.
+
+    python benchmarks/training_step.py [--seeds]
 """
 
 import os
 import statistics
+import sys
 import time
 from typing import Any
 
@@ -22,6 +26,7 @@ import torch  # pyright: ignore[reportMissingImports]
 from torch.nn.utils import prune as torch_prune  # pyright: ignore
 
 import sparsejax as sj
+from sparsejax.train import _groups as groups
 
 os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # one core for everyone
 BATCH, STEPS, REPEATS, SEEDS = 64, 937, 7, 16
@@ -65,9 +70,9 @@ apply = sj.masked(model.apply)
 optimizer = optax.adam(1e-3)
 
 
-def start(key):
-    params = model.init(key, jnp.zeros(SIZES[0]))
-    ones = sj.masks.ones(model.apply, params, jnp.zeros(SIZES[0])).weights
+def start(key, model=model, shape=SIZES[:1]):
+    params = model.init(key, jnp.zeros(shape))
+    ones = sj.masks.ones(model.apply, params, jnp.zeros(shape)).weights
     weights = sj.prune.remove(sj.prune.magnitude(params), ones, 0.8)
     return params, sj.masks.Masks(weights, {})
 
@@ -128,7 +133,64 @@ def fit(seeds):
     return epoch
 
 
+def together(model, shape, seeds, steps):
+    """A call that trains stacked networks from their start, or one."""
+    apply = sj.masked(model.apply)  # made anew, so that it is compiled anew
+
+    def stack(leaf):
+        return jnp.broadcast_to(leaf, (seeds, *leaf.shape))
+
+    one = start(jax.random.key(0), model, shape)
+    params, masks = jax.tree.map(stack, one) if seeds > 1 else one
+    keys = jax.random.split(jax.random.key(1), seeds)
+    images = x[: BATCH * steps].reshape(-1, *shape)
+    data = jnp.asarray(images), jnp.asarray(y[: BATCH * steps])
+
+    def run():
+        state, _ = sj.train.fit(
+            apply,
+            params,
+            masks,
+            data,
+            optimizer=optimizer,
+            batch_size=BATCH,
+            key=keys if seeds > 1 else keys[0],
+            data_key=jax.random.key(2),
+            steps=steps,
+        )
+        jax.block_until_ready(state.params)
+
+    run()
+    return run
+
+
+def many_seeds(repeats=3):
+    """A table of networks together, in one program and in groups."""
+    cache, image = groups._CACHE, (28, 28, 1)
+    kinds = {"MLP": (model, SIZES[:1], 100), "convnet": (sj.models.convnet(), image, 4)}
+    print("| network | together | CPU µs a step and network, in one | in groups |")
+    print("|---|---|---|---|")
+    for name, (kind, shape, steps) in kinds.items():
+        for seeds in (1, 4, 16, 64):
+            groups._CACHE = 2**60
+            runs = {"one": together(kind, shape, seeds, steps)}
+            groups._CACHE = cache
+            runs["groups"] = together(kind, shape, seeds, steps)
+            times = {way: [] for way in runs}
+            for _ in range(repeats):
+                for way, run in runs.items():
+                    began = time.process_time()
+                    for _ in range(max(1, 4 // seeds)):
+                        run()
+                    times[way].append(time.process_time() - began)
+            taken = max(1, 4 // seeds) * steps * seeds
+            shown = [1e6 * statistics.median(t) / taken for t in times.values()]
+            print(f"| {name} | {seeds} | {shown[0]:.0f} | {shown[1]:.0f} |", flush=True)
+
+
 def main():
+    if "--seeds" in sys.argv:
+        return many_seeds()
     variants = {
         "(a) PyTorch eager, prune masks": (torch_masked(), 1),
         "(a) the same with a DataLoader": (torch_masked(loader=True), 1),
