@@ -25,6 +25,7 @@ from sparsejax.models import _convolution as convolution
 
 os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # one core for everyone
 BATCH, STEPS, REPEATS, NETWORKS = 64, 10, 3, 4
+LAYER_STEPS = 2  # XLA's convolutions of ResNet-20 take half a second each in a loop
 modules: Any = inspect.getmodule(sj.models.convnet)  # whose `_convolve` we replace
 rng = np.random.default_rng(0)
 x = rng.random((BATCH, 28, 28, 1), np.float32)
@@ -127,7 +128,7 @@ def layer(convolve, size, channels, units, padding):
             y, back = jax.vjp(padded, *pair)
             return jax.tree.map(lambda p, g: p - 1e-6 * g, pair, back(y))
 
-        return jax.lax.fori_loop(0, STEPS, body, (images, kernel))
+        return jax.lax.fori_loop(0, LAYER_STEPS, body, (images, kernel))
 
     return lambda: jax.block_until_ready(loop(images, kernel)), 1
 
@@ -137,24 +138,22 @@ def torch_layer(size, channels, units, padding):
     kernel = torch.rand(units, channels, 3, 3, requires_grad=True)
 
     def steps():
-        for _ in range(STEPS):
+        for _ in range(LAYER_STEPS):
             y = torch.nn.functional.conv2d(images, kernel, padding=padding)
             torch.autograd.grad(y, (images, kernel), y.detach())
 
     return steps, 1
 
 
-def measure(runs):
-    """Medians of all of them, by turns."""
+def measure(runs, steps=STEPS):
+    """Medians of all of them, by turns; they have run once."""
     spent = {name: [] for name in runs}
-    for run, _ in runs.values():
-        run()
     for _ in range(REPEATS):
         for name, (run, networks) in runs.items():
             began = time.process_time()
             run()
             milliseconds = 1e3 * (time.process_time() - began)
-            spent[name].append(milliseconds / STEPS / networks)
+            spent[name].append(milliseconds / steps / networks)
     return {name: statistics.median(values) for name, values in spent.items()}
 
 
@@ -176,6 +175,7 @@ def main():
             run[0]()  # tracing happens at the first call
     ways = list(dict.fromkeys(way for _, way in runs))
     runs["PyTorch eager", ways[0]] = torch_step(), 1
+    runs["PyTorch eager", ways[0]][0]()
     rows = list(dict.fromkeys(form for form, _ in runs))
     table("CPU ms a step and network", ways, rows, measure(runs))
     print()
@@ -186,8 +186,11 @@ def main():
         for form, convolve in FORMS.items():
             runs[name, form] = layer(convolve, *shape)
         runs[name, columns[-1]] = torch_layer(*shape)
+        for column in columns:
+            runs[name, column][0]()
     rows = list(dict.fromkeys(name for name, _ in runs))
-    table("CPU ms of a layer, forward and back", columns, rows, measure(runs))
+    times = measure(runs, LAYER_STEPS)
+    table("CPU ms of a layer, forward and back", columns, rows, times)
 
 
 def as_flax(convolve):

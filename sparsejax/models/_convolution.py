@@ -22,6 +22,8 @@ def convolve(
 
     On CPUs a dot product over patches: XLA's convolutions there are slow inside loops
     and under `vmap`, that is, wherever we train (see `benchmarks/README.md`).
+    Derivatives of few units come from larger products, equal to rounding; where `x` is
+    infinite they, and the value beside them, are NaN at its neighbors too.
 
     Example:
         >>> x, kernel = jnp.array([1.0, 2.0, 4.0, 8.0]), jnp.array([-1.0, 1.0])
