@@ -7,7 +7,7 @@ steps on the same data, by turns, on one thread. Prints CPU time a step and netw
 medians of the repeats, and ratios.
 
 With `--seeds` 1, 4, 16 and 64 networks instead, all in one program and in the groups
-that `fit` makes of them, of the MLP and of a convnet of 6, 6 and 6 channels.
+that `fit` makes of them, of the MLP and of a convnet of 6, 6 and 6 channels (SGD).
 
     python benchmarks/training_step.py [--seeds]
 """
@@ -133,7 +133,7 @@ def fit(seeds):
     return epoch
 
 
-def together(model, shape, seeds, steps):
+def together(model, shape, optimizer, seeds, steps):
     """A call that trains stacked networks from their start, or one."""
     apply = sj.masked(model.apply)  # made anew, so that it is compiled anew
 
@@ -167,15 +167,19 @@ def together(model, shape, seeds, steps):
 def many_seeds(repeats=3):
     """A table of networks together, in one program and in groups."""
     cache, image = groups._CACHE, (28, 28, 1)
-    kinds = {"MLP": (model, SIZES[:1], 100), "convnet": (sj.models.convnet(), image, 4)}
+    momentum, small = optax.sgd(0.01, momentum=0.9), sj.models.convnet()
+    kinds = {
+        "MLP": (model, SIZES[:1], optimizer, 100),
+        "convnet": (small, image, momentum, 4),
+    }
     print("| network | together | CPU µs a step and network, in one | in groups |")
     print("|---|---|---|---|")
-    for name, (kind, shape, steps) in kinds.items():
+    for name, (*what, steps) in kinds.items():
         for seeds in (1, 4, 16, 64):
             groups._CACHE = 2**60
-            runs = {"one": together(kind, shape, seeds, steps)}
+            runs = {"one": together(*what, seeds, steps)}
             groups._CACHE = cache
-            runs["groups"] = together(kind, shape, seeds, steps)
+            runs["groups"] = together(*what, seeds, steps)
             times = {way: [] for way in runs}
             for _ in range(repeats):
                 for way, run in runs.items():
