@@ -42,6 +42,8 @@ FRIENDS = {
     ("benchmarks", "sparsejax.flowgraph._export"),
     ("benchmarks", "sparsejax.flowgraph._layout"),
     ("benchmarks", "sparsejax.interpret._compiled"),
+    ("benchmarks", "sparsejax.models._convolution"),
+    ("benchmarks", "sparsejax.train._groups"),
     ("launch", "sparsejax._launch"),
     ("sparsejax", "sparsejax.experiments._study"),
 }
