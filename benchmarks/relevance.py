@@ -24,14 +24,14 @@ import sparsejax as sj  # noqa: E402
 from sparsejax import relevance  # noqa: E402
 
 # zennit imports torchvision for its models; the wheel's operators may not be there
-for name in ("nms", "qnms"):
-    try:
+try:
+    import torchvision  # noqa: F401 # pyright: ignore[reportMissingImports]
+except RuntimeError:
+    for name in ("nms", "qnms"):
         torch.library.define(
             f"torchvision::{name}",
             "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
         )
-    except RuntimeError:
-        pass
 
 import captum.attr  # noqa: E402 # pyright: ignore[reportMissingImports]
 import zennit.attribution  # noqa: E402 # pyright: ignore[reportMissingImports]

@@ -68,7 +68,7 @@ def propagate(
             continue
         layer = ends.get(entry.outputs[0])
         if layer is not None and not chosen[layer].is_whole:
-            _through_layer(ledger, mode, layer, chosen[layer], with_edges)
+            _through_layer(ledger, mode, rules, layer, chosen[layer], with_edges)
             inside.update((layer.entry, *layer.chain))
             continue
         if layer is not None:
@@ -264,14 +264,19 @@ def _add_direct(ledger: Ledger, node: Node, amount) -> None:
     ledger.direct[node] = amount if known is None else known + amount
 
 
+def _is_gated(ledger: Ledger, mode: Mode, rules: Rules, layer: Layer) -> bool:
+    """Whether ReLUs let nothing back to where a layer's output is not positive."""
+    slopes = mode.nonlinear in ("gradient", "slope") and not mode.compared
+    alone = layer.is_rectified and not rules.primitives
+    return slopes and alone and layer.output not in ledger.direct
+
+
 def _damp(
     ledger: Ledger, mode: Mode, rules: Rules, layer: Layer, rule: LayerRule
 ) -> None:
     """The epsilon rule at the end of a layer; the layer itself is then linear."""
     node = layer.output
-    gated = mode.nonlinear in ("gradient", "slope") and not mode.compared
-    gated = gated and layer.is_rectified and not rules.primitives
-    gated = gated and node not in ledger.direct
+    gated = _is_gated(ledger, mode, rules, layer)
     _as_multiplier(ledger, node, layer.name)
     q = ledger.multipliers[node]
     q, lost = weights.damp(node.delta, rule.epsilon, q, positive=gated)
@@ -291,14 +296,16 @@ def _add_edges(ledger: Ledger, layer: Layer) -> None:
 
 
 def _through_layer(
-    ledger: Ledger, mode: Mode, layer: Layer, rule: LayerRule, with_edges: bool
-) -> None:
+    ledger: Ledger, mode: Mode, rules: Rules, layer: Layer, rule: LayerRule,
+    with_edges: bool,
+) -> None:  # fmt: skip
     """A whole layer by a rule of groups."""
     node = layer.output
+    gated = _is_gated(ledger, mode, rules, layer)
     last = (layer.chain or [layer.entry])[-1]
     _as_multiplier(ledger, node, last.label)  # the rule splits all relevance alike
     q = ledger.multipliers[node]
-    passed = weights.pass_back(layer, rule, q, mode.compared, with_edges)
+    passed = weights.pass_back(layer, rule, q, mode.compared, gated, with_edges)
     ledger.absorbed[layer.name] += passed.absorbed
     _arrive(ledger, mode, last.label, layer.input, passed.multiplier)
     if passed.direct is not None:

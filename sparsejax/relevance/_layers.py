@@ -77,13 +77,17 @@ class Layer:
         )
         return self._summed() is not None and groups == (1, 1)
 
-    def side_by_side(self, inputs: list, kernels: list):
-        """One input and one kernel whose product is the sum of several products."""
-        if len(inputs) == 1:
-            return inputs[0], kernels[0]
+    def side_by_side(self, arrays: list, which: int):
+        """Inputs (0) or kernels (1) as one, whose product is the sum of several."""
+        if len(arrays) == 1:
+            return arrays[0]
         axes = self._summed()
         assert axes is not None
-        return jnp.concatenate(inputs, axes[0]), jnp.concatenate(kernels, axes[1])
+        return jnp.concatenate(arrays, axes[which])
+
+    def transposed(self, kernel, q, like):
+        """The transpose of W, an array like another."""
+        return products.transpose(self.entry.step, self.at, kernel, q, like)
 
     def _summed(self) -> tuple[int, int] | None:
         """An axis of the input and of the kernel over which they are summed."""
@@ -97,7 +101,10 @@ class Layer:
 
     def product(self, a, kernel):
         """P(W a)."""
-        u = self.bare_product(a, kernel)
+        return self.moved(self.bare_product(a, kernel))
+
+    def moved(self, u):
+        """P(u)."""
         for entry in self.chain:
             if entry.step.name in _RESHAPES:
                 (u,) = entry.step.run(u)

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from sparsejax.interpret import primitives as families
+from sparsejax.relevance import _convolutions as convolutions
 from sparsejax.relevance._nodes import Entry, Node, baseline, value
 from sparsejax.relevance._rules import Mode
 
@@ -100,11 +101,19 @@ def _transposed(entry: Entry, i: int, operands: list, q):
     if step.name in ("mul", "div"):
         return fold(q * other if step.name == "mul" else q / other, shape)
 
-    def given(x):
+    like = jax.ShapeDtypeStruct(shape, jnp.result_type(operands[i]))
+    return transpose(step, i, other, q, like)
+
+
+def transpose(step, i: int, other, q, like):
+    """The transpose in operand i of a matrix product or convolution."""
+    if i == 0 and convolutions.is_narrow(step, other):
+        return convolutions.transpose(step, other, q, like)
+
+    def run(x):
         return step.run(*([x, other] if i == 0 else [other, x]))[0]
 
-    like = jax.ShapeDtypeStruct(shape, jnp.result_type(operands[i]))
-    return jax.linear_transpose(given, like)(q)[0]
+    return jax.linear_transpose(run, jax.ShapeDtypeStruct(like.shape, like.dtype))(q)[0]
 
 
 def fold(q, shape: tuple[int, ...]):

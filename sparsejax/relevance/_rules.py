@@ -51,10 +51,18 @@ class Part(NamedTuple):
 
 
 class Group(NamedTuple):
-    """A sum, and how much of the relevance of z is split by it: `weight(z)`."""
+    """A sum, and how much of the relevance of z is split by it.
+
+    Attributes:
+        weight: `weight(z)`, the share of z's relevance that this sum splits.
+        parts: what the sum is made of.
+        sign: what is known where z is positive, as it is where a ReLU lets anything
+            through: 1, the sum is not negative; -1, the weight is 0; 0, nothing.
+    """
 
     weight: Callable
     parts: tuple[Part, ...]
+    sign: int = 0
 
 
 class LayerRule(NamedTuple):
@@ -112,7 +120,7 @@ def gamma(gamma: float = 0.25, eps: float = 1e-6) -> LayerRule:
 
     def group(sign, same, other):
         parts = Part("positive", same, favored(sign)), Part("negative", other)
-        return Group(lambda z: _is(sign * z), parts)
+        return Group(lambda z: _is(sign * z), parts, sign)
 
     groups = group(1, for_positive, for_negative), group(-1, for_negative, for_positive)
     _check_epsilon(eps)
@@ -141,7 +149,7 @@ def alpha_beta(alpha: float = 2.0, beta: float = 1.0, eps: float = 1e-6) -> Laye
             return _is(sign * c)
 
         parts = Part("positive", same, gate), Part("negative", other)
-        return Group(lambda z: jnp.full_like(z, weight), parts)
+        return Group(lambda z: jnp.full_like(z, weight), parts, max(sign, 0))
 
     groups = (group(alpha, 1, only_positive, only_negative),)
     if beta:
@@ -299,7 +307,9 @@ def _settled(place: str | int, rule: Any) -> LayerRule | None:
             f"the rule of {place!r} is {rule!r}; make one with epsilon(), gamma(), "
             "z_plus(), ... of relevance"
         )
-    groups = tuple(Group(weight, tuple(parts)) for weight, parts in rule.groups)
+    groups = tuple(
+        Group(weight, tuple(parts), *sign) for weight, parts, *sign in rule.groups
+    )
     for inputs, kernel, _ in (part for group in groups for part in group.parts):
         if not callable(inputs) and inputs not in ("all", "positive", "negative"):
             raise ValueError(

@@ -45,27 +45,29 @@ def damp(z, eps: float, q, positive: bool):
 
 
 def pass_back(
-    layer: Layer, rule: LayerRule, q, compared: bool, with_edges: bool
+    layer: Layer, rule: LayerRule, q, compared: bool, gated: bool, with_edges: bool
 ) -> Passed:
-    """Split the relevance z q of a layer's output by a rule of groups."""
+    """Split the relevance z q of a layer's output by a rule of groups.
+
+    `gated`: whether q is 0 wherever z is not positive.
+    """
     a, z = layer.input.delta, layer.output.delta
     sums = _Sums(layer, a, z, compared)
     multiplier, direct = jnp.zeros_like(a), None
     constant, absorbed = jnp.zeros_like(z), jnp.zeros((), z.dtype)
     edges = jnp.zeros_like(layer.kernel) if with_edges else None
     for group in rule.groups:
-        weight = group.weight(z)
+        if gated and group.sign < 0:
+            continue
         parts = [p for p in group.parts if not sums.is_empty(p.inputs)]
         alike = parts and len({part.kernel.degree for part in parts}) == 1
         whole = alike and layer.can_join
         bundles = [parts] if whole else [[part] for part in parts]
         shifts = sum(part.constant(sums.constant) for part in group.parts)
         total = sum(map(sums.of, bundles)) + shifts * sums.constant
-        extra = jnp.where(total >= 0, rule.epsilon, -rule.epsilon)
-        empty = total == 0  # nothing to give it to: all is absorbed
-        share = weight * z * q / jnp.where(empty, 1, total + extra)
-        absorbed += jnp.sum(share * jnp.where(empty, 1, extra))
-        share = jnp.where(empty, 0, share)
+        certain = gated and group.sign > 0 and rule.epsilon > 0
+        share, lost = _share(group.weight(z) * z * q, total, rule.epsilon, certain)
+        absorbed += lost
         constant += shifts * share
         backs = [back for bundle in bundles for back in sums.transposed(bundle, share)]
         for part, back in zip(parts, backs, strict=True):
@@ -76,6 +78,22 @@ def pass_back(
             if with_edges:
                 edges += sums.edges(part.inputs, part.kernel, share)
     return Passed(multiplier, direct, constant, absorbed, edges)
+
+
+def _share(relevance, total, eps: float, certain: bool):
+    """Relevance / blip(total), and what the epsilon absorbs.
+
+    `certain`: whether the total is not negative where there is relevance; each array
+    of a layer's size that is not needed is a good part of the time on a CPU.
+    """
+    if certain:
+        share = relevance / (total + eps)
+        return share, eps * jnp.sum(share)
+    extra = jnp.where(total >= 0, eps, -eps)
+    empty = total == 0  # nothing to give it to: all is absorbed
+    share = relevance / jnp.where(empty, 1, total + extra)
+    absorbed = jnp.sum(share * jnp.where(empty, 1, extra))
+    return jnp.where(empty, 0, share), absorbed
 
 
 class _Sums:
@@ -120,8 +138,14 @@ class _Sums:
 
     def transposed(self, parts: Sequence[Part], q) -> list:
         """For each part the multipliers of its p(a)."""
-        like = [jax.ShapeDtypeStruct(jnp.shape(self.a), self.a.dtype) for _ in parts]
-        return jax.linear_transpose(self._linear(parts), like)(q)[0]
+        kernels, finish = self._forms(parts)
+        like = self.layer.entry.outputs[0].value
+        like = [jax.ShapeDtypeStruct(like.shape, like.dtype) for _ in kernels]
+        pairs = zip(kernels, jax.linear_transpose(finish, *like)(q), strict=True)
+        shape = jax.eval_shape(self._beside, [self.a for _ in parts])
+        back = sum(self.layer.transposed(kernel, u, shape) for kernel, u in pairs)
+        levels = [jax.ShapeDtypeStruct(self.a.shape, self.a.dtype) for _ in parts]
+        return jax.linear_transpose(self._beside, levels)(back)[0]
 
     def edges(self, inputs, kernel: Kernel, q):
         """sum over places of p(a_i) g(w_ij) q_j, of the kernel's shape."""
@@ -143,24 +167,39 @@ class _Sums:
 
     def _linear(self, parts: Sequence[Part]):
         """levels -> sum of level_i g(w_ij), w being the kernel times the scale."""
-        w, s = self.layer.kernel, self.scale
-        kernels = [part.kernel for part in parts]
-
-        def product(levels, kernels):
-            forms = [_transform(kernel, w) for kernel in kernels]
-            return self.layer.product(*self.layer.side_by_side(levels, forms))
+        kernels, finish = self._forms(parts)
 
         def run(levels):
-            same = product(levels, kernels)
-            (degree,) = {kernel.degree for kernel in kernels}
-            if s is None or degree == 0:
-                return same
-            if degree == 2 or all(k.positive == k.negative for k in kernels):
-                return s**degree * same
-            other = product(levels, [_turned(kernel) for kernel in kernels])
-            return s * jnp.where(s >= 0, same, other)
+            levels = self._beside(levels)
+            return finish(*(self.layer.bare_product(levels, k) for k in kernels))
 
         return run
+
+    def _beside(self, levels: list):
+        return self.layer.side_by_side(levels, 0)
+
+    def _forms(self, parts: Sequence[Part]):
+        """g(w_ij) of all parts, before scaling, and what to make of the products."""
+        w, s = self.layer.kernel, self.scale
+        form = [part.kernel for part in parts]
+        (degree,) = {kernel.degree for kernel in form}
+        even = degree == 2 or all(k.positive == k.negative for k in form)
+        once = s is None or degree == 0 or even
+        forms = [form] if once else [form, [_turned(kernel) for kernel in form]]
+        kernels = [
+            self.layer.side_by_side([_transform(kernel, w) for kernel in form], 1)
+            for form in forms
+        ]
+
+        def finish(same, other=None):
+            same = self.layer.moved(same)
+            if s is None or degree == 0:
+                return same
+            if other is None:
+                return s**degree * same
+            return s * jnp.where(s >= 0, same, self.layer.moved(other))
+
+        return kernels, finish
 
 
 def _turned(kernel: Kernel) -> Kernel:
