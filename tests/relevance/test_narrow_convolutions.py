@@ -23,7 +23,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(
-    ("layout", "padding"), it.product(LAYOUTS, PADDINGS), ids=lambda x: str(x)
+    ("layout", "padding"), [*it.product(LAYOUTS, PADDINGS)], ids=str
 )
 def test_the_way_back_is_the_transpose(layout, padding, rng, float64):
     cases = []
