@@ -105,8 +105,9 @@ def dissect(
         exemplars: how many examples to name for each unit.
         count: how many examples there are; by default they are counted, which reads
             them once more.
-        batch_size: examples at a time on every device; by default 32 on CPUs and 256
-            elsewhere. Makes no difference beyond rounding in fn.
+        batch_size: examples at a time on every device; by default 256, and on CPUs at
+            most 32, fewer where they would need too much memory at a time. Makes no
+            difference beyond rounding in fn.
         progress: show a bar.
         mesh: devices that the examples are split over, by default those of
             `jax.set_mesh`.
@@ -146,9 +147,7 @@ def dissect(
         raise ValueError("there are no examples to dissect")
     if count is None:
         count = sum(len(x) for x, *_ in _batches(batches))
-    if batch_size is None:
-        batch_size = _CHUNK.get(jax.default_backend(), _CHUNK_ELSEWHERE)
-    if batch_size < 1 or exemplars < 1:
+    if (batch_size is not None and batch_size < 1) or exemplars < 1:
         raise ValueError(
             f"batch_size and exemplars must be 1 or more, got {batch_size}, {exemplars}"
         )
@@ -163,7 +162,8 @@ def dissect(
     bar = tqdm(total=total, disable=not progress, unit="image")
     with meshes.over(mesh), bar:
         params, rotation = meshes.put((params, rotation))
-        size = min(batch_size * meshes.parts(), count)
+        size = batch_size or _fitting(fn, node, params, first[0], rotation, count)
+        size = min(size * meshes.parts(), count)
 
         def chunks():
             for some in _chunks(_examples(batches), size):
@@ -191,6 +191,18 @@ def dissect(
         limits = thresholds(values(), quantile, total=count * places)
         found = tally_.tally(held if hold else chunks(), limits, labels)
     return Dissection(limits, found, labels, quantile, best[1])
+
+
+def _fitting(fn, node, params, x, rotation, count: int) -> int:
+    """Examples at a time on a device, all like x."""
+    most = _CHUNK.get(jax.default_backend(), _CHUNK_ELSEWHERE)
+    if meshes.parts() > 1:
+        return most
+
+    def lower(size):
+        return _read.lower(fn, node, params, _stack([x] * size, size), rotation)
+
+    return interpret.fitting(lower, count, most)
 
 
 @partial(interpret.Compiled, static_argnums=(0, 1))

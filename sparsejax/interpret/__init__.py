@@ -11,9 +11,11 @@ again around what is changed or read at each of them. Other loops and branches (
 `cond`) are never opened: there may be none of a value inside, or any number.
 
 `Compiled` is `jax.jit` for a user's functions: what they close over are its arguments.
+`Batched` is the same of a function of one example, in parts of a size that suits CPUs.
 """
 
 from sparsejax.interpret import primitives
+from sparsejax.interpret._batched import Batched, fitting
 from sparsejax.interpret._compiled import Compiled
 from sparsejax.interpret._evaluate import evaluate
 from sparsejax.interpret._flatten import flatten
@@ -29,9 +31,9 @@ from sparsejax.interpret._unroll import unroll
 from sparsejax.interpret._walk import Step, unrolling, walk
 
 __all__ = [
-    "Compiled", "FlatStep", "FlatValue", "Flow", "Program", "Site", "Step", "evaluate",
-    "flatten", "kernels", "layered", "primitives", "replay", "sites",
-    "sites_of_one_more", "trace", "unroll", "unrolling", "walk",
+    "Batched", "Compiled", "FlatStep", "FlatValue", "Flow", "Program", "Site", "Step",
+    "evaluate", "fitting", "flatten", "kernels", "layered", "primitives", "replay",
+    "sites", "sites_of_one_more", "trace", "unroll", "unrolling", "walk",
 ]  # fmt: skip
 
 

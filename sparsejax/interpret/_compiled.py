@@ -85,6 +85,13 @@ class Compiled:
         """As of `jax.jit`."""
         return self._plain.eval_shape(*args)
 
+    def is_closed(self, *args) -> bool:
+        """Whether all that the function reads is known: nothing is traced around it."""
+        leaves = self._leaves(args)
+        if _is_traced(leaves):
+            return False
+        return self._prepared(self._plain.trace(*args), leaves) is not None
+
     def _leaves(self, args) -> list:
         return jax.tree.leaves([a for i, a in enumerate(args) if i not in self._static])
 

@@ -1,4 +1,7 @@
-"""One function at many points: all at once while they are few, else in batches."""
+"""One function at many points: all at once while they are few, else in batches.
+
+Inside a user's `jit`, batches are a loop of the program; outside, calls of one program.
+"""
 
 from collections.abc import Callable
 from numbers import Integral
@@ -25,6 +28,7 @@ def over(
         size: numbers in an input that `f` makes of a point, to choose a batch by.
         batch_size: points at a time on every device.
     """
+    asked = batch_size
     if batch_size is None:
         most = _MOST.get(jax.default_backend(), meshes.room() // _BYTES)
         batch_size = max(1, most // max(size, 1))
@@ -34,6 +38,9 @@ def over(
     def run(points):
         if batch_size >= len(jax.tree.leaves(points)[0]):
             return jax.vmap(f)(points)
+        apart = interpret.Batched(f, batch_size=asked)
+        if apart.can_split(points):
+            return apart(points)
         return jax.lax.map(f, points, batch_size=batch_size)
 
     if meshes.parts() == 1:

@@ -44,7 +44,7 @@ def gradients(
     units: int | Iterable | None = None,
     position: int | Iterable | None = None,
     average: bool = True,
-    batch_size: int = 32,
+    batch_size: int | None = None,
 ) -> Gradients:
     """Gradients of units of one activation with respect to another, at examples.
 
@@ -58,7 +58,8 @@ def gradients(
         units: of the target, one or several; None for all.
         position: a place on the target's map; by default the middle, (n - 1) // 2.
         average: over examples, else all are kept.
-        batch_size: examples at a time.
+        batch_size: examples at a time; by default at most 32, and on CPUs fewer where
+            they would need too much memory at a time.
 
     Returns:
         `Gradients`.
@@ -79,11 +80,17 @@ def gradients(
     x = jnp.asarray(x)
     if not x.ndim:
         raise ValueError(f"x must have an axis of examples, got {checks.described(x)}")
-    if not len(x) or batch_size < 1:
+    if not len(x) or (batch_size is not None and batch_size < 1):
         raise ValueError(f"need examples in batches, got {len(x)}, {batch_size} a time")
     one = jax.ShapeDtypeStruct(x.shape[1:], x.dtype)
     ends = connect(fn, params, one, source, target, position)
     picked = jnp.asarray(checks.units(units, ends.target.shape[-1]))
+    if batch_size is None:
+
+        def lower(count):
+            return _batch.lower(ends, average, params, x[:count], picked)
+
+        batch_size = interpret.fitting(lower, len(x), 32)
     starts = range(0, len(x), batch_size)
     batches = [x[i : i + batch_size] for i in starts]
     parts = [np.asarray(_batch(ends, average, params, x, picked)) for x in batches]

@@ -1,7 +1,6 @@
 """What is measured of training on relevance, network by network."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import jax
@@ -9,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from sparsejax import relevance
+from sparsejax import interpret, relevance
 from sparsejax.experiments._study.records import group
 from sparsejax.experiments.right_reasons import train
 from sparsejax.experiments.right_reasons.config import Config, Stage
@@ -58,11 +57,10 @@ def grouped(records: Records) -> Groups:
     return group(records, "loss", "strength")
 
 
-@partial(jax.jit, static_argnums=0)
 def maps(fn: Callable, params: Any, x: Array) -> tuple[Array, Array]:
     """Answers (n,), and relevance (n, pixels) of their centred logits; one network."""
 
-    def one(x):
+    def one(params, x):
         logits = fn(params, x)
         answer = jnp.argmax(logits)
         weights = jnp.where(jnp.arange(len(logits)) == answer, 1.0, 0.0)
@@ -70,10 +68,9 @@ def maps(fn: Callable, params: Any, x: Array) -> tuple[Array, Array]:
         explained = relevance.explain(fn, params, x, target=weights, baseline="zero")
         return answer, explained.input
 
-    return jax.vmap(one)(x)
+    return interpret.Batched(one, (None, 0))(params, x)
 
 
-@partial(jax.jit, static_argnums=0)
 def _ask(fn, params, x, region, labels):
     """Answers and shares outside of stacked networks, (networks, n) each."""
 
@@ -81,5 +78,6 @@ def _ask(fn, params, x, region, labels):
         share = relevance.outside_share(fn, params, x, region, target=label)
         return jnp.argmax(fn(params, x)), share
 
-    each = jax.vmap(one, (None, 0, 0, 0))
-    return jax.vmap(each, (0, None, None, None))(params, x, region, labels)
+    each = jax.vmap(one, (0, None, None, None))
+    by_example = interpret.Batched(each, (None, 0, 0, 0))(params, x, region, labels)
+    return tuple(part.T for part in by_example)
