@@ -59,9 +59,12 @@ class Batched:
 
     def __call__(self, *args) -> Any:
         count = self._count(args)
-        if count is None or not self.can_split(*args):
+        size = self._batch_size or self._sizes.get(self._shapes(args))
+        if count is None or (size is not None and size >= count):
             return self._program(*args)
-        size = self._size(args, count)
+        if not self.can_split(*args):
+            return self._program(*args)
+        size = self._size(args, count) if size is None else size
         if size >= count:
             return self._program(*args)
         # the last part has some rows again, so that it is one more call of the program
@@ -97,18 +100,17 @@ class Batched:
             for i, arg in enumerate(args)
         ]  # fmt: skip
 
-    def _size(self, args, count: int) -> int:
-        if self._batch_size is not None:
-            return self._batch_size
+    def _shapes(self, args) -> tuple:
         leaves, structure = jax.tree.flatten(args)
-        key = structure, tuple((np.shape(x), jnp.result_type(x)) for x in leaves)
-        if key not in self._sizes:
+        kinds = [(getattr(x, "shape", ()), getattr(x, "dtype", None)) for x in leaves]
+        return structure, *kinds
 
-            def lower(size):
-                return self._program.lower(*self._rows(args, 0, size))
+    def _size(self, args, count: int) -> int:
+        def lower(size):
+            return self._program.lower(*self._rows(args, 0, size))
 
-            self._sizes[key] = fitting(lower, count)
-        return self._sizes[key]
+        size = self._sizes[self._shapes(args)] = fitting(lower, count)
+        return size
 
 
 def fitting(lower: Callable[[int], Any], count: int, most: int | None = None) -> int:

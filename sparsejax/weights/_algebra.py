@@ -16,11 +16,11 @@ class Algebra(NamedTuple):
 
     Attributes:
         product: `product(run, weights, parts) -> parts`.
-        seeds: which parts of the target are followed back: 1 or 0 for each.
+        count: how many parts there are.
     """
 
     product: Callable[[Callable, Any, tuple], tuple]
-    seeds: tuple[int, ...]
+    count: int
 
 
 def _signed(run, weights, parts):
@@ -28,12 +28,10 @@ def _signed(run, weights, parts):
 
 
 def _split(run, weights, parts):
-    up, down = jnp.maximum(weights, 0), jnp.maximum(-weights, 0)
-    whole, positive, negative, count = parts
+    whole, size, count = parts
     return (
         run(weights, whole),
-        run(up, positive) + run(down, negative),
-        run(up, negative) + run(down, positive),
+        run(jnp.abs(weights), size),
         run(_is_live(weights), count),
     )
 
@@ -42,7 +40,8 @@ def _is_live(weights):
     return (weights != 0).astype(weights.dtype)
 
 
-SIGNED = Algebra(_signed, (1,))  # weights as they are
-# The same, its paths of positive and of negative product apart, and how many are live.
-# Deep down the two are far larger than their difference: it needs a part of its own.
-SPLIT = Algebra(_split, (1, 1, 0, 1))
+SIGNED = Algebra(_signed, 1)  # weights as they are
+# The same, the sizes of all paths' products, and how many are live. Paths of positive
+# product are half the sum of the first two, those of negative half the difference, to
+# the rounding of the sizes; the signed sum may be far smaller.
+SPLIT = Algebra(_split, 3)

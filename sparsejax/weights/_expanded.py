@@ -9,11 +9,12 @@ Reference: Voss et al., "Visualizing Weights", Distill, 2021.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from sparsejax import checks, interpret, trees
@@ -29,8 +30,8 @@ class Expanded(NamedTuple):
         weights: sums over all paths, shape (*window, channels, units); the window is
             the receptive field on the source's map.
         positive, negative: sums over the paths with a positive and with a negative
-            product, both at least 0. weights = positive - negative, to the rounding of
-            these two, which may be far larger: they grow faster with every layer. With
+            product, both at least 0, to the rounding of their sum. weights = positive -
+            negative, to that rounding, too: the two grow faster with every layer. With
             one ReLU on every path they are the largest and the smallest (negated)
             gradient of an entry over all ways to open and close ReLUs; with more,
             bounds of it. None if not asked for.
@@ -79,7 +80,7 @@ def expand(
         units: of the target, one or several; None for all.
         position: a place on the target's map; by default the middle, (n - 1) // 2.
             What would lie beyond the edges of the source's map is left out.
-        split: find positive and negative parts and numbers of live paths, too; six
+        split: find positive and negative parts and numbers of live paths, too; three
             products in place of one.
         through: an activation between the two, to find the part of each of its units.
 
@@ -106,7 +107,8 @@ def expand(
     x = jax.ShapeDtypeStruct(_size(size), trees.float_dtype(params))
     ends = connect(fn, params, x, source, target, position)
     picked = jnp.asarray(checks.units(units, ends.target.shape[-1]))
-    parts, corner = _weights(ends, SPLIT if split else SIGNED, params, picked)
+    parts, corner = _weights(ends, SPLIT if split else SIGNED)(params, picked)
+    parts = [jnp.moveaxis(part, 0, -1) for part in parts]
     weights, positive, negative, paths = parts if split else (*parts, None, None, None)
     inner, around = None, None
     if through is not None:
@@ -114,7 +116,7 @@ def expand(
         last = connect(fn, params, x, through, target, position)
         each = [_through(ends, first, last, params, unit) for unit in picked]
         inner, around = (jnp.stack(part, -1) for part in zip(*each, strict=True))
-    corner = tuple(int(start) for start in corner)
+    corner = tuple(int(start) for start in np.asarray(corner[0]))
     return Expanded(
         weights, positive, negative, paths, inner, around, corner, ends.position
     )
@@ -129,22 +131,29 @@ def _size(size: Any) -> tuple[int, ...]:
     return checks.sizes(size)
 
 
-@partial(interpret.Compiled, static_argnums=(0, 1))
-def _weights(ends: Ends, algebra: Algebra, params, units):
-    """Every part of the algebra, shape (*window, channels, units), and the corner."""
-    found, end, want = seen(ends, params)
-    window = want[found.source]
+@lru_cache(64)
+def _weights(ends: Ends, algebra: Algebra) -> interpret.Batched:
+    """(params, units) -> every part of the algebra, (units, *window, channels).
 
-    def forward(*parts):
-        return linear.follow(algebra.product, want, found.source, parts, end)
+    And where the window begins, the same for all units.
+    """
 
-    back = _transposed(forward, found.source, window, len(algebra.seeds))
+    def one(params, unit):
+        found, end, want = seen(ends, params)
+        window = want[found.source]
 
-    def one(unit):
-        return back(tuple(_seed(ends, unit) * number for number in algebra.seeds))
+        def forward(*parts):
+            return linear.follow(algebra.product, want, found.source, parts, end)
 
-    parts = [jnp.moveaxis(part, 0, -1) for part in jax.vmap(one)(units)]
-    return parts, jnp.array([start for start, _ in window[:-1]], jnp.int32)
+        back = _transposed(forward, found.source, window, algebra.count)
+        parts = back((_seed(ends, unit),) * algebra.count)
+        if algebra is SPLIT:
+            whole, size, count = parts
+            halves = (jnp.maximum(size + sign * whole, 0) / 2 for sign in (1, -1))
+            parts = whole, *halves, count
+        return parts, jnp.array([start for start, _ in window[:-1]], jnp.int32)
+
+    return interpret.Batched(one, (None, 0))
 
 
 @partial(interpret.Compiled, static_argnums=(0, 1, 2))
