@@ -17,7 +17,7 @@ from jax.core import Tracer
 from sparsejax import meshes
 from sparsejax.interpret._compiled import Compiled
 
-_BUDGET = 32 << 20  # bytes of temporaries that stay in memory between calls
+_BUDGET = 24 << 20  # bytes of temporaries: 32 MB, and room for what a guess is off by
 _PROBE = 32  # examples whose temporaries are looked at
 
 
