@@ -7,6 +7,7 @@ multiply every place by the whole kernel and to add up what the places send wher
 """
 
 import itertools as it
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -55,5 +56,5 @@ def transpose(step, kernel, q, like):
         where = [slice(i, i + n) for i, n in zip(at, sizes, strict=True)]
         return sent[(slice(None), *where, slice(None), *taps)]
 
-    total = sum(map(part, it.product(*map(range, kernel.shape[2:]))))
+    total: Any = sum(map(part, it.product(*map(range, kernel.shape[2:]))))
     return jnp.moveaxis(total, range(total.ndim), (x_spec[0], *x_spec[2:], x_spec[1]))
