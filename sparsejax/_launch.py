@@ -24,7 +24,7 @@ from typing import Any
 
 from absl import flags, logging
 
-from sparsejax import _merge, _processes, experiments, runs
+from sparsejax import _merge, _processes, _programs, experiments, runs
 from sparsejax.experiments._study import config as config_
 from sparsejax.experiments._study import needs, shares
 
@@ -48,6 +48,9 @@ spirals and CartPole need no data.""",
     "--run, EXPERIMENT inside that run's folder.",
     "shard": "Share of the run, as 0/4 for the first of four: a run of its own, of "
     "some of the seeds; `sparsejax merge` puts the shares together.",
+    "programs": "Folder of compiled programs that are kept for the next start; by default "
+    "one of your own, ~/.cache/sparsejax/programs; off for none. Never one of others: "
+    "what is there is run.",
     "dry_run": "Dry run: check the data, print the plan and the folder, and stop.",
     "force": "Fresh start: delete an earlier run of this config first.",
 }
@@ -145,7 +148,9 @@ def launch(name: str, spec: Any, config: Any, values: Values, program: str) -> N
     from sparsejax.experiments._study import subject as subject_
 
     face = importlib.import_module(f"sparsejax.experiments.{name}")
-    data_dir, out, _, dry_run, force = (values[key].value for key in WHERE)
+    data_dir, out, _, programs, dry_run, force = (values[key].value for key in WHERE)
+    if not dry_run and not _processes.are_several():
+        _programs.keep(programs)
     source = {key: values[key].value for key in spec.SUBJECT}
     if hasattr(spec, "check_source"):
         spec.check_source(config, source)
