@@ -194,22 +194,18 @@ ANALYSES = {
     "prune.magnitude, remove": _lottery_scores,
     "prune.snip": lambda s: s.sj.prune.snip(
         s.params,
-        s.jax.grad(
-            lambda p: s.sj.train.cross_entropy(s.mlp.apply(p, s.x), s.y)
-        )(s.params),
+        s.jax.grad(lambda p: s.sj.train.cross_entropy(s.mlp.apply(p, s.x), s.y))(
+            s.params
+        ),
     ),
     "prune.remove_nodes": lambda s: s.sj.prune.remove_nodes(
         s.mlp.apply, s.params, s.off.nodes, s.x
     ),
     "prune.compact": lambda s: s.sj.prune.compact(s.mlp.apply, s.params, s.off, s.x),
-    "prune.obs": lambda s: s.sj.prune.obs(
-        s.params["dense_0"]["kernel"], s.x, 0.5
-    ),
+    "prune.obs": lambda s: s.sj.prune.obs(s.params["dense_0"]["kernel"], s.x, 0.5),
     "prune.spade": _spade,
     "sweep.evaluate": _sweep,
-    "hypercube.evaluate": lambda s: s.sj.hypercube.evaluate(
-        s.loss, 8, progress=False
-    ),
+    "hypercube.evaluate": lambda s: s.sj.hypercube.evaluate(s.loss, 8, progress=False),
     "hypercube.evaluate_readout": lambda s: s.sj.hypercube.evaluate_readout(
         abs(s.x[:, :8]), s.x[:8, :3], s.x[0, :3], s.y
     ),
@@ -320,9 +316,7 @@ def measured(kind: str, name: str, flags: list[str] = [], **environment) -> dict
 
 def told(name: str, row: dict, columns=COLUMNS) -> None:
     """A line of the table."""
-    cells = [
-        f"{row[c]:.0f}" if c == "programs" else f"{row[c]:.2f}" for c in columns
-    ]
+    cells = [f"{row[c]:.0f}" if c == "programs" else f"{row[c]:.2f}" for c in columns]
     print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
@@ -340,9 +334,10 @@ def quick_forms(names: list[str], skip: list[str], turns: list[str]) -> None:
                 continue
             for turn in turns:
                 out = Path(root, turn, name)
-                split = [runs.get(f[6:], f[6:]).join(["--run=", ""])
-                         if f.startswith("--run=") else f for f in flags.split()]  # fmt: skip
-                row = measured("launcher", name, [*split, f"--out={out}"], **cache)
+                for word, folder in runs.items():
+                    flags = flags.replace(f"--run={word}", f"--run={folder}")
+                words = [*flags.split(), f"--out={out}"]
+                row = measured("launcher", name, words, **cache)
                 if needed and out.exists():
                     (runs["RUN" if name == "lottery" else "SCENES"],) = map(
                         str, out.iterdir()

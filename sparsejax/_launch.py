@@ -48,9 +48,9 @@ spirals and CartPole need no data.""",
     "--run, EXPERIMENT inside that run's folder.",
     "shard": "Share of the run, as 0/4 for the first of four: a run of its own, of "
     "some of the seeds; `sparsejax merge` puts the shares together.",
-    "programs": "Folder of compiled programs that are kept for the next start; by default "
-    "one of your own, ~/.cache/sparsejax/programs; off for none. Never one of others: "
-    "what is there is run.",
+    "programs": "Folder of compiled programs, kept for the next start; by default one "
+    "of your own, ~/.cache/sparsejax/programs; off for none. Never take somebody "
+    "else's: what is there is run.",
     "dry_run": "Dry run: check the data, print the plan and the folder, and stop.",
     "force": "Fresh start: delete an earlier run of this config first.",
 }
@@ -149,7 +149,7 @@ def launch(name: str, spec: Any, config: Any, values: Values, program: str) -> N
 
     face = importlib.import_module(f"sparsejax.experiments.{name}")
     data_dir, out, _, programs, dry_run, force = (values[key].value for key in WHERE)
-    if not dry_run and not _processes.are_several():
+    if not _processes.are_several():  # of which one alone would write
         _programs.keep(programs)
     source = {key: values[key].value for key in spec.SUBJECT}
     if hasattr(spec, "check_source"):

@@ -26,14 +26,16 @@ try:
 except ImportError:  # Windows
     fcntl: Any = None
 
-OFF = "off"
-DIRECTORY, SIZE = "JAX_COMPILATION_CACHE_DIR", "JAX_COMPILATION_CACHE_MAX_SIZE"
-_BYTES = 512 << 20  # that are kept where that variable says nothing
+OFF, VARIABLE = "off", "SPARSEJAX_PROGRAMS"
+SIZE = "JAX_COMPILATION_CACHE_MAX_SIZE"
+_BYTES = 512 << 20  # that are kept where JAX's variable says nothing
 _SLACK = 0.8  # how much of it stays once it is full
 _BLOCK = 4096  # bytes that the smallest file takes
 _STALE = 3600  # seconds after which nobody writes a temporary file any more
 _ENTRY, _PART, _LOCK = "-cache", ".part", ".lock"
 _SUM = 32  # bytes
+# Lines of /proc/cpuinfo that say what a processor can do, of x86 and ARM.
+_CHIP = "vendor_id", "cpu family", "model", "stepping", "flags", "Features", "CPU "
 
 
 def keep(where: str | None) -> None:
@@ -43,7 +45,8 @@ def keep(where: str | None) -> None:
     its cache is off, or where the user's own folder cannot be used.
 
     Args:
-        where: folder, or "off"; by default one in `XDG_CACHE_HOME`, or in ~/.cache.
+        where: folder, or "off"; by default what `SPARSEJAX_PROGRAMS` says, or else one
+            in `XDG_CACHE_HOME` or ~/.cache.
 
     Raises:
         ValueError: if a folder is given that cannot be used; says why.
@@ -51,8 +54,9 @@ def keep(where: str | None) -> None:
     import jax
     from jax._src import compilation_cache  # there is no public way
 
+    where = where or os.environ.get(VARIABLE) or None
     if where == OFF:
-        jax.config.update("jax_enable_compilation_cache", False)
+        return
     theirs = getattr(jax.config, "jax_compilation_cache_dir", None)
     on = getattr(jax.config, "jax_enable_compilation_cache", False)
     if not on or (where is None and theirs):
@@ -110,7 +114,7 @@ class Entries:
         if size > self._limit // 4:
             return
         if size > self._left:
-            self._left = self._limit - self._swept()
+            self._left = self._limit - self._swept(size)
         part = self._path / f".{secrets.token_hex(8)}{_PART}"
         try:
             part.write_bytes(value + _seal(key, value))
@@ -126,12 +130,12 @@ class Entries:
     def clear(self) -> None:
         """Nothing is held in memory."""
 
-    def _swept(self) -> int:
-        """Remove what was used longest ago if all is too large; the bytes that stay."""
+    def _swept(self, more: int = 0) -> int:
+        """Remove what was used longest ago if all and more is too large; what stays."""
         with contextlib.suppress(OSError), _alone(self._path.parent) as alone:
             files = _files(self._path.parent)
             total = sum(_taken(about.st_size) for _, about in files)
-            if total <= self._limit or not alone:
+            if total + more <= self._limit or not alone:
                 return min(total, self._limit)
             for path, about in sorted(files, key=lambda file: file[1].st_mtime):
                 if total <= _SLACK * self._limit:
@@ -202,12 +206,9 @@ def _kind() -> str:
     import jax
     import jaxlib
 
-    wanted = {"vendor_id", "cpu family", "model", "stepping", "flags", "Features",
-              "CPU implementer", "CPU architecture", "CPU part", "CPU variant"}  # fmt: skip
     try:
         first = Path("/proc/cpuinfo").read_text().partition("\n\n")[0]
-        rows = [line.partition(":") for line in first.splitlines()]
-        chip = [f"{name}:{value}" for name, _, value in rows if name.strip() in wanted]
+        chip = [line for line in first.splitlines() if line.startswith(_CHIP)]
     except OSError:
         chip = []
     about = [*(chip or platform.uname()), platform.machine(), platform.system()]

@@ -25,6 +25,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 collect_ignore = ["devices.py", "meshes.py"]  # for processes with several devices
 os.environ.setdefault("MPLBACKEND", "agg")
+os.environ.setdefault("SPARSEJAX_PROGRAMS", "off")  # nothing in the user's home
 DEFAULTS = os.environ.get("SPARSEJAX_XLA_DEFAULTS", "0") not in ("", "0")
 if not DEFAULTS:  # `make test-defaults` leaves XLA as users have it
     # Most programs run once: compiling them is what takes time, also in launchers.

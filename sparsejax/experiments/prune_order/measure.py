@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy import special
 
 from sparsejax import prune, train
 from sparsejax.experiments._study.records import column, group
@@ -127,7 +127,7 @@ def estimate(values: ArrayLike) -> Estimate:
     mean, n = float(found.mean()), len(found)
     if n < 2:
         return Estimate(mean, mean, mean)
-    away = stats.t.ppf(0.975, n - 1) * found.std(ddof=1) / np.sqrt(n)
+    away = special.stdtrit(n - 1, 0.975) * found.std(ddof=1) / np.sqrt(n)
     return Estimate(mean, float(mean - away), float(mean + away))
 
 
