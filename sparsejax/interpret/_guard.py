@@ -9,7 +9,7 @@ where that is not finite.
 
 import functools as ft
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -63,15 +63,32 @@ def safe(steps: Sequence, named, read: Callable, mask: Any) -> jax.Array:
     known = {a: read(a) for step in steps for a in program_.variables(step.invars)}
     kept = jnp.broadcast_to(jnp.asarray(mask) != 0, last.aval.shape)
     marks = {last: kept.astype(jnp.float32)}
-    _mark_back(steps, known, marks)
-    return _run(steps, known, marks)[last]
+    touched = _touched(steps)
+    _mark_back(steps, known, marks, touched)
+    return _run(steps, known, marks, touched)[last]
 
 
-def _run(steps: Sequence, values: dict, marks: dict | None = None) -> dict:
+def _touched(steps: Sequence, inputs: Iterable = ()) -> set:
+    """The inputs, and what is made of them or by a step that is steep, or after it."""
+    touched = {*inputs}
+    for step in steps:
+        if touched.intersection(program_.variables(step.invars)) or _is_steep(step):
+            touched.update(step.outvars)
+    return touched
+
+
+def _run(
+    steps: Sequence,
+    values: dict,
+    marks: dict | None = None,
+    touched: Iterable | None = None,
+) -> dict:
     values = dict(values)
     for step in steps:
-        arguments = [_at(values, atom) for atom in step.invars]
         (out,) = step.outvars
+        if touched is not None and out not in touched and out in values:
+            continue  # nothing before it is steep: it is what it was
+        arguments = [_at(values, atom) for atom in step.invars]
         mark = None if marks is None or not _is_steep(step) else marks.get(out)
         if step.primitive.name == "name":  # it is there already
             values[out] = arguments[0]
@@ -81,23 +98,28 @@ def _run(steps: Sequence, values: dict, marks: dict | None = None) -> dict:
             values[out] = _cut(step, mark, arguments)
         else:
             body, _ = program_.body(step)
-            inner, within = _within(step, mark, values)
-            values[out] = _at(_run(body.eqns, inner, within), body.outvars[0])
+            inner, within, touched_ = _within(step, mark, values)
+            values[out] = _at(_run(body.eqns, inner, within, touched_), body.outvars[0])
     return values
 
 
-def _mark_back(steps: Sequence, values: dict, marks: dict) -> None:
-    """Give every real variable a mark: above 0 where it reaches what is kept."""
+def _mark_back(steps: Sequence, values: dict, marks: dict, touched: set) -> None:
+    """Give real variables a mark: above 0 where they reach what is kept.
+
+    Only those that are `touched`: no step makes use of the others' marks.
+    """
     for step in reversed(steps):
         mark = marks.get(step.outvars[0])
-        for var, new in () if mark is None else _feeds(step, mark, values):
+        for var, new in () if mark is None else _feeds(step, mark, values, touched):
             marks[var] = jnp.maximum(marks[var], new) if var in marks else new
 
 
-def _feeds(step, mark, values: dict) -> Iterator[tuple[Any, jax.Array]]:
-    """The real operands of a step, and the marks that its result gives them."""
+def _feeds(step, mark, values: dict, touched: set) -> Iterator[tuple[Any, jax.Array]]:
+    """The real, touched operands of a step, and the marks its result gives them."""
     variables = dict.fromkeys(program_.variables(step.invars))
-    real = [var for var in variables if _is_real(var.aval)]
+    real = [var for var in variables if var in touched and _is_real(var.aval)]
+    if not real:
+        return
     if _is_elementwise(step):
         yield from ((var, _gathered(mark, var.aval.shape)) for var in real)
     elif step.primitive.name in _JOINS:
@@ -115,20 +137,34 @@ def _feeds(step, mark, values: dict) -> Iterator[tuple[Any, jax.Array]]:
         yield from zip(real, found, strict=True)
     else:
         body, _ = program_.body(step)
-        _, marks = _within(step, mark, values)
+        _, marks, _ = _within(step, mark, values, real)
         for atom, var in zip(step.invars, body.invars, strict=True):
-            if program_.is_variable(atom) and var in marks:
+            if program_.is_variable(atom) and atom in real and var in marks:
                 yield atom, marks[var]
 
 
-def _within(step, mark, values: dict) -> tuple[dict, dict]:
-    """Values and marks of a call's own variables."""
+def _within(
+    step, mark, values: dict, operands: Sequence = ()
+) -> tuple[dict, dict, set]:
+    """Values and marks of a call's own variables, and those that are touched.
+
+    Args:
+        step: the call.
+        mark: of its result.
+        values: of the variables around it.
+        operands: of the call whose marks are wanted.
+    """
     body, _ = program_.body(step)
     given = [_at(values, atom) for atom in step.invars]
     inner = _run(body.eqns, dict(zip(body.invars, given, strict=True)))
     marks = {var: mark for var in program_.variables(body.outvars)}
-    _mark_back(body.eqns, inner, marks)
-    return inner, marks
+    pairs = zip(step.invars, body.invars, strict=True)
+    own = (
+        var for atom, var in pairs if program_.is_variable(atom) and atom in operands
+    )
+    touched = _touched(body.eqns, own)
+    _mark_back(body.eqns, inner, marks, touched)
+    return inner, marks, touched
 
 
 def _cut(step, mark, arguments: Sequence) -> jax.Array:
@@ -169,6 +205,8 @@ def _cut(step, mark, arguments: Sequence) -> jax.Array:
 
 def _gathered(mark, shape: tuple) -> jax.Array:
     """The marks of an operand that was spread over the result."""
+    if shape == mark.shape:
+        return mark
     over = [i for i, size in enumerate(shape) if size != mark.shape[i]]
     return jnp.max(mark, axis=over, keepdims=True) if shape else jnp.max(mark)
 
