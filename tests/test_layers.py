@@ -23,7 +23,7 @@ LAYERS = [
 ]
 GROUND = {"runs", "pages", "trees", "checks", "meshes"}
 GROUND |= {"_words", "_interrupts", "_processes", "_labels", "_patterns", "_untrusted"}
-GROUND |= {"_highs", "_progress", "_threads"}
+GROUND |= {"_highs", "_progress", "_threads", "_programs"}
 ONLY = {
     "flax": {"models"},
     "sklearn": {"data"},
@@ -38,6 +38,7 @@ WITHIN = {("lift", "masks")}
 # Launchers are lines that call the command line; it reads configs as `_study` does. A
 # benchmark measures what no user calls.
 FRIENDS = {
+    ("benchmarks", "sparsejax._launch"),
     ("benchmarks", "sparsejax.experiments.lottery._run"),
     ("benchmarks", "sparsejax.flowgraph._export"),
     ("benchmarks", "sparsejax.flowgraph._layout"),

@@ -59,8 +59,7 @@ def heat_maps(
     if not 0 < extent < math.inf or size < 2:
         raise ValueError(f"no square of {size}x{size} points to {extent}")
     side = np.linspace(-extent, extent, size)
-    points = np.stack(np.meshgrid(side, side[::-1]), axis=-1)
-    points = jnp.asarray(points, mask.dtype)
+    points = np.stack(np.meshgrid(side, side[::-1]), axis=-1).astype(mask.dtype)
     shape = jax.eval_shape(loss, mask, points[0, 0])
     if getattr(shape, "shape", None) != () or shape.dtype.kind not in "fV":
         raise ValueError(
