@@ -250,7 +250,7 @@ class Clock:
         if event in PARTS:
             self._open.append((time.process_time(), 0.0))
 
-    def _end(self, event, value, **_):
+    def _end(self, event, duration_secs, **_):
         if event not in PARTS:
             return
         start, inner = self._open.pop()
@@ -364,7 +364,7 @@ def first_calls(names: list[str], skip: list[str]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("names", nargs="*", help="of launchers and analyses")
     parser.add_argument("--skip", default="", help="names to leave out")
     parser.add_argument("--once", action="store_true", help="no second run")

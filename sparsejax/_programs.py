@@ -204,7 +204,7 @@ def _default() -> Path:
 def _kind() -> str:
     """Name of the folder for this machine: others may be unable to run the code."""
     import jax
-    import jaxlib
+    from jaxlib import version
 
     try:
         first = Path("/proc/cpuinfo").read_text().partition("\n\n")[0]
@@ -214,7 +214,7 @@ def _kind() -> str:
     about = [*(chip or platform.uname()), platform.machine(), platform.system()]
     # XLA divides loops among the cores that it may use.
     cores = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))(0)
-    about += [len(cores), jax.__version__, jaxlib.__version__]
+    about += [len(cores), jax.__version__, version.__version__]
     return hashlib.blake2b(repr(about).encode(), digest_size=8).hexdigest()
 
 

@@ -47,7 +47,8 @@ def _stored() -> tuple[np.ndarray, np.ndarray]:
     if not path.is_file():  # of a scikit-learn that keeps it elsewhere
         from sklearn.datasets import load_digits
 
-        return load_digits(return_X_y=True)
+        pixels, labels = load_digits(return_X_y=True)
+        return np.asarray(pixels), np.asarray(labels)
     # The package takes more than a second to import, its file a tenth of that.
     with gzip.open(path, "rb") as file:
         table = np.fromstring(file.read().replace(b"\n", b","), sep=",")

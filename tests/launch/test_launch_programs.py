@@ -128,7 +128,7 @@ def test_other_processors_and_versions_have_folders_of_their_own(monkeypatch):
         patch.setattr(Path, "read_text", without_avx)
         fewer = _programs._kind()
     with monkeypatch.context() as patch:
-        patch.setattr("jaxlib.__version__", "0.0")
+        patch.setattr("jaxlib.version.__version__", "0.0")
         old = _programs._kind()
     assert old != here
     assert fewer != here or "avx2" not in read(Path("/proc/cpuinfo"))
