@@ -94,7 +94,8 @@ def test_imports_go_down(path, name):
         if top != "sparsejax":
             assert name in ONLY.get(top, {name}), f"{path} imports {top}"
             if top == "jax" and rest[:1] in (["extend"], ["_src"], ["interpreters"]):
-                assert name == "interpret", f"{path} imports {full}"
+                # JAX has no public way to give its persistent cache other files.
+                assert name in ("interpret", "_programs"), f"{path} imports {full}"
             continue
         other = rest[0]
         if other in {name, "__version__", *GROUND} or (name, other) in WITHIN:
