@@ -1,0 +1,250 @@
+"""Many masks at a time along the last axis: products of matrices, and columns.
+
+`vmap` puts the masks first. Of a network whose masked units are read by one product,
+after which there are few numbers for each example, that is slow on CPUs: the product is
+one with a handful of columns, and what follows runs over arrays whose last axis has the
+length of the classes. With the masks last the product is one of large matrices
+(`_terms`), and every operation runs along the masks.
+
+Whatever meets another product afterwards, a loop or a sort, is left to `vmap`.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from sparsejax import interpret
+from sparsejax.interpret import primitives as families
+from sparsejax.sweep import _share as share_
+from sparsejax.sweep import _terms as terms
+from sparsejax.sweep._terms import Term
+
+_SAME = families.IDENTITIES
+_ALONG = families.REDUCTIONS | {"argmax", "argmin", "rev"}
+_LOOKUPS = {"gather", "scatter-add", "dynamic_slice"}
+
+
+class Unfit(Exception):
+    """A program whose masks are better the first axis."""
+
+
+class Columns:
+    """A function of many masks at a time.
+
+    Args:
+        program: the function of one mask.
+    """
+
+    def __init__(self, program: interpret.Program):
+        self.program = program
+        self.arrays, self.factors, self.shapes = {}, [], {}
+
+    def prepare(self) -> None:
+        """Compute what no mask changes.
+
+        Raises:
+            Unfit: if the masks are better the first axis.
+        """
+        shapes = jax.eval_shape(self._first)
+        if not shapes[1]:
+            raise Unfit
+        first = interpret.Compiled(self._first)()
+        self.arrays, self.factors, finite = first
+        if not all(map(bool, finite)):
+            raise Unfit  # a mask selects away what is not finite, a product does not
+
+    def __call__(self, masks: PyTree) -> PyTree:
+        """The results of masks with a leading axis, likewise."""
+        rule = _Rule(self.arrays, self.factors, self.shapes)
+        leaves = [terms.plain(jnp.moveaxis(m, 0, -1)) for m in jax.tree.leaves(masks)]
+        count = leaves[0].varied.shape[-1]
+        outs = [
+            jnp.moveaxis(out, -1, 0)
+            if is_varied
+            else jnp.broadcast_to(out, (count, *jnp.shape(out)))
+            for is_varied, out in rule.walk(self.program, leaves)
+        ]
+        return jax.tree.unflatten(self.program.out_tree, outs)
+
+    def _first(self):
+        rule = _Rule()
+        leaves = [
+            terms.plain(jnp.zeros((*leaf.shape, 1), leaf.dtype))
+            for leaf in self.program.inputs
+        ]
+        rule.walk(self.program, leaves)
+        self.shapes = rule.steps.shapes
+        return rule.arrays, rule.factors, rule.finite
+
+
+class _Rule:
+    """The rule of a walk for steps that depend on the masks.
+
+    Args:
+        arrays: known arrays by number, and
+        factors: those of terms in order, from a first walk; without them this is one.
+    """
+
+    def __init__(self, arrays=None, factors=None, shapes=None):
+        self.is_first = shapes is None
+        self.arrays = {} if arrays is None else arrays
+        self.factors = [] if factors is None else factors
+        self.finite, self.used = [], 0
+        self.steps = share_.Steps(self, shapes)
+
+    def walk(self, program, leaves: list[Term]) -> list[tuple[bool, Any]]:
+        """Whether each result depends on the masks, and its array."""
+        inputs = [*map(share_.Varied, leaves)]
+        outs = interpret.walk(program, inputs, self.steps)
+        return [
+            (isinstance(out, share_.Varied), self.array(self.value(out)))
+            for out in outs
+        ]
+
+    def __call__(self, step, arguments: list) -> list:
+        values = [*map(self.value, arguments)]
+        out = self.term(step, values)
+        if out is None:
+            out = terms.plain(self.bound(step, values))
+        return [share_.Varied(out)]
+
+    def value(self, argument):
+        is_varied = isinstance(argument, share_.Varied)
+        return argument.value if is_varied else argument
+
+    def known(self, value, dtype) -> Callable:
+        """How a known array is made, in a factor or (`inside`) in the loop."""
+
+        def make(inside=False):
+            if isinstance(value, share_.Known) and not inside:
+                return value.array  # factors are made in the first walk alone
+            return jnp.asarray(self.array(value), dtype)
+
+        return make
+
+    def array(self, value):
+        """An array: of a term multiplied out, or as it is known in the loop."""
+        if isinstance(value, Term):
+            return terms.array(value, self.hold)
+        if isinstance(value, share_.Known):
+            if self.is_first:
+                self.arrays[value.number] = value.array
+            return self.arrays[value.number]
+        return value
+
+    def hold(self, make: Callable):
+        """The array of a factor, computed once."""
+        if self.is_first:
+            self.factors.append(make())
+        self.used += 1
+        return self.factors[self.used - 1]
+
+    def term(self, step, values: list) -> Term | None:
+        """The result as a term, where it can be one."""
+        kind, params, first = step.name, step.params, values[0]
+        if kind in _SAME:
+            return first
+        if kind == "mul" or kind == "dot_general":
+            return self.product(step, values)
+        if kind == "eq" and isinstance(first, Term) and self.steps.is_zero(values[1]):
+            if first.factor is None:
+                pred = terms.replace(first, varied=first.varied == 0)
+                return terms.replace(pred, zero_of=first.varied, plainly=None)
+        if kind == "select_n":
+            return self.selected(values)
+        if kind == "convert_element_type" and isinstance(first, Term):
+            return first if first.varied.dtype == params["new_dtype"] else None
+        if not isinstance(first, Term):
+            return None
+        if kind == "broadcast_in_dim":
+            return terms.repeated(
+                first, params["shape"], params["broadcast_dimensions"]
+            )
+        if kind == "squeeze":
+            return terms.without(first, params["dimensions"])
+        if kind == "transpose":
+            return terms.permuted(first, params["permutation"])
+        if kind == "reduce_sum" and first.factor is not None:
+            return terms.summed(first, params["axes"])
+        return None
+
+    def product(self, step, values: list) -> Term | None:
+        """A term times what is known, or such a product of matrices."""
+        first, second = values
+        is_first = isinstance(first, Term)
+        if is_first and isinstance(second, Term):
+            return None
+        term, other = (first, second) if is_first else (second, first)
+        if not jnp.issubdtype(term.varied.dtype, jnp.floating):
+            return None
+        if jnp.finfo(term.varied.dtype).bits < 32:
+            return None
+        shape = other.array.shape if isinstance(other, share_.Known) else jnp.shape(other)
+        if not term.out and shape:
+            term = terms.repeated(term, shape, ())
+        make = self.known(other, term.varied.dtype)
+        if step.name == "mul":
+            found = terms.multiplied(term, make, shape)
+        else:
+            (one, two), (batch_one, batch_two) = step.params["dimension_numbers"]
+            numbers = (one, two), (batch_one, batch_two)
+            if not is_first:
+                numbers = (two, one), (batch_two, batch_one)
+            found = terms.dotted(term, make, shape, numbers, is_first)
+        return found if terms.is_small(found) else None
+
+    def selected(self, values: list) -> Term | None:
+        """What a mask scales, and selects away where it is 0: the first is enough.
+
+        Of what is finite. Whether it is, the first walk says.
+        """
+        pred, *cases = values
+        if not isinstance(pred, Term) or len(cases) != 2:
+            return None
+        term, zero = cases
+        if not isinstance(term, Term) or not self.steps.is_zero(zero):
+            return None
+        if term.factor is None or not terms.is_where_zero(pred, term):
+            return None
+        if self.is_first:
+            self.finite.append(jnp.isfinite(term.factor.make()).all())
+        return term
+
+    def bound(self, step, values: list):
+        """A step of arrays whose last axis is that of the masks."""
+        kind, arrays = step.name, [*map(self.array, values)]
+        is_term = [isinstance(value, Term) for value in values]
+        count = arrays[is_term.index(True)].shape[-1]
+        if kind in families.ELEMENTWISE:
+            shape = (*step.shape, count)
+            return _only(step.run(*map(_column, arrays, is_term, [shape] * len(values))))
+        if kind in _ALONG:
+            return _only(step.run(*arrays))
+        if kind == "reshape" and step.params["dimensions"] is None:
+            return arrays[0].reshape(*step.shape, count)
+        if kind == "concatenate":
+            shapes = [(*np.shape(a)[: len(step.shape)], count) for a in arrays]
+            return _only(step.run(*map(_column, arrays, is_term, shapes)))
+        if kind in _LOOKUPS or kind in ("slice", "broadcast_in_dim", "pad"):
+            axes = [-1 if term else None for term in is_term]
+            return jax.vmap(lambda *a: _only(step.run(*a)), axes, -1)(*arrays)
+        raise Unfit
+
+
+def _column(array, is_term: bool, shape):
+    """An array with the axis of the masks, repeated to a shape."""
+    if is_term:
+        missing = len(shape) - array.ndim
+        array = jnp.expand_dims(array, tuple(range(missing)))
+    elif np.ndim(array):
+        array = jnp.asarray(array)[..., None]
+    return jnp.broadcast_to(array, shape)
+
+
+def _only(results: list):
+    (result,) = results
+    return result
