@@ -49,11 +49,12 @@ class Columns:
         Raises:
             Unfit: if the masks are better the first axis.
         """
-        shapes = jax.eval_shape(self._first)
-        if not shapes[1]:
-            raise Unfit
-        first = interpret.Compiled(self._first)()
-        self.arrays, self.factors, finite = first
+        leaves = self.program.inputs
+        if any(jnp.issubdtype(a.dtype, jax.dtypes.extended) for a in leaves):
+            raise Unfit  # keys
+        if not jax.eval_shape(self._first)[1]:
+            raise Unfit  # without a product there is nothing to gain
+        self.arrays, self.factors, finite = interpret.Compiled(self._first)()
         if not all(map(bool, finite)):
             raise Unfit  # a mask selects away what is not finite, a product does not
 
@@ -183,7 +184,9 @@ class _Rule:
             return None
         if jnp.finfo(term.varied.dtype).bits < 32:
             return None
-        shape = other.array.shape if isinstance(other, share_.Known) else jnp.shape(other)
+        shape = (
+            other.array.shape if isinstance(other, share_.Known) else jnp.shape(other)
+        )
         if not term.out and shape:
             term = terms.repeated(term, shape, ())
         make = self.known(other, term.varied.dtype)
@@ -221,7 +224,9 @@ class _Rule:
         count = arrays[is_term.index(True)].shape[-1]
         if kind in families.ELEMENTWISE:
             shape = (*step.shape, count)
-            return _only(step.run(*map(_column, arrays, is_term, [shape] * len(values))))
+            return _only(
+                step.run(*map(_column, arrays, is_term, [shape] * len(values)))
+            )
         if kind in _ALONG:
             return _only(step.run(*arrays))
         if kind == "reshape" and step.params["dimensions"] is None:

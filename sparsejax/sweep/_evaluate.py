@@ -15,6 +15,7 @@ from jaxtyping import Array, PyTree
 from sparsejax import checks, meshes, runs, trees
 from sparsejax._progress import tqdm
 from sparsejax.sweep import _checkpoint as checkpoint_
+from sparsejax.sweep import _many as many
 from sparsejax.sweep import _masks as masks_
 from sparsejax.sweep._program import Program
 
@@ -98,10 +99,17 @@ def _evaluate(fn, masks, make, total, batch_size, folder, progress, batched) -> 
         about = checkpoint_.described(masks, make, total, shapes)
         batch_size, span = checkpoint_.sizes(folder, about, batch_size)
 
-    def batch(masks, indices):
-        if batched is not None:
-            return batched(fn, indices)
-        return jax.vmap(lambda index: fn(make(masks, index)))(indices)
+    if batched is not None:
+        one = many.one(fn, mask, total)
+
+        def batch(masks, indices):
+            return batched(one, indices)
+
+    else:
+        stacked = many.stacked(fn, mask, total)
+
+        def batch(masks, indices):
+            return stacked(jax.vmap(lambda index: make(masks, index))(indices))
 
     program = Program(batch, masks, total, batch_size, span, batched is not None)
     span = program.span

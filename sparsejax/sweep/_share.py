@@ -21,9 +21,12 @@ from sparsejax.interpret import primitives as families
 # Bytes of shared arrays that a CPU holds at most; elsewhere as a batch's temporaries.
 _MOST = 256e6
 
+# Steps of all scans together, as over batches of examples, that are written out.
+_UNROLLED = 8
+
 
 class Known(NamedTuple):
-    """A value that no mask changes: its number, and the array or its shape and dtype."""
+    """A value that no mask changes: its number; the array, or its shape and dtype."""
 
     number: int
     array: Any
@@ -98,12 +101,22 @@ def trace(fn: Callable, mask: PyTree) -> interpret.Program | None:
     if no_jit or not jax.sharding.get_abstract_mesh().empty:
         return None
     leaves, structure = jax.tree.flatten(mask)
-    closed, shapes = jax.make_jaxpr(
-        lambda *leaves: fn(jax.tree.unflatten(structure, leaves)), return_shape=True
-    )(*leaves)
-    if closed.effects:
+
+    def traced(fn):
+        closed, shapes = jax.make_jaxpr(fn, return_shape=True)(*leaves)
+        return interpret.Program(closed, leaves, jax.tree.structure(shapes))
+
+    program = traced(lambda *leaves: fn(jax.tree.unflatten(structure, leaves)))
+    if program.closed.effects:
         return None
-    return interpret.Program(closed, leaves, jax.tree.structure(shapes))
+
+    def written_out(*leaves):
+        return interpret.unroll(program._replace(inputs=[*leaves]), _UNROLLED)
+
+    try:
+        return traced(written_out)
+    except ValueError:  # more steps than that
+        return program
 
 
 def _first(program: interpret.Program, shapes: dict) -> dict[int, Any]:
@@ -158,7 +171,9 @@ class Steps:
         numbers = range(self.count, self.count + len(step.shared[0]))
         self.count = numbers.stop
         if self.is_first:
-            outs = step.run(*(a.array if isinstance(a, Known) else a for a in arguments))
+            outs = step.run(
+                *(a.array if isinstance(a, Known) else a for a in arguments)
+            )
             self.shapes.update(zip(numbers, map(_shape, outs), strict=True))
         else:
             outs = [self.shapes[number] for number in numbers]
@@ -166,9 +181,9 @@ class Steps:
 
     def is_zero(self, value) -> bool:
         """Whether a value is 0, or repeats it, in the program itself."""
-        if isinstance(value, Known | Varied | jax.Array | np.ndarray):
+        if isinstance(value, Known | Varied | Tracer):
             return any(value is zero for zero in self.zeros)
-        return np.ndim(value) == 0 and value == 0
+        return np.ndim(value) == 0 and bool(value == 0)
 
 
 # Of a number in the program these make the same one.
@@ -177,9 +192,9 @@ _SAME_VALUE = {"convert_element_type", "broadcast_in_dim"}
 
 def _is_known(value) -> bool:
     """Whether a value is made of arrays that the function closes over."""
-    return isinstance(value, Known | jax.Array | np.ndarray) and not isinstance(
-        value, Tracer
-    )
+    if isinstance(value, Known):
+        return True
+    return not isinstance(value, Tracer) and np.ndim(value) > 0
 
 
 def _shape(value) -> jax.ShapeDtypeStruct:

@@ -107,9 +107,7 @@ def multiplied(term: Term, make: Callable[[], Array], shape: Sequence[int]) -> T
         return array_of(term) * (known[..., None] if shape else known)
 
     factor = _product(term.factor, Factor(narrow, tuple(by)), (), sizes)
-    return Term(
-        term.varied, term.of, factor, tuple(out), sizes, None, plainly
-    )
+    return Term(term.varied, term.of, factor, tuple(out), sizes, None, plainly)
 
 
 def dotted(term: Term, make, shape, numbers, is_first: bool) -> Term:
@@ -129,9 +127,7 @@ def dotted(term: Term, make, shape, numbers, is_first: bool) -> Term:
     sizes = {**term.sizes, **dict(zip(labels, shape, strict=True))}
     first = [term.out[i] for i in batch]
     own = [k for i, k in enumerate(term.out) if i not in {*summed, *batch}]
-    other = [
-        k for j, k in enumerate(labels) if j not in {*summed_known, *batch_known}
-    ]
+    other = [k for j, k in enumerate(labels) if j not in {*summed_known, *batch_known}]
     out = [*first, *own, *other] if is_first else [*first, *other, *own]
     gone = {term.out[i] for i in summed} - set(term.of)
     factor = _product(term.factor, Factor(make, tuple(labels)), gone, sizes)
