@@ -7,9 +7,10 @@ product of two tables, and the sum over points of logarithms a logarithm of prod
 per mask, point and class two multiplications and two additions, no exponential.
 
 Products are kept less one, w = u - 1, so that small losses keep their digits:
-(1 + w)(1 + e) - 1 = w + e (1 + w). They are taken over groups of points so small that
-none can overflow. Points where a factor could leave the range of the floats go through
-the usual form instead, with an exponential each and their largest lead taken out.
+(1 + w)(1 + e) - 1 = w + e (1 + w). They are taken over groups of points, so small that
+none can overflow, or larger where hardly any does: the few masks of which one did are
+computed again. Points where a factor could leave the range of the floats go through the
+usual form instead, with an exponential each and their largest lead taken out.
 """
 
 import math
@@ -28,6 +29,8 @@ _TABLE = 4e6  # bytes of the tables over one half, at most: they stay in the cac
 _LOW = 6  # nodes of that half, at most
 _CALL = 20  # nodes whose subsets one call evaluates, at most
 _GROUPS = (4, 2, 1)  # points in one product: the first size that cannot overflow
+_LARGE = 16  # points in one product, where of masks drawn at random none overflows
+_DRAWN = 256  # those masks
 
 
 class Readout(NamedTuple):
@@ -113,9 +116,13 @@ def evaluate_readout(
         accuracies[here] = 1 - np.asarray(wrong) / points
         if grads is not None:
             grads[here] = grad
+    losses = losses.reshape(-1)
+    for subset in np.flatnonzero(~np.isfinite(losses)):
+        mask = subset >> np.arange(n) & 1
+        losses[subset] = sum(_losses(part, mask).sum() for part in parts) / points
     if grads is not None:
         grads = grads.reshape(-1, n)
-    return Readout(losses.reshape(-1), accuracies.reshape(-1), grads)
+    return Readout(losses, accuracies.reshape(-1), grads)
 
 
 class _Points(NamedTuple):
@@ -226,22 +233,45 @@ def _split(points: _Points) -> tuple[list[_Points], tuple[int, ...]]:
     top = np.maximum(upper.max(0), 0)
     bound = top + np.log(np.exp(-top) + np.exp(upper - top).sum(0))  # of the loss
     # no factor over- or underflows, and neither does a product (with room to spare)
-    most, reach_most = math.log(info.max) - 3, -math.log(info.tiny) - 3
+    most, reach_most = _most(info.dtype), -math.log(info.tiny) - 3
     safe = (reach < reach_most) & (bound < most)
     parts, groups = [], []
     if safe.any():
         # dealt out in the order of their bounds, so that groups are about equal
         order = np.flatnonzero(safe)[np.argsort(-bound[safe], kind="stable")]
+        padding = -len(order) % _LARGE
+        dealt = np.arange(len(order) + padding).reshape(_LARGE, -1).T
+        dealt = dealt[:, np.arange(_LARGE).reshape(_GROUPS[0], -1).T.ravel()].ravel()
+        bounds = np.append(bound[order], np.zeros(padding))[dealt]
         for group in _GROUPS:
-            dealt = np.append(bound[order], np.zeros(-len(order) % group))
-            if dealt.reshape(group, -1).sum(0).max() < most:
+            if bounds.reshape(-1, group).sum(1).max() < most:
                 break
-        parts.append(_take(points, order, len(dealt) - len(order)))
+        part = _take(points, order, padding)
+        part = _Points(*(array[..., dealt] for array in part))
+        if _is_calm(part, most):
+            group = _LARGE
+        parts.append(part)
         groups.append(group)
     if not safe.all():
         parts.append(_take(points, np.flatnonzero(~safe), 0))
         groups.append(0)
     return parts, tuple(groups)
+
+
+def _is_calm(points: _Points, most: float) -> bool:
+    """Whether large groups have far smaller products, for all of some random masks."""
+    masks = np.random.default_rng(0).integers(0, 2, (_DRAWN, points.slopes.shape[1]))
+    sums = (_losses(points, mask).reshape(-1, _LARGE).sum(1).max() for mask in masks)
+    return all(bool(largest < 0.8 * most) for largest in sums)
+
+
+def _losses(points: _Points, mask: np.ndarray) -> np.ndarray:
+    """The loss of every point under a mask, in float64."""
+    leads = points.offsets + np.einsum(
+        "n,cnp->cp", mask, points.slopes, dtype=np.float64
+    )
+    top = np.maximum(leads.max(0), 0)
+    return top + np.log(np.exp(-top) + np.exp(leads - top).sum(0))
 
 
 def _take(points: _Points, which, padding: int) -> _Points:
@@ -272,34 +302,68 @@ def _call(groups, low, rows, gradients, scale, parts, start):
         grad = jnp.zeros((n, 1 << low), dtype)
         for part, group, r, factor in zip(parts, groups, lows, factors, strict=True):
             high = part.offsets + dot("cnp,n->cp", part.slopes[:, low:], mask)
-            high, ties = high[..., None], part.ties[..., None]
-            ahead = (r > -high) | (ties & (r == -high))
-            wrong += ahead.any(0).sum(0, dtype=jnp.int32)
-            form = partial(_product, group) if group else _direct
-            losses, chances = form(high, factor)
-            loss += losses.sum(0)
+            least = jnp.where(part.ties, _below(-high), -high)[..., None]
+            wrong += _any(r > least).sum(0, dtype=jnp.int32)
+            if group:
+                loss += _product(group, high, factor)
+            else:
+                loss += _direct(high, factor)
             if gradients:
+                chances = _chances(group, high, factor)
                 grad += dot("cnp,cpl->nl", part.slopes, chances)
         return loss * scale, wrong, grad.T * scale if gradients else None
 
     return jax.lax.map(row, start + jnp.arange(rows, dtype=jnp.int32))
 
 
+def _below(x):
+    """The next lower float; what is below the smallest normal one counts as 0."""
+    tiny = jnp.finfo(x.dtype).tiny
+    return jnp.where(jnp.abs(x) < tiny, -tiny, jnp.nextafter(x, -jnp.inf))
+
+
+def _most(dtype) -> float:
+    """The logarithm of a product that is safe, with room to spare."""
+    return math.log(np.finfo(dtype).max) - 3
+
+
+def _sum(values):
+    return values.sum(0) if len(values) > 1 else values[0]
+
+
+def _any(values):
+    return values.any(0) if len(values) > 1 else values[0]
+
+
 def _product(group, high, factor):
-    """Losses of groups of points, and the probability of every other class."""
-    odds = jnp.exp(high) * factor
-    total = odds.sum(0)
-    grouped = total.reshape(group, -1, total.shape[-1])
-    excess = grouped[0]
-    for one in grouped[1:]:
-        excess = excess + one * (1 + excess)
-    return jnp.log1p(excess), odds / (1 + total)
+    """The sum of losses, by products over groups of points."""
+    odds = jnp.exp(high).reshape(len(high), -1, group, 1)
+    factor = factor.reshape(len(high), -1, group, factor.shape[-1])
+    excess = [_sum(odds[:, :, i] * factor[:, :, i]) for i in range(group)]
+    while len(excess) > 1:  # in pairs: fewer operations wait for others
+        pairs = zip(excess[::2], excess[1::2], strict=True)
+        excess = [one + two * (1 + one) for one, two in pairs]
+    return jnp.log1p(excess[0]).sum(0)
 
 
 def _direct(high, r):
     """The same point by point, with the largest lead taken out of the exponentials."""
-    r = high + r
+    top, excess, _ = _apart(high, r)
+    return (top + jnp.log1p(excess)).sum(0)
+
+
+def _chances(group, high, factor):
+    """The probability of every other class."""
+    if group:
+        odds = jnp.exp(high)[..., None] * factor
+        return odds / (1 + odds.sum(0))
+    _, excess, odds = _apart(high, factor)
+    return odds / (1 + excess)
+
+
+def _apart(high, r):
+    """The largest lead, and what the others and their sum are relative to it."""
+    r = high[..., None] + r
     top = jnp.maximum(r.max(0), 0)
     odds = jnp.exp(r - top)
-    excess = odds.sum(0) + jnp.expm1(-top)
-    return top + jnp.log1p(excess), odds / (1 + excess)
+    return top, odds.sum(0) + jnp.expm1(-top), odds

@@ -26,6 +26,8 @@ from sparsejax.sweep._terms import Term
 _SAME = families.IDENTITIES
 _ALONG = families.REDUCTIONS | {"argmax", "argmin", "rev"}
 _LOOKUPS = {"gather", "scatter-add", "dynamic_slice"}
+# Bytes of an array for one mask: of larger ones too few go into a batch.
+_LARGEST = 250e3
 
 
 class Unfit(Exception):
@@ -42,6 +44,7 @@ class Columns:
     def __init__(self, program: interpret.Program):
         self.program = program
         self.arrays, self.factors, self.shapes = {}, [], {}
+        self.largest = 0  # bytes of an array, for one mask
 
     def prepare(self) -> None:
         """Compute what no mask changes.
@@ -52,8 +55,9 @@ class Columns:
         leaves = self.program.inputs
         if any(jnp.issubdtype(a.dtype, jax.dtypes.extended) for a in leaves):
             raise Unfit  # keys
-        if not jax.eval_shape(self._first)[1]:
-            raise Unfit  # without a product there is nothing to gain
+        factors = jax.eval_shape(self._first)[1]
+        if not factors or self.largest > _LARGEST:
+            raise Unfit  # without a product, or in short columns, nothing is gained
         self.arrays, self.factors, finite = interpret.Compiled(self._first)()
         if not all(map(bool, finite)):
             raise Unfit  # a mask selects away what is not finite, a product does not
@@ -78,7 +82,7 @@ class Columns:
             for leaf in self.program.inputs
         ]
         rule.walk(self.program, leaves)
-        self.shapes = rule.steps.shapes
+        self.shapes, self.largest = rule.steps.shapes, rule.largest
         return rule.arrays, rule.factors, rule.finite
 
 
@@ -94,7 +98,7 @@ class _Rule:
         self.is_first = shapes is None
         self.arrays = {} if arrays is None else arrays
         self.factors = [] if factors is None else factors
-        self.finite, self.used = [], 0
+        self.finite, self.used, self.largest = [], 0, 0
         self.steps = share_.Steps(self, shapes)
 
     def walk(self, program, leaves: list[Term]) -> list[tuple[bool, Any]]:
@@ -110,7 +114,10 @@ class _Rule:
         values = [*map(self.value, arguments)]
         out = self.term(step, values)
         if out is None:
-            out = terms.plain(self.bound(step, values))
+            array = self.bound(step, values)
+            if self.is_first:
+                self.largest = max(self.largest, array.size * array.dtype.itemsize)
+            out = terms.plain(array)
         return [share_.Varied(out)]
 
     def value(self, argument):
@@ -231,8 +238,9 @@ class _Rule:
             return _only(step.run(*arrays))
         if kind == "reshape" and step.params["dimensions"] is None:
             return arrays[0].reshape(*step.shape, count)
-        if kind == "concatenate":
-            shapes = [(*np.shape(a)[: len(step.shape)], count) for a in arrays]
+        if kind in ("concatenate", "stack"):
+            own = [a.shape[:-1] if t else a.shape for a, t in zip(arrays, is_term)]
+            shapes = [(*shape, count) for shape in own]
             return _only(step.run(*map(_column, arrays, is_term, shapes)))
         if kind in _LOOKUPS or kind in ("slice", "broadcast_in_dim", "pad"):
             axes = [-1 if term else None for term in is_term]

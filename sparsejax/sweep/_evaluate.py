@@ -100,18 +100,19 @@ def _evaluate(fn, masks, make, total, batch_size, folder, progress, batched) -> 
         batch_size, span = checkpoint_.sizes(folder, about, batch_size)
 
     if batched is not None:
-        one = many.one(fn, mask, total)
+        run = many.one(fn, mask, total)
 
         def batch(masks, indices):
-            return batched(one, indices)
+            return batched(run, indices)
 
     else:
-        stacked = many.stacked(fn, mask, total)
+        run = many.stacked(fn, mask, total)
 
         def batch(masks, indices):
-            return stacked(jax.vmap(lambda index: make(masks, index))(indices))
+            return run(jax.vmap(lambda index: make(masks, index))(indices))
 
-    program = Program(batch, masks, total, batch_size, span, batched is not None)
+    how = total, batch_size, span, batched is not None
+    program = Program(batch, masks, *how, getattr(run, "largest", 0))
     span = program.span
     if folder is not None and not (folder / "sweep.json").exists():
         sizes = {"batch_size": batch_size or program.batch_size, "part": span}

@@ -37,4 +37,9 @@ def stacked(fn: Callable, mask: PyTree, total: int) -> Callable:
             pass
         else:
             return columns
-    return jax.vmap(share(program) or fn)
+    shared = share(program)
+    if shared is None:
+        return jax.vmap(fn)
+    run = jax.vmap(shared)
+    run.largest = shared.largest
+    return run

@@ -11,7 +11,8 @@ from sparsejax import interpret, meshes
 _CALLS = 128
 # Masks in a batch, at most, and bytes of its temporaries. On CPUs the fastest batches
 # were those that fit in the cache: 10 to 16 MB, for networks from 2-20-2 to
-# 784-300-100-10, values and gradients; more than 64 masks were never faster.
+# 784-300-100-10, values and gradients; more than 64 masks were never faster. What XLA
+# says it needs leaves out what its fused products use: about the largest array twice.
 _BATCH = {"cpu": (64, 16e6)}
 _MOST_ELSEWHERE = 1 << 16
 
@@ -26,9 +27,10 @@ class Program:
         batch_size: masks at a time on a device; None to choose.
         span: masks in a part; None for one of at most `_CALLS` parts.
         doubled: whether only powers of two can be batch sizes.
+        largest: bytes of the largest array that depends on a mask, if that is known.
     """
 
-    def __init__(self, batch, masks, total, batch_size, span, doubled):
+    def __init__(self, batch, masks, total, batch_size, span, doubled, largest=0):
         self.batch, self.masks, self.total = batch, masks, total
         self.parts = meshes.parts(batch, masks, jnp.zeros(1, jnp.int32))
         # masks that NumPy holds need not lie on a device as a whole
@@ -45,6 +47,8 @@ class Program:
             size = -(-share // -(-share // size))
             return below(size) if doubled else size
 
+        if largest:
+            most = max(1, min(most, int(budget / (2 * largest))))
         size = min(batch_size, share) if batch_size else even(most)
         self._set(below(size) if doubled else size, share, span)
         if batch_size is None and self.batch_size > 1:

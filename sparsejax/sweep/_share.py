@@ -45,11 +45,13 @@ class Shared(NamedTuple):
         program: the function.
         arrays: what the steps that depend on the mask read of others, by number.
         shapes: shapes and dtypes of all values that no mask changes.
+        largest: bytes of the largest array that depends on the mask.
     """
 
     program: interpret.Program
     arrays: dict[int, Any]
     shapes: dict[int, jax.ShapeDtypeStruct]
+    largest: int
 
     def __call__(self, mask: PyTree) -> PyTree:
         """The function's results for one mask."""
@@ -74,16 +76,17 @@ def share(program: interpret.Program) -> Shared | None:
         program: from `trace`.
 
     Returns:
-        The two parts; None where there is nothing to share, or too much to be held.
+        The two parts; None where what is shared is too much to be held.
     """
-    shapes = {}
-    parts = jax.tree.leaves(jax.eval_shape(lambda: _first(program, shapes)))
+    shapes, sizes = {}, [0]
+    parts = jax.tree.leaves(jax.eval_shape(lambda: _first(program, shapes, sizes)))
     size = sum(math.prod(s.shape) * s.dtype.itemsize for s in parts)
     most = _MOST if jax.default_backend() == "cpu" else meshes.room()
-    if not parts or size > most:
+    if size > most:
         return None
-    arrays = interpret.Compiled(lambda: _first(program, {}))()
-    return Shared(program, arrays, shapes)
+    first = interpret.Compiled(lambda: _first(program, {}, []))
+    arrays = first() if parts else {}
+    return Shared(program, arrays, shapes, max(sizes))
 
 
 def trace(fn: Callable, mask: PyTree) -> interpret.Program | None:
@@ -119,8 +122,14 @@ def trace(fn: Callable, mask: PyTree) -> interpret.Program | None:
         return program
 
 
-def _first(program: interpret.Program, shapes: dict) -> dict[int, Any]:
-    """What the steps that depend on the mask read of those that do not, by number."""
+def _first(program: interpret.Program, shapes: dict, sizes: list) -> dict[int, Any]:
+    """What the steps that depend on the mask read of those that do not, by number.
+
+    Args:
+        program: the function.
+        shapes: filled with those of all values that no mask changes.
+        sizes: filled with bytes of arrays that depend on the mask.
+    """
     read = {}
 
     def keep(value):
@@ -130,6 +139,8 @@ def _first(program: interpret.Program, shapes: dict) -> dict[int, Any]:
     def varied(step, arguments):
         for argument in arguments:
             keep(argument)
+        if step.dtype is not None:
+            sizes.append(math.prod(step.shape) * step.dtype.itemsize)
         return [Varied() for _ in step.shared[0]]
 
     steps = Steps(varied)

@@ -68,7 +68,7 @@ def plain(array: Array) -> Term:
     return Term(array, labels, None, labels, sizes)
 
 
-def repeated(term: Term, shape: Sequence[int], places: Sequence[int]) -> Term:
+def repeated(term: Term, shape: Sequence, places: Sequence) -> Term:
     """As `broadcast_in_dim`."""
     labels: list = [object() for _ in shape]
     for place, label in zip(places, term.out, strict=True):
@@ -79,17 +79,17 @@ def repeated(term: Term, shape: Sequence[int], places: Sequence[int]) -> Term:
     return _changed(term, labels, sizes)
 
 
-def permuted(term: Term, order: Sequence[int]) -> Term:
+def permuted(term: Term, order: Sequence) -> Term:
     return _changed(term, [term.out[i] for i in order])
 
 
-def without(term: Term, axes: Iterable[int]) -> Term:
+def without(term: Term, axes: Iterable) -> Term:
     """A term less axes of length 1."""
     gone = set(axes)
     return _changed(term, [k for i, k in enumerate(term.out) if i not in gone])
 
 
-def multiplied(term: Term, make: Callable[[], Array], shape: Sequence[int]) -> Term:
+def multiplied(term: Term, make: Callable[[], Array], shape: Sequence) -> Term:
     """A term times an array that no mask changes, of shape () or of the same rank."""
     out, sizes, by = list(term.out), dict(term.sizes), []
     for i, size in enumerate(shape):
@@ -134,7 +134,7 @@ def dotted(term: Term, make, shape, numbers, is_first: bool) -> Term:
     return Term(term.varied, term.of, factor, tuple(out), sizes)
 
 
-def summed(term: Term, axes: Iterable[int]) -> Term:
+def summed(term: Term, axes: Iterable) -> Term:
     """The sum over axes."""
     gone = {term.out[i] for i in axes}
     now, times = gone & {*term.by} - {*term.of}, 1

@@ -145,7 +145,7 @@ def test_networks_of_one_shape_compile_once(monkeypatch):
 
     monkeypatch.setattr(readout, "_product", spy)
     for seed in range(4):
-        hypercube.evaluate_readout(*network(7, 19, 2, 0.1, seed))
+        hypercube.evaluate_readout(*network(7, 70, 2, 0.1, seed))
     assert len(traced) == 1
 
 
