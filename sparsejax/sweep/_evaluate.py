@@ -100,10 +100,10 @@ def _evaluate(fn, masks, make, total, batch_size, folder, progress, batched) -> 
         batch_size, span = checkpoint_.sizes(folder, about, batch_size)
 
     if batched is not None:
-        run = many.one(fn, mask, total)
+        run = many.grouped(fn, mask, total, batched)
 
         def batch(masks, indices):
-            return batched(run, indices)
+            return run(indices)
 
     else:
         run = many.stacked(fn, mask, total)

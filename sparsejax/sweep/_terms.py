@@ -22,11 +22,11 @@ class Factor(NamedTuple):
     """An array that no mask changes, made when it is needed.
 
     Attributes:
-        make: the array.
+        make: the array; `make(inside=True)` in the loop over masks.
         by: labels of its axes.
     """
 
-    make: Callable[[], Array]
+    make: Callable[..., Array]
     by: Labels
 
 
@@ -89,7 +89,7 @@ def without(term: Term, axes: Iterable) -> Term:
     return _changed(term, [k for i, k in enumerate(term.out) if i not in gone])
 
 
-def multiplied(term: Term, make: Callable[[], Array], shape: Sequence) -> Term:
+def multiplied(term: Term, make: Callable[..., Array], shape: Sequence) -> Term:
     """A term times an array that no mask changes, of shape () or of the same rank."""
     out, sizes, by = list(term.out), dict(term.sizes), []
     for i, size in enumerate(shape):
