@@ -17,7 +17,7 @@ import sys
 import tempfile
 import textwrap
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -124,21 +124,9 @@ def called(name: str, spec: Any, argv: Sequence[str], program: str) -> None:
     if hasattr(spec, "environment"):
         for key, value in spec.environment(config).items():
             os.environ.setdefault(key, value)  # read by XLA when it first runs
-    _join(name, spec, values)
-    launch(name, spec, config, values, program)
-
-
-def _join(name: str, spec: Any, values: Values) -> None:
-    """Join the other processes of the run, if there are others."""
     place = {key: values[key].value for key in _processes.FLAGS}
-    distributed = bool(place.pop("distributed"))
-    asked = distributed or any(value is not None for value in place.values())
-    if asked and name not in experiments.SPLITTING:
-        raise ValueError(
-            f"{name} cannot be run by several processes, since it does not split its "
-            f"work; those that do are {', '.join(experiments.SPLITTING)}"
-        )
-    _processes.join(distributed, *place.values())
+    _processes.join(bool(place.pop("distributed")), *place.values())
+    launch(name, spec, config, values, program)
 
 
 def launch(name: str, spec: Any, config: Any, values: Values, program: str) -> None:
@@ -164,7 +152,7 @@ def launch(name: str, spec: Any, config: Any, values: Values, program: str) -> N
     _processes.first(check)
     if dry_run:
         return
-    with _processes.place(folder, empty=bool(force)) as place, _all_devices(name):
+    with _processes.place(folder, empty=bool(force)) as place, _all_devices(log):
         face.run(config, place, subject, data_dir=data_dir, force=force, log=log)
     log(_worded(face.summary(folder), program))
 
@@ -182,16 +170,22 @@ def _versions() -> list[str]:
     return [__version__, jax.__version__, numpy.__version__]
 
 
-def _all_devices(name: str) -> contextlib.AbstractContextManager:
-    """A mesh of all devices, where there are several and the work can be split."""
+@contextlib.contextmanager
+def _all_devices(log: Callable[[str], Any]) -> Iterator[None]:
+    """A mesh of all devices, where there are several, for what splits its work."""
     import jax
 
     from sparsejax import meshes
 
-    if name not in experiments.SPLITTING or jax.device_count() == 1:
-        return contextlib.nullcontext()
+    if jax.device_count() == 1:
+        yield
+        return
     kind = (jax.sharding.AxisType.Auto,)
-    return meshes.over(jax.make_mesh((jax.device_count(),), ("all",), axis_types=kind))
+    mesh = jax.make_mesh((jax.device_count(),), ("all",), axis_types=kind)
+    with meshes.by_default(mesh) as split:
+        yield
+    if _processes.are_several() and not split:
+        log("every process did all of the work, none of which is split: one is enough")
 
 
 def defined(spec: Any) -> Values:

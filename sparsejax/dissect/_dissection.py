@@ -71,6 +71,7 @@ class Dissection(NamedTuple):
         return table_.assign(scores, self.labels, categories=categories)
 
 
+@meshes.on_mesh
 def dissect(
     fn: Callable[[PyTree, Array], Any],
     params: PyTree,

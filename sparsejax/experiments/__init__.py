@@ -32,8 +32,6 @@ EXPERIMENTS = {
     "features": ("Draws what units respond to.", "10 minutes"),
     "weights": ("Shows weights in context, expanded and factorized.", "7 minutes"),
 }  # fmt: skip
-# Those that split their work over all devices, and so can be run by several processes.
-SPLITTING = ("lottery", "node_sweep", "dissect")
 __all__ = [
     "cartpole",
     "circle_removal",

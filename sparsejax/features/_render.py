@@ -54,6 +54,7 @@ class Pictures(NamedTuple):
         return _display.html(self.images, self.values, self.units)
 
 
+@meshes.on_mesh
 def render(
     fn: Callable[[PyTree, Array], Any],
     params: PyTree,

@@ -14,18 +14,24 @@ rounding.
 On a mesh with explicit axes an array's sharding is part of its type: indexing along an
 axis that is spread over devices has to say where its result goes, and so have sums over
 one. On arrays of other kinds `gathered` does nothing.
+
+`by_default` gives a mesh to whatever can split its work and is given none, and brings
+results home from it: the launchers' way, on one process or several.
 """
 
+from sparsejax.meshes._default import by_default, on_mesh
 from sparsejax.meshes._places import context, fetch, lay, local, over, parts, put, room
 from sparsejax.meshes._split import automatic, gathered, split, take
 
 __all__ = [
     "automatic",
+    "by_default",
     "context",
     "fetch",
     "gathered",
     "lay",
     "local",
+    "on_mesh",
     "over",
     "parts",
     "put",

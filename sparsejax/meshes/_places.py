@@ -1,6 +1,7 @@
 """The devices of a mesh, and arrays put on them or taken from them."""
 
 import math
+import zlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -92,11 +93,10 @@ def put(tree: PyTree) -> PyTree:
         return tree
     devices, whole = set(mesh.devices.flat), NamedSharding(mesh, PartitionSpec())
 
-    def place(leaf):
-        here = not isinstance(leaf, jax.Array) or leaf.sharding.device_set == devices
-        return leaf if here else _moved(leaf, whole)
+    def is_elsewhere(leaf):
+        return isinstance(leaf, jax.Array) and leaf.sharding.device_set != devices
 
-    return jax.tree.map(place, tree)
+    return _moved(tree, whole, is_elsewhere)
 
 
 def room() -> int:
@@ -125,7 +125,7 @@ def lay(tree: PyTree) -> PyTree:
         'all'
     """
     where = NamedSharding(jax.sharding.get_mesh(), PartitionSpec(axis_names()))
-    return jax.tree.map(lambda leaf: _moved(leaf, where), tree)
+    return _moved(tree, where)
 
 
 def local(tree: PyTree) -> PyTree:
@@ -160,6 +160,22 @@ def fetch(tree: PyTree) -> PyTree:
     return multihost_utils.process_allgather(tree, tiled=True)
 
 
+def replicated(tree: PyTree) -> PyTree:
+    """A tree whose arrays every device holds whole, outside `jit`."""
+    leaves, structure = jax.tree.flatten(tree)
+    spread = [
+        i
+        for i, leaf in enumerate(leaves)
+        if isinstance(leaf, jax.Array) and not leaf.is_fully_replicated
+    ]
+    if spread:
+        whole = NamedSharding(leaves[spread[0]].sharding.mesh, PartitionSpec())
+        gather = jax.jit(lambda arrays: arrays, out_shardings=whole)
+        for i, leaf in zip(spread, gather([leaves[i] for i in spread]), strict=True):
+            leaves[i] = leaf
+    return jax.tree.unflatten(structure, leaves)
+
+
 def axis_names(*kinds: AxisType) -> tuple[str, ...]:
     """Names of the mesh's axes, of some kinds; none where work is split already."""
     mesh = jax.sharding.get_abstract_mesh()
@@ -177,14 +193,53 @@ def is_explicit(leaf) -> bool:
     return mesh is not None and AxisType.Explicit in (mesh.axis_types or ())
 
 
-def _moved(leaf, where: NamedSharding) -> Array:
-    """An array on a mesh, of which other processes may have devices."""
+def _moved(tree: PyTree, where: NamedSharding, which: Callable | None = None) -> PyTree:
+    """Arrays of a tree on a mesh, of which other processes may have devices."""
+    leaves, structure = jax.tree.flatten(tree)
+    chosen = [i for i, leaf in enumerate(leaves) if which is None or which(leaf)]
     if where.is_fully_addressable:
-        return jax.device_put(leaf, where)
-    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):  # JAX moves their data only
-        data = jax.device_put(np.asarray(jax.random.key_data(leaf)), where)
-        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
-    return jax.device_put(np.asarray(leaf), where)
+        moved = jax.device_put([leaves[i] for i in chosen], where)
+    else:
+        moved = _shared([leaves[i] for i in chosen], where)
+    for i, leaf in zip(chosen, moved, strict=True):
+        leaves[i] = leaf
+    return jax.tree.unflatten(structure, leaves)
+
+
+def _shared(leaves: list, where: NamedSharding) -> list:
+    """Arrays that each process has, on devices of all: those of the first process.
+
+    They differ at most by rounding, where processes have made them on devices that are
+    not the same, or chose other algorithms.
+    """
+    if not leaves:
+        return []
+    from jax.experimental import multihost_utils
+
+    impls = [_impl(leaf) for leaf in leaves]
+    arrays = [
+        np.asarray(leaf if impl is None else jax.random.key_data(leaf))
+        for leaf, impl in zip(leaves, impls, strict=True)
+    ]
+    sums = np.array([zlib.crc32(np.ascontiguousarray(a)) for a in arrays], np.uint32)
+    if (multihost_utils.process_allgather(sums) != sums).any():
+        arrays = multihost_utils.broadcast_one_to_all(arrays)
+    return [
+        _laid_out(np.asarray(array), where, impl)
+        for array, impl in zip(arrays, impls, strict=True)
+    ]
+
+
+def _laid_out(array: np.ndarray, where: NamedSharding, impl) -> Array:
+    array = array.astype(jax.dtypes.canonicalize_dtype(array.dtype), copy=False)
+    laid = jax.make_array_from_callback(array.shape, where, array.__getitem__)
+    return laid if impl is None else jax.random.wrap_key_data(laid, impl=impl)
+
+
+def _impl(leaf) -> Any:
+    """How keys are made, of an array of keys."""
+    is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return jax.random.key_impl(leaf) if is_key else None
 
 
 def _holds_explicit(fn, args) -> bool:

@@ -361,6 +361,7 @@ def make_train(config: Config) -> Callable[..., Trained]:
     return train
 
 
+@meshes.on_mesh
 def train(
     config: Config,
     keys: Key[Array, " seeds"] | Any,

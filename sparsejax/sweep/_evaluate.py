@@ -20,6 +20,7 @@ from sparsejax.sweep import _masks as masks_
 from sparsejax.sweep._program import Program
 
 
+@meshes.on_mesh
 def evaluate(
     fn: Callable[[PyTree], PyTree],
     masks: PyTree | Callable[[Any], PyTree],

@@ -18,6 +18,7 @@ from sparsejax.train import _states as states
 from sparsejax.train._losses import accuracy, cross_entropy
 
 
+@meshes.on_mesh
 def evaluate(
     apply: Callable | Any,
     params: PyTree,

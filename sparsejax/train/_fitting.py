@@ -41,6 +41,7 @@ class NotFinite(ValueError):
         )
 
 
+@meshes.on_mesh
 def fit(
     apply: Callable | Any,
     params: PyTree,
