@@ -34,12 +34,23 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from sparsejax import _untrusted, data, dissect, flowgraph, pretrained, runs
+from sparsejax import (
+    _untrusted,
+    data,
+    dissect,
+    flowgraph,
+    models,
+    pretrained,
+    runs,
+    trees,
+)
 from sparsejax.data import _idx as idx
 from sparsejax.experiments._study import config as study_config
 from sparsejax.experiments.node_sweep.config import Config
@@ -54,8 +65,10 @@ WORDS = ("null", "true", "-1", "0", "1e400", "NaN", "-Infinity", '""', '"a"', "[
 CELLS = ("", "-1", "0", "nan", "inf", "9" * 30, "9" * 5000, "../x", "/etc/hosts", "=1",
          "'=1", '"', "a;b;c", "1;2;3", "70000", "\0", "\u0661", ";" * 5000)  # fmt: skip
 VALUE = r'"[^"]*"|-?[\d.]+(?:e-?\d+)?|null|true|\[[^\[\]]*\]'
-NAMES = ("idx", "image", "zip", "broden", "safetensors", "pth", "npz", "graph", "run",
-         "table")  # fmt: skip
+NAMES = ("idx", "image", "zip", "broden", "safetensors", "pth", "load", "npz", "graph",
+         "run", "table")  # fmt: skip
+TORCH = {"kernel": "weight", "scale": "weight", "mean": "running_mean",
+         "var": "running_var"}  # fmt: skip
 Mutation = Callable[[random.Random, bytes], bytes]
 
 
@@ -316,11 +329,73 @@ def torch_zip(pickled: bytes, numbers: bytes = bytes(48), kind: int = 0) -> byte
     return _zipped({f"net/{name}": body for name, body in entries.items()}, kind)
 
 
+def _head() -> bytes:
+    head = (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True})
+    return b"".join(pickle.dumps(part, 2) for part in head)
+
+
 def torch_sequence(pickled: bytes, numbers: bytes = bytes(48)) -> bytes:
     """A file of `torch.save` before PyTorch 1.6."""
-    head = (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True})
-    raw = b"".join(pickle.dumps(part, 2) for part in head) + pickled
+    raw = _head() + pickled
     return raw + pickle.dumps(["0"], 2) + struct.pack("<q", len(numbers) // 4) + numbers
+
+
+def resnet_files() -> tuple[Any, list[bytes]]:
+    """A small residual network, and files of its parameters in every format."""
+    model = models.resnet(8, 3, (1, 1, 1))
+    # Traced and compiled here: the processes that try inputs have not JAX's threads.
+    model = model._replace(init=jax.jit(model.init))
+    like = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((224, 224, 3)))
+    jax.tree.map(lambda leaf: jnp.asarray(np.ones(leaf.shape, leaf.dtype)), like)
+    tensors = {}
+    for path, leaf in trees.by_path(like).items():
+        module, _, kind = path.replace("/", ".").rpartition(".")
+        shape = (*leaf.shape[:-3:-1], *leaf.shape[:-2])
+        tensors[f"{module}.{TORCH.get(kind, kind)}"] = np.ones(shape, np.float32)
+    named = {f"module.{name}": array for name, array in tensors.items()}
+    halves = {name: array.astype(np.float16) for name, array in tensors.items()}
+    return model, [
+        safetensors_of(tensors), safetensors_of(halves), torch_zip_of(tensors),
+        torch_zip_of(named, 8), torch_sequence_of(tensors),
+    ]  # fmt: skip
+
+
+def safetensors_of(tensors: dict[str, np.ndarray]) -> bytes:
+    """A file of these tensors, floats of 32 or 16 bits."""
+    header, end = {}, 0
+    for name, array in tensors.items():
+        start, end = end, end + array.nbytes
+        header[name] = {"dtype": f"F{8 * array.itemsize}", "shape": array.shape,
+                        "data_offsets": [start, end]}  # fmt: skip
+    raw = b"".join(array.tobytes() for array in tensors.values())
+    return safetensors_file(header, 0) + raw
+
+
+def _state(tensors: dict[str, np.ndarray]) -> bytes:
+    """The pickle of a state_dict, every tensor with a storage of its own."""
+    pieces = [b"\x80\x02ccollections\nOrderedDict\n)R("]
+    for key, (name, array) in enumerate(tensors.items()):
+        stride = tuple(step // 4 for step in array.strides)
+        rest = [pickle.dumps(part, 2)[2:-1] for part in (0, array.shape, stride, False)]
+        pieces += [
+            pickle.dumps(name, 2)[2:-1], b"ctorch._utils\n_rebuild_tensor_v2\n(",
+            _pid(str(key), array.size), *rest, b"ccollections\nOrderedDict\n)RtR",
+        ]  # fmt: skip
+    return b"".join([*pieces, b"u."])
+
+
+def torch_zip_of(tensors: dict[str, np.ndarray], kind: int = 0) -> bytes:
+    """A file of `torch.save`."""
+    raw = {f"net/data/{i}": a.tobytes() for i, a in enumerate(tensors.values())}
+    entries = {"net/data.pkl": _state(tensors), "net/byteorder": b"little", **raw}
+    return _zipped(entries, kind)
+
+
+def torch_sequence_of(tensors: dict[str, np.ndarray]) -> bytes:
+    """A file of `torch.save` before PyTorch 1.6."""
+    keys = pickle.dumps([str(i) for i in range(len(tensors))], 2)
+    raw = [struct.pack("<q", a.size) + a.tobytes() for a in tensors.values()]
+    return b"".join([_head(), _state(tensors), keys, *raw])
 
 
 def _broden() -> dict[str, bytes]:
@@ -370,6 +445,15 @@ def _run(folder: Path):
     return study_config.read(folder, "node_sweep", Config)
 
 
+def of_state(rng: random.Random, content: bytes) -> bytes:
+    """A file of parameters changed within its own format."""
+    if content[:2] == b"PK":
+        return of_zip(of_pickle)(rng, content)
+    if content[:2] == b"\x80\x02":
+        return of_pickle(rng, content)
+    return of_safetensors(rng, content)
+
+
 def readers() -> dict[str, Reader]:
     """All readers by name."""
     labels, small = np.arange(10), picture("PNG")
@@ -383,6 +467,7 @@ def readers() -> dict[str, Reader]:
     table = b"unit,category,label,score\n2,color,red,0.5\n1,object,cat,0.25\n"
     broden = _broden()
     good = torch_pickle()
+    model, files = resnet_files()
     return {
         "idx": Reader(
             [("f", idx_file(labels)), ("f", idx_file(np.arange(24).reshape(2, 3, 4))),
@@ -412,6 +497,10 @@ def readers() -> dict[str, Reader]:
              ("f", torch_zip(torch_pickle((2, 2), (1, 3), 1)))],
             lambda folder: pretrained.pth(folder / "f"),
             (of_zip(of_pickle), of_zip(of_pickle), of_pickle),
+        ),
+        "load": Reader(
+            [("f", content) for content in files],
+            lambda folder: pretrained.load(folder / "f", model), (of_state,) * 3,
         ),
         "npz": Reader(
             [("f.npz", _saved(a=np.ones((2, 3)), b=np.arange(5), c=np.array("text"))),

@@ -94,7 +94,9 @@ def put(tree: PyTree) -> PyTree:
     devices, whole = set(mesh.devices.flat), NamedSharding(mesh, PartitionSpec())
 
     def is_elsewhere(leaf):
-        return isinstance(leaf, jax.Array) and leaf.sharding.device_set != devices
+        if not isinstance(leaf, jax.Array):
+            return False
+        return leaf.sharding.device_set != devices or _is_manual(leaf)
 
     return _moved(tree, whole, is_elsewhere)
 
@@ -193,10 +195,22 @@ def is_explicit(leaf) -> bool:
     return mesh is not None and AxisType.Explicit in (mesh.axis_types or ())
 
 
+def _is_manual(leaf: Array) -> bool:
+    """Whether an array was made while what every device does by itself was traced.
+
+    Such are constants, and JAX 0.10 and 0.12 take them for no arguments.
+    """
+    kinds = getattr(getattr(leaf.sharding, "mesh", None), "axis_types", None) or ()
+    return AxisType.Manual in kinds
+
+
 def _moved(tree: PyTree, where: NamedSharding, which: Callable | None = None) -> PyTree:
     """Arrays of a tree on a mesh, of which other processes may have devices."""
     leaves, structure = jax.tree.flatten(tree)
     chosen = [i for i, leaf in enumerate(leaves) if which is None or which(leaf)]
+    for i in chosen:
+        if isinstance(leaves[i], jax.Array) and _is_manual(leaves[i]):
+            leaves[i] = jnp.asarray(np.asarray(leaves[i].addressable_data(0)))
     if where.is_fully_addressable:
         moved = jax.device_put([leaves[i] for i in chosen], where)
     else:
