@@ -299,6 +299,35 @@ def same(case, expected, mesh, inside):
     return "ok"
 
 
+def same_by_default(case, expected):
+    """Results of calls that are given no mesh: whole, on this process's first device."""
+    with meshes.by_default(ONE) as split:
+        results = case(None)
+    for leaf in jax.tree.leaves(results):
+        if isinstance(leaf, jax.Array):
+            assert leaf.sharding.device_set == {jax.local_devices()[0]}, leaf.sharding
+    compare(results, expected)
+    return "ok" if split or case is relevance else "nothing was split"
+
+
+def by_default():
+    """Functions that are compiled, inside others too, and arrays of keys."""
+    square = meshes.spread(jax.vmap(lambda x: x**2))
+
+    @meshes.on_mesh
+    def drawn(key, count, mesh=None):
+        with meshes.over(mesh):
+            return meshes.lay(jax.random.split(key, count))
+
+    with meshes.by_default(ONE) as split:
+        np.testing.assert_array_equal(square(X[:13]), X[:13] ** 2)
+        np.testing.assert_array_equal(jax.jit(square)(X[:13]), X[:13] ** 2)
+        found = jax.random.key_data(drawn(KEY, 16))
+    expected = jax.random.key_data(jax.random.split(KEY, 16))
+    np.testing.assert_array_equal(found, expected)
+    return "ok" if split == ["<lambda>", "drawn"] else str(split)
+
+
 def main():
     where = {"": (ONE, None), ", in two axes": (TWO, None)}
     where |= {", within a mesh": (None, ONE)}
@@ -311,8 +340,12 @@ def main():
             if name in CASES:
                 says = said(partial(same, CASES[name], expected, *meshes_))
                 found[name + more] = says
+        if name in CASES:
+            says = said(partial(same_by_default, CASES[name], expected))
+            found[f"{name}, by default"] = says
     if "sweep" in names:
         found["a sweep of what is closed over"] = said(refused)
+        found["by default"] = said(by_default)
     for name in SHARES:
         if name in names:
             found[f"share of {name}"] = said(partial(share, SHARES[name]))

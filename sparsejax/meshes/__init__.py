@@ -19,7 +19,7 @@ one. On arrays of other kinds `gathered` does nothing.
 results home from it: the launchers' way, on one process or several.
 """
 
-from sparsejax.meshes._default import by_default, on_mesh
+from sparsejax.meshes._default import by_default, on_mesh, spread
 from sparsejax.meshes._places import context, fetch, lay, local, over, parts, put, room
 from sparsejax.meshes._split import automatic, gathered, split, take
 
@@ -37,6 +37,7 @@ __all__ = [
     "put",
     "room",
     "split",
+    "spread",
     "take",
 ]
 

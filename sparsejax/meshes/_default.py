@@ -11,7 +11,8 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 
-from sparsejax.meshes._places import over, replicated
+from sparsejax.meshes._places import over, put, replicated
+from sparsejax.meshes._split import split
 
 Function = TypeVar("Function", bound=Callable)
 _meshes: list[Mesh] = []
@@ -75,6 +76,29 @@ def on_mesh(fn: Function) -> Function:
         return jax.tree.map(_home, results)
 
     return call  # pyright: ignore[reportReturnType]
+
+
+def spread(fn: Callable, in_axes: Any = 0) -> Callable[..., PyTree]:
+    """`split` with that default, and compiled.
+
+    Args:
+        fn: as of `split`.
+        in_axes: as of `split`.
+
+    Example:
+        >>> square = spread(jax.vmap(lambda x: x**2))
+        >>> with by_default(jax.make_mesh((1,), ("all",))):
+        ...     square(jnp.arange(3.0)).tolist()
+        [0.0, 1.0, 4.0]
+    """
+    jitted = jax.jit(split(fn, in_axes))
+
+    @on_mesh
+    @functools.wraps(fn)
+    def call(*args):
+        return jitted(*put(args))
+
+    return call
 
 
 def _home(leaf: Any) -> PyTree:

@@ -1,17 +1,21 @@
 """Two processes as one run, on the loopback: the same results; one end for both."""
 
+import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from sparsejax import _processes, experiments, runs
 
+SCRIPT = Path(__file__).parent / "launches.py"
 LOTTERY = (
     "lottery", "--rounds=2", "--epochs=2", "--widths=8", "--seeds=0:3",
     "--num_train_images=300", "--num_test_images=100", "--nobarrier",
@@ -21,26 +25,55 @@ SWEEP = (
     "node_sweep", "--widths=8", "--epochs=2", "--num_masks=100",
     "--num_test_images=50", "--num_permutations=4", "--keep_probs=0.5",
 )  # fmt: skip
+RUN = (
+    "lottery", "--rounds=1", "--epochs=1", "--seeds=0:2", "--widths=6,4", "--nobarrier",
+    "--arms=rewind",
+)  # fmt: skip
+RIGHT_REASONS = (
+    "right_reasons", "--losses=none,squared", "--strengths=1", "--seeds=0,2",
+    "--widths=8", "--steps=12", "--batch_size=16",
+)  # fmt: skip
 SCENES = (
     "lottery", "--dataset=scenes", "--widths=4,4,4", "--num_train_images=64",
     "--num_test_images=32", "--batch_size=32", "--epochs=1", "--rounds=1",
     "--rewind_to=1",
 )  # fmt: skip
-DISSECT = "dissect", "--num_scenes=6", "--quantile=0.05", "--rotations=1"
-SMALL = {"lottery": LOTTERY, "node_sweep": SWEEP, "dissect": DISSECT}
-MOST = 240  # seconds
+# Of RUN and SCENES: the runs of lottery that are looked at.
+SMALL = (
+    (*LOTTERY, "--seeds=0:4"),
+    SWEEP,
+    ("dissect", "--run=SCENES", "--num_scenes=6", "--quantile=0.05", "--rotations=1"),
+    ("cartpole", "--environment=CartPole-v0", "--seeds=0:2", "--widths=4",
+     "--steps=12800", "--rounds=1", "--min_return=10", "--num_episodes=5",
+     "--num_walkers=2"),
+    ("prune_order", "--widths=6,5", "--seeds=0:3", "--learning_rates=0.1",
+     "--num_points=40", "--num_test_points=60", "--steps=20", "--num_frames=3",
+     "--selections=std"),
+    RIGHT_REASONS,
+    ("circle_removal", "--num_nodes=4", "--seeds=0:2", "--epochs=1", "--num_points=40",
+     "--num_masks=20", "--num_paths=20"),
+    ("relevance", "--run=RUN", "--test_images=0:2", "--num_test_images=3", "--levels=0",
+     "--methods=gradient,blame_the_bias"),
+    ("features", "--run=SCENES", "--nodes=stem", "--units=0:2", "--steps=2"),
+    ("weights", "--run=RUN", "--units=0:2", "--steps=2", "--places=1"),
+    ("circuits", "--network=gates", "--seeds=0:2", "--ablations=zero", "--num_runs=8",
+     "--learning_steps=2", "--finders=exact,eliminate,hard_concrete"),
+    ("flowgraph", "--run=RUN"),
+)  # fmt: skip
+NOTHING = "every process did all of the work"
+MOST = 600  # seconds
 
 
 class Process:
-    """A launcher, with what it says in files."""
+    """A program, with what it says in files."""
 
-    def __init__(self, place, number, *flags):
+    def __init__(self, place, number, *command):
         self.said = [place / f"{stream}_{number}" for stream in ("out", "err")]
-        command = [sys.executable, "-m", "sparsejax", *flags, f"--out={place / 'runs'}"]
         with open(self.said[0], "wb") as out, open(self.said[1], "wb") as err:
             self.popen = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=out, stderr=err
-            )
+                [sys.executable, *command],
+                stdin=subprocess.DEVNULL, stdout=out, stderr=err,
+            )  # fmt: skip
 
     def end(self):
         """Exit status, and the lines on both streams."""
@@ -48,13 +81,34 @@ class Process:
         return status, *(path.read_text().splitlines() for path in self.said)
 
 
-def started(place, *flags):
-    place.mkdir(exist_ok=True)
+def free_port():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    where = f"--coordinator_address=127.0.0.1:{port}", "--num_processes=2"
-    return [Process(place, i, *flags, *where, f"--process_id={i}") for i in range(2)]
+        return free.getsockname()[1]
+
+
+def launched(place, *flags):
+    return "-m", "sparsejax", *flags, f"--out={place / 'runs'}"
+
+
+def started(place, *flags):
+    """A launcher on two processes."""
+    place.mkdir(exist_ok=True)
+    where = f"--coordinator_address=127.0.0.1:{free_port()}", "--num_processes=2"
+    command = launched(place, *flags, *where)
+    return [Process(place, i, *command, f"--process_id={i}") for i in range(2)]
+
+
+def in_turn(place, launchers):
+    """Launchers in turn on two processes, and on one."""
+    place.mkdir()
+    file = place / "flags.json"
+    file.write_text(json.dumps(launchers))
+    command, port = (str(SCRIPT), str(file)), str(free_port())
+    alone = Process(place, "alone", *command, str(place / "one"))
+    for i in range(2):
+        yield Process(place, i, *command, str(place / "two"), port, str(i))
+    yield alone
 
 
 @pytest.fixture
@@ -62,9 +116,9 @@ def both():
     """`started`, and an end for what a failed test leaves."""
     processes = []
 
-    def start(*args):
-        processes.extend(pair := started(*args))
-        return pair
+    def start(*args, how=started):
+        processes.extend(new := list(how(*args)))
+        return new
 
     yield start
     for process in processes:
@@ -75,13 +129,13 @@ def both():
 
 def alone(place, *flags):
     place.mkdir()
-    status, _, errors = Process(place, 0, *flags).end()
+    status, _, errors = Process(place, 0, *launched(place, *flags)).end()
     assert not status, errors
-    return folder(place)
+    return folder(place / "runs")
 
 
 def folder(place):
-    (found,) = (place / "runs").iterdir()
+    (found,) = place.iterdir()
     return found
 
 
@@ -106,27 +160,42 @@ def check_same(there, expected):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", experiments.SPLITTING)
-def test_two_processes_find_what_one_does(name, tmp_path, both):
-    flags = SMALL[name]
-    if name == "dissect":
-        flags = *flags, f"--run={alone(tmp_path / 'scenes', *SCENES)}"
-    for process in both(tmp_path / "two", *flags):
+def test_two_processes_find_what_one_does(tmp_path, both):
+    places = {"RUN": alone(tmp_path / "run", *RUN),
+              "SCENES": alone(tmp_path / "scenes", *SCENES)}  # fmt: skip
+    flags = [[re.sub("RUN|SCENES", lambda m: str(places[m[0]]), flag) for flag in some]
+             for some in SMALL]  # fmt: skip
+    names = [name for name, *_ in SMALL]
+    assert {*names, "spade"} == set(experiments.EXPERIMENTS)  # spade takes a minute
+    for process in both(tmp_path / "both", flags, how=in_turn):
         status, lines, errors = process.end()
-        assert (status, errors) == (0, [])
-        # Process 0 alone says what is done, and JAX's own lines are not shown.
-        assert bool(lines) == process.said[0].name.endswith("0")
-        assert not any("Gloo" in line for line in lines)
-    check_same(folder(tmp_path / "two"), alone(tmp_path / "one", *flags))
+        is_first, is_alone = (process.said[0].name.endswith(e) for e in ("_0", "alone"))
+        assert not status, errors
+        if not is_alone:
+            assert is_first or not errors
+            # Process 0 alone says what is done, and JAX's own lines are not shown.
+            assert not any("Gloo" in line for line in lines)
+            assert bool([line for line in lines if line[:1] != "#"]) == is_first
+            said = "\n".join(lines).split("\n# ")
+            idle = [names[i] for i, text in enumerate(said) if NOTHING in text]
+            assert idle == ["flowgraph"] * is_first
+    for name in names:
+        two, one = (folder(tmp_path / "both" / n / name) for n in ("two", "one"))
+        check_same(two, one)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dies", [0, 1])
-def test_the_death_of_one_ends_both_in_a_line_and_the_run_resumes(dies, tmp_path, both):
+@pytest.mark.parametrize("dies, flags, file", [
+    (0, LOTTERY, "level_00/rewind.npz"),
+    (1, RIGHT_REASONS, "none.npz"),
+])  # fmt: skip
+def test_the_death_of_one_ends_both_in_a_line_and_the_run_resumes(
+    dies, flags, file, tmp_path, both
+):
     two = tmp_path / "two"
-    pair = both(two, *LOTTERY)
+    pair = both(two, *flags)
     began = time.monotonic()
-    while not list(two.glob("runs/*/level_00/rewind.npz")):
+    while not list(two.glob(f"runs/*/{file}")):
         assert time.monotonic() < began + MOST and pair[0].popen.poll() is None
         time.sleep(0.05)
     os.kill(pair[dies].popen.pid, signal.SIGKILL)
@@ -136,12 +205,14 @@ def test_the_death_of_one_ends_both_in_a_line_and_the_run_resumes(dies, tmp_path
     assert len(errors) == 1 and f"error: process {1 - dies} " in errors[0]
     assert "start all of them again" in errors[0]
     assert pair[dies].end()[0] == -signal.SIGKILL
-    assert not runs.is_complete(folder(two))
-    for process in both(two, *LOTTERY):
-        status, lines, errors = process.end()
+    there = folder(two / "runs")
+    assert not runs.is_complete(there)
+    before = (there / file).stat().st_mtime_ns
+    for process in both(two, *flags):
+        status, _, errors = process.end()
         assert (status, errors) == (0, [])
-        assert not lines or any("resuming after level" in line for line in lines)
-    check_same(folder(two), alone(tmp_path / "one", *LOTTERY))
+    assert (there / file).stat().st_mtime_ns == before  # read, not made again
+    check_same(there, alone(tmp_path / "one", *flags))
 
 
 @pytest.mark.parametrize("flags, line", [
@@ -164,12 +235,6 @@ def test_flags_of_processes_are_checked_before_any_is_joined(
 def test_one_process_of_a_cluster_is_alone(launcher, tmp_path):
     flags = "--num_processes=1", "--process_id=0", "--coordinator_address=a:1"
     assert not launcher("lottery", f"--out={tmp_path}", "--dry_run", *flags).returncode
-
-
-def test_experiments_that_do_not_split_their_work_say_so(launcher, tmp_path):
-    done = launcher("cartpole", f"--out={tmp_path}", "--distributed")
-    assert done.returncode == 1 and done.stderr.count("\n") == 1
-    assert "cartpole cannot be run by several processes" in done.stderr
 
 
 def test_no_cluster_is_a_line(launcher, tmp_path):

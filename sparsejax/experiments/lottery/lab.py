@@ -6,7 +6,7 @@ and out has a leading axis over seeds.
 """
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key, PyTree
 
-from sparsejax import lift, masks, models, prune, train, trees
+from sparsejax import lift, masks, meshes, models, prune, train, trees
 from sparsejax.experiments.lottery import build
 from sparsejax.experiments.lottery.config import Config, is_residual
 from sparsejax.experiments.lottery.stacks import one_of, stacked
@@ -143,7 +143,8 @@ class Lab:
     def barrier(self, a: PyTree, b: PyTree, mask: PyTree) -> list[float]:
         """Height of the test-error barrier between two networks of every seed."""
         if self.together:
-            return _barriers(self.apply, a, b, Masks(mask, {}), self.test).tolist()
+            heights = _barriers(self.apply)
+            return heights(a, b, Masks(mask, {}), self.test).tolist()
         x, y = self.test
         x, y = jnp.asarray(x[np.arange(len(x))]), jnp.asarray(y)
         functions = self.model.apply, self.task.accuracy
@@ -208,17 +209,18 @@ def _anywhere(key, mask):
     return masks.fixed_size(key, mask, masks.count(mask))
 
 
-@partial(jax.jit, static_argnums=0)
-def _barriers(apply, a, b, keep, test):
-    """Height of the test-error barrier between stacked networks."""
+@cache
+def _barriers(apply) -> Callable[..., Array]:
+    """Height of the test-error barrier between stacked networks, as a function."""
 
-    def one(a, b, keep):
+    def one(a, b, keep, test):
         def error(params):
             return 1 - train.evaluate(apply, params, keep, test)["accuracy"]
 
         return prune.barrier(error, a, b).height
 
-    return jax.vmap(one)(a, b, keep)
+    axes = 0, 0, 0, None
+    return meshes.spread(jax.vmap(one, axes), axes)
 
 
 @partial(jax.jit, static_argnums=0)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike, Float
 
-from sparsejax import relevance
+from sparsejax import meshes, relevance
 from sparsejax.experiments.relevance import methods as methods_
 from sparsejax.experiments.relevance.config import Config
 from sparsejax.experiments.relevance.images import Images
@@ -63,7 +63,7 @@ def curves(images: Images) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
     """
     setting, params = images.setting, images.subject.params
 
-    @jax.jit
+    @functools.partial(meshes.spread, in_axes=(None, 0, 0, 0))
     @functools.partial(jax.vmap, in_axes=(None, 0, 0, 0))
     def both(params, x, target, maps):
         def watch(out):
@@ -110,7 +110,7 @@ def _runner(config: Config, name: str, images: Images) -> Callable[..., Explanat
     explain = methods_.explainer(name, images.setting)
     base = jax.random.key(config.seed)
 
-    @jax.jit
+    @functools.partial(meshes.spread, in_axes=(None, 0, 0, 0))
     @functools.partial(jax.vmap, in_axes=(None, 0, 0, 0))
     def many(params, x, position, target):
         return explain(params, x, target, jax.random.fold_in(base, position))
