@@ -107,8 +107,6 @@ def join(
             f"the other processes were not there within {_JOIN} seconds, or cannot be "
             f"reached at {address or 'the address that the cluster says'} ({error})"
         ) from None
-    if jax.process_index():
-        os.environ["TQDM_DISABLE"] = "1"  # one bar for all
     _watch(jax.process_index(), log)
 
 

@@ -23,7 +23,8 @@ import numpy as np
 import pytest
 from matplotlib.ticker import FixedLocator, NullLocator
 
-collect_ignore = ["devices.py", "meshes.py"]  # for processes with several devices
+# For processes of their own, with several devices or one of several.
+collect_ignore = ["devices.py", "launch/launches.py", "meshes.py"]
 os.environ.setdefault("MPLBACKEND", "agg")
 os.environ.setdefault("SPARSEJAX_PROGRAMS", "off")  # nothing in the user's home
 DEFAULTS = os.environ.get("SPARSEJAX_XLA_DEFAULTS", "0") not in ("", "0")

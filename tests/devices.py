@@ -300,7 +300,7 @@ def same(case, expected, mesh, inside):
 
 
 def same_by_default(case, expected):
-    """Results of calls that are given no mesh: whole, on this process's first device."""
+    """Results of calls that are given no mesh: whole, on the first device."""
     with meshes.by_default(ONE) as split:
         results = case(None)
     for leaf in jax.tree.leaves(results):

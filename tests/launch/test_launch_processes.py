@@ -172,7 +172,7 @@ def test_two_processes_find_what_one_does(tmp_path, both):
         is_first, is_alone = (process.said[0].name.endswith(e) for e in ("_0", "alone"))
         assert not status, errors
         if not is_alone:
-            assert is_first or not errors
+            assert not [line for line in errors if "step/s" not in line]  # of bars
             # Process 0 alone says what is done, and JAX's own lines are not shown.
             assert not any("Gloo" in line for line in lines)
             assert bool([line for line in lines if line[:1] != "#"]) == is_first
