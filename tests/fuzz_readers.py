@@ -354,10 +354,30 @@ def resnet_files() -> tuple[Any, list[bytes]]:
         tensors[f"{module}.{TORCH.get(kind, kind)}"] = np.ones(shape, np.float32)
     named = {f"module.{name}": array for name, array in tensors.items()}
     halves = {name: array.astype(np.float16) for name, array in tensors.items()}
+    others = {as_transformers_has_it(name): array for name, array in tensors.items()}
     return model, [
         safetensors_of(tensors), safetensors_of(halves), torch_zip_of(tensors),
-        torch_zip_of(named, 8), torch_sequence_of(tensors),
+        torch_zip_of(named), torch_sequence_of(tensors), safetensors_of(others),
     ]  # fmt: skip
+
+
+def as_transformers_has_it(name: str) -> str:
+    """The name of a parameter of a ResNet in Hugging Face's library."""
+    kinds = {"conv": "convolution", "bn": "normalization"}
+
+    def inner(match):
+        stage, block, kind, layer = match.groups()
+        where = f"encoder.stages.{int(stage) - 1}.layers.{block}"
+        return f"{where}.layer.{int(layer) - 1}.{kinds[kind]}"
+
+    def skipping(match):
+        stage, block, layer = match.groups()
+        kind = [*kinds.values()][int(layer)]
+        return f"encoder.stages.{int(stage) - 1}.layers.{block}.shortcut.{kind}"
+
+    name = re.sub(r"^layer(\d)\.(\d+)\.(conv|bn)(\d)", inner, name)
+    name = re.sub(r"^layer(\d)\.(\d+)\.downsample\.(\d)", skipping, name)
+    return re.sub(r"^(conv|bn)1", lambda m: f"embedder.embedder.{kinds[m[1]]}", name)
 
 
 def safetensors_of(tensors: dict[str, np.ndarray]) -> bytes:
@@ -384,11 +404,11 @@ def _state(tensors: dict[str, np.ndarray]) -> bytes:
     return b"".join([*pieces, b"u."])
 
 
-def torch_zip_of(tensors: dict[str, np.ndarray], kind: int = 0) -> bytes:
+def torch_zip_of(tensors: dict[str, np.ndarray]) -> bytes:
     """A file of `torch.save`."""
     raw = {f"net/data/{i}": a.tobytes() for i, a in enumerate(tensors.values())}
     entries = {"net/data.pkl": _state(tensors), "net/byteorder": b"little", **raw}
-    return _zipped(entries, kind)
+    return _zipped(entries)
 
 
 def torch_sequence_of(tensors: dict[str, np.ndarray]) -> bytes:
