@@ -53,8 +53,10 @@ def shares(
     if rule == "radial":
         part = _radial(values)
     elif baselines is None:
-        count = values.shape[0]
-        uniform = jnp.full_like(values, 1 / count)
+        inside = (values > _lowest(values.dtype)).astype(values.dtype)
+        uniform = inside / jnp.maximum(
+            inside.sum(0), 1
+        )  # nothing to what pads a window
         part = jnp.where(rise > 0, _first(values), uniform)
     else:
         part = jnp.where(rise > 0, _first(values), _first(baselines))
@@ -130,7 +132,7 @@ def difference(entry: Entry) -> Float[Array, "..."]:
 
 def _compared(entry: Entry) -> tuple:
     """What competes: values, and for a baseline its values and how far they are."""
-    lowest = float(jnp.finfo(entry.outputs[0].value.dtype).min) / 4
+    lowest = _lowest(entry.outputs[0].value.dtype)
 
     def at(of, edge):
         return _arguments(entry, edge)(*map(of, entry.inputs))
@@ -138,6 +140,11 @@ def _compared(entry: Entry) -> tuple:
     if all(getattr(x, "baseline", None) is None for x in entry.inputs):
         return at(value, lowest), None, None
     return at(value, lowest), at(baseline, lowest), at(change, 0.0)
+
+
+def _lowest(dtype) -> float:
+    """What stands for minus infinity at the edge of an array."""
+    return float(jnp.finfo(dtype).min) / 4
 
 
 def _sign(entry: Entry) -> int:

@@ -43,8 +43,9 @@ SMALL = (
     (*LOTTERY, "--seeds=0:4"),
     SWEEP,
     ("dissect", "--run=SCENES", "--num_scenes=6", "--quantile=0.05", "--rotations=1"),
+    # As few steps as can be: what is learned amplifies rounding.
     ("cartpole", "--environment=CartPole-v0", "--seeds=0:2", "--widths=4",
-     "--steps=12800", "--rounds=1", "--min_return=10", "--num_episodes=5",
+     "--steps=2560", "--rounds=1", "--min_return=5", "--num_episodes=5",
      "--num_walkers=2"),
     ("prune_order", "--widths=6,5", "--seeds=0:3", "--learning_rates=0.1",
      "--num_points=40", "--num_test_points=60", "--steps=20", "--num_frames=3",
@@ -100,15 +101,12 @@ def started(place, *flags):
 
 
 def in_turn(place, launchers):
-    """Launchers in turn on two processes, and on one."""
+    """Launchers in turn on two processes, the first doing each again by itself."""
     place.mkdir()
     file = place / "flags.json"
     file.write_text(json.dumps(launchers))
-    command, port = (str(SCRIPT), str(file)), str(free_port())
-    alone = Process(place, "alone", *command, str(place / "one"))
-    for i in range(2):
-        yield Process(place, i, *command, str(place / "two"), port, str(i))
-    yield alone
+    command = str(SCRIPT), str(file), str(place), str(free_port())
+    return [Process(place, i, *command, str(i)) for i in range(2)]
 
 
 @pytest.fixture
@@ -169,16 +167,15 @@ def test_two_processes_find_what_one_does(tmp_path, both):
     assert {*names, "spade"} == set(experiments.EXPERIMENTS)  # spade takes a minute
     for process in both(tmp_path / "both", flags, how=in_turn):
         status, lines, errors = process.end()
-        is_first, is_alone = (process.said[0].name.endswith(e) for e in ("_0", "alone"))
         assert not status, errors
-        if not is_alone:
-            assert not [line for line in errors if "step/s" not in line]  # of bars
-            # Process 0 alone says what is done, and JAX's own lines are not shown.
-            assert not any("Gloo" in line for line in lines)
-            assert bool([line for line in lines if line[:1] != "#"]) == is_first
-            said = "\n".join(lines).split("\n# ")
-            idle = [names[i] for i, text in enumerate(said) if NOTHING in text]
-            assert idle == ["flowgraph"] * is_first
+        assert not [line for line in errors if "step/s" not in line]  # of bars
+        # Process 0 alone says what is done, and JAX's own lines are not shown.
+        is_first = process.said[0].name.endswith("_0")
+        assert bool([line for line in lines if line[:1] != "#"]) == is_first
+        assert not any("Gloo" in line for line in lines)
+        idle = [names.index("flowgraph")] * is_first
+        parts = "\n".join(lines).split("\n# ")[:: 1 + is_first]
+        assert [i for i, text in enumerate(parts) if NOTHING in text] == idle
     for name in names:
         two, one = (folder(tmp_path / "both" / n / name) for n in ("two", "one"))
         check_same(two, one)

@@ -117,6 +117,21 @@ def windows(x, size, stride, low, high, dilation):
             for s in range(count)]  # fmt: skip
 
 
+@pytest.mark.parametrize("rule", ["winner", "radial", "cross", "path"])
+def test_nothing_goes_to_what_pads_a_window(rule):
+    """Where all that a window has is negative."""
+
+    def fn(_, x):
+        return jax.lax.reduce_window(
+            x, -jnp.inf, jax.lax.max, (2,), (1,), [(1, 0)]
+        ).sum()  # fmt: skip
+
+    found = explain(
+        fn, {}, jnp.array([-1.0, -2.0]), baseline="zero", rules=Rules(maximum=rule)
+    )
+    np.testing.assert_allclose(found.input.sum(), -2.0)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("rule", ["winner", "radial", "cross", "path"])
 @pytest.mark.parametrize(
