@@ -235,13 +235,18 @@ def _shared(leaves: list, where: NamedSharding) -> list:
         np.asarray(leaf if impl is None else jax.random.key_data(leaf))
         for leaf, impl in zip(leaves, impls, strict=True)
     ]
-    sums = np.array([zlib.crc32(np.ascontiguousarray(a)) for a in arrays], np.uint32)
+    sums = np.array([_checksum(array) for array in arrays], np.uint32)
     if (multihost_utils.process_allgather(sums) != sums).any():
         arrays = multihost_utils.broadcast_one_to_all(arrays)
     return [
         _laid_out(np.asarray(array), where, impl)
         for array, impl in zip(arrays, impls, strict=True)
     ]
+
+
+def _checksum(array: np.ndarray) -> int:
+    """Of its bytes: not every type of JAX's has a buffer."""
+    return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
 
 
 def _laid_out(array: np.ndarray, where: NamedSharding, impl) -> Array:
