@@ -1,8 +1,8 @@
 """Launchers in turn in one of two processes, the first doing each again by itself.
 
 Run by `test_launch_processes.py` with a file of lists of flags, a folder for what is
-made, a port and the number of the process. A line on stdout ends each launcher, with
-its CPU-seconds.
+made, a port and the number of the process; RUN among the flags is the lottery's folder.
+A line on stdout ends each launcher, with its CPU-seconds.
 """
 
 import contextlib
@@ -38,6 +38,8 @@ def main(file, out, port, number):
     with _processes.ending():
         _processes.join(False, f"127.0.0.1:{port}", 2, int(number))
         for name, *flags in json.loads(Path(file).read_text()):
+            for run in Path(out, "two", "lottery").glob("*"):  # the first launcher's
+                flags = [flag.replace("RUN", str(run)) for flag in flags]
             launch(name, flags, f"{out}/two")
             if _processes.is_first():
                 with alone(name):
