@@ -40,6 +40,7 @@ _OTHERS = re.compile(
     re.IGNORECASE,
 )
 _RUNTIME = ("JaxRuntimeError", "XlaRuntimeError")
+_STATUS = re.compile("[A-Z_]+: ")  # how they begin, also as ValueErrors of results
 _AGAIN = "start all of them again with the same command to resume"
 _watcher: list[subprocess.Popen] = []  # of this process, once it has joined
 _logs: list[Path] = []
@@ -204,9 +205,10 @@ def _told_end(error: BaseException) -> int:
 
 def line(error: Exception) -> str | None:
     """What is to be said of an error that the end of another process has caused."""
-    if not are_several() or type(error).__name__ not in _RUNTIME:
+    if not are_several():
         return None
-    if not _OTHERS.search(str(error)):
+    is_of_jax = type(error).__name__ in _RUNTIME or _STATUS.match(str(error))
+    if not is_of_jax or not _OTHERS.search(str(error)):
         return None
     import jax
 

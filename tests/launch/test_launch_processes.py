@@ -236,5 +236,17 @@ def test_a_process_that_is_alone_does_all_by_itself(tmp_path):
     assert _processes.line(OSError("gloo: connection closed by peer")) is None
 
 
+@pytest.mark.parametrize("error, is_told", [
+    (ValueError("UNKNOWN: Gloo AllGather failed: Connection reset by peer"), True),
+    (ValueError("UNKNOWN: what was asked for"), False),
+    (ValueError("connection must be a name"), False),
+])  # fmt: skip
+def test_errors_of_connections_are_told_whatever_their_type(
+    error, is_told, monkeypatch
+):
+    monkeypatch.setattr(_processes, "_watcher", [None])
+    assert bool(_processes.line(error)) == is_told
+
+
 def _fail():
     raise OSError("as it is")
