@@ -31,6 +31,8 @@ EXPERIMENTS = {
     "dissect": ("Labels units of pruned networks by concepts.", "6 minutes"),
     "features": ("Draws what units respond to.", "10 minutes"),
     "weights": ("Shows weights in context, expanded and factorized.", "7 minutes"),
+    "reproduce": ("Makes every number of the source documents again.",
+                  "20 minutes (--quick) to 3 hours"),
 }  # fmt: skip
 __all__ = [
     "cartpole",
@@ -43,6 +45,7 @@ __all__ = [
     "node_sweep",
     "prune_order",
     "relevance",
+    "reproduce",
     "right_reasons",
     "spade",
     "subjects",
@@ -63,6 +66,7 @@ if TYPE_CHECKING:
         node_sweep,
         prune_order,
         relevance,
+        reproduce,
         right_reasons,
         spade,
         subjects,

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from sparsejax.experiments.spade._run import run as run
     from sparsejax.experiments.spade._run import summary as summary
     from sparsejax.experiments.spade.config import Config as Config
+    from sparsejax.experiments.spade.toy import inside as inside
 
 __getattr__, __dir__ = face(
-    __name__, config=("Config",), _run=("plan", "run", "summary")
+    __name__,
+    config=("Config",),
+    _run=("plan", "run", "summary"),
+    toy=("inside",),
 )

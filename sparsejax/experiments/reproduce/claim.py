@@ -1,0 +1,188 @@
+"""What a source claims, and in one word whether it is found again.
+
+A number is compared with the values of all networks (of one where there is one):
+
+    agrees    the published value lies within their range, within two standard
+              deviations of their mean, or within a hundredth of itself from it
+    better    it does not, and ours is better where one side is (higher accuracy)
+    near      it does not, and the mean is within a tenth of the published value
+    differs   anything else
+
+A statement is asked of every network:
+
+    holds     true of all; "fails" of none, "partly" of some
+
+"shown" is a figure that is drawn, "missing" what needs data that are not there, "not
+run" what the chosen parts leave out, "unknown" what cannot be told from this run, and
+"not checked" what cannot be checked at all, with the reason.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sparsejax import runs
+
+WORDS = ("agrees", "better", "near", "differs", "holds", "partly", "fails", "shown",
+         "missing", "not run", "unknown", "not checked")  # fmt: skip
+_NEAR, _SAME = 0.1, 0.01  # of the published value
+
+
+class Results(NamedTuple):
+    """What the parts of a run have left.
+
+    Attributes:
+        folder: the run's, with a folder for each part.
+        measured: rows of the parts that this experiment measures itself.
+        missing: why parts could not be run.
+    """
+
+    folder: Path
+    measured: Mapping[str, Sequence[Mapping[str, Any]]] = {}
+    missing: Mapping[str, str] = {}
+
+    def there(self, part: str) -> bool:
+        """Whether a part has been run."""
+        return part in self.measured or (self.folder / part / "config.json").exists()
+
+    def records(self, part: str) -> Sequence[Mapping[str, Any]]:
+        """Records of a part."""
+        if part in self.measured:
+            return self.measured[part]
+        return runs.read_metrics(self.folder / part)
+
+    def arrays(self, part: str, name: str) -> dict[str, np.ndarray]:
+        """Arrays of one file of a part."""
+        return runs.read_arrays(self.folder / part / f"{name}.npz")
+
+
+Values = Callable[[Results], Sequence[float | bool]]
+
+
+class Claim(NamedTuple):
+    """A number, a statement or a figure of a source.
+
+    Attributes:
+        name: a short name, unlike any other's.
+        where: section of the source.
+        what: what it is.
+        published: as it is published.
+        parts: what must have been run.
+        values: ours, one for each network; booleans of a statement.
+        value: the published number, or the lowest and the highest that would do; None
+            of statements.
+        shown: format of one of ours.
+        said: on a difference, or on what ours is; one sentence.
+        higher: whether higher is better.
+        figures: files below the run's folder, by what they show.
+        unchecked: why it cannot be checked.
+    """
+
+    name: str
+    where: str
+    what: str
+    published: str
+    parts: tuple[str, ...] = ()
+    values: Values | None = None
+    value: float | tuple[float, float] | None = None
+    shown: str = "{:.4f}"
+    said: str = ""
+    higher: bool = False
+    figures: Mapping[str, str] = {}
+    unchecked: str = ""
+
+
+class Answer(NamedTuple):
+    """What a run says of a claim.
+
+    Attributes:
+        word: one of `WORDS`.
+        ours: values of all networks.
+        text: their mean and spread, as it is shown.
+        said: the sentence.
+        figures: those of the claim's files that are there.
+    """
+
+    word: str
+    ours: tuple[float, ...]
+    text: str
+    said: str
+    figures: dict[str, str]
+
+
+def answer(claim: Claim, results: Results) -> Answer:
+    """What a run says of a claim; see the module's text for the words."""
+    if claim.unchecked:
+        return Answer("not checked", (), "", claim.unchecked, {})
+    for part in claim.parts:
+        if part in results.missing:
+            return Answer("missing", (), "", results.missing[part], {})
+    if not all(map(results.there, claim.parts)):
+        return Answer("not run", (), "", "", {})
+    figures = {
+        label: path
+        for label, path in claim.figures.items()
+        if (results.folder / path).exists()
+    }
+    if claim.values is None:
+        word = "shown" if figures else "unknown"
+        return Answer(word, (), "", claim.said, figures)
+    ours = tuple(map(float, claim.values(results)))
+    if not ours or not all(map(math.isfinite, ours)):
+        return Answer("unknown", (), "", claim.said, figures)
+    if claim.value is None:
+        text = f"{sum(map(bool, ours))} of {len(ours)}"
+        return Answer(_truth(ours), ours, text, claim.said, figures)
+    word = agreement(claim.value, ours, higher=claim.higher)
+    return Answer(word, ours, told(ours, claim.shown), claim.said, figures)
+
+
+def agreement(
+    published: float | tuple[float, float],
+    ours: Sequence[float],
+    *,
+    higher: bool = False,
+) -> str:
+    """One word on a number, as the module's text defines it.
+
+    Example:
+        >>> agreement(0.905, [0.946, 0.954], higher=True), agreement(0.8, [0.54, 0.6])
+        ('better', 'differs')
+        >>> agreement(963, [955, 986]), agreement((0.95, 1.0), [0.94])
+        ('agrees', 'agrees')
+    """
+    low, high = published if isinstance(published, tuple) else (published, published)
+    mean = float(np.mean(ours))
+    away = 2 * float(np.std(ours, ddof=1)) if len(ours) > 1 else 0.0
+    bottom, top = min([*ours, mean - away]), max([*ours, mean + away])
+    if bottom <= high and top >= low:
+        return "agrees"
+    bound = low if mean < low else high
+    gap = abs(mean - bound)
+    if gap <= _SAME * abs(bound):
+        return "agrees"
+    if higher and mean > high:
+        return "better"
+    return "near" if gap <= _NEAR * abs(bound) else "differs"
+
+
+def told(ours: Sequence[float], shown: str) -> str:
+    """Mean, deviation over networks and their number.
+
+    Example:
+        >>> told([0.5, 0.25], "{:.2f}"), told([3.0], "{:.0f}")
+        ('0.38 ± 0.18 (2)', '3 (1)')
+    """
+    mean = shown.format(float(np.mean(ours)))
+    if len(ours) < 2 or len(set(ours)) == 1:
+        return f"{mean} ({len(ours)})"
+    return f"{mean} ± {shown.format(float(np.std(ours, ddof=1)))} ({len(ours)})"
+
+
+def _truth(ours: Sequence[float]) -> str:
+    if all(ours):
+        return "holds"
+    return "partly" if any(ours) else "fails"
