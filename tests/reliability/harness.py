@@ -50,6 +50,7 @@ SMALL = {
     "--node=layer2_0",
     "features": "--run=SCENES --nodes=stem,layer1_0 --units=0:2 --steps=2",
     "weights": "--run=RUN --units=0:2 --steps=2 --places=1",
+    "reproduce": "--quick --parts=rules",
 }
 SCENES = (
     "--dataset=scenes --widths=4,4,4 --num_train_images=64 --num_test_images=32 "

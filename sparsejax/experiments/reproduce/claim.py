@@ -87,7 +87,7 @@ class Claim(NamedTuple):
     published: str
     parts: tuple[str, ...] = ()
     values: Values | None = None
-    value: float | tuple[float, float] | None = None
+    value: float | int | tuple[float, float] | None = None
     shown: str = "{:.4f}"
     said: str = ""
     higher: bool = False
@@ -141,8 +141,8 @@ def answer(claim: Claim, results: Results) -> Answer:
 
 
 def agreement(
-    published: float | tuple[float, float],
-    ours: Sequence[float],
+    published: float | int | tuple[float, float],
+    ours: Sequence[float | int],
     *,
     higher: bool = False,
 ) -> str:
@@ -169,7 +169,7 @@ def agreement(
     return "near" if gap <= _NEAR * abs(bound) else "differs"
 
 
-def told(ours: Sequence[float], shown: str) -> str:
+def told(ours: Sequence[float | int], shown: str) -> str:
     """Mean, deviation over networks and their number.
 
     Example:

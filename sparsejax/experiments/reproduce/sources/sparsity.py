@@ -150,7 +150,8 @@ CLAIMS = [
     ),
     Claim(
         "vertices", "Initial results", "vertices of its flow graph", "963",
-        ("tickets_graphs",), _counted("tickets_graphs", "vertices"), 963, "{:,.0f}",
+        ("tickets", "tickets_graphs"), _counted("tickets_graphs", "vertices"), 963,
+        "{:,.0f}",
         "Boxes for products, sums, biases, relus and outputs: a reconstruction of how "
         "the source counts.",
         figures={"page": "tickets/index.html"},
