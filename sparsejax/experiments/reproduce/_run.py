@@ -122,20 +122,20 @@ def _make(
         runs.check_start(place, fields, kind=part.experiment)
         study.encloses(name)
         return None
-    reason = _lacks(config, part, data_dir)
-    if reason is not None:
-        return reason
     subject = None if part.of is None else experiments.lottery.subject(
         study.folder / part.of, seed=part.seed, level=part.level, data_dir=data_dir
     )  # fmt: skip
-    study.log(f"{name}: {face.plan(fields, subject, data_dir=data_dir)}")
-    face.run(
-        fields,
-        place,
-        subject,
-        data_dir=data_dir,
-        log=lambda line: study.log(f"  {line}"),
-    )
+    try:
+        study.log(f"{name}: {face.plan(fields, subject, data_dir=data_dir)}")
+    except ValueError as error:  # a plan looks for the data
+        if not part.data or part.of is not None:
+            raise
+        return str(error)
+
+    def log(line: str) -> None:
+        study.log(f"  {line}")
+
+    face.run(fields, place, subject, data_dir=data_dir, log=log)
     study.encloses(name)
     jax.clear_caches()  # of programs that no other part has
     gc.collect()

@@ -107,8 +107,8 @@ PARTS = {
     "spade": Part(
         "spade", {},
         {"seeds": (0,), "num_train_images": 4000, "epochs": 2, "num_pictures": 1,
-         "num_test_images": 10, "num_calibration_images": 6, "picture_steps": 80,
-         "num_planes": 3},
+         "num_test_images": 8, "num_calibration_images": 5, "densities": (0.5, 0.2),
+         "picture_steps": 64, "num_planes": 3},
         data=True,
     ),
 }  # fmt: skip
