@@ -66,7 +66,8 @@ def run(
         if study.complete:
             return study.records
         missing: dict[str, str] = {}
-        for name, part in study.each(parts.items(), lambda item: item[1].cost):
+        left = {n: p for n, p in parts.items() if not _is_made(study, n, p)}
+        for name, part in study.each(left.items(), lambda item: item[1].cost):
             began = time.process_time()
             reason = _make(study, name, part, missing, data_dir)
             if reason is None:
@@ -103,6 +104,18 @@ def summary(folder: str | Path) -> str:
     )
 
 
+def _is_made(study: Study, name: str, part: Part) -> bool:
+    """Whether a part is a complete run already, as it would be made."""
+    place = study.folder / name
+    if part.experiment in _MEASURES or not runs.is_complete(place):
+        return False
+    face = getattr(experiments, part.experiment)
+    config = face.Config(**part.fields(study.config.quick))
+    runs.check_start(place, config, kind=part.experiment)
+    study.encloses(name)
+    return True
+
+
 def _make(
     study: Study,
     name: str,
@@ -110,18 +123,13 @@ def _make(
     missing: Mapping[str, str],
     data_dir: str | Path | None,
 ) -> str | None:
-    """Make a part, or see that it is made; why it cannot be, if it cannot."""
-    config, place = study.config, study.folder / name
+    """Make a part; why it cannot be made, if it cannot."""
     if part.of in missing:
         return missing[part.of]
     if part.experiment in _MEASURES:
         return _measure(study, name, part, data_dir)
     face = getattr(experiments, part.experiment)
-    fields = face.Config(**part.fields(config.quick))
-    if runs.is_complete(place):
-        runs.check_start(place, fields, kind=part.experiment)
-        study.encloses(name)
-        return None
+    fields = face.Config(**part.fields(study.config.quick))
     subject = None if part.of is None else experiments.lottery.subject(
         study.folder / part.of, seed=part.seed, level=part.level, data_dir=data_dir
     )  # fmt: skip
@@ -135,7 +143,7 @@ def _make(
     def log(line: str) -> None:
         study.log(f"  {line}")
 
-    face.run(fields, place, subject, data_dir=data_dir, log=log)
+    face.run(fields, study.folder / name, subject, data_dir=data_dir, log=log)
     study.encloses(name)
     jax.clear_caches()  # of programs that no other part has
     gc.collect()

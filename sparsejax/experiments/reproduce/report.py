@@ -9,6 +9,7 @@ from sparsejax.experiments._study import report
 from sparsejax.experiments._study.records import group
 from sparsejax.experiments._study.run import Study
 from sparsejax.experiments.reproduce.claim import WORDS, Results, answer
+from sparsejax.experiments.reproduce.config import Config
 from sparsejax.experiments.reproduce.sources import SOURCES
 from sparsejax.pages import Html
 
@@ -35,7 +36,8 @@ def write(study: Study, results: Results) -> None:
     records = claims(results)
     study.add(records)
     runs.write_json(study.folder / "reproductions.json", records)
-    runs.write_text(study.folder / "reproductions.md", markdown(records))
+    how = " ".join(["sparsejax reproduce", *_flags(study.config), "--data_dir=DIR"])
+    runs.write_text(study.folder / "reproductions.md", markdown(records, how))
     sections = [
         pages.section(title, pages.table(map(_cells, rows), _HEADER))
         for title, rows in group(records, "source").items()
@@ -66,17 +68,22 @@ def claims(results: Results) -> list[dict[str, Any]]:
     return records
 
 
-def markdown(records: Iterable[Mapping[str, Any]]) -> str:
-    """A table for each source."""
-    tables = []
+def markdown(records: Iterable[Mapping[str, Any]], command: str) -> str:
+    """The whole of `reproductions.md`: a table for each source."""
+    records, tables = list(records), []
     for title, rows in group(records, "source").items():
         body = [
-            [r["where"], r["what"], r["published"], r["text"],
-             f"**{r['word']}**", r["said"]]
+            [r["where"], r["what"], r["published"],
+             r["text"] or ", ".join(r["figures"]), f"**{r['word']}**", r["said"]]
             for r in rows
         ]  # fmt: skip
         tables.append(f"## {title}\n\n{report.markdown(_HEADER, body)}")
-    return "\n".join([f"{_RULE}\n", *tables])
+    head = (
+        "# Published and reproduced\n\nEvery number, statement and figure of the five "
+        f"source documents that can be made, beside ours, by\n\n    {command}\n\n"
+        f"{finding(records)}.\n\n{_RULE}\n"
+    )
+    return "\n".join([head, *tables])
 
 
 def counts(records: Iterable[Mapping[str, Any]]) -> dict[str, int]:
@@ -94,6 +101,11 @@ def finding(records: Iterable[Mapping[str, Any]]) -> str:
     text = f"{found} of {found + lost} numbers and statements are found again"
     parts = [f"{number[word]} {word}" for word in _FOUND + _LOST if word in number]
     return f"{text} ({', '.join(parts)})" + (f"; {', '.join(rest)}" if rest else "")
+
+
+def _flags(config: Config) -> list[str]:
+    parts = [f"--parts={','.join(config.parts)}"] if config.parts else []
+    return ["--quick", *parts] if config.quick else parts
 
 
 def _cells(record: Mapping[str, Any]) -> list[Any]:

@@ -34,13 +34,6 @@ def _correlated(selection: str, field: str) -> Values:
     return get
 
 
-def _correlation(selection: str) -> Values:
-    return lambda results: [
-        np.nan if r["correlation"] is None else r["correlation"][0]
-        for r in _rows(results, selection)
-    ]
-
-
 def _moved(results: Results) -> list[float]:
     """Median |change| of the weights in the cluster, a network each."""
     start = results.arrays("orders", f"rate_{_RATE}")["init/dense_1/kernel"]
@@ -123,16 +116,6 @@ CLAIMS = [
         "std, correlation", _STD, "kernels of the two orders correlate",
         "“a significant correlation”", ("orders",), _correlated("std", "correlation"),
         said="95% intervals above zero.",
-    ),
-    Claim(
-        "std, stronger", _STD, "correlation, over that of random nodes", "figure",
-        ("orders",),
-        lambda results: [
-            float(np.nanmean(_correlation("std")(results))
-                  / np.nanmean(_correlation("random")(results)))
-        ],
-        (1.0, 10.0), "{:.2f}x",
-        "That it is clearly stronger, as the figures suggest, is not so on average.",
     ),
     Claim(
         "std, roles", _STD, "remaining neurons end up in similar roles: updates "

@@ -159,8 +159,8 @@ CLAIMS = [
     Claim(
         "edges", "Initial results", "edges of its flow graph", "1173",
         ("tickets_graphs",), _counted("tickets_graphs", "edges"), 1173, "{:,.0f}",
-        "Of as many weights ours read more of the pixels or fewer, which is all that "
-        "this number is about.",
+        "Edges less vertices, 210 there, are more the fewer pixels and units are in use: "
+        "ours use somewhat fewer.",
     ),
     Claim(
         "example", "Gaining insight", "bounds of a small computation", "figure",
@@ -231,8 +231,7 @@ CLAIMS = [
     Claim(
         "conv vertices", _CONV, "vertices of its largest output's graph", "1659",
         ("convnet_graphs",), _counted("convnet_graphs", "largest"), 1659, "{:,.0f}",
-        "The number of paths depends on where the 187 weights are; ours read more of "
-        "the image.",
+        "It depends on where in their kernels the 187 weights are.",
     ),
     Claim(
         "conv graph", _CONV, "graphs of convolutions stay dense: more edges than "
