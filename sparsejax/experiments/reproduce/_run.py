@@ -124,7 +124,7 @@ def _make(
     data_dir: str | Path | None,
 ) -> str | None:
     """Make a part; why it cannot be made, if it cannot."""
-    if part.of in missing:
+    if part.of is not None and part.of in missing:
         return missing[part.of]
     if part.experiment in _MEASURES:
         return _measure(study, name, part, data_dir)

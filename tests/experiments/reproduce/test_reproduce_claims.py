@@ -129,7 +129,7 @@ def test_a_part_brings_what_it_looks_at():
 
 def test_words_are_counted_in_a_sentence():
     words = ["agrees", "holds", "near", "better", "differs", "partly", "missing"]
-    records = [{"kind": "claim", "word": word} for word in words]
+    records: list[dict] = [{"kind": "claim", "word": word} for word in words]
     records.append({"kind": "measured", "part": "rules", "rows": []})
     assert set(report.counts(records)) == set(words) <= set(WORDS)
     assert report.finding(records) == (

@@ -1,5 +1,8 @@
 """Hobson: "Visualizing Neural networks, how to blame the bias"."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from sparsejax.experiments.reproduce.claim import Claim, Results, Values
 
 TITLE = "Hobson, “Visualizing Neural networks, how to blame the bias”"
@@ -35,7 +38,7 @@ def _nothing_lost(results: Results) -> list[bool]:
     return [row["residual"] < 1e-5 for row in rows]
 
 
-def _by_loss(results: Results, loss: str) -> list[dict]:
+def _by_loss(results: Results, loss: str) -> list[Mapping[str, Any]]:
     rows = [r for r in results.records("right_reasons") if r["loss"] == loss]
     return [r for r in rows if r["strength"] in (0.0, 1.0)]
 

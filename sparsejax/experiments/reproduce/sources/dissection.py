@@ -1,5 +1,8 @@
 """Frankle, Bau (2019): what units of pruned networks stand for."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from sparsejax.experiments.reproduce.claim import Claim, Results, Values
 
 TITLE = "Frankle, Bau, “Dissecting Pruned Neural Networks” (2019)"
@@ -8,7 +11,7 @@ _OURS += "ImageNet and Broden."
 _EIGHTH = "At 12.5% of the weights; the source is at 11%."
 
 
-def _networks(results: Results, level: int) -> list[dict]:
+def _networks(results: Results, level: int) -> list[Mapping[str, Any]]:
     return [
         r for r in results.records("dissect")
         if r["arm"] == "rewind" and r["level"] == level

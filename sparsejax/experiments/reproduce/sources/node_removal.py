@@ -1,5 +1,7 @@
 """Hobson, Section 1: a circle classifier under node removal."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from sparsejax.experiments.reproduce.claim import Claim, Results, Values
@@ -103,6 +105,13 @@ def _decayed(results: Results) -> list[float]:
     """Flips after which networks are hardly correlated any more."""
     paths = [np.asarray(r["path"]["exact"]) for r in results.records(_CODE)]
     return [float(np.flatnonzero(path < _FAR)[0]) for path in paths]
+
+
+def _whole(part: str) -> Callable[[Results], float]:
+    """Mean correlation of networks with their reverse."""
+    return lambda results: float(
+        np.mean([r["path"]["exact"][-1] for r in results.records(part)])
+    )
 
 
 def _reversed(part: str) -> Values:
@@ -222,10 +231,7 @@ CLAIMS = [
         "reversal strength, text's circle", _FLIPS,
         "correlation with the reverse, circle of the text", "“significant”",
         (_CODE, _TEXT),
-        lambda results: [
-            np.mean([r["path"]["exact"][-1] for r in results.records(_TEXT)])
-            / np.mean([r["path"]["exact"][-1] for r in results.records(_CODE)])
-        ],
+        lambda results: [_whole(_TEXT)(results) / _whole(_CODE)(results)],
         (0.5, 2.0), "{:.2f} of the code's",
         "Much of the surprise is owed to the radius that the code has in place of the "
         "text's.",

@@ -1,5 +1,8 @@
 """Hobson: "Train first VS prune first in neural networks"."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from sparsejax.experiments.reproduce.claim import Claim, Results, Values
@@ -11,7 +14,7 @@ _RANDOM, _STD = "Random Pruning", "Nonrandom Pruning"
 _FILES = {"surfaces": "orders/fig_surfaces.svg", "training": "orders/training.gif"}
 
 
-def _rows(results: Results, selection: str) -> list[dict]:
+def _rows(results: Results, selection: str) -> list[Mapping[str, Any]]:
     return [
         r for r in results.records("orders")
         if r["learning_rate"] == _RATE and r["selection"] == selection

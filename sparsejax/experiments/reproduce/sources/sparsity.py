@@ -1,6 +1,7 @@
 """Böhm, Kirk, Gavenčiak (2020): pruned networks as flow graphs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -76,7 +77,7 @@ def _constant(results: Results) -> list[bool]:
     return [bool(row["constant"]) for row in results.records("first_layer_graphs")]
 
 
-def _pruned_agents(results: Results) -> list[dict]:
+def _pruned_agents(results: Results) -> list[Mapping[str, Any]]:
     return [
         r for r in results.records("cartpole")
         if r["kind"] == "agent" and r["arm"] == "pruned"
@@ -159,7 +160,7 @@ CLAIMS = [
     Claim(
         "edges", "Initial results", "edges of its flow graph", "1173",
         ("tickets_graphs",), _counted("tickets_graphs", "edges"), 1173, "{:,.0f}",
-        "Edges less vertices, 210 there, are more the fewer pixels and units are in use: "
+        "Edges less vertices, 210 there, tell how few pixels and units are in use: "
         "ours use somewhat fewer.",
     ),
     Claim(
