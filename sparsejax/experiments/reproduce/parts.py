@@ -47,9 +47,9 @@ _CONVNET = ("conv_0=0.29", "conv_1=0.354", "conv_2=0.354", "dense_0=0.5913")
 # In the order they are run; what another looks at comes before it.
 PARTS = {
     "rules": Part("rules"),
-    "circle": Part("circle_removal", {}, {"seeds": (0, 1, 2)}),
+    "circle": Part("circle_removal", {}, {"seeds": (0, 1, 2, 3, 4)}),
     "circle_half": Part(
-        "circle_removal", {"variant": "half"}, {"seeds": (0, 1, 2)}
+        "circle_removal", {"variant": "half"}, {"seeds": (0, 1, 2, 3, 4)}
     ),
     "orders": Part(
         "prune_order", {}, {"seeds": (0, 1, 2, 3, 4), "num_frames": 0}
@@ -96,7 +96,8 @@ PARTS = {
         "lottery",
         {"dataset": "scenes", "seeds": (0, 1, 2), "epochs": 8,
          "arms": ("rewind", "finetune", "random_layerwise")},
-        {"seeds": (0, 1), "epochs": 6, "rounds": 6, "arms": ("rewind",)},
+        # As `lottery` has them: one seed, six epochs, tickets alone.
+        {"seeds": (), "epochs": None, "rounds": 7, "arms": ()},
     ),
     "dissect": Part("dissect", of="scenes"),
     "weights": Part(

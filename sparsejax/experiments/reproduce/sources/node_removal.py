@@ -30,12 +30,9 @@ _STATES = (
     ("on", "mean", 0.055790696), ("on", "sd", 0.35940725),
     ("off", "mean", -0.17263436), ("off", "sd", 0.37343097),
 )  # fmt: skip
-_HALF = (
-    "The circle that the text describes, half of the square, not the one that its code "
-    "draws, which is the row before."
-)
-_SPREAD = "The source's one network varies more than ours on average, in all sds at "
-_SPREAD += "once: a draw."
+_HALF = "The tables are of the code's circle, in the row above."
+_LOSES = "The source's one network loses more than ours on average when nodes go."
+_SPREAD = "The source's one network varies more than ours on average, in all sds."
 
 
 def _sampled(part: str, *path: str) -> Values:
@@ -46,9 +43,12 @@ def _sampled(part: str, *path: str) -> Values:
 
 
 def _pair(name, where, what, number, *path) -> list[Claim]:
-    """The same number for the circle of the code and for that of the text."""
+    """The same number for the circle of the code, 62.67% of the square, and for that
+    of the text, half of it."""
     published = f"{number:.4f}"
-    said = _SPREAD if path[-1].startswith("sd") else ""
+    lost = "mean_loss", "mean_log_loss", "mean_loss_gradient"
+    said = _LOSES if path[-1] in lost else ""
+    said = _SPREAD if path[-1].startswith("sd") else said
     return [
         Claim(name, where, what, published, (_CODE,), _sampled(_CODE, *path), number,
               said=said),
