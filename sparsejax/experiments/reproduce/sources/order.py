@@ -91,7 +91,8 @@ CLAIMS = [
         "machine precision", "figure", ("orders",),
         lambda results: [x > 0 for x in _field("random", "never_updated", "both")(
             results)],
-        said="Equal to their first values to the bit, in both orders.",
+        said="Equal to their first values to the bit, in both orders; at this rate a "
+        "network may have none.",
     ),
     Claim(
         "cluster", _RANDOM, "distance of the clusters beside the diagonal", "0.59",
