@@ -46,49 +46,51 @@ _CONVNET = ("conv_0=0.29", "conv_1=0.354", "conv_2=0.354", "dense_0=0.5913")
 
 # In the order they are run; what another looks at comes before it.
 PARTS = {
-    "rules": Part("rules"),
-    "circle": Part("circle_removal", {}, {"seeds": (0, 1, 2, 3, 4)}),
+    "rules": Part("rules", cost=6),
+    "circle": Part("circle_removal", {}, {"seeds": (0, 1, 2, 3, 4)}, cost=55),
     "circle_half": Part(
-        "circle_removal", {"variant": "half"}, {"seeds": (0, 1, 2, 3, 4)}
+        "circle_removal", {"variant": "half"}, {"seeds": (0, 1, 2, 3, 4)}, cost=55,
     ),
     "orders": Part(
-        "prune_order", {}, {"seeds": (0, 1, 2, 3, 4), "num_frames": 0}
+        "prune_order", {}, {"seeds": (0, 1, 2, 3, 4), "num_frames": 0}, cost=36,
     ),
     "right_reasons": Part(
         "right_reasons", {},
         {"losses": ("none", "oracle", "squared", "share"), "strengths": (1.0,)},
+        cost=16,
     ),
     "cartpole": Part(
         "cartpole", {"environment": "CartPole-v0"},
-        {"seeds": tuple(range(8)), "rounds": 0},
+        {"seeds": tuple(range(8)), "rounds": 0}, cost=60,
     ),
     "tickets": Part(
-        "lottery", {"dataset": MNIST, "final_count": 539}, _ALONE, data=True
+        "lottery", {"dataset": MNIST, "final_count": 539}, _ALONE, data=True, cost=37,
     ),
-    "tickets_graphs": Part("graphs", of="tickets", data=True),
+    "tickets_graphs": Part("graphs", of="tickets", data=True, cost=2),
     "by_layer": Part(
         "lottery",
         {"dataset": MNIST, "scope": "layer", "optimizer": "adam",
          "learning_rate": 0.001, "schedule": "constant", **_ALONE},
-        data=True,
+        data=True, cost=44,
     ),
     "first_layer": Part(
         "lottery",
         {"dataset": MNIST, "exclude": ("dense_0",), "final_count": 40, **_ALONE},
-        data=True,
+        data=True, cost=41,
     ),
-    "first_layer_graphs": Part("graphs", of="first_layer", data=True),
+    "first_layer_graphs": Part("graphs", of="first_layer", data=True, cost=2),
     "convnet": Part(
         "lottery",
         {"dataset": MNIST, "model": "convnet", "rounds": 6, "epochs": 2,
          "layer_fractions": _CONVNET, "seeds": (0, 1, 2), **_ALONE},
         {"epochs": 1, "num_train_images": 20_000, "seeds": (0,)},
-        data=True,
+        data=True, cost=75,
     ),
-    "convnet_graphs": Part("graphs", of="convnet", data=True),
+    "convnet_graphs": Part("graphs", of="convnet", data=True, cost=10),
     **{
         f"relevance_{seed}_{name}": Part(
-            "relevance", _BLAME, of="tickets", seed=seed, level=level, data=True
+            "relevance", _BLAME, of="tickets", seed=seed, level=level, data=True,
+            cost=8,
         )
         for seed in (0, 1) for name, level in (("dense", 0), ("pruned", None))
     },
@@ -97,20 +99,20 @@ PARTS = {
         {"dataset": "scenes", "seeds": (0, 1, 2), "epochs": 8,
          "arms": ("rewind", "finetune", "random_layerwise")},
         # As `lottery` has them: one seed, six epochs, tickets alone.
-        {"seeds": (), "epochs": None, "rounds": 7, "arms": ()},
+        {"seeds": (), "epochs": None, "rounds": 7, "arms": ()}, cost=98,
     ),
-    "dissect": Part("dissect", of="scenes"),
+    "dissect": Part("dissect", of="scenes", cost=25),
     "weights": Part(
         "weights", {"nodes": ("layer3_0",), "units": tuple(range(8))},
-        {"units": (0, 1), "steps": 16, "places": 1}, of="scenes",
+        {"units": (0, 1), "steps": 16, "places": 1}, of="scenes", cost=30,
     ),
-    "factors": Part("factors", data=True),
+    "factors": Part("factors", data=True, cost=23),
     "spade": Part(
         "spade", {},
         {"seeds": (0,), "num_train_images": 4000, "epochs": 2, "num_pictures": 1,
          "num_test_images": 8, "num_calibration_images": 5, "densities": (0.5, 0.2),
          "picture_steps": 64, "num_planes": 3},
-        data=True,
+        data=True, cost=200,
     ),
 }  # fmt: skip
 
