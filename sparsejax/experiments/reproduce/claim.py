@@ -79,6 +79,8 @@ class Claim(NamedTuple):
         higher: whether higher is better.
         figures: files below the run's folder, by what they show.
         unchecked: why it cannot be checked.
+        aside: whether it is a control, a correction or a variant of ours, which says
+            nothing of how much of a source is found again.
     """
 
     name: str
@@ -93,6 +95,7 @@ class Claim(NamedTuple):
     higher: bool = False
     figures: Mapping[str, str] = {}
     unchecked: str = ""
+    aside: bool = False
 
 
 class Answer(NamedTuple):
@@ -120,8 +123,9 @@ def answer(claim: Claim, results: Results) -> Answer:
     for part in claim.parts:
         if part in results.missing:
             return Answer("missing", (), "", results.missing[part], {})
-    if not all(map(results.there, claim.parts)):
-        return Answer("not run", (), "", "", {})
+    lacking = [part for part in claim.parts if not results.there(part)]
+    if lacking:
+        return Answer("not run", (), "", f"Needs `--parts={','.join(lacking)}`.", {})
     figures = {
         label: path
         for label, path in claim.figures.items()

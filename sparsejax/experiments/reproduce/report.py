@@ -1,5 +1,6 @@
 """The tables of claims: in Markdown, as JSON, and as a page with links to figures."""
 
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -22,7 +23,8 @@ _RULE = (
     "within two standard deviations of their mean, or within 1% of itself from it; is "
     "better where it does not, and ours is the better; near where the mean is within "
     "10%; else it differs. A statement holds of all networks, of some (partly), or of "
-    "none (fails); its numbers count those of which it is true."
+    "none (fails); its numbers count those of which it is true. Rows in italics are "
+    "controls, corrections and variants of ours, and not counted."
 )
 
 
@@ -63,6 +65,7 @@ def claims(results: Results) -> list[dict[str, Any]]:
                 "where": claim.where, "what": claim.what,
                 "published": claim.published, "ours": list(found.ours),
                 "text": found.text, "word": found.word, "said": found.said,
+                "aside": claim.aside,
                 "figures": found.figures,
             })  # fmt: skip
     return records
@@ -73,22 +76,28 @@ def markdown(records: Iterable[Mapping[str, Any]], command: str) -> str:
     records, tables = list(records), []
     for title, rows in group(records, "source").items():
         body = [
-            [r["where"], r["what"], r["published"],
+            [r["where"], f"*{r['what']}*" if r["aside"] else r["what"], r["published"],
              r["text"] or ", ".join(r["figures"]), f"**{r['word']}**", r["said"]]
             for r in rows
         ]  # fmt: skip
         tables.append(f"## {title}\n\n{report.markdown(_HEADER, body)}")
-    head = (
-        "# Published and reproduced\n\nEvery number, statement and figure of the five "
-        f"source documents that can be made, beside ours, by\n\n    {command}\n\n"
-        f"{finding(records)}.\n\n{_RULE}\n"
+    made = (
+        "Every number, statement and figure of the five source documents that can be "
+    )
+    paragraphs = map(_wrapped, (f"{made}made, beside ours, by", f"{finding(records)}.",
+                                _RULE))  # fmt: skip
+    first, *more = paragraphs
+    head = "\n\n".join(
+        ["# Published and reproduced", first, f"    {command}", *more, ""]
     )
     return "\n".join([head, *tables])
 
 
 def counts(records: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """How many claims have each word, in the order of `WORDS`."""
-    number = Counter(r["word"] for r in records if r["kind"] == "claim")
+    """How many claims of the sources have each word, in the order of `WORDS`."""
+    number = Counter(
+        r["word"] for r in records if r["kind"] == "claim" and not r["aside"]
+    )
     return {word: number[word] for word in WORDS if number[word]}
 
 
@@ -98,9 +107,13 @@ def finding(records: Iterable[Mapping[str, Any]]) -> str:
     found, lost = (sum(number.get(w, 0) for w in words) for words in (_FOUND, _LOST))
     rest = [f"{number[word]} {word}" for word in WORDS
             if word in number and word not in _FOUND + _LOST]  # fmt: skip
-    text = f"{found} of {found + lost} numbers and statements are found again"
+    text = f"{found} of {found + lost} published numbers and statements are found again"
     parts = [f"{number[word]} {word}" for word in _FOUND + _LOST if word in number]
     return f"{text} ({', '.join(parts)})" + (f"; {', '.join(rest)}" if rest else "")
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, 88, break_on_hyphens=False)
 
 
 def _flags(config: Config) -> list[str]:
@@ -116,5 +129,6 @@ def _cells(record: Mapping[str, Any]) -> list[Any]:
     for i, link in enumerate(links):
         parts += [" " if parts and not i else ", " if i else "", link]
     cell: str | Html = pages.join(*parts)
-    return [record["where"], record["what"], record["published"], record["text"],
+    what = pages.tag("em", record["what"]) if record["aside"] else record["what"]
+    return [record["where"], what, record["published"], record["text"],
             record["word"], cell]  # fmt: skip

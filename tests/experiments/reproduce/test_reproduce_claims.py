@@ -68,7 +68,8 @@ def test_statements_are_asked_of_every_network(tmp_path):
 
 
 def test_what_is_not_there(tmp_path):
-    assert asked(tmp_path, [1.0], parts=("circle",)).word == "not run"
+    left_out = asked(tmp_path, [1.0], parts=("rules", "circle"))
+    assert (left_out.word, left_out.said) == ("not run", "Needs `--parts=circle`.")
     missing = asked(tmp_path, [1.0], parts=("rules", "spade"))
     assert (missing.word, missing.said) == ("missing", "no images")
     unchecked = asked(tmp_path, unchecked="It is not published.")
@@ -129,10 +130,13 @@ def test_a_part_brings_what_it_looks_at():
 
 def test_words_are_counted_in_a_sentence():
     words = ["agrees", "holds", "near", "better", "differs", "partly", "missing"]
-    records: list[dict] = [{"kind": "claim", "word": word} for word in words]
+    records: list[dict] = [
+        {"kind": "claim", "word": word, "aside": False} for word in words
+    ]
+    records.append({"kind": "claim", "word": "fails", "aside": True})
     records.append({"kind": "measured", "part": "rules", "rows": []})
     assert set(report.counts(records)) == set(words) <= set(WORDS)
     assert report.finding(records) == (
-        "4 of 6 numbers and statements are found again (1 agrees, 1 better, 1 near, "
-        "1 holds, 1 differs, 1 partly); 1 missing"
+        "4 of 6 published numbers and statements are found again (1 agrees, 1 better, "
+        "1 near, 1 holds, 1 differs, 1 partly); 1 missing"
     )

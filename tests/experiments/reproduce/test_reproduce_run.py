@@ -79,7 +79,8 @@ def toy(monkeypatch):
         "two": Part("toy", {"seeds": (4, 5)}, data=True),
     }
     claims = (
-        Claim("a", "I", "loss of rules", "2", ("rules",), losses("rules"), 2.0),
+        Claim("a", "I", "loss of rules", "2", ("rules",), losses("rules"), 2.0,
+              aside=True),
         Claim("b", "I", "loss of one", "0.5", ("one",), losses("one"), 0.5,
               said="A remark | with a bar.", figures={"loss": "one/fig_loss.svg"}),
         Claim("c", "II", "loss of two", "7", ("two",), losses("two"), 7.0),
@@ -112,11 +113,14 @@ def test_published_and_ours_stand_side_by_side(toy, tmp_path):
     table = (folder / "reproductions.md").read_text()
     row = "| I | loss of one | 0.5 | 0.5050 ± 0.0071 (2) | **agrees** | A remark \\|"
     assert "## A source" in table and row in table
+    assert "| I | *loss of rules* | 2 | 2.0000 (1) | **agrees** |" in table
     assert "| II | who knows | ? |  | **not checked** | Nobody does. |" in table
     told = json.loads((folder / "reproductions.json").read_text())
     assert [r["name"] for r in told] == list("abcd") and told[1]["ours"] == [0.5, 0.51]
     assert 'href="one/fig_loss.svg"' in (folder / "index.html").read_text()
-    assert summary(folder).startswith("2 of 3 numbers and statements are found again")
+    assert summary(folder).startswith(
+        "1 of 2 published numbers and statements are found again"
+    )
     assert runs.is_complete(folder) and runs.is_complete(folder / "one")
     again = run(Config(quick=True), folder, data_dir=tmp_path, log=lambda line: None)
     assert again == records and len(toy.made) == 4

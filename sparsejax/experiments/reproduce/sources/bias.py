@@ -67,7 +67,7 @@ def _formula(name, where, what, printed, said) -> list[Claim]:
         Claim(f"{name}, printed", where, f"{what}: the formula as printed", printed,
               ("rules",), _asked(f"{name}_printed"), said=said),
         Claim(f"{name}, corrected", where, f"{what}: the formula as corrected",
-              "text", ("rules",), _asked(f"{name}_corrected")),
+              "text", ("rules",), _asked(f"{name}_corrected"), aside=True),
     ]  # fmt: skip
 
 
@@ -156,6 +156,7 @@ CLAIMS = [
         "the same with all weights", "“sometimes almost entirely”",
         tuple(f"{part}_dense" for part in _RELEVANCE), _share("dense"), (0.5, 1.0),
         "{:.0%}", "Of networks with all their weights biases explain little.",
+        aside=True,
     ),
     Claim(
         "goodhart", "What I was hoping for", "a loss on where relevance lies is gamed",
@@ -170,6 +171,7 @@ CLAIMS = [
         "a loss that is not: squares of relevance for all centered logits",
         "“I haven't got this to work”", ("right_reasons",), _not_gamed,
         said="Ours; it works on digits at a fixed place, not where they move.",
+        aside=True,
     ),
     Claim(
         "notebook", "Running code", "a notebook and its model", "link",

@@ -89,7 +89,7 @@ CLAIMS = [
     Claim(
         "units, corrected", "Figure 2", "the same at 25%, corrected for the sizes of "
         "concepts", "", ("dissect",), _over_dense("units_normalized", 2), (0.9, 1.1),
-        "{:.2f}", "A score of ours, which falls from the first rounds on.",
+        "{:.2f}", "A score of ours, which falls from the first rounds on.", aside=True,
     ),
     Claim(
         "categories", "Figure 3", "concepts by category", "figure", ("dissect",),
@@ -108,7 +108,7 @@ CLAIMS = [
     ),
     Claim(
         "same, chance", "Figure 4", "which is more than by chance", "", ("dissect",),
-        _above_chance(3), said="The chance level is ours; the source gives none.",
+        _above_chance(3), said="The chance level is ours; the source gives none.", aside=True,
     ),
     Claim(
         "trials", "Figure 2", "numbers of units and concepts of ResNet-50", "figure",

@@ -53,7 +53,8 @@ def _pair(name, where, what, number, *path) -> list[Claim]:
         Claim(name, where, what, published, (_CODE,), _sampled(_CODE, *path), number,
               said=said),
         Claim(f"{name}, text's circle", where, f"{what}, circle of the text",
-              published, (_TEXT,), _sampled(_TEXT, *path), number, said=_HALF),
+              published, (_TEXT,), _sampled(_TEXT, *path), number, said=_HALF,
+              aside=True),
     ]  # fmt: skip
 
 
@@ -235,6 +236,7 @@ CLAIMS = [
         (0.5, 2.0), "{:.2f} of the code's",
         "Much of the surprise is owed to the radius that the code has in place of the "
         "text's.",
+        aside=True,
     ),
     Claim(
         "heat maps", "Heatmap of gradient", "gradients of the loss over the square, "

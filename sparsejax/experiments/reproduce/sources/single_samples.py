@@ -85,7 +85,7 @@ CLAIMS = [
     ),
     Claim(
         "saliency, controls", _RESULTS, "and than those of networks pruned as much for "
-        "something else", "", ("spade",), _ahead, said="A control of ours.",
+        "something else", "", ("spade",), _ahead, said="A control of ours.", aside=True,
     ),
     Claim(
         "backdoor, patch", _RESULTS, "pruned for an image with the patch, a class's "

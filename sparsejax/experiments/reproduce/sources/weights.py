@@ -74,7 +74,7 @@ CLAIMS = [
         "sparse, cancelled", "Indirect interactions", "the same of how much paths "
         "through two layers cancel (expanded weights)", "", ("weights",),
         _sparse_over_dense("cancellation", 2), (0.0, 0.8), "{:.2f}",
-        "A measure of ours on the expanded weights.",
+        "A measure of ours on the expanded weights.", aside=True,
     ),
     Claim(
         "expanded", "Indirect interactions", "expanded weights two layers apart",
