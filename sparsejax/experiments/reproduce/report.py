@@ -83,10 +83,9 @@ def markdown(records: Iterable[Mapping[str, Any]], command: str) -> str:
         tables.append(f"## {title}\n\n{report.markdown(_HEADER, body)}")
     made = (
         "Every number, statement and figure of the five source documents that can be "
+        "made, beside ours, by"
     )
-    paragraphs = map(_wrapped, (f"{made}made, beside ours, by", f"{finding(records)}.",
-                                _RULE))  # fmt: skip
-    first, *more = paragraphs
+    first, *more = map(_wrapped, (made, f"{finding(records)}.", _RULE))
     head = "\n\n".join(
         ["# Published and reproduced", first, f"    {command}", *more, ""]
     )

@@ -108,7 +108,8 @@ CLAIMS = [
     ),
     Claim(
         "same, chance", "Figure 4", "which is more than by chance", "", ("dissect",),
-        _above_chance(3), said="The chance level is ours; the source gives none.", aside=True,
+        _above_chance(3), said="The chance level is ours; the source gives none.",
+        aside=True,
     ),
     Claim(
         "trials", "Figure 2", "numbers of units and concepts of ResNet-50", "figure",
