@@ -61,7 +61,7 @@ PARTS = {
     ),
     "cartpole": Part(
         "cartpole", {"environment": "CartPole-v0"},
-        {"seeds": tuple(range(8)), "rounds": 0}, cost=60,
+        {"seeds": tuple(range(8)), "rounds": 0}, cost=67,
     ),
     "tickets": Part(
         "lottery", {"dataset": MNIST, "final_count": 539}, _ALONE, data=True, cost=37,
@@ -104,7 +104,7 @@ PARTS = {
     "dissect": Part("dissect", of="scenes", cost=25),
     "weights": Part(
         "weights", {"nodes": ("layer3_0",), "units": tuple(range(8))},
-        {"units": (0, 1), "steps": 16, "places": 1}, of="scenes", cost=30,
+        {"units": (0, 1), "steps": 16, "places": 1}, of="scenes", cost=85,
     ),
     "factors": Part("factors", data=True, cost=23),
     "spade": Part(

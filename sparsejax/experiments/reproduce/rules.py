@@ -41,7 +41,9 @@ def measure(
         "slope_is_gradient": [net.is_gradient(jax.nn.relu) for net in networks],
         "slope_is_gradient_tanh": [net.is_gradient(jnp.tanh) for net in networks],
         "radial_is_slope": [_radial_share(a, -0.7) > 0.999 for a in (0.4, -0.3)],
-        "nesting": [_nesting_differs(a, c) for a, c in ((1, 0.5), (2, 1.5), (-1, -2))],
+        "nesting": [
+            _nesting_differs(a, c) for a, c in ((1.0, 0.5), (2.0, 1.5), (-1.0, -2.0))
+        ],
         "two_maxima_differ": [_maxima_differ(rng) for _ in range(NUM_NETWORKS)],
         "unstable": [_blows_up(gap) for gap in (1e-4, 1e-5, 1e-6)],
         **_printed(rng),

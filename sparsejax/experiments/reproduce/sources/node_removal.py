@@ -72,7 +72,8 @@ def _least_missed(results: Results) -> list[float]:
     for record in results.records(_CODE):
         losses = results.arrays(_CODE, f"seed_{record['seed']:02d}")["losses"]
         full, n = len(losses) - 1, len(losses).bit_length() - 1
-        rises.append(min(losses[full & ~(1 << i)] for i in range(n)) - losses[full])
+        least = min(losses[full & ~(1 << i)] for i in range(n))
+        rises.append(float(least - losses[full]))
     return rises
 
 
