@@ -130,7 +130,8 @@ def _trough(results: Results) -> list[bool]:
     def near(row, place):
         return row[np.abs(at - place).argmin()]
 
-    return [near(row, 0) < min(near(row, -0.15), near(row, 0.15)) for row in rows]
+    sides = [(near(row, -0.15), near(row, 0.15)) for row in rows]
+    return [bool(near(row, 0) < min(both)) for row, both in zip(rows, sides)]
 
 
 def _drawn(**files: str) -> dict[str, str]:
