@@ -97,8 +97,7 @@ CLAIMS = [
         "backdoor, dense", _RESULTS, "the dense network's picture does not show the "
         "patch: less than for an image with it", "text", ("spade",),
         _more("patched", "dense"),
-        said="Ours shows it as clearly in some classes: on 32x32 pixels a patch is the "
-        "easiest way to a class.",
+        said="In some classes ours shows it as clearly.",
     ),
     Claim(
         "feature visualization", _RESULTS, "pictures of ResNet-50's units, per sample",
