@@ -25,6 +25,7 @@ import resource
 import signal
 import struct
 import sys
+import tarfile
 import tempfile
 import time
 import traceback
@@ -65,10 +66,11 @@ WORDS = ("null", "true", "-1", "0", "1e400", "NaN", "-Infinity", '""', '"a"', "[
 CELLS = ("", "-1", "0", "nan", "inf", "9" * 30, "9" * 5000, "../x", "/etc/hosts", "=1",
          "'=1", '"', "a;b;c", "1;2;3", "70000", "\0", "\u0661", ";" * 5000)  # fmt: skip
 VALUE = r'"[^"]*"|-?[\d.]+(?:e-?\d+)?|null|true|\[[^\[\]]*\]'
-NAMES = ("idx", "image", "zip", "broden", "safetensors", "pth", "load", "npz", "graph",
-         "run", "table")  # fmt: skip
+NAMES = ("idx", "mnist", "image", "zip", "cifar", "cifar_py", "tar", "broden",
+         "safetensors", "pth", "load", "npz", "graph", "run", "table")  # fmt: skip
 TORCH = {"kernel": "weight", "scale": "weight", "mean": "running_mean",
          "var": "running_var"}  # fmt: skip
+BATCHES = *(f"data_batch_{i}" for i in range(1, 6)), "test_batch"  # of CIFAR-10
 Mutation = Callable[[random.Random, bytes], bytes]
 
 
@@ -221,6 +223,36 @@ def of_zip(change: Mutation) -> Mutation:
     return mutate
 
 
+def of_tar(change: Mutation) -> Mutation:
+    """Entries of a tar changed, renamed, linked or in another format; or its bytes."""
+
+    def mutate(rng: random.Random, content: bytes) -> bytes:
+        plain = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+        with tarfile.open(fileobj=io.BytesIO(plain)) as archive:
+            names = archive.getnames()
+            bodies = [getattr(archive.extractfile(n), "read", bytes)() for n in names]
+        at = rng.randrange(len(names))
+        kind, body, name = tarfile.REGTYPE, bodies[at], names[at]
+        match rng.randrange(4):
+            case 0:
+                body = change(rng, body)
+            case 1:
+                name = rng.choice(("../" + name, "/" + name, name * 9, names[0], "x"))
+            case 2:
+                kind = rng.choice([bytes([byte]) for byte in b"123567gxKLS"])
+            case _:
+                bodies[at] = b""
+        style = rng.choice((tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT,
+                            tarfile.PAX_FORMAT))  # fmt: skip
+        names[at], bodies[at] = name, body
+        packed = tar(names, bodies, style, {at: kind})
+        if rng.random() < 0.3:
+            packed = several(rng, packed)
+        return gzip.compress(packed, 1, mtime=0) if rng.random() < 0.5 else packed
+
+    return mutate
+
+
 def of_safetensors(rng: random.Random, content: bytes) -> bytes:
     """The header changed, with the length that it then has."""
     length = int.from_bytes(content[:8], "little")
@@ -312,6 +344,59 @@ def safetensors_file(header: dict, size: int) -> bytes:
 def _pid(key: str, count: int) -> bytes:
     word, *parts = [pickle.dumps(p, 2)[2:-1] for p in ("storage", key, "cpu", count)]
     return b"(" + word + b"ctorch\nFloatStorage\n" + b"".join(parts) + b"tQ"
+
+
+def tar(names, bodies, style=tarfile.USTAR_FORMAT, kinds: dict | None = None) -> bytes:
+    """An archive of these files, some of another kind."""
+    file = io.BytesIO()
+    if style == tarfile.USTAR_FORMAT and max(map(len, names)) > 99:
+        style = tarfile.GNU_FORMAT
+    with tarfile.open(fileobj=file, mode="w", format=style) as archive:
+        for i, (name, body) in enumerate(zip(names, bodies, strict=True)):
+            info = tarfile.TarInfo(name[:250])
+            info.type = (kinds or {}).get(i, tarfile.REGTYPE)
+            info.size, info.linkname = len(body), "x" * (info.type in b"12")
+            archive.addfile(info, io.BytesIO(body))
+    return file.getvalue()
+
+
+def cifar_binary(pixels: np.ndarray, labels: np.ndarray) -> bytes:
+    """A batch of CIFAR-10 in its binary version, of pixels (n, 3072)."""
+    return np.column_stack([labels, pixels]).astype(np.uint8).tobytes()
+
+
+def cifar_python(
+    pixels: np.ndarray, labels: np.ndarray, typed: str = "u1", state: bytes = b""
+) -> bytes:
+    """One in its Python version, as Python 2 and NumPy of that time wrote it."""
+    size = struct.pack("<ii", *pixels.shape)
+    raw = pixels.astype(np.uint8).tobytes()
+    array = (
+        b"cnumpy.core.multiarray\n_reconstruct\nq\x03cnumpy\nndarray\nK\x00\x85"
+        b"U\x01b\x87Rq\x04(K\x01J" + size[:4] + b"J" + size[4:] + b"\x86"
+        b"cnumpy\ndtype\nU\x02" + typed.encode() + b"K\x00K\x01\x87Rq\x05(K\x03U\x01|"
+        b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89"
+        + (state or b"T" + struct.pack("<i", len(raw)) + raw) + b"tb"
+    )  # fmt: skip
+    numbers = b"".join(b"K" + bytes([label]) for label in labels.tolist())
+    return (
+        b"\x80\x02}q\x01(U\x0bbatch_labelU\x01xU\x06labels]q\x02(" + numbers
+        + b"eU\x04data" + array + b"U\tfilenames]U\x05a.pngau."
+    )  # fmt: skip
+
+
+def cifar_images(count: int = 2) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Pixels (n, 3072) and labels of six small batches."""
+    rng = np.random.default_rng(0)
+    return {
+        name: (rng.integers(0, 256, (count, 3072)), rng.integers(0, 10, count))
+        for name in BATCHES
+    }
+
+
+def cifar_files(write: Callable[..., bytes], end: str) -> dict[str, bytes]:
+    """The six batches in one version."""
+    return {name + end: write(*part) for name, part in cifar_images().items()}
 
 
 def torch_pickle(size=(3, 4), stride=(4, 1), offset=0, count=12) -> bytes:
@@ -452,6 +537,10 @@ def _archive(folder: Path):
     return data.image_folder(folder / "set.zip")[0].x
 
 
+def _cifar(folder: Path):
+    return data.cifar10(folder).train.x
+
+
 def _read_graph(folder: Path):
     """What is read can be written; the text comes from the caller, not from a file."""
     text = (folder / "f").read_bytes().decode("utf-8", "replace")
@@ -477,6 +566,8 @@ def of_state(rng: random.Random, content: bytes) -> bytes:
 def readers() -> dict[str, Reader]:
     """All readers by name."""
     labels, small = np.arange(10), picture("PNG")
+    squares = np.zeros((2, 28, 28), np.uint8)
+    binary, python = cifar_files(cifar_binary, ".bin"), cifar_files(cifar_python, "")
     ones = {"a": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]},
             "b": {"dtype": "BF16", "shape": [4], "data_offsets": [24, 32]},
             "__metadata__": {"format": "pt"}}  # fmt: skip
@@ -493,6 +584,26 @@ def readers() -> dict[str, Reader]:
             [("f", idx_file(labels)), ("f", idx_file(np.arange(24).reshape(2, 3, 4))),
              ("f", gzip.compress(idx_file(labels), mtime=0))],
             lambda folder: idx.read(folder / "f"), (of_gzip,),
+        ),
+        "mnist": Reader(
+            [("mnist.npz", _saved(x_train=squares, y_train=labels[:2].astype("u1"),
+                                  x_test=squares, y_test=labels[:2].astype("u1")))],
+            lambda folder: data.mnist(folder).train.x, (of_zip(several),),
+        ),
+        "cifar": Reader(
+            [(f"cifar-10-batches-bin/{name}", body) for name, body in binary.items()],
+            _cifar, files={f"cifar-10-batches-bin/{k}": v for k, v in binary.items()},
+        ),
+        "cifar_py": Reader(
+            [(f"cifar-10-batches-py/{name}", body) for name, body in python.items()],
+            _cifar, (of_pickle, of_pickle),
+            {f"cifar-10-batches-py/{k}": v for k, v in python.items()},
+        ),
+        "tar": Reader(
+            [("cifar-10-binary.tar", tar(binary, binary.values())),
+             ("cifar-10-binary.tar.gz",
+              gzip.compress(tar(binary, binary.values()), 1, mtime=0))],
+            _cifar, (of_tar(several), of_tar(several)),
         ),
         "image": Reader(
             [("set/cat/1.png", raw) for raw in pictures()], _images, (of_png,),

@@ -13,6 +13,7 @@ import re
 import struct
 import subprocess
 import sys
+import tarfile
 import zipfile
 import zlib
 
@@ -134,6 +135,34 @@ SMALL = fuzz.picture("PNG")
 TWO = {"s/cat/1.png": SMALL, "s/dog/2.png": SMALL}
 DEEP = b"[" * 100_000
 LABELS = fuzz.idx_file(np.arange(10))
+FILES = fuzz.cifar_files(fuzz.cifar_binary, ".bin")
+BATCH = fuzz.cifar_images()["test_batch"]
+BIN, TAR = "cifar-10-batches-bin/test_batch.bin", "cifar-10-binary.tar"
+PY = "cifar-10-batches-py/test_batch"
+
+
+def tarred(more=None, kind=b"0", style=tarfile.USTAR_FORMAT, **renamed):
+    """An archive of all batches, and of one entry more, which may be no file."""
+    names = [renamed.get(name.partition(".")[0], name) for name in FILES]
+    bodies = [*FILES.values(), *[b""] * (more is not None)]
+    names += [more] * (more is not None)
+    kinds = {len(FILES): kind}
+    return fuzz.tar(names, bodies, style, kinds)
+
+
+def sized(text):
+    """An archive whose first entry says another size, with the checksum of that."""
+    head = bytearray(tarred()[:512])
+    head[124:136], head[148:156] = text, b" " * 8
+    head[148:156] = b"%06o\0 " % sum(head)
+    return bytes(head) + tarred()[512:]
+
+
+def python_batch(state=b"", typed="u1", labels=None):
+    pixels, of = BATCH
+    of = of if labels is None else np.array(labels)
+    return fuzz.cifar_python(pixels, of, typed, state)
+
 
 # reader, damage, file, what is in it (or what makes that), words of the message
 TABLE = [
@@ -142,6 +171,50 @@ TABLE = [
     ("idx", "bad crc", "f", lambda: broken(gzip.compress(LABELS), -8, bytes(4)) + b"",
      "corrupt gzip file"),
     ("idx", "shape of 2^128", "f", b"\0\0\x08\x04" + b"\xff" * 16, "is too short"),
+    ("mnist", "truncated", "mnist.npz", lambda: good("mnist")[:-30], "cannot be read"),
+    ("mnist", "pickles", "mnist.npz", lambda: zipped({"x_train.npy": npy(
+        np.array([None]))}), "x_train.npy is not an array"),
+    ("mnist", "no labels", "mnist.npz", lambda: zipped({"x_train.npy": npy([1])}),
+     "lacks y_train, x_test, y_test"),
+    ("cifar", "truncated", BIN, FILES["test_batch.bin"][:-1], "rows of 3,073: it is"),
+    ("cifar", "empty", BIN, b"", "test_batch.bin: it has 0 bytes"),
+    ("cifar", "labels", BIN, b"\x0a" + bytes(3072), "the label 10, expected 0 to 9"),
+    ("cifar_py", "runs code", PY, b"cposix\nsystem\n(X\x01\x00\x00\x00atR.",
+     "names posix.system; only tensors and arrays"),
+    ("cifar_py", "objects", PY, lambda: python_batch(typed="O8"), "not an array of"),
+    ("cifar_py", "no bytes", PY, lambda: python_batch(b"]"), '"data" has no bytes'),
+    ("cifar_py", "few bytes", PY, lambda: python_batch(b"U\x01a"), "has 1 bytes for"),
+    ("cifar_py", "labels", PY, lambda: python_batch(labels=[3, 10]), "the label 10"),
+    ("cifar_py", "few labels", PY, lambda: python_batch(labels=[3]), "a list of 2 lab"),
+    ("cifar_py", "repeated strings", PY, lambda: python_batch(
+        b"c_codecs\nencode\nq\x07X\x00\x00\x01\x00" + b"a" * 2**16 + b"q\x08U\x06latin1"
+        b"q\x09\x87R0" + b"h\x07h\x08h\x09\x86R0" * 5000 + b"U\x01a"), "test_batch"),
+    ("cifar_py", "truncated", PY, lambda: python_batch()[:-40], "test_batch: "),
+    ("cifar_py", "no pickle", PY, b"<html>", "test_batch: "),
+    ("cifar_py", "no dictionary", PY, b"].", "no dictionary with"),
+    ("tar", "truncated", TAR, lambda: tarred()[:20_000], "archive is truncated"),
+    ("tar", "no end", TAR, lambda: tarred().rstrip(b"\0"), "archive is truncated"),
+    ("tar", "truncated gzip", TAR, lambda: gzip.compress(tarred())[:-999], "EOFError"),
+    ("tar", "bad crc", TAR, lambda: broken(gzip.compress(tarred()), -8, bytes(4)),
+     "CRC check|EOFError"),
+    ("tar", "no tar", TAR, b"<html>" * 200, "checksum is wrong|octal number"),
+    ("tar", "bad checksum", TAR, lambda: broken(tarred(), 0, b"e"), "checksum is"),
+    ("tar", "lacks files", TAR, lambda: tarred(test_batch="other"), "lacks test_batch"),
+    ("tar", "a file twice", TAR, lambda: tarred("x/test_batch.bin"),
+     "has test_batch.bin twice"),
+    ("tar", "..", TAR, lambda: tarred(test_batch="../test_batch.bin"), "leads out of"),
+    ("tar", "absolute", TAR, lambda: tarred("/etc/hosts"), "'/etc/hosts' leads out of"),
+    ("tar", "a link", TAR, lambda: tarred("test_batch.bin", b"2"), "is a link, which"),
+    ("tar", "a hard link", TAR, lambda: tarred("x", b"1"), "'x' is a link, which"),
+    ("tar", "a device", TAR, lambda: tarred("x", b"3"), "'x' is no file; unpack it"),
+    ("tar", "sparse", TAR, lambda: tarred("x", b"S"), "'x' is no file; unpack it"),
+    ("tar", "a long name", TAR, lambda: tarred("a" * 120, style=tarfile.GNU_FORMAT),
+     "name of more than 100 bytes"),
+    ("tar", "another name", TAR, lambda: tarred("a" * 120, style=tarfile.PAX_FORMAT),
+     "gives another name or size"),
+    ("tar", "size of 2^33", TAR, lambda: sized(b"77777777777\0"), "is truncated"),
+    ("tar", "size of 2^80", TAR, lambda: sized(b"\x80" + b"\xff" * 11), "octal number"),
+    ("tar", "size below 0", TAR, lambda: sized(b"-0000000001\0"), "no octal number"),
     ("image", "no image", "set/cat/1.png", b"text", "1.png does not decode"),
     ("image", "truncated", "set/cat/1.png", SMALL[:40], "1.png does not decode"),
     ("image", "bad crc", "set/cat/1.png", broken(SMALL, 30, b"\0"), "not decode"),
@@ -287,7 +360,7 @@ def test_mutated_files_are_read_or_refused(name):
 
 
 def test_a_pickle_has_so_many_steps(tmp_path, monkeypatch):
-    monkeypatch.setattr("sparsejax.pretrained._pickles._STEPS", 100)
+    monkeypatch.setattr("sparsejax._pickles._STEPS", 100)
     (tmp_path / "f").write_bytes(pickled(b"N0" * 100 + b"N"))
     with pytest.raises(ValueError, match="it has more than 100 steps"):
         pretrained.pth(tmp_path / "f")
@@ -297,6 +370,9 @@ def test_a_pickle_has_so_many_steps(tmp_path, monkeypatch):
 
 FLAT = np.zeros(10**6, np.uint8)
 LARGE = {
+    "tar": lambda: gzip.compress(
+        fuzz.tar([*FILES, "x"], [*FILES.values(), bytes(10**6)])
+    ),
     "idx": lambda: gzip.compress(fuzz.idx_file(FLAT)),
     "image": lambda: _flat_png(300),
     "zip": lambda: zipped({"s/cat/1.png": SMALL + bytes(10**6)}, zipfile.ZIP_BZIP2),
@@ -363,10 +439,12 @@ def test_arrays_of_all_kinds_come_back(tmp_path):
 
 BOMB = """
 import resource, sys, numpy as np
+from pathlib import Path
 from sparsejax import data, pretrained, runs
 from sparsejax.data import _idx as idx
 read = {"idx": idx.read, "zip": data.image_folder, "npz": runs.read_arrays,
-        "image": data.image_folder}[sys.argv[1]]
+        "image": data.image_folder,
+        "tar": lambda path: data.cifar10(Path(path).parent)}[sys.argv[1]]
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 before = peak()
@@ -380,13 +458,17 @@ print(f"{peak() - before:.0f} MB: {end}")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["idx", "zip", "npz", "image"])
+@pytest.mark.parametrize("name", ["idx", "zip", "npz", "image", "tar"])
 def test_a_megabyte_unfolds_to_less_than_a_gigabyte(tmp_path, name):
     """By hand: `pytest -s -k megabyte` prints memory above the process's own."""
     zeros = 2**30
     file = tmp_path / ("set.zip" if name == "zip" else "f.npz")
     if name == "idx":
         head = gzip.compress(b"\0\0\x08\1" + struct.pack(">I", zeros))
+        file.write_bytes(head + gzip.compress(bytes(2**26)) * (zeros >> 26))
+    elif name == "tar":  # an entry that says it has a gigabyte
+        file = tmp_path / "cifar-10-binary.tar.gz"
+        head = gzip.compress(sized(b"%011o\0" % zeros)[:512])
         file.write_bytes(head + gzip.compress(bytes(2**26)) * (zeros >> 26))
     elif name == "image":
         file = tmp_path / "set"

@@ -23,7 +23,7 @@ LAYERS = [
 ]
 GROUND = {"runs", "pages", "trees", "checks", "meshes"}
 GROUND |= {"_words", "_interrupts", "_processes", "_labels", "_patterns", "_untrusted"}
-GROUND |= {"_highs", "_progress", "_threads", "_programs"}
+GROUND |= {"_highs", "_pickles", "_progress", "_threads", "_programs"}
 ONLY = {
     "flax": {"models"},
     "sklearn": {"data"},

@@ -31,9 +31,9 @@ from jaxtyping import Bool
 from PIL import Image
 
 from sparsejax import _untrusted, checks
-from sparsejax.data._idx import StrPath
 from sparsejax.data._labels import Labeled, Labels
 from sparsejax.data._pictures import picture, pixels
+from sparsejax.data._sources import StrPath
 
 _SIZES = ("ih", "iw", "sh", "sw")
 _MOST = 2**16  # label numbers that a map can hold

@@ -16,8 +16,8 @@ from PIL import Image
 
 from sparsejax import _untrusted
 from sparsejax._labels import check_numbers, check_table, parts
-from sparsejax.data._idx import StrPath
 from sparsejax.data._labels import Labeled, Labels
+from sparsejax.data._sources import StrPath
 
 _INDEX = ("image", "split", "ih", "iw", "sh", "sw")
 _TRAIN = 0.7  # share of the images

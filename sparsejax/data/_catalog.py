@@ -1,13 +1,14 @@
 """Data sets by name, for flags: `load(name)` is `digits()`, `mnist(data_dir)`, ..."""
 
-from sparsejax.data import _idx as idx
 from sparsejax.data._digits import digits
+from sparsejax.data._mnist import fashion_mnist, mnist
+from sparsejax.data._sources import StrPath
 from sparsejax.data._splits import Dataset
 
 NAMES = ("digits", "mnist", "fashion_mnist")
 
 
-def load(name: str, data_dir: idx.StrPath | None = None) -> Dataset:
+def load(name: str, data_dir: StrPath | None = None) -> Dataset:
     """The data set of that name.
 
     Args:
@@ -29,4 +30,4 @@ def load(name: str, data_dir: idx.StrPath | None = None) -> Dataset:
         raise ValueError(f"unknown data set {name!r}; expected one of {known}")
     if name == "digits":
         return digits()
-    return idx.mnist(data_dir) if name == "mnist" else idx.fashion_mnist(data_dir)
+    return mnist(data_dir) if name == "mnist" else fashion_mnist(data_dir)

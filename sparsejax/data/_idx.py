@@ -1,22 +1,8 @@
-"""MNIST and Fashion-MNIST from their IDX files, gzipped or not.
-
-Nothing is downloaded. The four files of a data set keep their usual names, such as
-`train-images-idx3-ubyte.gz`, the same names for both data sets. So the folder decides:
-
-1. Subfolders of `data_dir` named after the data set come first: `mnist`, or
-   `fashion_mnist`, `fashion-mnist`, `fashion`. The first with all four files is read.
-2. `data_dir` itself is read only if it has no such subfolder and is not itself named
-   after the other data set.
-3. Whatever the folder, full training labels counted like those of the other data set
-   are refused.
-
-All four files come from one folder. An unreadable file is a `ValueError` that names it.
-"""
+"""Arrays of unsigned bytes in IDX files, gzipped or not: the format of MNIST."""
 
 import gzip
 import io
 import math
-import os
 import struct
 import zlib
 from pathlib import Path
@@ -25,80 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from sparsejax import _untrusted
-from sparsejax.data._splits import Dataset, Split
-
-StrPath = str | os.PathLike[str]
-
-_TITLES = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}
-_FOLDERS = {
-    "mnist": ("mnist",),
-    "fashion_mnist": ("fashion_mnist", "fashion-mnist", "fashion"),
-}
-_FILES = (
-    "train-images-idx3-ubyte",
-    "train-labels-idx1-ubyte",
-    "t10k-images-idx3-ubyte",
-    "t10k-labels-idx1-ubyte",
-)
-_TRAINING_COUNTS = {
-    "mnist": [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949],
-    "fashion_mnist": [6000] * 10,
-}
-
-
-def mnist(data_dir: StrPath | None = None) -> Dataset:
-    """MNIST: 60,000 + 10,000 handwritten digits of 28x28 pixels.
-
-    Args:
-        data_dir: folder with the four files, or with a subfolder `mnist` of them; by
-            default the environment variable `SPARSEJAX_DATA_DIR`.
-
-    Returns:
-        NumPy arrays: `x` of shape `(n, 28, 28, 1)`, ink from 0 to 1 in steps of 1/255,
-        and `y` of shape `(n,)`, the digit.
-
-    Raises:
-        ValueError: no folder given, files missing, unreadable, or not MNIST's.
-
-    Example:
-        With the files in `data/mnist`:
-
-            train, test = mnist("data")
-            train.x.shape, test.y.shape  # (60000, 28, 28, 1), (10000,)
-
-    Reference:
-        Yann LeCun, Leon Bottou, Yoshua Bengio and Patrick Haffner, Gradient-based
-        learning applied to document recognition, Proceedings of the IEEE, 1998.
-    """
-    return _load("mnist", data_dir)
-
-
-def fashion_mnist(data_dir: StrPath | None = None) -> Dataset:
-    """Fashion-MNIST: 60,000 + 10,000 articles of clothing of 28x28 pixels, ten kinds.
-
-    Args:
-        data_dir: folder with the four files, or with a subfolder `fashion_mnist`,
-            `fashion-mnist` or `fashion` of them; by default the environment variable
-            `SPARSEJAX_DATA_DIR`.
-
-    Returns:
-        NumPy arrays: `x` of shape `(n, 28, 28, 1)`, brightness from 0 to 1 in steps of
-        1/255, and `y` of shape `(n,)`, the kind from 0 (T-shirt) to 9 (ankle boot).
-
-    Raises:
-        ValueError: no folder given, files missing, unreadable, or not Fashion-MNIST's.
-
-    Example:
-        With the files in `data/fashion_mnist`:
-
-            train, test = fashion_mnist("data")
-            train.x.shape, test.y.shape  # (60000, 28, 28, 1), (10000,)
-
-    Reference:
-        Han Xiao, Kashif Rasul and Roland Vollgraf, Fashion-MNIST: a novel image dataset
-        for benchmarking machine learning algorithms, 2017, arXiv:1708.07747.
-    """
-    return _load("fashion_mnist", data_dir)
+from sparsejax.data._sources import StrPath
 
 
 def read(path: StrPath) -> UInt8[np.ndarray, "..."]:
@@ -200,86 +113,3 @@ def _unfolded(content: bytes) -> bytearray:
             if len(unfolded) > most:
                 _untrusted.check_size(len(unfolded), len(content))
     return unfolded
-
-
-def _load(name: str, data_dir: StrPath | None) -> Dataset:
-    train_images, train_labels, test_images, test_labels = _find(name, data_dir)
-    train = _split(train_images, train_labels)
-    counts = np.bincount(train.y, minlength=10).tolist()
-    for other in _TITLES:
-        if other != name and counts == _TRAINING_COUNTS[other]:
-            raise ValueError(
-                f"{train_labels} has the class counts of {_TITLES[other]}, expected "
-                f"{_TITLES[name]}; pass the folder of {_TITLES[name]}"
-            )
-    return Dataset(train, _split(test_images, test_labels))
-
-
-def _find(name: str, data_dir: StrPath | None) -> list[Path]:
-    """The paths of the four files, in the order of `_FILES`; the rule is on top."""
-    title = _TITLES[name]
-    given = data_dir or os.environ.get("SPARSEJAX_DATA_DIR")
-    if not given:
-        raise ValueError(
-            f"{title} is read from files: pass --data_dir (in Python data_dir=) or set "
-            "SPARSEJAX_DATA_DIR to the folder that holds them"
-        )
-    root = Path(given).expanduser()
-    if not root.is_dir():
-        raise ValueError(
-            f"{root} is not a folder; pass --data_dir with the folder of {title}"
-        )
-    folders = [root / sub for sub in _FOLDERS[name] if (root / sub).is_dir()]
-    for other in _TITLES:
-        if not folders and other != name and root.resolve().name in _FOLDERS[other]:
-            raise ValueError(
-                f"{root} is named after {_TITLES[other]}, so it is not read as "
-                f"{title}; pass --data_dir with the folder of {title}"
-            )
-    reports = []
-    for folder in folders or [root]:
-        found = [_find_file(folder, file) for file in _FILES]
-        paths = [path for path in found if path is not None]
-        if len(paths) == len(_FILES):
-            return paths
-        missing = [f for f, path in zip(_FILES, found, strict=True) if path is None]
-        reports.append(f"{folder} lacks {', '.join(missing)}")
-    raise ValueError(
-        f"{title} is incomplete: {'; '.join(reports)} (each may end in .gz); "
-        f"put all four into one folder, such as {root / _FOLDERS[name][0]}, or pass "
-        f"--data_dir with the folder of {title}"
-    )
-
-
-def _find_file(folder: Path, file: str) -> Path | None:
-    """The file under its usual name or as `train-images.idx3-ubyte`, gzipped or not."""
-    dotted = file.replace("-idx", ".idx")
-    paths = [folder / (stem + end) for stem in (file, dotted) for end in ("", ".gz")]
-    return next((path for path in paths if path.is_file()), None)
-
-
-def _split(images_path: Path, labels_path: Path) -> Split:
-    images, labels = read(images_path), read(labels_path)
-    if images.shape[1:] != (28, 28):
-        raise ValueError(
-            f"{images_path} has the shape {images.shape}, expected (n, 28, 28); check "
-            "that this is an image file of the data set"
-        )
-    if labels.ndim != 1:
-        raise ValueError(
-            f"{labels_path} has the shape {labels.shape}, expected (n,); check that "
-            "this is a label file of the data set"
-        )
-    if len(images) != len(labels):
-        raise ValueError(
-            f"{images_path} holds {len(images)} images, but {labels_path} holds "
-            f"{len(labels)} labels; take both from one copy of the data set"
-        )
-    if labels.max() > 9:
-        first = int(np.argmax(labels > 9))
-        raise ValueError(
-            f"{labels_path} has the label {labels[first]} at index {first}, expected "
-            "0 to 9; get a fresh copy"
-        )
-    # With a float32 scalar NumPy casts and divides in one pass, without float64.
-    return Split(images[..., None] / np.float32(255), labels.astype(np.int32))

@@ -1,7 +1,6 @@
-"""Folders of images, one a class, as they are or in a zip: CIFAR-10, ImageNet's kin."""
+"""Folders of images, one a class, as they are or in a zip: ImageNet and its kin."""
 
 import math
-import os
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,11 +13,9 @@ from PIL import Image
 
 from sparsejax import _untrusted
 from sparsejax.data._folders import classes
-from sparsejax.data._idx import StrPath
 from sparsejax.data._pictures import picture, pixels
-from sparsejax.data._splits import Dataset, Split
-
-VARIABLE = "SPARSEJAX_DATA_DIR"
+from sparsejax.data._sources import StrPath
+from sparsejax.data._splits import Split
 
 
 class Images:
@@ -116,35 +113,6 @@ def image_folder(
         lazy: Any = Images(path, names, read, size)
         return Split(lazy, y), list(by_class)
     return Split(_all(path, names, read), y), list(by_class)
-
-
-def cifar10(data_dir: StrPath | None = None, *, most: int | None = None) -> Dataset:
-    """CIFAR-10 from `train.zip` and `test.zip`, as `image_folder` reads them.
-
-    Args:
-        data_dir: folder of the two files, or above their folder `cifar10`; by default
-            the environment variable SPARSEJAX_DATA_DIR.
-        most: training images of each class; by default all 5,000.
-
-    Example:
-        With `train.zip` and `test.zip` in `data/cifar10`:
-
-            train, test = cifar10("data", most=100)
-            train.x.shape, test.x.shape  # (1000, 32, 32, 3), (10000, 32, 32, 3)
-    """
-    where = Path(data_dir or os.environ.get(VARIABLE, "."))
-    where = where / "cifar10" if (where / "cifar10").is_dir() else where
-    for name in ("train.zip", "test.zip"):
-        if not (where / name).exists():
-            raise ValueError(
-                f"{where / name} is missing; give the folder of CIFAR-10's train.zip "
-                f"and test.zip as data_dir, or in {VARIABLE}"
-            )
-    train, names = image_folder(where / "train.zip", most=most)
-    test, others = image_folder(where / "test.zip")
-    if names != others:
-        raise ValueError(f"{where}: train.zip has classes {names}, test.zip {others}")
-    return Dataset(train, test)
 
 
 def _all(path: Path, names: list[str], read: Callable[[str], bytes]) -> np.ndarray:

@@ -47,9 +47,13 @@ def pretrained(
     usual = root / "resnet_cifar10" / f"{name}_cifar10.safetensors"
     file = Path(checkpoint or usual)
     if not file.exists():
+        source = data.SOURCES["resnet_cifar10"]
         raise ValueError(
-            f"{file} is missing; pass --checkpoint (in Python checkpoint=) with the "
-            f"file of {name}, or --data_dir with the folder above resnet_cifar10"
+            f"{file} is missing; pass --run with the folder of a lottery run "
+            "(`sparsejax lottery --dataset=digits` makes one), --checkpoint (in Python "
+            f"checkpoint=) with the file of {name}, or --data_dir with the folder "
+            f"above resnet_cifar10; source: {source.origin}, license: {source.license};"
+            " more in docs/data.md"
         )
     params = files.load(file, network)
     named = {} if checkpoint is None else {"checkpoint": file.name}

@@ -3,7 +3,7 @@
 import io
 from typing import Any, NamedTuple
 
-from sparsejax.pretrained import _pickles as pickles
+from sparsejax import _pickles as pickles
 
 _STATES = ("state_dict", "model_state_dict", "model", "net")  # where parameters may be
 _STORAGES = {

@@ -52,9 +52,9 @@ READ = {
     "read_table": (dissect.read_table, "table.csv"),
 }
 REFUSED = {
-    "mnist": (data.mnist, "is incomplete"),
-    "fashion_mnist": (data.fashion_mnist, "is incomplete"),
-    "load": (lambda path: data.load("mnist", path), "is incomplete"),
+    "mnist": (data.mnist, "is missing"),
+    "fashion_mnist": (data.fashion_mnist, "is missing"),
+    "load": (lambda path: data.load("mnist", path), "is missing"),
     "pth": (
         lambda path: pretrained.pth(os.path.join(path, "a.idx")),
         "not a whole zip",

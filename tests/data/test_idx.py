@@ -231,7 +231,7 @@ def test_an_incomplete_subfolder_never_falls_back_to_loose_files(tmp_path, rng):
     write_dataset(tmp_path, rng)
     write_dataset(tmp_path / "mnist", rng)
     (tmp_path / "mnist" / FILES[2]).unlink()
-    with fails(f"{tmp_path / 'mnist'} lacks {FILES[2]} (each"):
+    with fails(f"{tmp_path / 'mnist'} lacks {FILES[2]}; pass --data_dir"):
         data.mnist(tmp_path)
 
 
@@ -305,7 +305,7 @@ def test_home_is_expanded(tmp_path, rng, monkeypatch):
 def test_no_folder_given(monkeypatch, name, value):
     if value is not None:
         monkeypatch.setenv("SPARSEJAX_DATA_DIR", value)
-    with fails("MNIST is read from files: pass --data_dir", "SPARSEJAX_DATA_DIR"):
+    with fails("MNIST is missing: it is read from files", "SPARSEJAX_DATA_DIR"):
         data.load(name)
 
 
@@ -315,14 +315,14 @@ def test_no_such_folder(tmp_path):
 
 
 def test_all_missing_files_and_folders_are_named(tmp_path):
-    with fails("MNIST is incomplete", f"{tmp_path} lacks {', '.join(FILES)} (each"):
+    with fails("MNIST is missing", f"{tmp_path} lacks {', '.join(FILES)}; pass"):
         data.mnist(tmp_path)
     (tmp_path / "fashion_mnist").mkdir()
     (tmp_path / "fashion").mkdir()
     (tmp_path / "fashion" / f"{FILES[1]}.gz").touch()
     one, two = tmp_path / "fashion_mnist", tmp_path / "fashion"
     lacks = f"{one} lacks {', '.join(FILES)}; {two} lacks {FILES[0]}, {FILES[2]}, "
-    with fails("Fashion-MNIST is incomplete", lacks, f"such as {one}, or pass"):
+    with fails("Fashion-MNIST is missing", lacks, "that has fashion_mnist/ or"):
         data.fashion_mnist(tmp_path)
 
 

@@ -216,5 +216,5 @@ def test_what_is_no_folder(tmp_path):
         data.image_folder(tmp_path, size=0)
     with pytest.raises(ValueError, match="most must be positive, got -1"):
         data.image_folder(tmp_path, most=-1)
-    with pytest.raises(ValueError, match="train.zip is missing"):
+    with pytest.raises(ValueError, match="CIFAR-10 is missing"):
         data.cifar10(tmp_path)

@@ -16,8 +16,8 @@ def launch(launcher):
         ("--dataset=mnist --model=resnet20", "--model needs dataset=cifar10"),
         ("--densities=0.5,x", "expected numbers"),
         ("--num_test_images=1", "num_test_images must be in [2, 2^31)"),
-        ("--data_dir=nowhere", "train.zip is missing"),
-        ("--dry_run", "train.zip is missing"),
+        ("--data_dir=nowhere", "CIFAR-10 is missing"),
+        ("--dry_run", "CIFAR-10 is missing"),
     ],
 )
 def test_bad_flags_get_one_line(launch, flag, message, tmp_path):

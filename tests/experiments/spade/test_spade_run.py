@@ -209,7 +209,7 @@ def test_without_epochs_the_network_is_as_it_came():
 
 def test_missing_data_is_named(tmp_path):
     for start in (spade.plan, lambda *a, **k: spade.run(a[0], tmp_path / "run", **k)):
-        with pytest.raises(ValueError, match="train.zip is missing"):
+        with pytest.raises(ValueError, match="CIFAR-10 is missing"):
             start(spade.Config(), data_dir=tmp_path)
     assert not (tmp_path / "run").exists()
 

@@ -3,11 +3,13 @@
 A pickle is a program for a machine with a stack. Its operations that make numbers,
 strings, tuples, lists and dictionaries are carried out here, one by one; functions and
 classes that it names are looked up in a table of ours and nowhere else, and all others
-are refused. Time and memory are bounded by the length of the pickle: keys are strings
-and small integers, since hashing a tuple may take for ever, and calls have few
-arguments, since a long tuple costs two bytes to hand over again.
+are refused. Arrays are descriptions (`Built`): who asked for them makes the numbers.
+Time and memory are bounded by the length of the pickle: keys are strings and small
+integers, since hashing a tuple may take for ever, and calls have few arguments, since a
+long tuple costs two bytes to hand over again.
 """
 
+import dataclasses
 import io
 import pickletools
 from collections.abc import Callable, Mapping
@@ -35,6 +37,24 @@ class Function(NamedTuple):
     """What stands for a function or class that a pickle may call."""
 
     make: Callable[..., Any]
+
+
+@dataclasses.dataclass(eq=False)
+class Built:
+    """What stands for an object that a pickle makes in two steps.
+
+    Attributes:
+        args: Arguments of the call that makes it.
+        state: What it is given afterwards, if anything.
+    """
+
+    args: tuple
+    state: Any = None
+
+
+def built(*args: Any) -> Built:
+    """An object of these arguments, for `Function`."""
+    return Built(args)
 
 
 def read(
@@ -102,8 +122,11 @@ def read(
                 args, called = few(stack.pop()), stack.pop()
                 stack.append(_plain(called, Function).make(*args))
             case "BUILD":
-                stack.pop()  # attributes, such as the versions of modules
-                _plain(stack[-1], dict)
+                state = stack.pop()
+                if type(stack[-1]) is Built:
+                    stack[-1].state = state
+                else:  # attributes, such as the versions of modules
+                    _plain(stack[-1], dict)
             case "BINPERSID":
                 stack.append(stored(few(stack.pop())))
             case "POP":
@@ -147,7 +170,7 @@ def few(arguments: Any) -> tuple:
 
 def _named(name: str, names: Mapping[str, Any]) -> Any:
     if name not in names:
-        raise ValueError(f"it names {name}; only tensors are read")
+        raise ValueError(f"it names {name}; only tensors and arrays are read")
     return names[name]
 
 
