@@ -20,7 +20,7 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("*.md", "LICENSE", "docs/*.md", "benchmarks/*.md", "examples/*.py")
+PAGES = ("*.md", "LICENSE", "docs/**/*.md", "benchmarks/*.md", "examples/*.py")
 PAGES += ("results/**/*.*",)
 LEFT_OUT = ROOT / "results" / "runs"
 PACKAGES = ("lift", "naming", "masks", "prune", "train", "sweep", "meshes", "models")

@@ -29,7 +29,8 @@ from sparsejax.experiments._study import config as config_
 from sparsejax.experiments._study import needs, shares
 
 SUBJECT = {
-    "run": "Folder of the lottery run to analyze.",
+    "run": "Folder of the lottery run to analyze, or of an analysis in it, such as "
+    "RUN/flowgraph/NAME, whose network is then the default.",
     "arm": 'Arm of the run; by default "rewind", the lottery tickets.',
     "run_seed": "Seed of the network in the run; by default the first.",
     "level": "Level of the run, 0 for the dense network; by default the last.",
@@ -40,10 +41,11 @@ SUBJECT = {
 }
 WHERE = {
     "data_dir": """Folder of data; by default the environment variable
-SPARSEJAX_DATA_DIR. A run needs only what it uses of: mnist/ and fashion_mnist/ (four
-IDX files each, gzipped or not), cifar10/train.zip and cifar10/test.zip (a folder of
-images per class), resnet_cifar10/resnet20_cifar10.safetensors. Digits, scenes, circles,
-spirals and CartPole need no data.""",
+SPARSEJAX_DATA_DIR. A run needs only what it uses of: MNIST and Fashion-MNIST (IDX files
+in mnist/ and fashion_mnist/, as torchvision or Keras leaves them, or mnist.npz),
+CIFAR-10 (its binary or Python version, packed or not, or cifar10/train.zip and test.zip
+of class folders), resnet_cifar10/resnet20_cifar10.safetensors; see docs/data.md.
+Digits, scenes, circles, spirals and CartPole need no data.""",
     "out": "Parent folder of the run's; by default results/runs/EXPERIMENT or, with "
     "--run, EXPERIMENT inside that run's folder.",
     "shard": "Share of the run, as 0/4 for the first of four: a run of its own, of "

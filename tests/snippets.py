@@ -15,6 +15,7 @@ import sparsejax as sj
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "bring_your_own_model.md"
+GUIDES = ROOT / "docs" / "guides"
 BLOCK = re.compile(r"^#+ ([^\n]*)$|^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
@@ -45,6 +46,14 @@ def run(blocks, names):
             assert fits, f"expected\n{text}\nprinted\n{printed}"
 
 
+def run_page(path):
+    """Run all code of a page, in order and as a reader would."""
+    names: dict = {"__name__": path.stem}
+    with jax.numpy_dtype_promotion("standard"), jax.debug_key_reuse(False):
+        run(sum(sections(path).values(), []), names)
+    return names
+
+
 class Library(NamedTuple):
     """A row of the page's table."""
 
@@ -55,13 +64,13 @@ class Library(NamedTuple):
 
 def libraries():
     rows = re.findall(
-        r"^\| \[[^\]]+\]\(#(.+?)\) \| (\d) \| `(.+?)` \| (.+?) \|$",
+        r"^\| \[(.+?)\]\([^)]+\) \| (\d) \| `(.+?)` \| (.+?) \|$",
         PAGE.read_text(),
         re.MULTILINE,
     )
     return {
-        anchor: Library(int(lines), name, re.findall("`(.+?)`", back)[0])
-        for anchor, lines, name, back in rows
+        title: Library(int(lines), name, re.findall("`(.+?)`", back)[0])
+        for title, lines, name, back in rows
     }
 
 
@@ -70,18 +79,20 @@ def anchor(heading):
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
-def check_library(heading, x, own):
-    """A section of the page: names, masks and the way back into the model.
+def check_library(title, guide, heading, x, own):
+    """The model of a guide: names, masks and the way back into the model.
 
     Args:
-        heading: of the section.
-        x: which of the page's inputs the model takes.
+        title: of the library, in the table.
+        guide: name of the page.
+        heading: of the section of the page that has the model.
+        x: what the page calls the input.
         own: how the library's users call their model.
     """
-    page, row = sections(PAGE), libraries()[anchor(heading)]
+    row = libraries()[title]
     names: dict = {}
-    run([*page["Your library"], *page[heading]], names)
-    _, code = page[heading][0]
+    kind, code = sections(GUIDES / f"{guide}.md")[heading][0]
+    run([(kind, code)], names)
     assert len(code.strip().split("\n\n")[-1].splitlines()) == row.lines
     fn, params, x = names["fn"], names["params"], names[x]
     masks = sj.masks.ones(sj.named(fn, row.name), params, x)

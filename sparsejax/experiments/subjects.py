@@ -103,11 +103,10 @@ def chosen(
             raise ValueError(
                 f"--{of_files[0]} cannot be used with --run: pass one or the other"
             )
-        arm, seed = given.get("arm", "rewind"), given.get("run_seed")
         return of_run(
             given["run"],
-            arm=arm,
-            seed=seed,
+            arm=given.get("arm"),
+            seed=given.get("run_seed"),
             level=given.get("level"),
             data_dir=data_dir,
         )

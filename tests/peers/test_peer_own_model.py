@@ -1,4 +1,4 @@
-"""The page "Bring your own model", for libraries that tests do not depend on."""
+"""The guides to bring your own network, for libraries that tests do not depend on."""
 
 import os
 import sys
@@ -13,25 +13,49 @@ pytestmark = pytest.mark.filterwarnings("default")
 RUN = "jax.vmap(lambda x: run(model, x))"
 
 
+@pytest.fixture
+def library(monkeypatch):
+    """A function that skips a test where a library is not there."""
+
+    def need(module):
+        pytest.importorskip(module, reason="needs the extra 'zoo'")
+        if module == "equimo" and sys.version_info < (3, 12):  # equimo 1
+            models = pytest.importorskip("equimo.models")
+            import equimo
+
+            vision = type(sys)("equimo.vision")
+            vision.models = models
+            monkeypatch.setattr(equimo, "vision", vision, raising=False)
+            monkeypatch.setitem(sys.modules, "equimo.vision", vision)
+            monkeypatch.setitem(sys.modules, "equimo.vision.models", models)
+
+    return need
+
+
 @pytest.mark.parametrize(
-    "heading, module, x, own",
+    "title, module, guide, heading, x, own",
     [
-        ("equimo", "equimo", "chw", f"{RUN}(chw)"),
-        ("eqx-zoo", "eqx_zoo", "tokens", f"{RUN}(tokens)"),
-        ("Haiku", "haiku", "x", "model.apply(params, x)"),
-        ("Keras 3", "keras", "x", "model(x)"),
+        ("equimo", "equimo", "equinox_zoo", "equimo", "chw", f"{RUN}(chw)"),
+        ("eqx-zoo", "eqx_zoo", "equinox_zoo", "eqx-zoo", "tokens", f"{RUN}(tokens)"),
+        ("Haiku", "haiku", "haiku", "Your model", "x", "model.apply(params, x)"),
+        ("Keras 3", "keras", "keras", "Your model", "x", "model(x)"),
     ],
 )
-def test_libraries(heading, module, x, own, monkeypatch):
-    pytest.importorskip(module, reason="needs the extra 'zoo'")
-    if module == "equimo" and sys.version_info < (3, 12):  # equimo 1, as the page says
-        models = pytest.importorskip("equimo.models")
-        import equimo
-
-        vision = type(sys)("equimo.vision")
-        vision.models = models
-        monkeypatch.setattr(equimo, "vision", vision, raising=False)
-        monkeypatch.setitem(sys.modules, "equimo.vision", vision)
-        monkeypatch.setitem(sys.modules, "equimo.vision.models", models)
+def test_libraries(title, module, guide, heading, x, own, library):
+    library(module)
     with jax.numpy_dtype_promotion("standard"), jax.debug_key_reuse(False):
-        snippets.check_library(heading, x, own)
+        snippets.check_library(title, guide, heading, x, own)
+
+
+@pytest.mark.parametrize(
+    "guide, modules",
+    [
+        ("equinox_zoo", ("equimo", "eqx_zoo")),
+        ("haiku", ("haiku",)),
+        ("keras", ("keras",)),
+    ],
+)
+def test_guides_run(guide, modules, library):
+    for module in modules:
+        library(module)
+    snippets.run_page(snippets.GUIDES / f"{guide}.md")

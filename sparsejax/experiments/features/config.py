@@ -1,13 +1,15 @@
 """Feature visualization: pictures of what every unit of a network responds to.
 
+The last ticket of a lottery run, of any kind of network; or that of level 8:
+    sparsejax lottery --dataset=digits
+    sparsejax features --run=results/runs/lottery/NAME
+    sparsejax features --run=results/runs/lottery/NAME --level=8
+
 ResNet-20 on CIFAR-10, the last block of each stage and the classes:
     sparsejax features --data_dir=DIR
 
 Every channel of one layer, four different pictures of each:
     sparsejax features --data_dir=DIR --nodes=layer3_2 --num_pictures=4
-
-A network of a lottery run, level 8:
-    sparsejax features --run=results/runs/lottery/NAME --level=8
 
 A run leaves a folder with its config, NODE_START.npz (images, values and numbers of a
 block of units), metrics.jsonl (a line for each unit), a sheet of every layer and

@@ -14,7 +14,7 @@ with fine-tuning and random tickets to compare:
     sparsejax lottery --dataset=scenes --seeds=0:3 \\
         --arms=rewind,finetune,random_layerwise
 
-ResNet-20 on CIFAR-10 (DIR/cifar10/train.zip and test.zip):
+ResNet-20 on CIFAR-10 (any of the forms in docs/data.md, in DIR):
     sparsejax lottery --dataset=cifar10 --data_dir=DIR --model=resnet20 \\
         --augment --optimizer=momentum --learning_rate=0.1 --epochs=160 \\
         --fraction=0.2 --rounds=20 --rewind_to=2000

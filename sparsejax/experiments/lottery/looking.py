@@ -2,6 +2,7 @@
 
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from sparsejax.experiments.lottery.tasks import Task, form, task
 def subject(
     folder: str | Path,
     *,
-    arm: str = "rewind",
+    arm: str | None = None,
     seed: int | None = None,
     level: int | None = None,
     data_dir: str | Path | None = None,
@@ -24,8 +25,9 @@ def subject(
     """A network of a lottery run, with all others of the run beside it.
 
     Args:
-        folder: the run's.
-        arm: how it was made, one of `ARMS`.
+        folder: the run's, or of an analysis in it, as RUN/flowgraph/NAME, whose network
+            is then the default.
+        arm: how it was made, one of `ARMS`; by default "rewind".
         seed: of its first parameters; by default the run's first.
         level: number of prunings; by default the last that is there.
         data_dir: folder of the data set's files.
@@ -37,6 +39,12 @@ def subject(
     Example:
         >>> one = subject("results/runs/lottery/NAME", level=8)  # doctest: +SKIP
     """
+    folder, about = _around(Path(folder))
+    arm, seed, level = (
+        about.get(key) if value is None else value
+        for key, value in (("arm", arm), ("run_seed", seed), ("level", level))
+    )
+    arm = "rewind" if arm is None else arm
     run = reading.read(folder)
     params, mask = reading.network(run, arm, level, seed)
     seed = run.seeds[0] if seed is None else seed
@@ -87,3 +95,16 @@ def subject(
         load_train_data=partial(load, "training"),
         run=run.folder,
     )  # fmt: skip
+
+
+def _around(folder: Path) -> tuple[Path, dict[str, Any]]:
+    """The lottery run that an analysis lies in, and which network it looked at."""
+    file = folder / "config.json"
+    config = runs.read_json(file) if file.is_file() else None
+    source = config.get("subject") if isinstance(config, dict) else None
+    if not isinstance(source, dict) or not isinstance(source.get("run"), str):
+        return folder, {}
+    whole = folder.parents[1] if len(folder.parents) > 1 else folder / ".." / ".."
+    if whole.resolve().name != source["run"]:
+        return folder, {}
+    return whole, source

@@ -7,7 +7,7 @@ One seed, fewer images:
     sparsejax spade --data_dir=DIR --seeds=0 --num_test_images=10 \\
         --num_calibration_images=8
 
-DIR holds cifar10/train.zip, cifar10/test.zip (class folders of images) and
+DIR holds CIFAR-10 in any of the forms in docs/data.md, and
 resnet_cifar10/resnet20_cifar10.safetensors, or give --checkpoint. A run leaves a folder
 with its config, metrics.jsonl (a line for each seed and arm), networks, all measures,
 figures, a table and index.html. An interrupted run resumes when started again.

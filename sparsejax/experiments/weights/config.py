@@ -1,6 +1,7 @@
 """Weights made visible: pages of units, and whether sparse weights are easier to read.
 
-Levels of a run of residual networks, with its random tickets:
+Levels of a lottery run, of any kind of network; or of residual networks:
+    sparsejax lottery --dataset=digits
     sparsejax lottery --dataset=scenes --arms=rewind,random_layerwise
     sparsejax weights --run=results/runs/lottery/NAME
 
