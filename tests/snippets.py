@@ -46,11 +46,13 @@ def run(blocks, names):
             assert fits, f"expected\n{text}\nprinted\n{printed}"
 
 
-def run_page(path):
-    """Run all code of a page, in order and as a reader would."""
+def run_page(path, headings=None):
+    """Run all code of a page, or of some headings, in order and as a reader would."""
     names: dict = {"__name__": path.stem}
+    parts = sections(path)
+    blocks = [parts[heading] for heading in headings or parts]
     with jax.numpy_dtype_promotion("standard"), jax.debug_key_reuse(False):
-        run(sum(sections(path).values(), []), names)
+        run(sum(blocks, []), names)
     return names
 
 

@@ -48,14 +48,14 @@ def test_libraries(title, module, guide, heading, x, own, library):
 
 
 @pytest.mark.parametrize(
-    "guide, modules",
+    "guide, module, headings",
     [
-        ("equinox_zoo", ("equimo", "eqx_zoo")),
-        ("haiku", ("haiku",)),
-        ("keras", ("keras",)),
+        ("equinox_zoo", "equimo", ["equimo", "Back into the model"]),
+        ("equinox_zoo", "eqx_zoo", ["eqx-zoo", "Back into the model"]),
+        ("haiku", "haiku", None),
+        ("keras", "keras", None),
     ],
 )
-def test_guides_run(guide, modules, library):
-    for module in modules:
-        library(module)
-    snippets.run_page(snippets.GUIDES / f"{guide}.md")
+def test_guides_run(guide, module, headings, library):
+    library(module)
+    snippets.run_page(snippets.GUIDES / f"{guide}.md", headings)
