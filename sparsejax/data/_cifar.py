@@ -219,9 +219,11 @@ def _bytes(raw: Any) -> bytes:
     """Bytes as Python 3 and, in strings, Python 2 wrote them."""
     if type(raw) is pickles.Built and len(raw.args) == 2 and raw.args[1] == "latin1":
         raw = raw.args[0]
-    if type(raw) not in (bytes, str):
+    if isinstance(raw, str):
+        return raw.encode("latin-1")
+    if not isinstance(raw, bytes):
         raise ValueError('"data" has no bytes')
-    return raw.encode("latin-1") if isinstance(raw, str) else raw
+    return raw
 
 
 def _not_here(_: Any) -> None:

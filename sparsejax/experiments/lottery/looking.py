@@ -40,11 +40,9 @@ def subject(
         >>> one = subject("results/runs/lottery/NAME", level=8)  # doctest: +SKIP
     """
     folder, about = _around(Path(folder))
-    arm, seed, level = (
-        about.get(key) if value is None else value
-        for key, value in (("arm", arm), ("run_seed", seed), ("level", level))
-    )
-    arm = "rewind" if arm is None else arm
+    arm = about.get("arm", "rewind") if arm is None else arm
+    seed = about.get("run_seed") if seed is None else seed
+    level = about.get("level") if level is None else level
     run = reading.read(folder)
     params, mask = reading.network(run, arm, level, seed)
     seed = run.seeds[0] if seed is None else seed
