@@ -184,7 +184,7 @@ def _python(content: bytes) -> Arrays:
     stream = io.BytesIO(content)
     batch = pickles.read(stream, _NAMES, _not_here)
     if type(batch) is not dict or not {"data", "labels"} <= batch.keys():
-        raise ValueError('it is no dictionary with "data" and "labels"')
+        raise ValueError('it is not a dictionary with "data" and "labels"')
     pixels, labels = _array(batch["data"]), batch["labels"]
     whole = type(labels) is list and all(type(n) is int for n in labels)
     if not whole or len(labels) != len(pixels) or not all(0 <= n < 256 for n in labels):

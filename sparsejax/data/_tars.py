@@ -94,7 +94,7 @@ def _header(head: bytes) -> tuple[str, bytes, int]:
         name = f"{_text(head[345:500])}/{name}"
     kind = head[156:157]
     if kind not in _FILE + _FOLDER + _EXTENDED:
-        raise ValueError(f"{name!r} {_KINDS.get(kind, 'is no file')}; {_ANEW}")
+        raise ValueError(f"{name!r} {_KINDS.get(kind, 'is not a file')}; {_ANEW}")
     if not _untrusted.stays_inside(name):
         raise ValueError(f"{name!r} leads out of the archive; make the archive anew")
     return name, kind, _octal(head[124:136])
@@ -113,5 +113,5 @@ def _text(field: bytes) -> str:
 def _octal(field: bytes) -> int:
     digits = field.strip(b" \0") or b"0"
     if not digits.isdigit() or set(digits) & set(b"89"):
-        raise ValueError("an entry's size is no octal number; get a fresh copy")
+        raise ValueError("an entry's size is not an octal number; get a fresh copy")
     return int(digits, 8)
