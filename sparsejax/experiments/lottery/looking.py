@@ -40,7 +40,7 @@ def subject(
         >>> one = subject("results/runs/lottery/NAME", level=8)  # doctest: +SKIP
     """
     folder, about = _around(Path(folder))
-    arm = about.get("arm", "rewind") if arm is None else arm
+    arm = str(about.get("arm", "rewind") if arm is None else arm)
     seed = about.get("run_seed") if seed is None else seed
     level = about.get("level") if level is None else level
     run = reading.read(folder)
