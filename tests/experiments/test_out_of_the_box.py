@@ -19,7 +19,9 @@ def convnet_run(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("name", ["features", "weights"])
+@pytest.mark.parametrize(
+    "name", ["features", pytest.param("weights", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize(
     "run",
     [
