@@ -10,7 +10,7 @@ Whatever meets another product afterwards, a loop or a sort, is left to `vmap`.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,44 +23,28 @@ from sparsejax.sweep import _share as share_
 from sparsejax.sweep import _terms as terms
 from sparsejax.sweep._terms import Term
 
-_SAME = families.IDENTITIES
 _ALONG = families.REDUCTIONS | {"argmax", "argmin", "rev"}
 _LOOKUPS = {"gather", "scatter-add", "dynamic_slice"}
 # Bytes of an array for one mask: of larger ones too few go into a batch.
 _LARGEST = 250e3
 
 
-class Unfit(Exception):
-    """A program whose masks are better the first axis."""
+class Columns(NamedTuple):
+    """A function of stacked masks whose axis is the last inside.
 
-
-class Columns:
-    """A function of many masks at a time.
-
-    Args:
+    Attributes:
         program: the function of one mask.
+        arrays: what no mask changes and is read in the loop, by number.
+        factors: arrays of terms that no mask changes, in the order of the program.
+        shapes: shapes and dtypes of all values that no mask changes.
+        largest: bytes of the largest array that depends on the mask, for one mask.
     """
 
-    def __init__(self, program: interpret.Program):
-        self.program = program
-        self.arrays, self.factors, self.shapes = {}, [], {}
-        self.largest = 0  # bytes of an array, for one mask
-
-    def prepare(self) -> None:
-        """Compute what no mask changes.
-
-        Raises:
-            Unfit: if the masks are better the first axis.
-        """
-        leaves = self.program.inputs
-        if any(jnp.issubdtype(a.dtype, jax.dtypes.extended) for a in leaves):
-            raise Unfit  # keys
-        factors = jax.eval_shape(self._first)[1]
-        if not factors or self.largest > _LARGEST:
-            raise Unfit  # without a product, or in short columns, nothing is gained
-        self.arrays, self.factors, finite = interpret.Compiled(self._first)()
-        if not all(map(bool, finite)):
-            raise Unfit  # a mask selects away what is not finite, a product does not
+    program: interpret.Program
+    arrays: dict[int, Any]
+    factors: list
+    shapes: dict[int, jax.ShapeDtypeStruct]
+    largest: int
 
     def __call__(self, masks: PyTree) -> PyTree:
         """The results of masks with a leading axis, likewise."""
@@ -75,15 +59,42 @@ class Columns:
         ]
         return jax.tree.unflatten(self.program.out_tree, outs)
 
-    def _first(self):
+
+def columns(program: interpret.Program) -> Columns | None:
+    """A function of one mask as one of many, with what no mask changes computed.
+
+    Args:
+        program: from `trace`.
+
+    Returns:
+        The function; None where the masks are better the first axis.
+    """
+    if any(jnp.issubdtype(a.dtype, jax.dtypes.extended) for a in program.inputs):
+        return None  # keys
+    shapes, sizes = {}, [0]
+
+    def first():
         rule = _Rule()
-        leaves = [
-            terms.plain(jnp.zeros((*leaf.shape, 1), leaf.dtype))
-            for leaf in self.program.inputs
-        ]
-        rule.walk(self.program, leaves)
-        self.shapes, self.largest = rule.steps.shapes, rule.largest
-        return rule.arrays, rule.factors, rule.finite
+        masks = [jnp.zeros((*a.shape, 1), a.dtype) for a in program.inputs]
+        rule.walk(program, [*map(terms.plain, masks)])
+        shapes.update(rule.steps.shapes)
+        sizes.append(rule.largest)
+        return rule.arrays, rule.factors, [jnp.isfinite(f).all() for f in rule.factors]
+
+    try:
+        _, factors, _ = jax.eval_shape(first)
+    except _Unfit:
+        return None
+    if not factors or max(sizes) > _LARGEST:
+        return None  # without a product, or in short columns, nothing is gained
+    arrays, factors, finite = interpret.Compiled(first)()
+    if not all(map(bool, finite)):  # a mask selects these away, a product does not
+        return None
+    return Columns(program, arrays, factors, shapes, max(sizes))
+
+
+class _Unfit(Exception):
+    """A step whose masks are better the first axis."""
 
 
 class _Rule:
@@ -98,7 +109,7 @@ class _Rule:
         self.is_first = shapes is None
         self.arrays = {} if arrays is None else arrays
         self.factors = [] if factors is None else factors
-        self.finite, self.used, self.largest = [], 0, 0
+        self.used, self.largest = 0, 0  # factors; bytes of an array, for one mask
         self.steps = share_.Steps(self, shapes)
 
     def walk(self, program, leaves: list[Term]) -> list[tuple[bool, Any]]:
@@ -111,6 +122,8 @@ class _Rule:
         ]
 
     def __call__(self, step, arguments: list) -> list:
+        if step.name in families.IDENTITIES:
+            return arguments
         values = [*map(self.value, arguments)]
         out = self.term(step, values)
         if out is None:
@@ -118,6 +131,8 @@ class _Rule:
             if self.is_first:
                 self.largest = max(self.largest, array.size * array.dtype.itemsize)
             out = terms.plain(array)
+        if out.shape != step.shape or out.varied.dtype != step.dtype:
+            raise _Unfit  # as by `preferred_element_type`
         return [share_.Varied(out)]
 
     def value(self, argument):
@@ -154,8 +169,6 @@ class _Rule:
     def term(self, step, values: list) -> Term | None:
         """The result as a term, where it can be one."""
         kind, params, first = step.name, step.params, values[0]
-        if kind in _SAME:
-            return first
         if kind == "mul" or kind == "dot_general":
             return self.product(step, values)
         if kind == "eq" and isinstance(first, Term) and self.steps.is_zero(values[1]):
@@ -189,11 +202,10 @@ class _Rule:
         term, other = (first, second) if is_first else (second, first)
         if not jnp.issubdtype(term.varied.dtype, jnp.floating):
             return None
-        if jnp.finfo(term.varied.dtype).bits < 32:
+        known = other.array if isinstance(other, share_.Known) else other
+        shape, dtype = jnp.shape(known), jnp.result_type(known)
+        if jnp.finfo(dtype).bits < 32 or dtype != term.varied.dtype:
             return None
-        shape = (
-            other.array.shape if isinstance(other, share_.Known) else jnp.shape(other)
-        )
         if not term.out and shape:
             term = terms.repeated(term, shape, ())
         make = self.known(other, term.varied.dtype)
@@ -210,7 +222,7 @@ class _Rule:
     def selected(self, values: list) -> Term | None:
         """What a mask scales, and selects away where it is 0: the first is enough.
 
-        Of what is finite. Whether it is, the first walk says.
+        Where the factor is finite, as `columns` sees to.
         """
         pred, *cases = values
         if not isinstance(pred, Term) or len(cases) != 2:
@@ -220,8 +232,6 @@ class _Rule:
             return None
         if term.factor is None or not terms.is_where_zero(pred, term):
             return None
-        if self.is_first:
-            self.finite.append(jnp.isfinite(term.factor.make()).all())
         return term
 
     def bound(self, step, values: list):
@@ -245,7 +255,7 @@ class _Rule:
         if kind in _LOOKUPS or kind in ("slice", "broadcast_in_dim", "pad"):
             axes = [-1 if term else None for term in is_term]
             return jax.vmap(lambda *a: _only(step.run(*a)), axes, -1)(*arrays)
-        raise Unfit
+        raise _Unfit
 
 
 def _column(array, is_term: bool, shape):

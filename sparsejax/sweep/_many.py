@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from sparsejax.sweep._columns import Columns, Unfit
+from sparsejax.sweep._columns import columns
 from sparsejax.sweep._share import share, trace
 
 # For fewer masks what no mask changes is not worth a program of its own.
@@ -68,15 +68,7 @@ def stacked(fn: Callable, mask: PyTree, total: int) -> Callable:
     program = trace(fn, mask) if total >= _FEW else None
     if program is None:
         return jax.vmap(fn)
-    if jax.default_backend() == "cpu":
-        columns = Columns(program)
-        try:
-            columns.prepare()
-        except Unfit:
-            pass
-        else:
-            return columns
-    shared = share(program)
-    if shared is None:
-        return jax.vmap(fn)
-    return Rows(jax.vmap(shared), shared.largest)
+    run = columns(program) if jax.default_backend() == "cpu" else None
+    if run is None and (shared := share(program)):
+        run = Rows(jax.vmap(shared), shared.largest)
+    return run or jax.vmap(fn)

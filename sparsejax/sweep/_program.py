@@ -97,4 +97,4 @@ class Program:
         """Results of the masks of these numbers, on one device."""
         batches = index.reshape(-1, self.batch_size)
         out = jax.lax.map(lambda indices: self.batch(masks, indices), batches)
-        return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), out)
+        return jax.tree.map(lambda leaf: leaf.reshape(index.size, *leaf.shape[2:]), out)

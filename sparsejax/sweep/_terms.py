@@ -6,6 +6,7 @@ some of their axes, by labels as in `einsum`. Of activations h, a mask m and a k
 many masks it is one product of matrices, and h * m is never made.
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -85,8 +86,14 @@ def permuted(term: Term, order: Sequence) -> Term:
 
 def without(term: Term, axes: Iterable) -> Term:
     """A term less axes of length 1."""
-    gone = set(axes)
-    return _changed(term, [k for i, k in enumerate(term.out) if i not in gone])
+    gone = {term.out[axis] for axis in axes}
+    places = tuple(i for i, label in enumerate(term.of) if label in gone)
+    term = replace(
+        term,
+        varied=jnp.squeeze(term.varied, places),
+        of=tuple(label for label in term.of if label not in gone),
+    )
+    return _changed(term, [label for label in term.out if label not in gone])
 
 
 def multiplied(term: Term, make: Callable[..., Array], shape: Sequence) -> Term:
@@ -153,6 +160,8 @@ def is_where_zero(pred: Term, term: Term) -> bool:
     """Whether a term is removed just where its varied array is 0 in any case."""
     if pred.zero_of is not term.varied or pred.of != term.of:
         return False
+    if len(pred.out) != len(term.out):
+        return False
     pairs = zip(pred.out, term.out, strict=True)
     return {*term.of} <= {*pred.out} and all(
         a is b for a, b in pairs if a in term.of or b in term.of
@@ -176,7 +185,7 @@ def array(term: Term, hold: Callable[[Callable[[], Array]], Array]) -> Array:
     if term.factor is not None:
         number = {k: i for i, k in enumerate(dict.fromkeys([*labels, *term.by]))}
         known, last = hold(term.factor.make), len(number)
-        if of & by - out:
+        if by - out:
             varied = jnp.einsum(
                 known,
                 [number[k] for k in term.by],
@@ -235,13 +244,6 @@ def _product(first: Factor | None, second: Factor, gone, sizes) -> Factor:
     return Factor(make, by)
 
 
-def entries(term: Term) -> int:
-    """The number of entries of a term's factor."""
-    size = 1
-    for label in term.by:
-        size *= term.sizes[label]
-    return size
-
-
 def is_small(term: Term) -> bool:
-    return entries(term) <= _MOST
+    """Whether what no mask changes is small enough to be held."""
+    return math.prod(term.sizes[label] for label in term.by) <= _MOST
