@@ -6,7 +6,9 @@ over all subsets, and `sweep.evaluate` of 65,536 random masks through the model,
 with what they take to compile. Beside them a loop that evaluates one mask after the
 other as the source does, un-jitted: JAX op by op, and TensorFlow where it is installed.
 The source's loop takes the loss and its gradient of every mask: ratios are to that
-loop, in masks a CPU second. Errors are against NumPy in float64. One process.
+loop, in masks a CPU second. Errors are against NumPy in float64. Then what a mask costs
+without compiling: the difference of 262,144 and 65,536 masks of programs that are ready
+(of all subsets, a second call). One process.
 
     python benchmarks/hypercube_circle.py [--loop=200] [--sample=2000]
 """
@@ -15,6 +17,7 @@ import argparse
 import importlib.util
 import resource
 import time
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -134,6 +137,31 @@ def timed(call):
     return out, time.perf_counter() - wall, time.process_time() - spent
 
 
+def least(call, repeats=3):
+    """CPU seconds of programs that are compiled: the least of several calls."""
+    call()
+    return min(timed(call)[2] for _ in range(repeats))
+
+
+def print_compiled(loss, draw, case):
+    """What a mask costs without compiling."""
+    print("\n| compiled | gradients | us a mask | masks / CPU s |\n|---|---|---|---|")
+    for gradients, fn in ((False, loss), (True, jax.value_and_grad(loss))):
+
+        def swept(count, fn=fn):
+            return sj.sweep.evaluate(fn, draw, count=count, progress=False)
+
+        def read_out(gradients=gradients):
+            return hypercube.evaluate_readout(*case, gradients=gradients)
+
+        more, some = (least(partial(swept, count)) for count in (4 * SWEPT, SWEPT))
+        costs = {"sweep.evaluate": (more - some) / (3 * SWEPT)}
+        costs["evaluate_readout"] = least(read_out) / 2**N
+        for name, cost in costs.items():
+            with_them = "yes" if gradients else "no"
+            print(f"| {name} | {with_them} | {cost * 1e6:.2f} | {1 / cost:,.0f} |")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--loop", type=int, default=200, help="masks of the loops")
@@ -215,6 +243,7 @@ def main():
         print(
             f"{'yes' if finite else 'NO'} | {', '.join(f'{e:.0e}' for e in errors)} |"
         )
+    print_compiled(loss, draw, (*parts, labels))
 
 
 if __name__ == "__main__":

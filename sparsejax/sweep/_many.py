@@ -39,12 +39,22 @@ def grouped(fn: Callable, mask: PyTree, total: int, batched: Callable) -> Rows:
         batched: as of `sweep.evaluate`.
     """
     program = trace(fn, mask) if total >= _FEW else None
-    shared = (program and share(program)) or fn
+    shared = share(program) if program else None
+
+    def one(own):  # `batched` may make masks of other shapes and dtypes
+        return shared(own) if shared and _types(own) == _types(mask) else fn(own)
+
     largest = 0
     if program is not None:  # what the batch shares does not grow with it
-        few, more = (_sizes(shared, batched, size) for size in (8, 16))
+        few, more = (_sizes(one, batched, size) for size in (8, 16))
         largest = max((b - a for a, b in zip(few, more, strict=False)), default=0) // 8
-    return Rows(lambda indices: batched(shared, indices), largest)
+    return Rows(lambda indices: batched(one, indices), largest)
+
+
+def _types(mask: PyTree) -> tuple:
+    """Structure, shapes and dtypes."""
+    leaves, structure = jax.tree.flatten(mask)
+    return structure, [(jnp.shape(a), jnp.result_type(a)) for a in leaves]
 
 
 def _sizes(fn, batched, size: int) -> list[int]:
