@@ -95,11 +95,11 @@ CASES = {
 
 
 def assert_as_a_loop(fn, masks, rtol=2e-5):
-    found = sweep.evaluate(fn, masks, progress=False)
+    values = sweep.evaluate(fn, masks, progress=False)
     one = jax.jit(fn)
     rows = [one(jax.tree.map(lambda a, i=i: a[i], masks)) for i in range(COUNT)]
-    wanted = jax.tree.map(lambda *rows: np.stack(rows), *rows)
-    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+    expected = jax.tree.map(lambda *rows: np.stack(rows), *rows)
+    for a, b in zip(jax.tree.leaves(values), jax.tree.leaves(expected), strict=True):
         size = np.abs(b, where=np.isfinite(b), out=np.zeros(b.shape, b.dtype))
         assert a.dtype == b.dtype and a.shape == b.shape
         np.testing.assert_allclose(a, b, rtol, rtol / 10 * size.max(initial=0))
@@ -143,7 +143,7 @@ def test_what_shares_work_may_make_masks_of_other_dtypes(dtype):
         return jax.vmap(lambda i: one(make(i).astype(dtype)))(indices)
 
     def fn(m):
-        return m.astype(jnp.float32) @ 2.0 ** jnp.arange(8)
+        return m.astype(jnp.float32) @ 2.0 ** jnp.arange(8.0)
 
-    found = sweep.evaluate(fn, make, count=256, batched=batched, progress=False)
-    np.testing.assert_array_equal(found, np.arange(256))
+    values = sweep.evaluate(fn, make, count=256, batched=batched, progress=False)
+    np.testing.assert_array_equal(values, np.arange(256))

@@ -100,9 +100,12 @@ class _Unfit(Exception):
 class _Rule:
     """The rule of a walk for steps that depend on the masks.
 
+    A first walk, which is given nothing, fills the three.
+
     Args:
-        arrays: known arrays by number, and
-        factors: those of terms in order, from a first walk; without them this is one.
+        arrays: arrays that no mask changes, by number.
+        factors: those of terms, in order.
+        shapes: shapes and dtypes of all values that no mask changes.
     """
 
     def __init__(self, arrays=None, factors=None, shapes=None):
@@ -173,8 +176,7 @@ class _Rule:
             return self.product(step, values)
         if kind == "eq" and isinstance(first, Term) and self.steps.is_zero(values[1]):
             if first.factor is None:
-                pred = terms.replace(first, varied=first.varied == 0)
-                return terms.replace(pred, zero_of=first.varied, plainly=None)
+                return terms.where_zero(first)
         if kind == "select_n":
             return self.selected(values)
         if kind == "convert_element_type" and isinstance(first, Term):
@@ -203,21 +205,20 @@ class _Rule:
         if not jnp.issubdtype(term.varied.dtype, jnp.floating):
             return None
         known = other.array if isinstance(other, share_.Known) else other
-        shape, dtype = jnp.shape(known), jnp.result_type(known)
-        if jnp.finfo(dtype).bits < 32 or dtype != term.varied.dtype:
+        shape, dtype = jnp.shape(known), term.varied.dtype
+        if jnp.finfo(dtype).bits < 32 or getattr(known, "dtype", dtype) != dtype:
             return None
         if not term.out and shape:
             term = terms.repeated(term, shape, ())
-        make = self.known(other, term.varied.dtype)
+        make = self.known(other, dtype)
         if step.name == "mul":
-            found = terms.multiplied(term, make, shape)
+            product = terms.multiplied(term, make, shape)
         else:
-            (one, two), (batch_one, batch_two) = step.params["dimension_numbers"]
-            numbers = (one, two), (batch_one, batch_two)
+            numbers = step.params["dimension_numbers"]
             if not is_first:
-                numbers = (two, one), (batch_two, batch_one)
-            found = terms.dotted(term, make, shape, numbers, is_first)
-        return found if terms.is_small(found) else None
+                numbers = tuple((one, two) for two, one in numbers)
+            product = terms.dotted(term, make, shape, numbers, is_first)
+        return product if terms.is_small(product) else None
 
     def selected(self, values: list) -> Term | None:
         """What a mask scales, and selects away where it is 0: the first is enough.
@@ -230,9 +231,8 @@ class _Rule:
         term, zero = cases
         if not isinstance(term, Term) or not self.steps.is_zero(zero):
             return None
-        if term.factor is None or not terms.is_where_zero(pred, term):
-            return None
-        return term
+        is_selection = term.factor is not None and terms.is_where_zero(pred, term)
+        return term if is_selection else None
 
     def bound(self, step, values: list):
         """A step of arrays whose last axis is that of the masks."""

@@ -156,6 +156,12 @@ def summed(term: Term, axes: Iterable) -> Term:
     return Term(term.varied, term.of, factor, out, term.sizes)
 
 
+def where_zero(term: Term) -> Term:
+    """Where a term without a factor is 0."""
+    zero = term.varied == 0
+    return replace(term, varied=zero, zero_of=term.varied, plainly=None)
+
+
 def is_where_zero(pred: Term, term: Term) -> bool:
     """Whether a term is removed just where its varied array is 0 in any case."""
     if pred.zero_of is not term.varied or pred.of != term.of:
