@@ -127,7 +127,8 @@ def test_what_earlier_groups_make_is_shared():
         return (dense(masks["first"]) * masks["last"]).sum()
 
     hypercube.evaluate(fn, {"first": 5, "last": 5}, progress=False)
-    assert set(rows) == {2}  # 64 in a batch, for all 32 of the last
+    # 64 in a batch, for all 32 of the last; arrays are counted in smaller ones
+    assert max(rows) == 2
 
 
 @pytest.mark.parametrize("sizes", [{}, {"a": 0}, {"a": 16, "b": 15}])
