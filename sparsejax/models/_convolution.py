@@ -4,7 +4,6 @@ import itertools as it
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 # On CPUs kernels of up to so many units are differentiated as products that make so
@@ -23,7 +22,8 @@ def convolve(
     On CPUs a dot product over patches: XLA's convolutions there are slow inside loops
     and under `vmap`, that is, wherever we train (see `benchmarks/README.md`).
     Derivatives of few units come from larger products, equal to rounding; where `x` is
-    infinite they, and the value beside them, are NaN at its neighbors too.
+    infinite they, and the value beside them, are NaN at its neighbors too. Analyses of
+    a derivative, or of a value with one, see these products.
 
     Example:
         >>> x, kernel = jnp.array([1.0, 2.0, 4.0, 8.0]), jnp.array([-1.0, 1.0])
@@ -66,7 +66,7 @@ def _narrow_jvp(primals, tangents):
 
 
 def _by_tiles(x, kernel):
-    """One product that makes the units of several neighbours in a row at once.
+    """One product that makes the units of several neighbors in a row at once.
 
     The kernel becomes a matrix with zeros: more is multiplied, in half the patches and
     by a product that is as wide as a core likes it.
@@ -75,8 +75,9 @@ def _by_tiles(x, kernel):
     down, across = x.shape[-3] - tall + 1, x.shape[-2] - wide + 1
     count, more = -(-across // _TILE), (wide - 1) * channels
     around = [(0, 0)] * (x.ndim - 2) + [(0, count * _TILE - across), (0, 0)]
-    rows = jnp.pad(x, around).reshape(*x.shape[:-2], -1)
-    *lead, _ = rows.shape
+    *lead, width, _ = x.shape
+    width += count * _TILE - across
+    rows = jnp.pad(x, around).reshape(*lead, width * channels)
     tiles = rows[..., :-more].reshape(*lead, count, _TILE * channels)
     last = rows[..., -more:].reshape(*lead, 1, more)
     after = jnp.concatenate([tiles[..., 1:, :more], last], axis=-2)
@@ -90,9 +91,11 @@ def _matrix(kernel):
     """The kernel at every place of a tile, `(tall window channels, tile units)`."""
     tall, wide, channels, units = kernel.shape
     window = _TILE + wide - 1
-    place = np.stack([np.eye(window, _TILE, -j) for j in range(wide)])
-    place = jnp.asarray(place, kernel.dtype)
-    matrix = jnp.einsum("ijcu,jwv->iwcvu", kernel, place)
+    places = [
+        jnp.pad(kernel, [(0, 0), (j, _TILE - 1 - j), (0, 0), (0, 0)])
+        for j in range(_TILE)
+    ]
+    matrix = jnp.stack(places, axis=-2)
     return matrix.reshape(tall * window * channels, _TILE * units)
 
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sparsejax import models, relevance
 from sparsejax.models import _convolution
 from sparsejax.models._convolution import convolve
 
@@ -50,3 +51,39 @@ def test_few_units_are_derived_in_tiles(rng):
     x, kernel = jnp.ones((1, 6, 10, 2)), jnp.ones((3, 3, 2, 6))
     program = jax.make_jaxpr(jax.jacfwd(convolve, argnums=1))(x, kernel)
     assert "36,24" in str(program)  # 3 rows of a window of 6, 4 places of 6 units
+
+
+def test_few_units_of_no_images(rng):
+    x, kernel = jnp.ones((0, 5, 5, 2)), jnp.ones((3, 2, 2, 6))
+    _, back = jax.vjp(convolve, x, kernel)
+    shapes = [g.shape for g in back(jnp.ones((0, 3, 4, 6)))]
+    assert (
+        shapes == [x.shape, kernel.shape] and not back(jnp.ones((0, 3, 4, 6)))[1].any()
+    )
+
+
+def test_tiles_are_known_as_convolutions(rng):
+    """Of a value with a gradient; a width of whole tiles keeps the bias, too."""
+    model = models.convnet((6,), 3)
+    x = jnp.asarray(rng.random((6, 6, 1)), jnp.float32)
+    params = model.init(jax.random.key(0), x[None])
+    params["conv_0"]["bias"] = jnp.linspace(-0.2, 0.2, 6)
+    rules = relevance.Rules(kinds={"conv": relevance.gamma()})
+
+    def value(params, x):
+        return model.apply(params, x[None])[0, :1]
+
+    def beside_a_gradient(params, x):
+        return jax.value_and_grad(lambda x: value(params, x)[0])(x)[0][None]
+
+    @jax.jit
+    def shares():
+        return [
+            relevance.explain(
+                f, params, x, target=0, baseline="zero", rules=rules
+            ).input
+            for f in (value, beside_a_gradient)
+        ]
+
+    want, found = shares()
+    np.testing.assert_allclose(found, want, rtol=1e-4, atol=1e-6)
