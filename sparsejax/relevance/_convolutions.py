@@ -33,7 +33,8 @@ def transpose(step, kernel, q, like):
     x_spec, (outputs, inputs, *window), (examples, channels, *places) = p[
         "dimension_numbers"
     ]
-    kernel = kernel.transpose(outputs, inputs, *window)
+    # As q where the output was asked for in more digits than its operands have.
+    kernel = kernel.transpose(outputs, inputs, *window).astype(q.dtype)
     q = q.transpose(examples, *places, channels)
     sent = jnp.tensordot(q, kernel, 1, precision=p["precision"])
     # Places as far apart as they are on the input's map, so that what goes to it by one
@@ -57,4 +58,5 @@ def transpose(step, kernel, q, like):
         return sent[(slice(None), *where, slice(None), *taps)]
 
     total: Any = sum(map(part, it.product(*map(range, kernel.shape[2:]))))
-    return jnp.moveaxis(total, range(total.ndim), (x_spec[0], *x_spec[2:], x_spec[1]))
+    total = jnp.moveaxis(total, range(total.ndim), (x_spec[0], *x_spec[2:], x_spec[1]))
+    return total.astype(like.dtype)

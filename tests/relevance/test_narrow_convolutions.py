@@ -53,3 +53,22 @@ def test_the_way_back_is_the_transpose(layout, padding, rng, float64):
 
     for found, slopes in run([case[1:] for case in cases]):
         np.testing.assert_allclose(found, slopes, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("units", [4, 32])
+def test_kernels_of_fewer_digits_than_what_comes_back(units):
+    def fn(kernel, x):
+        return jax.lax.conv_general_dilated(
+            x, kernel, (1, 1), "SAME", dimension_numbers=LAYOUTS[0],
+            preferred_element_type=jnp.float32,
+        )  # fmt: skip
+
+    x, kernel = (
+        jnp.ones((1, 4, 5, 2), "bfloat16"),
+        jnp.ones((3, 3, 2, units), "bfloat16"),
+    )
+    weights = jnp.ones((1, 4, 5, units), jnp.float32)
+    found = relevance.explain(fn, kernel, x, target=weights).multiplier
+    (slopes,) = jax.vjp(lambda x: fn(kernel, x), x)[1](weights)
+    assert found.dtype == slopes.dtype == jnp.bfloat16
+    np.testing.assert_array_equal(found.astype("f4"), slopes.astype("f4"))
