@@ -149,7 +149,7 @@ def _weights(ends: Ends, algebra: Algebra) -> interpret.Batched:
         parts = back((_seed(ends, unit),) * algebra.count)
         if algebra is SPLIT:
             whole, size, count = parts
-            halves = (jnp.maximum(size + sign * whole, 0) / 2 for sign in (1, -1))
+            halves = (jnp.maximum(size / 2 + sign * whole / 2, 0) for sign in (1, -1))
             parts = whole, *halves, count
         return parts, jnp.array([start for start, _ in window[:-1]], jnp.int32)
 

@@ -93,6 +93,16 @@ def test_parts_are_sums_over_paths(rng):
     assert plain.positive is plain.paths is plain.through is None
 
 
+def test_parts_are_finite_where_their_sum_is():
+    def fn(params, x):
+        return jax.nn.relu(x @ params[0]) @ params[1]
+
+    params = jnp.array([[2e20, -1e19]], "f4"), jnp.full((2, 1), 1e18, "f4")
+    found = weights.expand(fn, params, None, None, size=(1,), split=True)
+    np.testing.assert_allclose(found.positive, 2e38, rtol=1e-5)
+    np.testing.assert_allclose(found.negative, 1e37, rtol=1e-5)
+
+
 def test_parts_bound_every_gradient(rng):
     """With one layer of ReLUs they are the largest and the smallest, over all gates."""
     one, two = rng.normal(size=(4, 5)), rng.normal(size=(5, 3))
