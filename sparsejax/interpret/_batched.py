@@ -6,7 +6,7 @@ much as the work itself. So batches that need more go through in parts, each a c
 loop inside the program would not do, as XLA's convolutions are slow in loops.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -44,10 +44,12 @@ class Batched:
     def __init__(
         self,
         fn: Callable,
-        in_axes: int | tuple[int | None, ...] | None = 0,
+        in_axes: int | Sequence[int | None] | None = 0,
         *,
         batch_size: int | None = None,
     ):
+        several = isinstance(in_axes, Sequence)
+        in_axes = tuple(in_axes) if several else in_axes
         axes = in_axes if isinstance(in_axes, tuple) else (in_axes,)
         if not {*axes} <= {0, None} or {*axes} == {None}:
             raise ValueError(f"in_axes can be 0 and None, not all None; got {in_axes}")

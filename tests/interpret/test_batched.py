@@ -73,6 +73,11 @@ def test_a_size_may_be_given(rng):
     np.testing.assert_array_equal(run(tree)["sum"], tree["a"] + tree["b"])
 
 
+def test_axes_may_be_a_list(rng):
+    run = Batched(lambda scale, x: scale * x, [None, 0], batch_size=2)
+    np.testing.assert_array_equal(run(2.0, np.arange(5.0)), 2 * np.arange(5.0))
+
+
 def test_batches_are_whole_where_something_is_traced(rng, small_budget):
     x = rng.normal(size=50).astype("f4")
 
