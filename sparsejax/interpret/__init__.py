@@ -12,6 +12,7 @@ again around what is changed or read at each of them. Other loops and branches (
 
 `Compiled` is `jax.jit` for a user's functions: what they close over are its arguments.
 `Batched` is the same of a function of one example, in parts of a size that suits CPUs.
+`whole` runs once what would be a hundred small programs as one.
 """
 
 from sparsejax.interpret import primitives
@@ -29,11 +30,13 @@ from sparsejax.interpret._program import Program, trace
 from sparsejax.interpret._replay import replay
 from sparsejax.interpret._unroll import unroll
 from sparsejax.interpret._walk import Step, unrolling, walk
+from sparsejax.interpret._whole import QUICKLY, whole
 
 __all__ = [
-    "Batched", "Compiled", "FlatStep", "FlatValue", "Flow", "Program", "Site", "Step",
-    "evaluate", "fitting", "flatten", "kernels", "layered", "primitives", "replay",
-    "sites", "sites_of_one_more", "trace", "unroll", "unrolling", "walk",
+    "QUICKLY", "Batched", "Compiled", "FlatStep", "FlatValue", "Flow", "Program",
+    "Site", "Step", "evaluate", "fitting", "flatten", "kernels", "layered",
+    "primitives", "replay", "sites", "sites_of_one_more", "trace", "unroll",
+    "unrolling", "walk", "whole",
 ]  # fmt: skip
 
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Key, PyTree
 
-from sparsejax import checks, pages
+from sparsejax import checks, interpret, pages
 from sparsejax.relevance import _batches as batches
 from sparsejax.relevance import _starts as starts
 from sparsejax.relevance import _targets as targets
@@ -100,9 +100,12 @@ def integrated_gradients(
     def slope(t):
         return jax.grad(run, 1)(params, start + t * (x - start))
 
+    def attribution(x, start, slopes):
+        shares = (x - start) * jnp.tensordot(weights, slopes, 1)
+        return Attribution(shares, run(params, x) - run(params, start))
+
     slopes = batches.over(slope, times, size=x.size, batch_size=batch_size)
-    shares = (x - start) * jnp.tensordot(weights, slopes, 1)
-    result = Attribution(shares, run(params, x) - run(params, start))
+    result = interpret.whole(attribution, x, start, slopes)
     targets.check_finite({"x": x, **result._asdict()})
     return result
 
@@ -169,7 +172,7 @@ def expected_gradients(
     options = {"size": x.size, "batch_size": batch_size}
     shares = batches.over(share, (turn, place), **options).mean(0)
     before = batches.over(lambda start: run(params, start), baselines, **options).mean()
-    result = Attribution(shares, run(params, x) - before)
+    result = Attribution(shares, interpret.whole(run, params, x) - before)
     targets.check_finite({"x": x, **result._asdict()})
     return result
 

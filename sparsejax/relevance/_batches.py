@@ -37,7 +37,7 @@ def over(
 
     def run(points):
         if batch_size >= len(jax.tree.leaves(points)[0]):
-            return jax.vmap(f)(points)
+            return interpret.whole(jax.vmap(f), points)
         apart = interpret.Batched(f, batch_size=asked)
         if apart.can_split(points):
             return apart(points)

@@ -142,17 +142,20 @@ def explain(
     rules = rules or Rules()
     fn, x = starts.begin(fn, params, x, at, starts.examples)
     baselines = _baselines(x, baseline)
-    program = interpret.trace(targets.chosen(fn, target), params, x)
-    leaves = {k: v for k, v in trees.by_path(params).items() if hasattr(v, "dtype")}
-    steps = tape.record(
-        program, [*leaves], baselines, rules.primitives, derivatives=baseline is None
-    )
-    out = targets.only(steps.outputs)
-    seed = targets.seed(nodes.value(out), target)
-    mode = settle(rules, baseline)
-    ledger = backward.propagate(steps, [seed], rules, mode, edges)
-    explained = _explained(out, seed, mode.compared)
-    result = _results(steps, ledger, explained, x)
+    mode, asked = settle(rules, baseline), targets.asked(target)
+
+    def explanation(params, x, baselines):
+        program = interpret.trace(targets.chosen(fn, target), params, x)
+        leaves = {k: v for k, v in trees.by_path(params).items() if hasattr(v, "dtype")}
+        gradient = baseline is None
+        steps = tape.record(program, [*leaves], baselines, rules.primitives, gradient)
+        out = targets.only(steps.outputs)
+        seed = targets.seed(nodes.value(out), asked)
+        ledger = backward.propagate(steps, [seed], rules, mode, edges)
+        return _results(steps, ledger, _explained(out, seed, mode.compared), x)
+
+    quickly = interpret.QUICKLY
+    result = interpret.whole(explanation, params, x, baselines, compiler_options=quickly)
     targets.check_finite({"x": x, **result._asdict()})
     return result
 

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
-from sparsejax import lift
+from sparsejax import interpret, lift
 from sparsejax.relevance import _starts as starts
 from sparsejax.relevance import _targets as targets
 from sparsejax.relevance._explain import Relevance, explain
@@ -55,7 +55,9 @@ def gradient(
     1312.6034).
     """
     fn, x = starts.begin(fn, params, x, at)
-    value, slopes = jax.value_and_grad(targets.number(fn, target), 1)(params, x)
+    slope = jax.value_and_grad(targets.number(fn, target), 1)
+    quickly = interpret.QUICKLY
+    value, slopes = interpret.whole(slope, params, x, compiler_options=quickly)
     targets.check_finite({"x": x, "output": value, "input": slopes})
     return slopes
 
@@ -198,7 +200,8 @@ def grad_cam(
     Gradient-based Localization", 2017 (arXiv 1610.02391).
     """
     starts.anything(x)
-    _, found = lift.activations(fn, node, units=True)(params, x)
+    read = lift.activations(fn, node, units=True)
+    _, found = interpret.whole(read, params, x, compiler_options=interpret.QUICKLY)
     acts = found[node]
     if acts.ndim < 2:
         raise ValueError(
@@ -210,8 +213,12 @@ def grad_cam(
         edited = lift.edit(fn, {node: lambda _: acts})
         return targets.number(edited, target)(params, x)
 
-    value, slopes = jax.value_and_grad(run)(acts)
-    weights = slopes.mean(range(acts.ndim - 1))
-    result = acts @ weights
-    targets.check_finite({"x": x, "output": value, "map": result})
-    return jnp.maximum(result, 0) if positive else result
+    def cam(acts):
+        value, slopes = jax.value_and_grad(run)(acts)
+        maps = acts @ slopes.mean(range(acts.ndim - 1))
+        return value, maps, jnp.maximum(maps, 0) if positive else maps
+
+    quickly = interpret.QUICKLY
+    value, maps, result = interpret.whole(cam, acts, compiler_options=quickly)
+    targets.check_finite({"x": x, "output": value, "map": maps})
+    return result

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
+from sparsejax import interpret
 from sparsejax.relevance import _batches as batches
 from sparsejax.relevance import _starts as starts
 from sparsejax.relevance import _targets as targets
@@ -76,7 +77,7 @@ def occlusion(
     counts = [len(hide) for hide in hides]
     indices = jnp.indices(counts).reshape(x.ndim, math.prod(counts)).T
     outputs = batches.over(hidden, indices, size=x.size, batch_size=batch_size)
-    output = run(params, x)
+    output = interpret.whole(run, params, x)
     result = _mean((output - outputs).reshape(counts), hides)
     targets.check_finite({"x": x, "output": output, "input": result})
     return result

@@ -91,14 +91,17 @@ def begin(
 
 def _read(fn, params, x, at: str) -> Array:
     """An activation that can be changed."""
-    program = interpret.trace(fn, params, x)
-    (site,) = lift.check_names(interpret.sites(program), (at,), changed=True)
-    lift.check_not_looped(site)
 
     def keep(name, value, operand):
         return value, value
 
-    return interpret.evaluate(program, {at: None}, keep)[1][at]
+    def read(params, x):
+        program = interpret.trace(fn, params, x)
+        (site,) = lift.check_names(interpret.sites(program), (at,), changed=True)
+        lift.check_not_looped(site)
+        return interpret.evaluate(program, {at: None}, keep)[1][at]
+
+    return interpret.whole(read, params, x, compiler_options=interpret.QUICKLY)
 
 
 def is_real(x: Any) -> bool:

@@ -6,7 +6,7 @@ anything is explained and after, so that nothing that went wrong looks like a ze
 
 import itertools as it
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,9 +18,36 @@ from sparsejax import checks, trees
 from sparsejax.relevance import _starts as starts
 
 
+class Asked(NamedTuple):
+    """A target as it was asked for, and the array that goes into a program.
+
+    Programs of all indices, and of all weights, are then the same.
+    """
+
+    target: Any
+    array: Any
+
+
+def asked(target: Any) -> Any:
+    """A target that a program is given, if it is numbers; else as it is."""
+    if isinstance(target, list | tuple) and not isinstance(target, Asked):
+        target = np.asarray(target)
+    known = isinstance(target, int | np.ndarray | np.generic | jax.Array)
+    if isinstance(target, bool | Tracer) or not known:
+        return target
+    small = jnp.issubdtype(jnp.result_type(target), jnp.integer) and _fits(target)
+    real = jnp.issubdtype(jnp.result_type(target), jnp.floating)
+    return Asked(target, jnp.asarray(target)) if small or real else target
+
+
+def _fits(target) -> bool:
+    """Whether an index is none that a 32-bit integer cannot hold."""
+    return np.ndim(target) == 0 and abs(int(target)) < 2**31
+
+
 def number(fn: Callable, target: Any) -> Callable:
     """`fn(params, x)` as a function to the one number that `target` chooses."""
-    run = chosen(fn, target)
+    run, target = chosen(fn, target), asked(target)
 
     def one(params, x):
         out = only(jax.tree.leaves(run(params, x)))
@@ -48,8 +75,9 @@ def only(outputs: Sequence) -> Any:
 
 def seed(out: Any, target: Any) -> Array:
     """The weights of an output: what is explained is their sum with it."""
+    target, array = target if isinstance(target, Asked) else (target, target)
     if isinstance(target, list | tuple):
-        target = np.asarray(target)
+        target = array = np.asarray(target)
     if isinstance(target, str):
         raise ValueError(
             f"target is {target!r}; it can be an index, an array of weights, or a "
@@ -71,7 +99,7 @@ def seed(out: Any, target: Any) -> Array:
     if jnp.shape(target) == shape and jnp.issubdtype(
         jnp.result_type(target), jnp.floating
     ):
-        return jnp.asarray(target).astype(dtype)
+        return jnp.asarray(array).astype(dtype)
     if jnp.ndim(target) or not jnp.issubdtype(jnp.result_type(target), jnp.integer):
         raise ValueError(
             f"target is {jnp.result_type(target)}{jnp.shape(target)}; it can be an "
@@ -89,7 +117,7 @@ def seed(out: Any, target: Any) -> Array:
                 f"or from the end -1 to {-shape[0]}"
             )
     index = jnp.arange(shape[0])
-    chosen = jnp.asarray(target).astype(index.dtype)
+    chosen = jnp.asarray(array).astype(index.dtype)
     there = (-shape[0] <= chosen) & (chosen < shape[0])  # under jit it can only show
     return jnp.where(there, (index == chosen % shape[0]).astype(dtype), jnp.nan)
 

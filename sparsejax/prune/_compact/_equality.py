@@ -25,8 +25,7 @@ def results(calls: Sequence[tuple], args: tuple, kwargs: dict) -> list:
         pairs = zip(calls, params, strict=True)
         return [fn(own, *args, **kwargs) for (fn, _), own in pairs]
 
-    quickly: dict[str, Any] = {"xla_backend_optimization_level": 0}
-    return interpret.Compiled(call, compiler_options=quickly)(arrays)
+    return interpret.Compiled(call, compiler_options=interpret.QUICKLY)(arrays)
 
 
 def problem(fn, small, args, kwargs) -> str:
