@@ -1,6 +1,7 @@
 """Random masks, all masks, and walks from mask to mask."""
 
 import itertools as it
+import math
 from typing import Any
 
 import jax
@@ -41,6 +42,16 @@ def bernoulli(
         raise ValueError(f"keep_prob must be in [0, 1], got {keep_prob}")
     shape = checks.sizes(shape, "shape", 0)
     leaves, structure = jax.tree.flatten(tree)
+    if any(isinstance(part, Tracer) for part in (key, keep_prob, *leaves)):
+        masks = _bernoulli(key, leaves, keep_prob, shape)
+    else:
+        numbers = math.prod(shape) * sum(jnp.size(leaf) for leaf in leaves)
+        draw = _drawn if numbers > _FEW else _drawn_quickly
+        masks = draw(key, leaves, keep_prob, shape)
+    return jax.tree.unflatten(structure, masks)
+
+
+def _bernoulli(key, leaves: list, keep_prob, shape: tuple[int, ...]) -> list:
     keys = jax.random.split(key, max(len(leaves), 1))
 
     def draw(key, leaf):
@@ -49,8 +60,15 @@ def bernoulli(
         uniform = jax.random.uniform(key, shape + leaf.shape)
         return (uniform < keep_prob).astype(leaf.dtype)
 
-    drawn = [draw(*pair) for pair in zip(keys, leaves, strict=False)]
-    return jax.tree.unflatten(structure, drawn)
+    return [draw(*pair) for pair in zip(keys, leaves, strict=False)]
+
+
+# Random bits take half a second to compile for every shape, a fifth of it without
+# optimisations, which do not pay for a few.
+_FEW = 1 << 16
+_quickly: dict[str, Any] = {"xla_backend_optimization_level": 0}
+_drawn = jax.jit(_bernoulli, static_argnums=3)
+_drawn_quickly = jax.jit(_bernoulli, static_argnums=3, compiler_options=_quickly)
 
 
 def fixed_size(
