@@ -6,6 +6,7 @@ circuit. "Best of the runs" is a fair price, and one that is paid in evaluations
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -179,9 +180,8 @@ def _learn(
     prices = np.repeat(prices, repeats)
     optimizer = optax.adam(learning_rate)
 
-    def run(key, price):
-        first, later = jax.random.split(key)
-        theta = rule.start + 0.01 * jax.random.normal(first, (n,))
+    def run(noise, draws, price):
+        theta = rule.start + 0.01 * noise
 
         def objective(theta, u):
             return losses.of_vector(rule.sample(u, theta)) + price * rule.price(theta)
@@ -194,15 +194,27 @@ def _learn(
             theta = jnp.clip(theta + update, -rule.bound, rule.bound)
             return (theta, moments), None
 
-        draws = jax.random.uniform(later, (steps, n), minval=1e-6, maxval=1 - 1e-6)
         return jax.lax.scan(step, (theta, optimizer.init(theta)), draws)[0][0]
 
     program = Compiled(jax.vmap(run))
-    keys = jax.random.split(key, len(prices))
-    scores = np.asarray(program(keys, jnp.asarray(prices, jnp.float32)), np.float64)
+    noise, draws = _draws(jax.random.split(key, len(prices)), steps, n)
+    scores = program(noise, draws, jnp.asarray(prices, jnp.float32))
+    scores = np.asarray(scores, np.float64)
     losses.count += steps * len(prices)
     check_finite(scores.sum(0), f"what {rule.name} learned, the parameters")
     return _best(rule, losses, prices, scores)
+
+
+@partial(jax.jit, static_argnums=(1, 2))
+@partial(jax.vmap, in_axes=(0, None, None))
+def _draws(key, steps: int, n: int) -> tuple[Array, Array]:
+    """Noise of where a run starts, and the numbers of its steps.
+
+    Apart from the runs, so that all rules share the program.
+    """
+    first, later = jax.random.split(key)
+    draws = jax.random.uniform(later, (steps, n), minval=1e-6, maxval=1 - 1e-6)
+    return jax.random.normal(first, (n,)), draws
 
 
 def _best(rule: rules.Rule, losses: Losses, prices, scores) -> Ranking:

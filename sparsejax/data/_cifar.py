@@ -32,6 +32,7 @@ from sparsejax.data._splits import Dataset, Split
 _BATCHES = *(f"data_batch_{i}" for i in range(1, 6)), "test_batch"
 _ROW = 3 * 32 * 32
 Arrays = tuple[np.ndarray, np.ndarray]
+_Counts = tuple[int | None, int | None]  # of a class, for training and test
 
 
 class _Form(NamedTuple):
@@ -51,7 +52,10 @@ class _Form(NamedTuple):
 
 
 def cifar10(
-    data_dir: sources.StrPath | None = None, *, most: int | None = None
+    data_dir: sources.StrPath | None = None,
+    *,
+    most: int | None = None,
+    most_test: int | None = None,
 ) -> Dataset:
     """CIFAR-10: 50,000 + 10,000 photographs of 32x32 pixels, ten kinds.
 
@@ -62,6 +66,7 @@ def cifar10(
             that is there is read. By default the environment variable
             `SPARSEJAX_DATA_DIR`.
         most: training images of each class; by default all 5,000.
+        most_test: test images of each class; by default all 1,000.
 
     Returns:
         NumPy arrays, class after class: `x` of shape `(n, 32, 32, 3)` from 0 to 1 in
@@ -80,8 +85,10 @@ def cifar10(
     Reference:
         Alex Krizhevsky, Learning multiple layers of features from tiny images, 2009.
     """
-    if most is not None and most < 1:
-        raise ValueError(f"most must be positive, got {most}")
+    counts = most, most_test
+    for name, count in zip(("most", "most_test"), counts, strict=True):
+        if count is not None and count < 1:
+            raise ValueError(f"{name} must be positive, got {count}")
     root = sources.folder("cifar10", data_dir)
     places, lacking = [root / "cifar10", root], []
     for place in places:
@@ -90,15 +97,15 @@ def cifar10(
             for path in (*ways, *[root] * (place == root)):
                 lacks = [b for b in _BATCHES if not (path / (b + form.end)).is_file()]
                 if not lacks:
-                    return _dataset(path, form.read, _of_folder(path, form), most)
+                    return _dataset(path, form.read, _of_folder(path, form), counts)
                 if path in ways and path.is_dir():
                     lacking.append(f"{path} lacks {', '.join(lacks)}")
             for name in (form.archive + ".gz", form.archive):
                 if (path := place / name).is_file():
-                    return _dataset(path, form.read, _of_archive(path, form), most)
+                    return _dataset(path, form.read, _of_archive(path, form), counts)
         zips = place / "train.zip", place / "test.zip"
         if any(path.exists() for path in zips):
-            return _of_zips(*zips, most)
+            return _of_zips(*zips, counts)
     reason = "; ".join(lacking) or f"{root} has none of its files"
     raise sources.missing("cifar10", reason, *places)
 
@@ -120,12 +127,12 @@ def _of_archive(path: Path, form: _Form) -> Iterator[tuple[str, bytes]]:
         yield PurePosixPath(name).name, content
 
 
-def _of_zips(train: Path, test: Path, most: int | None) -> Dataset:
+def _of_zips(train: Path, test: Path, counts: _Counts) -> Dataset:
     for path in (train, test):
         if not path.exists():
             raise sources.missing("cifar10", f"{path} is missing")
-    training, names = image_folder(train, most=most)
-    testing, others = image_folder(test)
+    training, names = image_folder(train, most=counts[0])
+    testing, others = image_folder(test, most=counts[1])
     if names != others:
         raise ValueError(
             f"{train.parent}: train.zip has classes {names}, test.zip {others}"
@@ -137,7 +144,7 @@ def _dataset(
     path: Path,
     read: Callable[[bytes], Arrays],
     batches: Iterator[tuple[str, bytes]],
-    most: int | None,
+    counts: _Counts,
 ) -> Dataset:
     """Images and labels of six batches."""
     with _untrusted.reading(path):
@@ -154,7 +161,8 @@ def _dataset(
         test = parts.pop("test_batch")
         training = [parts[name] for name in _BATCHES[:-1]]
         pixels, labels = (np.concatenate(some) for some in zip(*training, strict=True))
-    return Dataset(_split(pixels, labels, most), _split(*test, None))
+    most, most_test = counts
+    return Dataset(_split(pixels, labels, most), _split(*test, most_test))
 
 
 def _split(pixels: np.ndarray, labels: np.ndarray, most: int | None) -> Split:

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int, Key, PyTree
 
@@ -38,7 +39,7 @@ def bernoulli(
         [0.7, 0.7]
     """
     checks.one_key(key)
-    if not isinstance(keep_prob, Tracer) and not 0 <= keep_prob <= 1:
+    if not isinstance(keep_prob, Tracer) and not 0 <= np.asarray(keep_prob) <= 1:
         raise ValueError(f"keep_prob must be in [0, 1], got {keep_prob}")
     shape = checks.sizes(shape, "shape", 0)
     leaves, structure = jax.tree.flatten(tree)
@@ -99,9 +100,11 @@ def fixed_size(
     sizes = [leaf.size if jnp.ndim(leaf) else 0 for leaf in leaves]
     total = sum(sizes)
     if not isinstance(kept, Tracer):
-        kept = checks.integer(kept, "kept")
-        if not 0 <= kept <= total:
-            raise ValueError(f"cannot keep {kept} of {total} entries")
+        number = checks.integer(kept, "kept")
+        if not 0 <= number <= total:
+            raise ValueError(f"cannot keep {number} of {total} entries")
+        # an array stays one, which programs of other numbers are given too
+        kept = kept if isinstance(kept, jax.Array) else number
     shape = checks.sizes(shape, "shape", 0)
     count = 1
     for length in shape:

@@ -155,7 +155,9 @@ def explain(
         return _results(steps, ledger, _explained(out, seed, mode.compared), x)
 
     quickly = interpret.QUICKLY
-    result = interpret.whole(explanation, params, x, baselines, compiler_options=quickly)
+    result = interpret.whole(
+        explanation, params, x, baselines, compiler_options=quickly
+    )
     targets.check_finite({"x": x, **result._asdict()})
     return result
 

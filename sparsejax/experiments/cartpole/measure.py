@@ -102,11 +102,17 @@ def without_inputs(
 
     Removed inputs are held at 0, over 64 episodes in JAX.
     """
-    env, q = dqn.environment(config), dqn.values(config)
-    count = len(env.inputs)
+    count = len(dqn.environment(config).inputs)
     subsets = np.arange(2**count)[:, None] >> np.arange(count) & 1
+    left = jnp.asarray(subsets, jnp.float32)
+    return np.asarray(_play(config, jax.tree.map(jnp.asarray, params), left, key))
 
-    @jax.jit
+
+@partial(jax.jit, static_argnums=0)
+def _play(config, params, left, key):
+    """Mean return of every agent with every choice of inputs."""
+    env, q = dqn.environment(config), dqn.values(config)
+
     @partial(jax.vmap, in_axes=(0, None))
     @partial(jax.vmap, in_axes=(None, 0))
     def play(params, left):
@@ -115,8 +121,7 @@ def without_inputs(
 
         return rollout.returns(env, act, key, _PLAYED).sum() / _PLAYED
 
-    left = jnp.asarray(subsets, jnp.float32)
-    return np.asarray(play(jax.tree.map(jnp.asarray, params), left))
+    return play(params, left)
 
 
 def without_units(

@@ -4,6 +4,7 @@ Every agent is walked in several orders. What a step removes is undone where the
 falls below the target, and fewer weights are tried, down to one.
 """
 
+import functools
 import itertools as it
 from collections.abc import Callable
 from functools import partial
@@ -128,6 +129,7 @@ def compensated(
     return new
 
 
+@functools.cache
 def _compiled(config: dqn.Config) -> tuple[Callable, Callable]:
     """`cut(params, kept, states, key) -> (params, returns)`, and visited states."""
     env, q = dqn.environment(config), dqn.values(config)

@@ -98,12 +98,13 @@ def generator(config: Config, sweep: Sweep, n: int) -> Callable[[Any], Array]:
     `masks.subsets`.)
     """
     key, ones = jax.random.key(config.seed), jnp.ones(n)
+    value = jnp.asarray(sweep.value)  # of the program an input: all share one
 
     def mask(index):
         mine = jax.random.fold_in(key, index)
         if config.distribution == "bernoulli":
-            return masks.bernoulli(mine, ones, sweep.value)
-        return masks.fixed_size(mine, ones, int(sweep.value))
+            return masks.bernoulli(mine, ones, value)
+        return masks.fixed_size(mine, ones, value)
 
     return mask
 

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from sparsejax import runs, trees
@@ -85,7 +86,7 @@ def plan(
     data_dir: str | Path | None = None,
 ) -> str:
     """What a run will do, in a line; its data are looked for."""
-    train.load(config, data_dir)
+    jax.eval_shape(lambda: train.load(config, data_dir))
     rates = [
         (rate, *config_.steps(config, rate)) for rate in config_.learning_rates(config)
     ]

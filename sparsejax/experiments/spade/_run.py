@@ -77,7 +77,7 @@ def plan(
     data_dir: str | Path | None = None,
 ) -> str:
     """What a run will do, in a line; arguments and errors as of `run`."""
-    train.prepared(config, subject, data_dir)
+    train.check_data(config, subject, data_dir)
     seeds = counted(len(config.seeds), "network")
     return (
         f"{seeds} on {config.dataset}, {config.num_train_images:,} images and "

@@ -67,13 +67,30 @@ def prepared(
     config: Config, subject: Subject | None, data_dir: str | Path | None
 ) -> tuple[data.Dataset, Network, Subject | None]:
     """Images, a network of them, and the file that it is from."""
+    return _prepared(config, subject, data_dir, -(-config.num_train_images // 10))
+
+
+def check_data(
+    config: Config, subject: Subject | None, data_dir: str | Path | None
+) -> None:
+    """Raise what `prepared` does, after a few images."""
+    _prepared(config, subject, data_dir, 1, 1)
+
+
+def _prepared(
+    config: Config,
+    subject: Subject | None,
+    data_dir: str | Path | None,
+    most: int,
+    most_test: int | None = None,
+) -> tuple[data.Dataset, Network, Subject | None]:
     checked(config, subject)
     if config.dataset == "mnist":
         images = data.mnist(data_dir)
         model = models.resnet(6 * config.num_blocks + 2, widths=config.widths)
         params = model.init(jax.random.key(0), images.train.x[0])
         return images, network(model, lambda x: x, config.num_blocks, params), None
-    images = data.cifar10(data_dir, most=-(-config.num_train_images // 10))
+    images = data.cifar10(data_dir, most=most, most_test=most_test)
     subject = subject or subjects.pretrained(data_dir=data_dir)
     depth = int(subject.source["model"].removeprefix("resnet"))
     model, blocks = models.resnet(depth), (depth - 2) // 6

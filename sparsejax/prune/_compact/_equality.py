@@ -1,7 +1,6 @@
 """Whether a smaller network computes what it should."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
