@@ -167,7 +167,7 @@ def _certify(s):
 
 
 def _dqn(s):
-    config = s.sj.rl.dqn.Config(widths=(4,), steps=1024)
+    config = s.sj.rl.dqn.Config(widths=(4,), steps=12800)
     return s.sj.rl.dqn.train(config, s.jax.random.split(s.key, 1))
 
 
