@@ -57,7 +57,10 @@ CALLS = {
         10,
     ),
     "gradient": (lambda: relevance.gradient(fn, params, image, target=1), 6),
-    "grad_cam": (lambda: relevance.grad_cam(fn, params, image, "hidden_1", target=1), 8),
+    "grad_cam": (
+        lambda: relevance.grad_cam(fn, params, image, "hidden_1", target=1),
+        8,
+    ),
     "integrated_gradients": (
         lambda: relevance.integrated_gradients(fn, params, image, target=1, steps=3),
         12,
