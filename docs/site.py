@@ -20,19 +20,14 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("*.md", "LICENSE", "docs/**/*.md", "benchmarks/*.md", "examples/*.py")
-PAGES += ("results/**/*.*",)
+PAGES = ("*.md", "LICENSE", "docs/**/*.md", "docs/site.css", "benchmarks/*.md")
+PAGES += ("examples/*.py", "results/**/*.*")
 LEFT_OUT = ROOT / "results" / "runs"
 PACKAGES = ("lift", "naming", "masks", "prune", "train", "sweep", "meshes", "models")
 PACKAGES += ("pretrained", "data", "hypercube", "circuits", "removal", "relevance")
 PACKAGES += ("flowgraph", "features", "dissect", "weights", "rl", "runs", "plots")
 NOTEBOOKS = "docs/notebooks"
-STYLE = """<style>
-.output{margin:-.5em 0 1.5em;padding-left:.8em;border-left:3px solid #80808040}
-.output>pre{margin:0;overflow-x:auto;font-size:.75rem}
-.output>img{display:block;max-width:100%;padding:6px;border-radius:6px;background:#fff}
-.md-typeset .output p{margin:4px 0}
-</style>"""
+WORD = re.compile(r"(?<!<pre>)(?<!</span>)<code>([^<]*-[^<]*)</code>")
 INNER = {"checks", "experiments", "interpret", "pages", "trees"}  # for contributors
 
 
@@ -70,13 +65,20 @@ def on_page_markdown(markdown, page, **_):
 
 def on_page_content(html, page, **_):
     """Outputs go in last: Markdown would read what is in them."""
+    html = WORD.sub(_whole, html)
     folder, _, name = page.file.src_uri.rpartition("/")
     if folder != NOTEBOOKS:
         return html
     _, outputs = _notebooks()[name.removesuffix(".md")]
     for i, output in enumerate(outputs):
         html = html.replace(f"<p>OUTPUT{i}.</p>", f'<div class="output">{output}</div>')
-    return STYLE + html
+    return html
+
+
+def _whole(match):
+    """Inline code that breaks between words, not after the hyphens of a flag."""
+    words = re.sub(r"\S+", r'<span class="whole">\g<0></span>', match[1])
+    return f"<code>{words}</code>"
 
 
 class Example(griffe.Extension):
@@ -126,7 +128,7 @@ def _packages() -> list[str]:
 
 
 def _page(name: str) -> str:
-    """A package's own words, and what it offers, in the order of its `__all__`."""
+    """A package's own words, and what it offers, functions before classes."""
     folder = ROOT / "sparsejax"
     file = folder / name / "__init__.py"
     tree = ast.parse((file if file.exists() else folder / f"{name}.py").read_text())
@@ -135,6 +137,7 @@ def _page(name: str) -> str:
         for node in tree.body
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
     )
+    names.sort(key=lambda name: name[0].isupper())  # functions, then what they return
     members = "".join(f"        - {name}\n" for name in names)
     options = f"    options:\n      members:\n{members}"
     return f"# sparsejax.{name}\n\n::: sparsejax.{name}\n{options}"
