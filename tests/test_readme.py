@@ -1,18 +1,21 @@
-"""The examples in the README run and say what one expects."""
+"""The examples in the README, and the tour's after them, run and say what one expects."""
 
 import re
 
 import numpy as np
+import pytest
 import snippets
 
 import sparsejax as sj
 
 README = snippets.ROOT / "README.md"
+TOUR = snippets.ROOT / "docs" / "tour.md"
 
 
 def test_examples_run(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    blocks = sum(snippets.sections(README).values(), [])
+    pages = [*snippets.sections(README).values(), *snippets.sections(TOUR).values()]
+    blocks = sum(pages, [])
     examples = [code for kind, code in blocks if kind == "python"]
     first, second, third, fourth, circuit, fifth, sixth = examples
     assert max(len(code.strip().splitlines()) for code in examples) <= 20
@@ -45,8 +48,13 @@ def test_examples_run(capsys, tmp_path, monkeypatch):
     assert capsys.readouterr().out.startswith("(64, 10) [")
 
 
-def test_links_lead_somewhere():
-    links = re.findall(r"\]\((?!https?:)([^)]+)\)", README.read_text())
+def test_it_is_a_front_door():
+    assert len(README.read_text("utf-8").splitlines()) < 250
+
+
+@pytest.mark.parametrize("page", [README, TOUR], ids=lambda page: page.stem)
+def test_links_lead_somewhere(page):
+    links = re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", page.read_text("utf-8"))
     assert links
     for link in links:
-        assert (README.parent / link).exists(), link
+        assert (page.parent / link).exists(), link
