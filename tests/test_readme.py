@@ -1,4 +1,4 @@
-"""The examples in the README, and the tour's after them, run and say what one expects."""
+"""Examples of the README, and of the tour after them, run and say what one expects."""
 
 import re
 

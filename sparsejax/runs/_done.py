@@ -22,7 +22,8 @@ from sparsejax.runs._files import (
     write_text,
 )
 
-NAME, LOG = "DONE", "errors.log"
+NAME = "DONE"
+LOG = "errors.log"
 
 
 def finish(
