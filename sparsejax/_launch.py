@@ -110,7 +110,7 @@ def listing() -> str:
 def called(name: str, spec: Any, argv: Sequence[str], program: str) -> None:
     """Parse flags and run, print the plan, or explain."""
     if {"--help", "-h", "-help", "--helpshort", "--helpfull"} & set(argv[1:]):
-        print(help_text(spec, program))
+        _show(help_text(spec, program))
         return
     values = defined(spec)
     more = values(argv)[1:]
@@ -129,6 +129,14 @@ def called(name: str, spec: Any, argv: Sequence[str], program: str) -> None:
     place = {key: values[key].value for key in _processes.FLAGS}
     _processes.join(bool(place.pop("distributed")), *place.values())
     launch(name, spec, config, values, program)
+
+
+def _show(text: str) -> None:
+    """Print a text, of which `| head` may not read all."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def launch(name: str, spec: Any, config: Any, values: Values, program: str) -> None:

@@ -29,6 +29,7 @@ class Book:
         arms = set(lab.config.arms)
         self.left = 1 + (levels - 1) * len(arms)  # trainings
         self.began, self.made = time.perf_counter(), 0
+        self.compiled = self.began  # when the first training, which compiles, was done
 
     @property
     def records(self) -> list[Record]:
@@ -82,6 +83,8 @@ class Book:
         self.study.write_records()
         self.left -= 1
         self.made += 1
+        if self.made == 1:
+            self.compiled = time.perf_counter()
 
     def hold(self, arm: str, level: int) -> None:
         """Say that the files of an arm at a level must be there at the end."""
@@ -92,10 +95,12 @@ class Book:
     def tell(self, level: int, arms: tuple[str, ...]) -> None:
         """A line of progress."""
         rows = [row for arm in arms for row in self.rows(arm, level)]
-        spent = time.perf_counter() - self.began
-        left = spent / max(self.made, 1) * self.left
-        line = measure.line(rows, self.levels)
-        self.log(f"{line}  {spent:5.0f} s, {left:.0f} s left")
+        now = time.perf_counter()
+        line = f"{measure.line(rows, self.levels)}  {now - self.began:5.0f} s"
+        if self.made > 1:
+            left = (now - self.compiled) / (self.made - 1) * self.left
+            line += f", {left:.0f} s left"
+        self.log(line)
 
     def _read(self, arm: str, level: int) -> Ticket | None:
         like = self.state, self.mask

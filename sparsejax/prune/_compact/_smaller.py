@@ -168,10 +168,6 @@ def _small(value, kept: Axes) -> Any:
     return value.array if isinstance(value, _Small) else take(value, kept)
 
 
-def _rank(value) -> int:
-    return np.ndim(value.array if isinstance(value, _Small) else value)
-
-
 def _with_derivative(step, run):
     """A function with the derivative rule of a call, if that is elementwise."""
     rule = step.params.get("jvp_jaxpr_fun")
