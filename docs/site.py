@@ -18,10 +18,12 @@ from pathlib import Path
 import griffe
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
+from mkdocs.utils import get_relative_url
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("*.md", "LICENSE", "docs/**/*.md", "docs/site.css", "benchmarks/*.md")
-PAGES += ("examples/*.py", "results/**/*.*")
+PAGES = ("*.md", "LICENSE", "docs/**/*.md", "docs/site.css", "docs/worker.js")
+PAGES += ("benchmarks/*.md", "examples/*.py", "results/**/*.*")
+WORKER = "https://unpkg.com/iframe-worker/shim"  # the theme's; ours loads nothing
 LEFT_OUT = ROOT / "results" / "runs"
 PACKAGES = ("lift", "naming", "masks", "prune", "train", "sweep", "meshes", "models")
 PACKAGES += ("pretrained", "data", "hypercube", "circuits", "removal", "relevance")
@@ -73,6 +75,18 @@ def on_page_content(html, page, **_):
     for i, output in enumerate(outputs):
         html = html.replace(f"<p>OUTPUT{i}.</p>", f'<div class="output">{output}</div>')
     return html
+
+
+def on_post_page(output, page, **_):
+    """Search from files; and nothing on a page comes from elsewhere."""
+    output = output.replace(WORKER, get_relative_url("docs/worker.js", page.url))
+    if elsewhere := re.search(r'<(script|img|iframe)[^>]* src="https?:[^"]*"', output):
+        raise PluginError(f"{page.file.src_uri} loads {elsewhere[0]}: not offline")
+    return output
+
+
+def on_post_template(output_content, template_name, **_):
+    return output_content.replace(WORKER, "docs/worker.js")
 
 
 def _whole(match):
