@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sparsejax import _launch, _merge, experiments
+from sparsejax import _flags, _merge, experiments
 from sparsejax.experiments._study import shares
 
 ROOT = Path(__file__).parents[1]
@@ -23,7 +23,7 @@ def defined(name):
     if name == "merge":
         return set(re.findall(r"--(\w+)", _merge.HELP))
     spec = importlib.import_module(f"sparsejax.experiments.{name}.config")
-    return set(_launch.defined(spec))
+    return set(_flags.defined(spec))
 
 
 def test_every_flag_of_every_command_is_one():

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parent.parent
 LAYERS = [
     {"__main__"},
     {"_launch"},
+    {"_flags"},
     {"_merge"},
     {"experiments"},
     {"plots", "removal", "hypercube", "prune", "relevance", "flowgraph", "dissect"}
@@ -31,7 +32,7 @@ ONLY = {
     "matplotlib": {"plots", "experiments"},
     "gymnasium": {"rl"},
     "pydot": {"flowgraph"},
-    "absl": {"_launch", "_merge"},
+    "absl": {"_flags", "_launch", "_merge"},
 }
 # `masks` makes what `lift` applies; `plots` writes through `runs`.
 WITHIN = {("lift", "masks")}
