@@ -18,48 +18,22 @@ Reference: Bau et al., "Network Dissection: Quantifying Interpretability of Deep
 Representations", 2017 (arXiv 1704.05796).
 """
 
-import csv
 import dataclasses
 import math
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool
 from PIL import Image
 
 from sparsejax import _untrusted, checks
+from sparsejax.data import _broden_tables as _tables
+from sparsejax.data._broden_tables import Row
 from sparsejax.data._labels import Labeled, Labels
 from sparsejax.data._pictures import picture, pixels
 from sparsejax.data._sources import StrPath
-
-_SIZES = ("ih", "iw", "sh", "sw")
-_MOST = 2**16  # label numbers that a map can hold
-_SIDE = 2**16  # pixels of an image's side
-
-
-class Row(NamedTuple):
-    """What index.csv says of an image.
-
-    Attributes:
-        line: of index.csv.
-        image: its file.
-        split: "train" or "val".
-        size: its height and width.
-        grid: height and width of its label maps.
-        maps: (category, file) of label maps, in order.
-        whole: labels of the whole image.
-    """
-
-    line: int
-    image: str
-    split: str
-    size: tuple[int, int]
-    grid: tuple[int, int]
-    maps: tuple[tuple[int, str], ...]
-    whole: tuple[int, ...]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -166,8 +140,9 @@ def _broden(root: Path, categories, split, batch_size: int, size: int | None) ->
         raise ValueError(
             f"batch_size and size must be 1 or more, got {batch_size}, {size}"
         )
-    every = [_file(root / "category.csv", line, row["name"])
-             for line, row in _table(root / "category.csv", ["name"])]  # fmt: skip
+    path = root / "category.csv"
+    table = _tables.read_table(path, ["name"])
+    every = [_tables.file_name(path, line, row["name"]) for line, row in table]
     wanted = every if categories is None else checks.several(categories)
     unknown = [name for name in wanted if name not in every]
     if unknown or not wanted:
@@ -176,10 +151,10 @@ def _broden(root: Path, categories, split, batch_size: int, size: int | None) ->
             f"of {', '.join(every)}"
         )
     kinds = tuple(name for name in every if name in wanted)
-    labels, known = _labels(root, kinds)
+    labels, known = _tables.read_labels(root, kinds)
     index = root / "index.csv"
-    table = _table(index, ["image", "split", *_SIZES, *kinds])
-    rows = (_row(index, line, row, kinds, known) for line, row in table)
+    table = _tables.read_table(index, ["image", "split", *_tables.SIZES, *kinds])
+    rows = (_tables.read_row(index, line, row, kinds, known) for line, row in table)
     rows = [r for r in rows if r.maps or r.whole]
     if split is not None:
         splits = sorted({row.split for row in rows})
@@ -197,107 +172,10 @@ def _broden(root: Path, categories, split, batch_size: int, size: int | None) ->
     return Broden(root, labels, tuple(rows), layers, known, batch_size, shape)
 
 
-def _table(path: Path, columns: list[str]) -> list[tuple[int, dict[str, str]]]:
-    """Rows of a table, each with its line."""
-    _untrusted.check_regular(path)
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            names = reader.fieldnames or []
-            rows = [(reader.line_num, _plain(row)) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} cannot be read: {error}") from None
-    missing = [name for name in columns if name not in names]
-    if missing:
-        raise ValueError(
-            f"{path} lacks the columns {', '.join(missing)}; it has {', '.join(names)}"
-        )
-    for line, row in rows:
-        if None in row or None in row.values():
-            raise _wrong(path, line, f"expected {len(names)} cells, as in the header")
-    return rows
-
-
-def _plain(row: dict) -> dict:
-    """A row without what keeps its cells from being formulas."""
-    return {k: _untrusted.unguarded(v) if isinstance(v, str) else v
-            for k, v in row.items()}  # fmt: skip
-
-
-def _file(path: Path, line: int, name: str) -> str:
-    """A name for a file, if it stays in its folder."""
-    if not _untrusted.stays_inside(name):
-        raise _wrong(path, line, f"{name!r} leads out of the folder")
-    return name
-
-
-def _wrong(path: Path, line: int, what: str) -> ValueError:
-    return ValueError(f"{path}, line {line}: {what}")
-
-
-def _number(path: Path, line: int, row: dict[str, str], name: str, make: type = int):
-    try:
-        value = make(row[name])
-    except (ValueError, OverflowError):
-        raise _wrong(path, line, f"{name} is {row[name]!r}, not a number") from None
-    if not 0 <= value < np.inf:
-        raise _wrong(path, line, f"{name} is {value}, which cannot be")
-    return value
-
-
-def _labels(root: Path, kinds: tuple[str, ...]) -> tuple[Labels, np.ndarray]:
-    """The table of labels, and which numbers are in it."""
-    known, names = np.zeros(_MOST, bool), {0: ""}
-    path = root / "label.csv"
-    for line, row in _table(path, ["number", "name"]):
-        number = _number(path, line, row, "number")
-        if not 0 < number < _MOST or number in names:
-            raise _wrong(
-                path, line, f"label {number}; expected each once, 1 to {_MOST - 1}"
-            )
-        names[number] = row["name"]
-    known[list(names)] = True
-    coverage = np.full((len(kinds), max(names) + 1), -1.0)  # -1 if it is not there
-    for kind, name in enumerate(kinds):
-        path = root / f"c_{name}.csv"
-        for line, row in _table(path, ["number", "coverage"]):
-            number = _number(path, line, row, "number")
-            _check_known(known, number, f"{path}, line {line}")
-            coverage[kind, number] = _number(path, line, row, "coverage", float)
-    category = len(kinds) - 1 - coverage[::-1].argmax(0)  # the last of the largest
-    category[0] = -1
-    every = tuple(names.get(number, "") for number in range(len(category)))
-    return Labels(every, kinds, category), known
-
-
-def _check_known(known, numbers, where: str) -> None:
-    numbers = np.atleast_1d(numbers)
-    wrong = numbers[(numbers >= len(known)) | ~known[np.minimum(numbers, _MOST - 1)]]
-    if len(wrong):
-        raise ValueError(f"{where}: label {wrong[0]} is not in label.csv")
-
-
-def _row(path: Path, line: int, row: dict[str, str], kinds, known) -> Row:
-    ih, iw, sh, sw = (_number(path, line, row, name) for name in _SIZES)
-    if max(ih, iw, sh, sw) > _SIDE:
-        raise _wrong(path, line, f"a side has more than {_SIDE:,} pixels")
-    maps, whole = [], []
-    for kind, name in enumerate(kinds):
-        for item in filter(None, row[name].split(";")):
-            if item.isascii() and item.isdigit():
-                whole.append(int(item) if len(item) < 19 else _MOST)
-            else:
-                maps.append((kind, _file(path, line, item)))
-    whole = tuple(number for number in whole if number)
-    _check_known(known, np.array(whole, int), f"{path}, line {line}")
-    image, sizes = _file(path, line, row["image"]), ((ih, iw), (sh, sw))
-    return Row(line, image, row["split"], *sizes, tuple(maps), whole)
-
-
 def _check_row(path: Path, row: Row, first: Row, size: int | None) -> None:
     """That files are there, and sizes those of the first row."""
     if row.grid != first.grid or (size is None and row.size != first.size):
-        raise _wrong(
+        raise _tables.wrong(
             path,
             row.line,
             f"an image of {row.size} with label maps of {row.grid}, but {first.size} "
@@ -306,7 +184,7 @@ def _check_row(path: Path, row: Row, first: Row, size: int | None) -> None:
         )
     for name in (row.image, *(name for _, name in row.maps)):
         if not os.path.isfile(f"{path.parent}/images/{name}"):
-            raise _wrong(path, row.line, f"images/{name} is missing")
+            raise _tables.wrong(path, row.line, f"images/{name} is missing")
 
 
 def _image(of: Broden, row: Row) -> np.ndarray:
@@ -325,7 +203,7 @@ def _label_map(of: Broden, row: Row, name: str) -> np.ndarray:
     red, green, blue = np.moveaxis(np.asarray(image, np.int32), -1, 0)
     if blue.any():
         raise ValueError(f"{where} has blue pixels; expected label = red + 256 green")
-    _check_known(of.known, (red + 256 * green).ravel(), where)
+    _tables.check_known(of.known, (red + 256 * green).ravel(), where)
     return red + 256 * green
 
 
@@ -337,9 +215,9 @@ def _read(of: Broden, row: Row, name: str, size: tuple[int, int]) -> Image.Image
         image = picture(file.read_bytes())
     except Exception as error:  # decoders raise what they like
         what = f"images/{name} does not decode: {error}"
-        raise _wrong(index, row.line, _untrusted.one_line(what)) from None
+        raise _tables.wrong(index, row.line, _untrusted.one_line(what)) from None
     if image.size != size[::-1]:
-        raise _wrong(
+        raise _tables.wrong(
             index,
             row.line,
             f"images/{name} is {image.height}x{image.width} pixels, not "
