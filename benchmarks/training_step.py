@@ -174,12 +174,12 @@ def many_seeds(repeats=3):
     }
     print("| network | together | CPU µs a step and network, in one | in groups |")
     print("|---|---|---|---|")
-    for name, (*what, steps) in kinds.items():
+    for name, (net, shape, rule, steps) in kinds.items():
         for seeds in (1, 4, 16, 64):
             groups._CACHE = 2**60
-            runs = {"one": together(*what, seeds, steps)}
+            runs = {"one": together(net, shape, rule, seeds, steps)}
             groups._CACHE = cache
-            runs["groups"] = together(*what, seeds, steps)
+            runs["groups"] = together(net, shape, rule, seeds, steps)
             times = {way: [] for way in runs}
             for _ in range(repeats):
                 for way, run in runs.items():

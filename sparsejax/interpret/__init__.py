@@ -30,10 +30,10 @@ from sparsejax.interpret._program import Program, trace
 from sparsejax.interpret._replay import replay
 from sparsejax.interpret._unroll import unroll
 from sparsejax.interpret._walk import Step, unrolling, walk
-from sparsejax.interpret._whole import QUICKLY, whole
+from sparsejax.interpret._whole import whole
 
 __all__ = [
-    "QUICKLY", "Batched", "Compiled", "FlatStep", "FlatValue", "Flow", "Program",
+    "Batched", "Compiled", "FlatStep", "FlatValue", "Flow", "Program",
     "Site", "Step", "evaluate", "fitting", "flatten", "kernels", "layered",
     "primitives", "replay", "sites", "sites_of_one_more", "trace", "unroll",
     "unrolling", "walk", "whole",

@@ -15,10 +15,6 @@ from jaxtyping import PyTree
 from sparsejax import meshes
 from sparsejax.interpret._compiled import Compiled
 
-# Compiling takes half as long; most of the time of a run is in products, which XLA
-# does not compile.
-QUICKLY: dict[str, Any] = {"xla_backend_optimization_level": 0}
-
 # Of functions that look at their numbers, as an `if` of Python does.
 _LOOKED = (
     jax.errors.ConcretizationTypeError,
@@ -28,9 +24,7 @@ _LOOKED = (
 )
 
 
-def whole(
-    run: Callable, *args: PyTree, compiler_options: dict[str, Any] | None = None
-) -> Any:
+def whole(run: Callable, *args: PyTree) -> Any:
     """`run(*args)`, compiled as one program where all its arrays are known.
 
     Step by step, as it stands, where some are traced, on a mesh of several devices, and
@@ -40,7 +34,6 @@ def whole(
         run: function of trees of arrays to a tree of arrays; what it closes over is
             given to the program.
         args: its arguments; what is no array is closed over too.
-        compiler_options: as of `jax.jit`.
 
     Example:
         >>> whole(lambda x, power: (x**power).sum(), np.arange(3.0), 2).item()
@@ -58,7 +51,7 @@ def whole(
 
     program.__name__ = getattr(run, "__name__", "program")
     try:
-        return Compiled(program, compiler_options=compiler_options)(arrays)
+        return Compiled(program)(arrays)
     except _LOOKED:
         return run(*args)
 

@@ -160,7 +160,7 @@ def prune_layers(
         if kernel.path not in shares:
             continue
         leaf, block = new[kernel.path], block_size or kernel.taps
-        as_used = np.asarray(leaf).reshape(-1)[kernel.places]
+        as_used = jnp.asarray(np.asarray(leaf).reshape(-1)[kernel.places])
         try:
             pruned = solve(as_used, state, shares[kernel.path], block)
         except ValueError as error:

@@ -154,10 +154,7 @@ def explain(
         ledger = backward.propagate(steps, [seed], rules, mode, edges)
         return _results(steps, ledger, _explained(out, seed, mode.compared), x)
 
-    quickly = interpret.QUICKLY
-    result = interpret.whole(
-        explanation, params, x, baselines, compiler_options=quickly
-    )
+    result = interpret.whole(explanation, params, x, baselines)
     targets.check_finite({"x": x, **result._asdict()})
     return result
 

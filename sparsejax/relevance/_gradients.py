@@ -56,8 +56,7 @@ def gradient(
     """
     fn, x = starts.begin(fn, params, x, at)
     slope = jax.value_and_grad(targets.number(fn, target), 1)
-    quickly = interpret.QUICKLY
-    value, slopes = interpret.whole(slope, params, x, compiler_options=quickly)
+    value, slopes = interpret.whole(slope, params, x)
     targets.check_finite({"x": x, "output": value, "input": slopes})
     return slopes
 
@@ -201,7 +200,7 @@ def grad_cam(
     """
     starts.anything(x)
     read = lift.activations(fn, node, units=True)
-    _, found = interpret.whole(read, params, x, compiler_options=interpret.QUICKLY)
+    _, found = interpret.whole(read, params, x)
     acts = found[node]
     if acts.ndim < 2:
         raise ValueError(
@@ -218,7 +217,6 @@ def grad_cam(
         maps = acts @ slopes.mean(range(acts.ndim - 1))
         return value, maps, jnp.maximum(maps, 0) if positive else maps
 
-    quickly = interpret.QUICKLY
-    value, maps, result = interpret.whole(cam, acts, compiler_options=quickly)
+    value, maps, result = interpret.whole(cam, acts)
     targets.check_finite({"x": x, "output": value, "map": maps})
     return result

@@ -101,7 +101,7 @@ def _read(fn, params, x, at: str) -> Array:
         lift.check_not_looped(site)
         return interpret.evaluate(program, {at: None}, keep)[1][at]
 
-    return interpret.whole(read, params, x, compiler_options=interpret.QUICKLY)
+    return interpret.whole(read, params, x)
 
 
 def is_real(x: Any) -> bool:
