@@ -155,7 +155,7 @@ def agreement(
     Example:
         >>> agreement(0.905, [0.946, 0.954], higher=True), agreement(0.8, [0.54, 0.6])
         ('better', 'differs')
-        >>> agreement(963, [955, 986]), agreement((0.95, 1.0), [0.94])
+        >>> agreement(963, [955, 986]), agreement((0.95, 1.0), [0.945])
         ('agrees', 'agrees')
     """
     low, high = published if isinstance(published, tuple) else (published, published)
