@@ -172,10 +172,11 @@ def test_programs_are_kept_where_it_was_said(tmp_path):
 
 
 def test_launchers_keep_theirs(launcher, tmp_path):
-    flags = "--dry_run", f"--out={tmp_path}", f"--programs={tmp_path / 'mine'}"
-    assert not launcher("prune_order", *flags).stderr
+    few = "--widths=4 --epochs=1 --keep_probs=0.5 --num_masks=8 --num_test_images=9"
+    flags = *few.split(), f"--out={tmp_path}", f"--programs={tmp_path / 'mine'}"
+    assert not launcher("node_sweep", *flags).stderr
     assert list(tmp_path.glob("mine/*/*-cache"))
     (tmp_path / "mine").chmod(0o777)
-    done = launcher("prune_order", *flags)
+    done = launcher("node_sweep", *flags)
     assert done.stderr.startswith("error: --programs: others can write to ")
     assert done.stderr.count("\n") == 1

@@ -15,7 +15,10 @@ def launch(launcher):
     [
         (["--learning_rates=fast"], "error: --learning_rates: expected numbers"),
         (["--fraction=1"], "error: fraction must be in [0, 1), got 1.0"),
-        (["--dataset=mnist", "--data_dir=/no", "--dry_run"], "error: /no is not a fo"),
+        (
+            ["--dataset=mnist", "--data_dir=/no", "--dry_run"],
+            "error: MNIST is missing: /no",
+        ),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
