@@ -67,9 +67,10 @@ def measure(name: str) -> str:
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
         child = subprocess.Popen([sys.executable, script], stdout=out, stderr=errors)
         _, status, used = os.wait4(child.pid, 0)  # what this one took, and no other
-        out.seek(0), errors.seek(0)
+        out.seek(0)
         printed = out.read()
         if status:
+            errors.seek(0)
             last = errors.read().strip().splitlines()[-1:]
             printed += f"\nended with {status}: {' '.join(last)}\n"
     spent = used.ru_utime + used.ru_stime
