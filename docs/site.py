@@ -142,16 +142,36 @@ def _packages() -> list[str]:
 
 
 def _page(name: str) -> str:
-    """A package's own words, and what it offers, functions before classes."""
-    folder = ROOT / "sparsejax"
-    file = folder / name / "__init__.py"
-    tree = ast.parse((file if file.exists() else folder / f"{name}.py").read_text())
-    names = next(
+    """A package's own words, and what it offers; then its public modules likewise."""
+    names = _exported(ROOT / "sparsejax" / name)
+    modules = [part for part in names if _source(ROOT / "sparsejax" / name / part)]
+    text = _section(f"sparsejax.{name}", [n for n in names if n not in modules], 1)
+    for part in modules:
+        offered = _exported(ROOT / "sparsejax" / name / part)
+        text += _section(f"sparsejax.{name}.{part}", offered, 2)
+    return text
+
+
+def _section(path: str, names: list[str], level: int) -> str:
+    names = sorted(names, key=lambda name: name[0].isupper())  # functions, then classes
+    members = "".join(f"        - {name}\n" for name in names)
+    options = (
+        f"    options:\n      heading_level: {level + 1}\n      members:\n{members}"
+    )
+    return f"{'#' * level} {path}\n\n::: {path}\n{options}\n"
+
+
+def _exported(module: Path) -> list[str]:
+    """`__all__` of a package or a module."""
+    source = _source(module)
+    assert source, module
+    return next(
         ast.literal_eval(node.value)
-        for node in tree.body
+        for node in ast.parse(source.read_text()).body
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
     )
-    names.sort(key=lambda name: name[0].isupper())  # functions, then what they return
-    members = "".join(f"        - {name}\n" for name in names)
-    options = f"    options:\n      members:\n{members}"
-    return f"# sparsejax.{name}\n\n::: sparsejax.{name}\n{options}"
+
+
+def _source(module: Path) -> Path | None:
+    files = module / "__init__.py", module.with_suffix(".py")
+    return next((file for file in files if file.exists()), None)
