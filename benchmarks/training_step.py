@@ -102,15 +102,18 @@ def jax_step_by_step():
     return epoch
 
 
-def fit(seeds):
-    one = start(jax.random.key(0))
-
-    def stack(leaf):
-        return jnp.broadcast_to(leaf, (seeds, *leaf.shape))
-
-    params, masks = jax.tree.map(stack, one) if seeds > 1 else one
+def stacked(one, seeds):
+    """Parameters and masks of networks that start alike, and their keys; or of one."""
     keys = jax.random.split(jax.random.key(1), seeds)
-    key = keys if seeds > 1 else keys[0]
+    if seeds == 1:
+        return *one, keys[0]
+    shape = (seeds,)
+    many = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, shape + leaf.shape), one)
+    return *many, keys
+
+
+def fit(seeds):
+    params, masks, key = stacked(start(jax.random.key(0)), seeds)
     data = jnp.asarray(x), jnp.asarray(y)
     state: list[Any] = [None]
 
@@ -136,13 +139,7 @@ def fit(seeds):
 def together(model, shape, optimizer, seeds, steps):
     """A call that trains stacked networks from their start, or one."""
     apply = sj.masked(model.apply)  # made anew, so that it is compiled anew
-
-    def stack(leaf):
-        return jnp.broadcast_to(leaf, (seeds, *leaf.shape))
-
-    one = start(jax.random.key(0), model, shape)
-    params, masks = jax.tree.map(stack, one) if seeds > 1 else one
-    keys = jax.random.split(jax.random.key(1), seeds)
+    params, masks, key = stacked(start(jax.random.key(0), model, shape), seeds)
     images = x[: BATCH * steps].reshape(-1, *shape)
     data = jnp.asarray(images), jnp.asarray(y[: BATCH * steps])
 
@@ -154,7 +151,7 @@ def together(model, shape, optimizer, seeds, steps):
             data,
             optimizer=optimizer,
             batch_size=BATCH,
-            key=keys if seeds > 1 else keys[0],
+            key=key,
             data_key=jax.random.key(2),
             steps=steps,
         )

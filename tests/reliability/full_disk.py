@@ -9,9 +9,7 @@ the same command has to end with the files of an undisturbed run, byte for byte.
 
 import argparse
 import os
-import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -77,14 +75,8 @@ def main(arguments):
             except Exception as error:
                 failed += 1
                 print(f"FAILED {case.name}, {size:,} bytes: {error}", flush=True)
-    print(f"{failed} failed" + (f"; see {work}" if failed else ""))
-    if not failed:
-        shutil.rmtree(work)
-    return bool(failed)
+    return harness.ended(failed, work)
 
 
 if __name__ == "__main__":
-    if os.environ.get("OPENBLAS_NUM_THREADS") != "1":  # NumPy would start threads
-        os.environ["OPENBLAS_NUM_THREADS"] = "1"
-        os.execv(sys.executable, [sys.executable, *sys.argv])
-    sys.exit(main(sys.argv[1:]))
+    harness.script(main)

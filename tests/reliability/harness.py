@@ -181,14 +181,24 @@ def main(arguments):
         about = f"{case.renames} renames, {case.seconds:.1f} s a run"
         print(f"{case.name}: {told(case.count)}; {about}", flush=True)
     print(f"in all: {told(total)}")
-    print(f"{len(failed)} failed" + (f"; see {work}" if failed else ""))
+    return ended(len(failed), work)
+
+
+def ended(failed, work):
+    """What a script ends with: its folder stays where something failed."""
+    print(f"{failed} failed" + (f"; see {work}" if failed else ""))
     if not failed:
         shutil.rmtree(work)
     return bool(failed)
 
 
-if __name__ == "__main__":
-    if os.environ.get("OPENBLAS_NUM_THREADS") != "1":  # NumPy would start threads
+def script(main):
+    """A script that forks: NumPy must have one thread."""
+    if os.environ.get("OPENBLAS_NUM_THREADS") != "1":
         os.environ["OPENBLAS_NUM_THREADS"] = "1"
         os.execv(sys.executable, [sys.executable, *sys.argv])
     sys.exit(main(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    script(main)
