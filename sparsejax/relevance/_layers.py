@@ -21,16 +21,16 @@ from sparsejax.relevance import _products as products
 from sparsejax.relevance._nodes import Entry, Node, Tape, origin, value
 from sparsejax.relevance._rules import LayerRule, Rules
 
-# Steps that move a layer's output, as it is, between its product and its bias. A chain
-# ends at a name; a barrier may take other arrays along.
-_RESHAPES = families.RESHAPES | families.CASTS | {"broadcast_in_dim"}
+# Steps that move a layer's output, as it is, between its product and its bias, or take
+# a part of it. A chain ends at a name; a barrier may take other arrays along.
+_RESHAPES = families.RESHAPES | families.CASTS | {"broadcast_in_dim", "slice"}
 _RESHAPES |= families.IDENTITIES - {"name", "stop_gradient", "optimization_barrier"}
 _SCALES = families.SCALINGS | {"neg"}
 
 
 @dataclasses.dataclass(eq=False)
 class Layer:
-    """A weight layer z = s P(W a) + c, P only moving elements.
+    """A weight layer z = s P(W a) + c, P only moving elements or leaving some out.
 
     Attributes:
         name: unique: of the kernel's module, or of the scope, or "dense_3".
@@ -190,7 +190,7 @@ def _extends(entry: Entry, node: Node) -> bool:
     affine = name in ("add", "sub", "neg", "mul") or (
         name == "div" and entry.inputs[0] is node
     )
-    same = jnp.size(out.value) == jnp.size(node.value)
+    same = name == "slice" or jnp.size(out.value) == jnp.size(node.value)
     return alone and same and (affine or name in _RESHAPES)
 
 

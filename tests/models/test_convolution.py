@@ -62,10 +62,11 @@ def test_few_units_of_no_images(rng):
     )
 
 
-def test_tiles_are_known_as_convolutions(rng):
-    """Of a value with a gradient; a width of whole tiles keeps the bias, too."""
+@pytest.mark.parametrize("size", [6, 7])
+def test_tiles_are_known_as_convolutions(size, rng):
+    """Of a value with a gradient; the bias too, whether tiles are whole or cut."""
     model = models.convnet((6,), 3)
-    x = jnp.asarray(rng.random((6, 6, 1)), jnp.float32)
+    x = jnp.asarray(rng.random((size, size, 1)), jnp.float32)
     params = model.init(jax.random.key(0), x[None])
     params["conv_0"]["bias"] = jnp.linspace(-0.2, 0.2, 6)
     rules = relevance.Rules(kinds={"conv": relevance.gamma()})

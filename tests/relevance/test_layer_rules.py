@@ -388,3 +388,29 @@ def test_what_is_computed_again_or_placed_is_as_it_is(rules, rng):
     )
     np.testing.assert_allclose(found.input, plain.input, atol=1e-12)
     assert sum(found.absorbed.values()) == pytest.approx(sum(plain.absorbed.values()))
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_layer_goes_on_to_its_bias_past_a_slice(rule, rng):
+    """As where nothing more is computed."""
+    shapes = {"w": (5, 8), "s": (3,), "b": (3,), "out": (3, 1)}
+    params = {name: jnp.asarray(rng.normal(size=size)) for name, size in shapes.items()}
+    x = jnp.asarray(rng.normal(size=5))
+
+    def cut(params, x):
+        y = (x @ params["w"]).reshape(2, 4)[:1, :3].reshape(3)
+        return jax.nn.relu(y * params["s"] + params["b"]) @ params["out"]
+
+    def alone(params, x):
+        y = x @ params["w"][:, :3]
+        return jax.nn.relu(y * params["s"] + params["b"]) @ params["out"]
+
+    rules = Rules(names={0: RULES[rule]})
+    found, plain = (
+        explain(fn, params, x, target=0, rules=rules, edges=True) for fn in (cut, alone)
+    )
+    np.testing.assert_allclose(found.input, plain.input, atol=1e-12)
+    np.testing.assert_allclose(found.bias["b"], plain.bias["b"], atol=1e-12)
+    np.testing.assert_allclose(found.edges["w"][:, :3], plain.edges["w"], atol=1e-12)
+    assert not found.edges["w"][:, 3:].any()
+    assert abs(found.residual()) < 1e-12
