@@ -120,6 +120,24 @@ def test_whole_goes_step_by_step_where_numbers_are_looked_at():
     assert looking.tolist() == [6, 6]
 
 
+def test_errors_of_functions_that_look_at_numbers_are_their_own():
+    def run(params, x):
+        if x.sum() > 0:
+            raise KeyError("mine")
+        return x.sum()
+
+    with pytest.raises(KeyError, match="mine") as error:
+        relevance.gradient(run, params, jnp.ones(2))
+    assert error.value.__context__ is None
+
+
+@pytest.mark.parametrize("kind", [np.str_("relu"), np.array(["a", "b"])])
+def test_whole_leaves_out_what_is_no_number(kind):
+    tree = {"w": np.float32(3), "kind": kind}
+    slope = relevance.gradient(lambda p, x: p["w"] * x.sum(), tree, jnp.ones(2))
+    assert slope.tolist() == [3, 3]
+
+
 def test_whole_is_traced_with_what_is_around_it():
     def slope(x):
         return jax.grad(lambda x: interpret.whole(lambda x: (x * x).sum(), x))(x)
