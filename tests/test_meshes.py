@@ -89,6 +89,24 @@ def test_a_mesh_of_one_device_changes_nothing():
 def test_what_is_no_mesh_is_refused(mesh):
     with pytest.raises(ValueError, match="mesh must be a mesh of devices, got .*make_"):
         sj.sweep.evaluate(jnp.sum, jnp.eye(3), mesh=mesh)
+    with pytest.raises(ValueError, match="mesh must be a mesh of devices, got .*make_"):
+        with meshes.by_default(mesh):
+            sj.sweep.evaluate(jnp.sum, jnp.eye(3), progress=False)
+
+
+def test_default_meshes_each_tell_what_was_split_within():
+    square = meshes.spread(jax.vmap(jnp.square))
+    double = meshes.on_mesh(lambda x, mesh=None: 2 * x)
+    mesh = jax.make_mesh((1,), ("all",))
+    with meshes.by_default(mesh) as outer:
+        square(jnp.ones(2))
+        with meshes.by_default(mesh) as inner:
+            double(jnp.ones(2))
+        square(jnp.ones(2))
+    with meshes.by_default(mesh):
+        double(jnp.ones(2))
+    assert outer == ["square", "<lambda>", "square"]
+    assert inner == ["<lambda>"]
 
 
 @pytest.mark.parametrize("told, room", [({"bytes_limit": 32 << 30}, 2 << 30),

@@ -11,16 +11,16 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 
-from sparsejax.meshes._places import over, put, replicated
+from sparsejax.meshes._places import check_mesh, over, put, replicated
 from sparsejax.meshes._split import split
 
 Function = TypeVar("Function", bound=Callable)
-_meshes: list[Mesh] = []
-_calls: list[str] = []  # what has been split
+# Meshes, the innermost last, each with the names of what has been split since.
+_meshes: list[tuple[Mesh, list[str]]] = []
 
 
 @contextlib.contextmanager
-def by_default(mesh: Mesh) -> Iterator[list[str]]:
+def by_default(mesh: Mesh | Any) -> Iterator[list[str]]:
     """The mesh of calls that take a mesh and are given none, nor one by JAX.
 
     Unlike `jax.set_mesh` it changes nothing between calls: what they return lies whole
@@ -30,6 +30,9 @@ def by_default(mesh: Mesh) -> Iterator[list[str]]:
     Yields:
         Names of the functions that have split their work, as they do.
 
+    Raises:
+        ValueError: for anything but a mesh of devices.
+
     Example:
         >>> from sparsejax import sweep
         >>> with by_default(jax.make_mesh((1,), ("all",))) as split:
@@ -38,10 +41,11 @@ def by_default(mesh: Mesh) -> Iterator[list[str]]:
         >>> split
         ['evaluate']
     """
-    _meshes.append(mesh)
-    _calls.clear()
+    check_mesh(mesh)
+    names: list[str] = []
+    _meshes.append((mesh, names))
     try:
-        yield _calls
+        yield names
     finally:
         _meshes.pop()
 
@@ -68,10 +72,11 @@ def on_mesh(fn: Function) -> Function:
             return fn(*args, **options)
         with contextlib.ExitStack() as context:
             try:
-                context.enter_context(over(_meshes[-1]))
+                context.enter_context(over(_meshes[-1][0]))
             except ValueError:  # JAX's, inside a transformation
                 return fn(*args, **options)
-            _calls.append(fn.__name__)
+            for _, names in _meshes:
+                names.append(fn.__name__)
             results = replicated(fn(*args, **options))
         return jax.tree.map(_home, results)
 

@@ -29,12 +29,17 @@ def over(mesh: Mesh | Any = None) -> AbstractContextManager:
     """
     if mesh is None:
         return nullcontext()
+    check_mesh(mesh)
+    return jax.set_mesh(mesh)
+
+
+def check_mesh(mesh: Any) -> None:
+    """Raise a `ValueError` for anything but a mesh of devices."""
     if not isinstance(mesh, Mesh):
         raise ValueError(
             f"mesh must be a mesh of devices, got {checks.described(mesh)}; "
             'jax.make_mesh((jax.device_count(),), ("all",)) is one of all devices'
         )
-    return jax.set_mesh(mesh)
 
 
 def context(tree: PyTree) -> AbstractContextManager:
