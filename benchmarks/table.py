@@ -9,6 +9,7 @@ of what is compared, and what one core can do at most, a large product and a lar
 
 import argparse
 import ast
+import itertools as it
 import os
 import platform
 import statistics
@@ -89,7 +90,8 @@ def main() -> None:
             f"no benchmarks: {', '.join(sorted(unknown))}; there are {SCRIPTS}"
         )
     text = ""
-    for part in (f"# Benchmarks\n\n{versions()} {limits()}\n", *map(measure, names)):
+    start = [f"# Benchmarks\n\n{versions()} {limits()}\n"]
+    for part in it.chain(start, map(measure, names)):  # as they end
         print(part, flush=True)
         text += part + "\n"
         if options.out:
