@@ -48,6 +48,7 @@ class Ranking(NamedTuple):
     evaluations: int
     runs: Runs | None = None
 
+    @pages.display
     def _repr_html_(self) -> str:
         rows = [
             (size, loss, ", ".join(map(str, np.flatnonzero(row)[:24])))

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Key
 
-from sparsejax import checks
+from sparsejax import checks, pages
 from sparsejax.circuits._compared import (
     Alternatives,
     alternatives,
@@ -77,6 +77,7 @@ class Report(NamedTuple):
     def __str__(self) -> str:
         return text(self)
 
+    @pages.display
     def _repr_html_(self) -> str:
         return html(self)
 

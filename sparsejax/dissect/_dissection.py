@@ -16,7 +16,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, ArrayLike, Float, Int, PyTree
 
-from sparsejax import checks, interpret, lift, meshes
+from sparsejax import checks, interpret, lift, meshes, pages
 from sparsejax._labels import check_table, parts
 from sparsejax._progress import tqdm
 from sparsejax.data import Labeled, Labels
@@ -49,6 +49,7 @@ class Dissection(NamedTuple):
     quantile: float | int
     exemplars: Int[np.ndarray, "units images"]
 
+    @pages.display
     def _repr_html_(self) -> str:
         return self.table()._repr_html_()
 

@@ -40,6 +40,7 @@ class Table(NamedTuple):
     category: tuple[str, ...]
     score: Float[np.ndarray, " units"]
 
+    @pages.display
     def _repr_html_(self) -> str:
         order = np.argsort(-self.score, kind="stable")
         rows = [

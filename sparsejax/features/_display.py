@@ -36,10 +36,13 @@ def html(images: Any, values: Any, units: Any) -> str:
     )
 
 
-def _tile(image: np.ndarray, name: str, value: str) -> pages.Html:
-    low, high = float(image.min()), float(image.max())
+def _tile(image: np.ndarray, name: str, objective: str) -> pages.Html:
+    finite = np.isfinite(image)
+    values = image[finite] if finite.any() else np.zeros(1)
+    low, high = float(values.min()), float(values.max())
+    image = np.where(finite, image, low)  # black where it diverged
     scaled = np.round(255 * (image - low) / ((high - low) or 1)).astype(np.uint8)
     picture = scaled[..., 0] if image.shape[-1] == 1 else scaled
     uri = pages.data_uri(pages.png(picture), "image/png")
     drawn = tag("img", src=uri, alt=name, width=_SIDE)
-    return tag("div", drawn, f"{name}: {value}")
+    return tag("div", drawn, f"{name}: {objective}")

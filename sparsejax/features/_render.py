@@ -18,7 +18,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, ArrayLike, Float, Int, Key, PyTree
 
-from sparsejax import checks, meshes, trees
+from sparsejax import checks, meshes, pages, trees
 from sparsejax._progress import tqdm
 from sparsejax.features import _ascent as ascent
 from sparsejax.features import _color as color_
@@ -50,6 +50,7 @@ class Pictures(NamedTuple):
     units: Int[np.ndarray, " units"]
     history: Float[np.ndarray, "units ..."]
 
+    @pages.display
     def _repr_html_(self) -> str:
         return _display.html(self.images, self.values, self.units)
 

@@ -43,6 +43,7 @@ class Bounds(NamedTuple):
     witness_low: Float[np.ndarray, "k *shape"] | None = None
     witness_high: Float[np.ndarray, "k *shape"] | None = None
 
+    @pages.display
     def _repr_html_(self) -> str:
         gap = [None] * len(self.nodes) if self.gap is None else self.gap.max(axis=1)
         columns = self.nodes.tolist(), self.low, self.high, gap

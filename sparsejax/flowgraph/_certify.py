@@ -54,6 +54,7 @@ class Certificate(NamedTuple):
     by: str
     reached: float
 
+    @pages.display
     def _repr_html_(self) -> str:
         verdict = {True: "proved", False: "refuted", None: "left open"}[self.proved]
         limit = self.bound if np.isfinite(self.bound) else "not known"

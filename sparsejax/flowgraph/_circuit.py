@@ -52,6 +52,7 @@ class CertifiedCircuit(NamedTuple):
     decisions: tuple[Decision, ...]
     seconds: dict[str, float]
 
+    @pages.display
     def _repr_html_(self) -> str:
         rows = [
             (name, int(mask.sum()), mask.size,

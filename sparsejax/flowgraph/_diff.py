@@ -27,6 +27,7 @@ class Diff(NamedTuple):
     changed: list[tuple[str, str]]
     same: int
 
+    @pages.display
     def _repr_html_(self) -> str:
         rows = [
             *((key, "only in the first") for key in self.only_a),

@@ -41,6 +41,7 @@ class Flag(NamedTuple):
 class Flags(list[Flag]):
     """Findings about a graph; a notebook shows them as a table."""
 
+    @pages.display
     def _repr_html_(self) -> str:
         groups: dict[tuple[str, str], list[str]] = {}
         for flag in self:

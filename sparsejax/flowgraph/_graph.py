@@ -71,6 +71,7 @@ class Graph(Structure):
 
     functions: Mapping[str, "Graph"] = dataclasses.field(default_factory=dict)
 
+    @pages.display
     def _repr_html_(self) -> str:
         return html.shown(self)
 

@@ -54,6 +54,7 @@ class Relevance(NamedTuple):
     bias: Float[np.ndarray, "*batch nodes"]
     constants: Float[np.ndarray, "*batch nodes"]
 
+    @pages.display
     def _repr_html_(self) -> str:
         if self.output.ndim:
             return pages.output(f"Relevance for {self.output.size} outputs.")

@@ -46,6 +46,7 @@ class Estimate(NamedTuple):
     high: Float[np.ndarray, "..."]
     evaluations: int
 
+    @pages.display
     def _repr_html_(self) -> str:
         fields = self.values, self.errors, self.low, self.high
         values, errors, low, high = (np.ravel(field) for field in fields)

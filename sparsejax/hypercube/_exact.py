@@ -22,6 +22,7 @@ class Best(NamedTuple):
     values: Float[np.ndarray, " sizes"]
     subsets: Int[np.ndarray, " sizes"]
 
+    @pages.display
     def _repr_html_(self) -> str:
         n = len(self.subsets) - 1
         rows = [

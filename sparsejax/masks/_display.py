@@ -10,13 +10,15 @@ from sparsejax import pages, trees
 from sparsejax.pages import counted
 
 
-def text(weights: Any, nodes: Mapping[str, Any]) -> str:
+def text(weights: Any, nodes: Any) -> str:
     """What masks are of, in one line that needs none of their values.
 
     Example:
         >>> text({"w": jnp.ones((2, 3)), "b": jnp.ones(())}, {"hidden": jnp.ones(3)})
         'Masks(weights: 6 entries in 1 of 2 arrays; nodes: hidden (3,))'
     """
+    if not isinstance(nodes, Mapping):  # axes of a `vmap`, specs, a tree mapped to them
+        return f"Masks(weights={weights!r}, nodes={nodes!r})"
     leaves = trees.by_path(weights).values()
     full = [leaf for leaf in leaves if jnp.ndim(leaf)]
     entries = counted(sum(jnp.size(leaf) for leaf in full), "entry", "entries")

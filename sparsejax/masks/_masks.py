@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from sparsejax import checks, trees
+from sparsejax import checks, pages, trees
 from sparsejax.masks import _display
 
 
@@ -28,6 +28,7 @@ class Masks(NamedTuple):
     def __repr__(self) -> str:
         return _display.text(self.weights, self.nodes)
 
+    @pages.display
     def _repr_html_(self) -> str:
         return _display.html(self.weights, self.nodes)
 

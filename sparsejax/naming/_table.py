@@ -17,6 +17,7 @@ class Points(list[Point]):
     def __repr__(self) -> str:
         return table(self)
 
+    @pages.display
     def _repr_html_(self) -> str:
         open_ = [point for point in self if not (point.reason or point.alias)]
         closed = [point for point in self if point.reason and not point.alias]

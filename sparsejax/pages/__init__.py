@@ -9,8 +9,8 @@ A page's own script finds the kit in one object `sj` (see kit.js): `sj.data`, el
 number formats, sign colours, painted pictures, sliders, and state in the address.
 
 What results show of themselves in a notebook is made of `listing`, `bar`, `share` and
-`signed`, joined by `output`; `frame` puts a whole page there. Not for servers; and what
-a page shows is computed before, by its caller.
+`signed`, joined by `output`; `frame` puts a whole page there, and `display` falls back
+to text. Not for servers; and what a page shows is computed before, by its caller.
 """
 
 from . import lean
@@ -29,7 +29,16 @@ from ._markup import (
     table,
     tag,
 )
-from ._outputs import bar, frame, listing, output, share, signed, signed_picture
+from ._outputs import (
+    bar,
+    display,
+    frame,
+    listing,
+    output,
+    share,
+    signed,
+    signed_picture,
+)
 from ._png import png, signed_png
 
 __all__ = [
@@ -39,6 +48,7 @@ __all__ = [
     "columns",
     "counted",
     "data_uri",
+    "display",
     "facts",
     "figure_svg",
     "frame",

@@ -5,9 +5,10 @@ dark notebooks, and needs no script. A whole page, which has one, goes into a fr
 its own that neither reads nor changes the notebook.
 """
 
-from collections.abc import Iterable, Sequence
+import functools
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
-from typing import SupportsFloat
+from typing import Any, SupportsFloat
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -40,6 +41,31 @@ no-repeat}
 .sj-out img{display:block;margin:6px 2px;max-width:100%;image-rendering:pixelated;
 outline:1px solid color-mix(in srgb,currentColor 25%,transparent)}
 """
+
+
+def display(method: Callable[[Any], str]) -> Callable[[Any], Any]:
+    """A `_repr_html_` that leaves to text what it cannot draw.
+
+    Results are trees, and JAX puts anything in their leaves: tracers, shapes, axes of a
+    `vmap`, arrays that were donated. Where the method raises, a notebook gets None, and
+    shows the `repr` instead.
+
+    Args:
+        method: a function from a result to its HTML.
+
+    Example:
+        >>> print(display(lambda result: result.html)(None))
+        None
+    """
+
+    @functools.wraps(method)
+    def shown(self: Any) -> str | None:
+        try:
+            return method(self)
+        except Exception:  # a display must never be what stops a cell
+            return None
+
+    return shown
 
 
 def output(*bodies: str) -> str:
@@ -108,16 +134,18 @@ def signed_picture(values: ArrayLike, alt: str, *, side: int = 224) -> Html:
     """A map of positive and negative values, transparent where they are zero.
 
     Args:
-        values: finite numbers of shape (height, width).
+        values: numbers of shape (height, width); those that are not finite are left
+            out.
         alt: what it shows, for who cannot see it.
         side: length of its longer side, CSS pixels.
     """
     array = np.asarray(values, np.float64)
+    array = np.where(np.isfinite(array), array, 0)
     limit = float(np.abs(array).max(initial=0)) or 1.0
     colors = np.array([_SIGNS[1], _SIGNS[-1]], np.uint8)
     pixels = np.empty((*array.shape, 4), np.uint8)
     pixels[..., :3] = colors[(array < 0).astype(int)]
-    pixels[..., 3] = np.round(255 * np.abs(array) / limit)
+    pixels[..., 3] = np.round(255 * (np.abs(array) / limit))
     width = round(side * array.shape[1] / max(array.shape))
     uri = data_uri(png(pixels), "image/png")
     return tag("img", src=uri, alt=alt, width=width, style=f"width:{width}px")
@@ -127,12 +155,19 @@ def signed(values: ArrayLike, what: str, *, most: int = 10) -> Html:
     """Positive and negative values: a picture's as a map, of others the strongest.
 
     Args:
-        values: finite numbers; of shape (height, width), or (height, width, channels)
-            of up to four channels, which are added up, they are a picture's.
+        values: numbers; of shape (height, width), or (height, width, channels) of up
+            to four channels, which are added up, they are a picture's. How many are not
+            finite is said, and these are left out.
         what: their name.
         most: how many of others to show.
     """
-    array = np.asarray(values, np.float64)
+    array = np.atleast_1d(np.asarray(values, np.float64))
+    finite = np.isfinite(array)
+    lost = array.size - np.count_nonzero(finite)
+    if lost:
+        array = np.where(finite, array, 0)
+        note = f"{lost:,} of {array.size:,} values of the {what} are not finite"
+        return Html(tag("p", note) + signed(array, what, most=most))
     if array.ndim == 3 and array.shape[-1] <= 4:
         array = array.sum(-1)
     if array.ndim == 2 and 3 <= min(array.shape) and max(array.shape) <= 256:

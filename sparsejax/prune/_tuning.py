@@ -35,6 +35,7 @@ class Tuning(NamedTuple):
     score: float
     trials: dict[tuple[float, ...], float]
 
+    @pages.display
     def _repr_html_(self) -> str:
         best = max(self.trials.values(), default=0)
         rows = [

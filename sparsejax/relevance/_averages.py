@@ -32,6 +32,7 @@ class Attribution(NamedTuple):
     input: Float[Array, "..."]
     output: Float[Array, ""]
 
+    @pages.display
     def _repr_html_(self) -> str:
         if self.output.ndim:
             return pages.output(f"Attributions of {self.output.size} outputs.")

@@ -1,5 +1,7 @@
 """Relevance as a line, and as a table of what adds up to the output."""
 
+from collections.abc import Mapping
+from itertools import chain, islice
 from typing import Any
 
 import jax
@@ -14,6 +16,10 @@ _MOST = 12  # examples of a batch, and parts of one example
 
 def text(r: Any) -> str:
     """What it is of, in one line that needs none of its values."""
+    parts = r.bias, r.constants, r.nodes
+    if not all(isinstance(part, Mapping) for part in parts):  # as axes of a `vmap` are
+        fields = zip(r._fields, r, strict=True)
+        return f"Relevance({', '.join(f'{name}={part!r}' for name, part in fields)})"
     shapes = ", ".join(
         f"{name or 'input'} {jnp.shape(leaf)}"
         for name, leaf in trees.by_path(r.input).items()
@@ -74,14 +80,13 @@ def _batch(r: Any) -> str:
         for part in (r.input, r.bias, r.constants, r.absorbed)
     ]
     residual = sum(parts) - r.output.ravel()
+    numbers = enumerate(zip(*parts, r.output.ravel(), residual, strict=True))
     rows = [
-        (i, *map(_digits, numbers[:-1]), _small(numbers[-1]))
-        for i, numbers in enumerate(
-            zip(*parts, r.output.ravel(), residual, strict=True)
-        )
+        (i, *map(_digits, row[:-1]), _small(row[-1]))
+        for i, row in islice(numbers, _MOST)
     ]
     header = ("example", *names, "output", "residual")
-    return output(listing(rows, header, title="Relevance", most=_MOST))
+    return output(listing(chain(rows, numbers), header, title="Relevance", most=_MOST))
 
 
 def _digits(value: Any) -> str:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from sparsejax import interpret, trees
+from sparsejax import interpret, pages, trees
 from sparsejax.relevance import _backward as backward
 from sparsejax.relevance import _display
 from sparsejax.relevance import _nodes as nodes
@@ -55,6 +55,7 @@ class Relevance(NamedTuple):
     def __repr__(self) -> str:
         return _display.text(self)
 
+    @pages.display
     def _repr_html_(self) -> str:
         return _display.html(self)
 

@@ -46,6 +46,7 @@ class Run(NamedTuple):
     records: list[dict[str, Any]]
     done: bool
 
+    @pages.display
     def _repr_html_(self) -> str:
         names = list(dict.fromkeys(name for record in self.records for name in record))
         rows = [[_cell(record.get(name)) for name in names] for record in self.records]

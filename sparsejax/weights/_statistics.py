@@ -35,6 +35,7 @@ class Statistics(NamedTuple):
     live: Float[Array, " units"]
     cancellation: Float[Array, " units"]
 
+    @pages.display
     def _repr_html_(self) -> str:
         fields = [np.asarray(field).tolist() for field in self]
         rows = [(i, *unit) for i, unit in enumerate(zip(*fields, strict=True))]

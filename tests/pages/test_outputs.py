@@ -1,8 +1,11 @@
 """What results show of themselves in a notebook."""
 
+import ast
 import re
 from html import unescape
+from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -69,6 +72,65 @@ def test_values_of_pictures_are_maps():
     assert pages.signed(np.ones((8, 8, 3)), "r").startswith("<img")
     table = pages.signed(np.array([[0.0, -3.0, 0.0, 1.0]]), "r")
     assert [row[:2] for row in rows(table)[1:]] == [["0, 1", "−3"], ["0, 3", "1"]]
+
+
+@pytest.mark.filterwarnings("error")
+def test_values_that_are_not_finite_are_counted():
+    for shape in [(8, 8), (9,)]:
+        values = np.full(shape, np.nan)
+        values.flat[3] = -1e308
+        html = pages.signed(values, "r")
+        assert f"{values.size - 1} of {values.size} values of the r are not" in html
+        assert "map of the r" in html or rows(html)[1][:2] == ["3", "−1e+308"]
+    assert "not finite" not in pages.signed(np.eye(8), "r")
+    assert rows(pages.signed(np.float32(2), "r"))[1][:2] == ["0", "2"]
+
+
+@pytest.mark.filterwarnings("error")
+def test_pictures_that_diverged_are_drawn():
+    images = np.full((2, 4, 4, 3), np.nan, np.float32)
+    images[0, 0, 0] = 1, 2, np.inf
+    pictures = sj.features.Pictures(images, np.array([np.nan, 1]), (0, 1), images[0])
+    assert "unit 0: nan" in pictures._repr_html_()
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        sj.masks.Masks({"w": jnp.ones(2)}, {"h": jnp.ones(2)}),
+        sj.relevance.Relevance(jnp.ones(()), *[jnp.ones(2)] * 2, *[{}] * 5),
+    ],
+    ids=lambda result: type(result).__name__,
+)
+def test_any_tree_of_a_result_has_a_text(result):
+    """Tracers, axes of a `vmap` and donated arrays stand in leaves, too."""
+    name = type(result).__name__
+
+    @jax.jit
+    def traced(result):
+        assert repr(result).startswith(f"{name}(")
+        assert result._repr_html_() is None
+        return result
+
+    traced(result)
+    axes = type(result)(*[None] * len(result))
+    assert repr(axes) == f"{name}({', '.join(f'{f}=None' for f in result._fields)})"
+    assert axes._repr_html_() is None
+    donated = jax.tree.map(jnp.copy, result)
+    jax.tree.map(lambda leaf: leaf.delete(), donated)
+    assert repr(donated) == repr(result) and donated._repr_html_() is None
+
+
+def test_every_display_can_leave_it_to_the_text():
+    folder = Path(sj.__file__).parent
+    displays = {}
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.FunctionDef) and node.name == "_repr_html_":
+                displays[path.name, node.lineno] = node.decorator_list
+    assert len(displays) > 20
+    plain = [place for place, decorators in displays.items() if not decorators]
+    assert [name for name, _ in plain] == ["_document.py"]  # a page is text already
 
 
 def test_masks():

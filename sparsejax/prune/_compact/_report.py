@@ -60,6 +60,7 @@ class Report(NamedTuple):
         """Number of parameters that stay."""
         return sum(math.prod(new) for _, new in self.sizes.values())
 
+    @pages.display
     def _repr_html_(self) -> str:
         rows = [
             (group.units, group.kept, _some(group.names), _some(group.axes),
