@@ -30,18 +30,19 @@ SUBJECT = {
 }
 WHERE = {
     "data_dir": """Folder of data; by default the environment variable
-SPARSEJAX_DATA_DIR. A run needs only what it uses of: MNIST and Fashion-MNIST (IDX files
-in mnist/ and fashion_mnist/, as torchvision or Keras leaves them, or mnist.npz),
+SPARSEJAX_DATA_DIR. It holds those that the run uses of MNIST and Fashion-MNIST (IDX
+files in mnist/ and fashion_mnist/, as torchvision or Keras leaves them, or mnist.npz),
 CIFAR-10 (its binary or Python version, packed or not, or cifar10/train.zip and test.zip
-of class folders), resnet_cifar10/resnet20_cifar10.safetensors; see docs/data.md.
-Digits, scenes, circles, spirals and CartPole need no data.""",
+of class folders) and resnet_cifar10/resnet20_cifar10.safetensors; see docs/data.md.
+Digits, scenes, circles, spirals and CartPole need no files.""",
     "out": "Parent folder of the run's; by default results/runs/EXPERIMENT or, with "
     "--run, EXPERIMENT inside that run's folder.",
-    "shard": "Share of the run, as 0/4 for the first of four: a run of its own, of "
-    "some of the seeds; `sparsejax merge` puts the shares together.",
+    "shard": "Share of the run's seeds (node_sweep: of its probabilities or sizes), as "
+    "0/4 for the first of four, in a run of its own; `sparsejax merge` puts the shares "
+    "together.",
     "programs": "Folder of compiled programs, kept for the next start; by default one "
-    "of your own, ~/.cache/sparsejax/programs; off for none. Never take somebody "
-    "else's: what is there is run.",
+    "of your own, ~/.cache/sparsejax/programs; off for none. Never use "
+    "somebody else's: its programs are executed.",
     "dry_run": "Dry run: check the data, print the plan and the folder, and stop.",
     "force": "Fresh start: delete an earlier run of this config first.",
 }
@@ -131,7 +132,8 @@ def help_text(spec: Any, program: str) -> str:
 
 def _entry(name, default, text, width, choices=None, switch=False) -> list[str]:
     """A flag's lines in the help."""
-    if isinstance(default, tuple):
+    several = isinstance(default, tuple)
+    if several:
         default = ",".join(map(str, default))
     if switch and default is None:
         head = f"--{name}, --no{name}"
@@ -143,7 +145,7 @@ def _entry(name, default, text, width, choices=None, switch=False) -> list[str]:
     text = " ".join(text.split())
     choices = choices or ()
     if any(f'"{choice}"' not in text for choice in choices):
-        text += f" One of {', '.join(choices)}."
+        text += f" {'Any' if several else 'One'} of {', '.join(choices)}."
     body = textwrap.wrap(text, width - 6, break_on_hyphens=False)
     return [f"  {head}", *(f"      {line}" for line in body)]
 

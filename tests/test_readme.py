@@ -1,5 +1,6 @@
 """Examples of the README, and of the tour after them, run and say what one expects."""
 
+import inspect
 import re
 
 import numpy as np
@@ -46,6 +47,19 @@ def test_examples_run(capsys, tmp_path, monkeypatch):
     assert capsys.readouterr().out.startswith("0.2")
     exec(sixth, names)
     assert capsys.readouterr().out.startswith("(64, 10) [")
+
+
+def test_the_tour_counts_the_finders():
+    """Functions of `(loss, nodes)`; the two others are what finders are made of."""
+    values = {n: getattr(sj.circuits, n) for n in sj.circuits.__all__}
+    first = {
+        n: list(inspect.signature(value).parameters)[:2]
+        for n, value in values.items()
+        if inspect.isfunction(value)
+    }
+    finders = {n for n, names in first.items() if names == ["loss", "nodes"]}
+    assert len(finders - {"by_scores", "flat"}) == 13
+    assert TOUR.read_text("utf-8").lower().count("thirteen finders") == 2
 
 
 def test_it_is_a_front_door():

@@ -111,10 +111,11 @@ class Config:
             "relevance".
         metric: Loss of a circuit: "kl" (of the whole network's classes from the
             circuit's), "cross_entropy", "binary" (cross entropy of each of several
-            labels), "squared" (mean square of what outputs that are numbers are off) or
+            labels), "squared" (mean squared error of outputs that are numbers) or
             "error" (share of wrong classes, or largest difference); by default what
             fits the labels.
-        share: Share of what all nodes save that a circuit may lose: its target.
+        share: Share of the loss that all nodes save, compared with none, that a circuit
+            may give up; it sets the circuit's target.
         nodes: Names of the activations whose units are nodes, such as hidden_0; by
             default the heads of transformers, else all.
         num_units: Number of units that can be left out, those whose activation varies
@@ -123,16 +124,16 @@ class Config:
         num_sequences: Number of sequences that losses of a transformer are means over.
         num_test_images: Number of test images, drawn once, that losses of a network of
             a lottery run are means over.
-        num_runs: Number of runs of every finder that learns masks, over eight prices of
-            a node; the best counts.
-        num_repeats: Number of times that these are run, each with other random numbers.
+        num_runs: Number of runs of every finder that learns masks, over eight penalties
+            for a node; the best counts.
+        num_repeats: Number of times that these finders are run, each with new seeds.
         learning_steps: Number of steps in which masks are learned.
         num_supersets: Number of random supersets, where not all subsets are known.
         num_certified: Number of test images whose circuits are certified on a box of
             inputs around them, for networks of a lottery run that a flow graph can
             hold.
         radius: Half the side of that box.
-        delta: Largest difference from the whole network's outputs on it.
+        delta: Largest difference from the whole network's outputs in that box.
         layers: Number of blocks of a transformer that is trained here.
         heads: Number of heads in each block.
         width: Number of channels of its residual stream; it has twice as many neurons.

@@ -9,7 +9,7 @@ The quick form, one seed and shorter trainings:
     sparsejax lottery --dataset=scenes --epochs=3 --num_train_images=2000
     sparsejax dissect --run=results/runs/lottery/NAME --num_scenes=500
 
-On labelled images in the Broden format:
+On labeled images in the Broden format:
     sparsejax dissect --run=RUN --broden=FOLDER --image_size=224
 
 Any run of convolutional networks will do whose images are squares of 16, 20, 24, ...
@@ -43,7 +43,7 @@ class Config:
     Attributes:
         node: Activation to dissect; by default the last feature map, of a residual
             network the output of the last block.
-        broden: Folder of labelled images in the Broden format; by default scenes that
+        broden: Folder of labeled images in the Broden format; by default scenes that
             the networks were not trained on.
         image_size: Height and width to resize Broden's images to; 0 keeps their size.
         num_scenes: Number of scenes to dissect on.
@@ -52,7 +52,7 @@ class Config:
         normalized_threshold: IoU, over the best that a mask of `quantile` of all pixels
             can have with the concept, above which a unit is a detector.
         union: Masks of a unit that count in the union with a concept: those that touch
-            a pixel labelled in its category ("unit"), those in images that have such a
+            a pixel labeled in its category ("unit"), those in images that have such a
             label ("image"), or all of them ("none").
         rotations: Number of random rotations of the features, as a control.
     """

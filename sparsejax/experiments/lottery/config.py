@@ -92,7 +92,7 @@ class Config:
             CLASS/NAME.jpg.
         image_size: Height and width to which a folder's images are cropped and resized,
             read while training; 0 loads all at once, and they must be of one size.
-        model: Network to prune; by default "mlp" for grey images, else "resnet8".
+        model: Network to prune; by default "mlp" for gray images, else "resnet8".
         widths: Numbers of hidden units, or of channels of the convolutions or of the
             stages; by default 32,32 (mlp), 6,6,6 (convnet) and the usual ones (residual
             networks).

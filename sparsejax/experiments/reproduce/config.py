@@ -31,7 +31,7 @@ class Config:
 
     Attributes:
         quick: Quick form: fewer networks, shorter trainings, no controls.
-        parts: Parts to run, and with them those that they look at; by default all.
+        parts: Parts to run, with the parts that they need; by default all.
     """
 
     quick: bool = False
