@@ -68,9 +68,20 @@ def read(
         stored: makes the value for what the pickle says is stored elsewhere.
 
     Raises:
-        ValueError: for other names and operations.
-        Exception: whatever bytes that are no pickle cause.
+        ValueError: for other names and operations, and bytes that are no pickle.
     """
+    try:
+        return _run(stream, names, stored)
+    except LookupError:
+        raise ValueError("its pickle is refused: it takes what is not there") from None
+    except Exception as error:  # whatever bytes that are no pickle can cause
+        what = str(error) or type(error).__name__
+        raise ValueError(f"its pickle is refused: {what}") from None
+
+
+def _run(
+    stream: io.BytesIO, names: Mapping[str, Any], stored: Callable[[Any], Any]
+) -> Any:
     stack, marks, memo = [], [], {}
     for step, (opcode, given, _) in enumerate(pickletools.genops(stream)):
         if step == _STEPS:
@@ -139,8 +150,9 @@ def read(
                 pass
             case name:
                 raise ValueError(f"it uses {name} {given}")
-    (value,) = stack
-    return value
+    if len(stack) != 1:
+        raise ValueError(f"it ends with {len(stack)} values")
+    return stack[0]
 
 
 def _marked(stack: list, marks: list[int]) -> list:

@@ -190,7 +190,8 @@ TABLE = [
         b"c_codecs\nencode\nq\x07X\x00\x00\x01\x00" + b"a" * 2**16 + b"q\x08U\x06latin1"
         b"q\x09\x87R0" + b"h\x07h\x08h\x09\x86R0" * 5000 + b"U\x01a"), "test_batch"),
     ("cifar_py", "truncated", PY, lambda: python_batch()[:-40], "test_batch: "),
-    ("cifar_py", "no pickle", PY, b"<html>", "test_batch: "),
+    ("cifar_py", "no pickle", PY, b"<html>", "test_batch: its pickle is refused: at"),
+    ("cifar_py", "two values", PY, b"NN.", "pickle is refused: it ends with 2 values"),
     ("cifar_py", "no dictionary", PY, b"].", "not a dictionary with"),
     ("tar", "truncated", TAR, lambda: tarred()[:20_000], "archive is truncated"),
     ("tar", "no end", TAR, lambda: tarred().rstrip(b"\0"), "archive is truncated"),
