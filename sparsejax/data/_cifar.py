@@ -7,7 +7,8 @@ itself; the first that is there is read:
 2. `cifar-10-binary.tar.gz` (or `.tar`), as published
 3. `cifar-10-batches-py/`, the Python version unpacked, as by torchvision and Keras
 4. `cifar-10-python.tar.gz` (or `.tar`), as published
-5. `train.zip` and `test.zip` of class folders, see `image_folder`
+5. `train.zip` and `test.zip` of ten class folders, `airplane` to `truck`, see
+   `image_folder`
 
 A folder counts if it has all six batches. Images come class after class, in each class
 in the order of the batches: the arrays of all forms are equal, if the zips have images
@@ -23,13 +24,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sparsejax import _pickles as pickles
-from sparsejax import _untrusted
+from sparsejax import _untrusted, trees
 from sparsejax.data import _sources as sources
 from sparsejax.data import _tars as tars
 from sparsejax.data._images import image_folder
 from sparsejax.data._splits import Dataset, Split
 
 _BATCHES = *(f"data_batch_{i}" for i in range(1, 6)), "test_batch"
+_CLASSES = (
+    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship",
+    "truck",
+)  # fmt: skip
 _ROW = 3 * 32 * 32
 Arrays = tuple[np.ndarray, np.ndarray]
 _Counts = tuple[int | None, int | None]  # of a class, for training and test
@@ -98,7 +103,7 @@ def cifar10(
                 lacks = [b for b in _BATCHES if not (path / (b + form.end)).is_file()]
                 if not lacks:
                     return _dataset(path, form.read, _of_folder(path, form), counts)
-                if path in ways and path.is_dir():
+                if len(lacks) < len(_BATCHES) or (path in ways and path.is_dir()):
                     lacking.append(f"{path} lacks {', '.join(lacks)}")
             for name in (form.archive + ".gz", form.archive):
                 if (path := place / name).is_file():
@@ -131,13 +136,19 @@ def _of_zips(train: Path, test: Path, counts: _Counts) -> Dataset:
     for path in (train, test):
         if not path.exists():
             raise sources.missing("cifar10", f"{path} is missing")
-    training, names = image_folder(train, most=counts[0])
-    testing, others = image_folder(test, most=counts[1])
-    if names != others:
-        raise ValueError(
-            f"{train.parent}: train.zip has classes {names}, test.zip {others}"
-        )
-    return Dataset(training, testing)
+    splits = []
+    for path, most in zip((train, test), counts, strict=True):
+        split, names = image_folder(path, most=most)
+        if names != list(_CLASSES) or split.x.shape[1:] != (32, 32, 3):
+            height, width = split.x.shape[1:3]
+            what = _untrusted.one_line(trees.listed(names), 200)
+            raise ValueError(
+                f"{path} has images of {height}x{width} pixels of the classes {what}; "
+                f"expected 32x32 pixels of {trees.listed(_CLASSES)}. For other images "
+                "pass --dataset with their folder (in Python use image_folder)"
+            )
+        splits.append(split)
+    return Dataset(*splits)
 
 
 def _dataset(

@@ -150,7 +150,7 @@ def folder(name: str, data_dir: StrPath | None) -> Path:
     if not path:
         raise missing(name, "it is read from files, and no folder of data was given")
     root = Path(path).expanduser()
-    if not root.is_dir():
+    if not os.path.isdir(root):  # false also for names that are too long
         raise missing(name, f"{root} is not a folder")
     return root
 

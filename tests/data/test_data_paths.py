@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from sparsejax import data, dissect, pretrained
+from sparsejax.data import _cifar
 from sparsejax.data import _idx as idx
 
 
@@ -26,10 +27,11 @@ def root(tmp_path_factory):
     """A folder with a file of every kind."""
     root = tmp_path_factory.mktemp("paths")
     image = io.BytesIO()
-    Image.new("RGB", (8, 8)).save(image, "PNG")
+    Image.new("RGB", (32, 32)).save(image, "PNG")
     for name in ("train.zip", "test.zip"):
         with zipfile.ZipFile(root / name, "w") as archive:
-            archive.writestr("cat/1.png", image.getvalue())
+            for kind in _cifar._CLASSES:
+                archive.writestr(f"{kind}/1.png", image.getvalue())
     (root / "folder" / "cat").mkdir(parents=True)
     (root / "folder" / "cat" / "1.png").write_bytes(image.getvalue())
     (root / "a.idx").write_bytes(b"\0\0\x08\x01\0\0\0\x02\x05\x06")

@@ -47,7 +47,7 @@ def packed(write, end, folder, zipped):
     return gzip.compress(raw, 1) if zipped else raw
 
 
-def class_folders(*names):
+def class_folders(*names, kinds=LABELS, side=32):
     """A zip of PNGs in class folders, in the order of the batches."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
@@ -55,8 +55,8 @@ def class_folders(*names):
         for i, (pixels, label) in enumerate(pairs):
             image = pixels.astype(np.uint8).reshape(3, 32, 32).transpose(1, 2, 0)
             raw = io.BytesIO()
-            Image.fromarray(image).save(raw, "PNG")
-            archive.writestr(f"{LABELS[label]}/{i:04}.png", raw.getvalue())
+            Image.fromarray(image[:side]).save(raw, "PNG")
+            archive.writestr(f"{kinds[label]}/{i:04}.png", raw.getvalue())
     return file.getvalue()
 
 
@@ -160,6 +160,35 @@ def test_the_order_of_forms(tmp_path):
     (tmp_path / "test.zip").unlink()
     with pytest.raises(ValueError, match="CIFAR-10 is missing: .*test.zip is missing"):
         data.cifar10(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"kinds": LABELS[:5] * 2}, "32x32 pixels of the classes 'airplane', .*'deer'"),
+        ({"kinds": ("plane", "car", *LABELS[2:])}, "the classes 'bird', 'car', 'cat'"),
+        ({"side": 28}, "test.zip has images of 28x32 pixels"),
+    ],
+)
+def test_zips_of_another_data_set_are_refused(tmp_path, changes, words):
+    zip_ = class_folders("test_batch", **changes)
+    place(tmp_path, zips() | {"test.zip": zip_})
+    with pytest.raises(ValueError, match=f"{words}.*; expected 32x32 pixels of 'airp"):
+        data.cifar10(tmp_path)
+
+
+def test_a_folder_of_some_batches_is_told(tmp_path):
+    place(tmp_path, loose(fuzz.cifar_python, "", PY))
+    (tmp_path / PY / "data_batch_3").unlink()
+    for folder in (tmp_path, tmp_path / PY):
+        with pytest.raises(ValueError, match=f"missing: .*{PY} lacks data_batch_3; "):
+            data.cifar10(folder)
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "pyproject.toml", "nothing"])
+def test_what_is_not_a_folder_is_told(name):
+    with pytest.raises(ValueError, match=f"MNIST is missing: {name} is not a folder"):
+        data.mnist(name)
 
 
 def mnist_arrays():
