@@ -43,7 +43,7 @@ def pretrained(
     if name not in MODELS:
         raise ValueError(f"unknown model {name!r}; there are {trees.listed(MODELS)}")
     network = models.resnet(int(name.removeprefix("resnet")))
-    root = Path(data_dir or os.environ.get(data.VARIABLE, "."))
+    root = Path(data_dir or os.environ.get(data.VARIABLE, ".")).expanduser()
     usual = root / "resnet_cifar10" / f"{name}_cifar10.safetensors"
     file = Path(checkpoint or usual)
     if not file.exists():

@@ -99,7 +99,10 @@ def test_bad_configs_leave_no_folder(subject, tmp_path, change, message):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_missing_checkpoint_is_named(tmp_path):
+def test_a_missing_checkpoint_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(ValueError, match=f"^{tmp_path}/data/resnet_cifar10/.*missing"):
+        subjects.pretrained(data_dir="~/data")
     with pytest.raises(ValueError, match="resnet20_cifar10.safetensors is missing"):
         features.plan(features.Config(), data_dir=tmp_path)
     with pytest.raises(ValueError, match="unknown model 'vgg'"):
