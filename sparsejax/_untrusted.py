@@ -6,6 +6,8 @@ Every reader keeps to them, so that a file ends in its values or in one line of 
                 more; an image counts with 6 bytes a pixel, all of a folder or zip
                 with 3 and 64 times their size. The environment variable
                 SPARSEJAX_MAX_BYTES sets another number, for all readers
+    twice       no name in an archive, no key of JSON, no column: of two, one would go
+                unseen
     names       that a file has for others (entries of an archive, files of a table)
                 stay in their folder: absolute ones and ".." are refused. Links of the
                 file system are followed wherever they lead; refused are broken ones and
@@ -15,13 +17,14 @@ Every reader keeps to them, so that a file ends in its values or in one line of 
                 before them, which is taken off when they are read
 """
 
+import collections
 import contextlib
 import json
 import os
 import re
 import stat
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 VARIABLE = "SPARSEJAX_MAX_BYTES"
@@ -137,14 +140,27 @@ def zip_entry(archive: zipfile.ZipFile, entry: str | zipfile.ZipInfo) -> bytes:
     return bytes(content)
 
 
+def check_once(names: Iterable[str], kind: str) -> None:
+    """Refuse a name that is there twice: readers differ in which one they take.
+
+    Example:
+        >>> check_once(["a", "b", "a"], "column")
+        Traceback (most recent call last):
+        ValueError: it has the column 'a' twice
+    """
+    for name, count in collections.Counter(names).most_common(1):
+        if count > 1:
+            raise ValueError(f"it has the {kind} {name!r:.80} twice")
+
+
 def json_value(text: str | bytes) -> Any:
     """What a text in JSON says.
 
     Raises:
-        ValueError: if it is none, or nested too deeply.
+        ValueError: if it is none, nested too deeply, or has a key of an object twice.
     """
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_object)
     except RecursionError:
         raise ValueError("its lists and objects are nested too deeply") from None
 
@@ -168,6 +184,14 @@ def unguarded(cell: str) -> str:
         ('=1+1', "'tis")
     """
     return cell[1:] if cell[:1] == "'" and _FORMULA.match(cell) else cell
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, whose keys differ."""
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        check_once((key for key, _ in pairs), "key")
+    return value
 
 
 def _size(archive: zipfile.ZipFile) -> int:

@@ -134,6 +134,7 @@ SAVED = fuzz.torch_pickle()
 SMALL = fuzz.picture("PNG")
 TWO = {"s/cat/1.png": SMALL, "s/dog/2.png": SMALL}
 DEEP = b"[" * 100_000
+TWICE = b'{"a": {}, "a": {}}'
 LABELS = fuzz.idx_file(np.arange(10))
 FILES = fuzz.cifar_files(fuzz.cifar_binary, ".bin")
 BATCH = fuzz.cifar_images()["test_batch"]
@@ -176,6 +177,9 @@ TABLE = [
         np.array([None]))}), "x_train.npy is not an array"),
     ("mnist", "no labels", "mnist.npz", lambda: zipped({"x_train.npy": npy([1])}),
      "lacks y_train, x_test, y_test"),
+    ("mnist", "an array twice", "mnist.npz", lambda: zipped(
+        {"a.npy": npy([1]), "b.npy": npy([2])}).replace(b"b.npy", b"a.npy"),
+     "it has the array 'a.npy' twice"),
     ("cifar", "truncated", BIN, FILES["test_batch.bin"][:-1], "rows of 3,073: it is"),
     ("cifar", "empty", BIN, b"", "test_batch.bin: it has 0 bytes"),
     ("cifar", "labels", BIN, b"\x0a" + bytes(3072), "the label 10, expected 0 to 9"),
@@ -255,12 +259,18 @@ TABLE = [
     ("broden", "100,000 maps", "index.csv",
      lambda: table(object=";".join(["000000_object_0.png"] * 100_000)),
      "cannot be read|SPARSEJAX_MAX_BYTES"),
+    ("broden", "a column twice", "index.csv",
+     lambda: table().replace(b"color", b"object"), "has the column 'object' twice"),
+    ("broden", "a category twice", "category.csv", b"name\nobject\nobject\n",
+     "category.csv: it has the category 'object' twice"),
     ("broden", "no numbers", "label.csv", b"number,name\n1.5,a\n",
      "'1.5', not a number"),
     ("broden", "no text", "index.csv", b"\xff\xfe\0", "index.csv cannot be read"),
     ("safetensors", "deep", "f", len(DEEP).to_bytes(8, "little") + DEEP, "too deeply"),
     ("safetensors", "no object", "f", fuzz.safetensors_file([1], 0),
      "not a whole safe"),
+    ("safetensors", "a name twice", "f", len(TWICE).to_bytes(8, "little") + TWICE,
+     "it has the key 'a' twice"),
     ("safetensors", "shape of text", "f", header(shape="23"), "whole numbers"),
     ("safetensors", "shape of floats", "f", header(shape=[2.0, 3.0]), "whole numbers"),
     ("safetensors", "below 0", "f", header(shape=[-2, -3]), "not a whole safetensors"),
@@ -290,6 +300,9 @@ TABLE = [
     ("pth", "truncated", "f", lambda: fuzz.torch_zip(SAVED)[:-40], "not a whole zip"),
     ("pth", "truncated, old", "f", lambda: fuzz.torch_sequence(SAVED)[:-9],
      "truncated"),
+    ("pth", "a record twice", "f", lambda: zipped(
+        {"net/data.pkl": SAVED, "net/data/0": bytes(48), "net/data/1": bytes(48)})
+        .replace(b"data/1", b"data/0"), "has the record 'net/data/0' twice"),
     ("pth", "name in lines", "f", lambda: fuzz.torch_zip(fuzz.torch_pickle(
         (99,), (1,)).replace(b"\x01\0\0\0a", b"\x01\0\0\0\n")), "reaches number 98"),
     ("npz", "truncated", "f.npz", lambda: good("npz")[:-20], "f.npz cannot be read"),
@@ -309,6 +322,8 @@ TABLE = [
     ("npz", "no array", "f.npz", lambda: zipped({"a.txt": b"1"}),
      "a.txt is not an array"),
     ("graph", "deep", "f", DEEP, "nested too deeply"),
+    ("graph", "a key twice", "f", lambda: good("graph").replace(
+        b"{", b'{"shape": [3], ', 1), "has the key 'shape' twice"),
     ("graph", "deep functions", "f", lambda: graph(functions=json.loads(
         '{"a":' * 400 + "1" + "}" * 400)), "this flow graph is damaged"),
     ("graph", "lists for objects", "f", lambda: graph(functions=[]), "damaged"),
@@ -326,6 +341,8 @@ TABLE = [
     ("graph", "a picture of others", "f", lambda: graph(image=[7, 7]), "an image of"),
     ("run", "deep config", "config.json", DEEP, "nested too deeply"),
     ("run", "config of a list", "config.json", b"[]", "is not the config of a run"),
+    ("run", "a key twice", "config.json", lambda: run_config().replace(
+        b"{", b'{"kind": "x", ', 1), "config.json .*has the key 'kind' twice"),
     ("run", "types", "config.json", lambda: run_config(network_seed="a"),
      "network_seed"),
     ("run", "nested", "config.json", lambda: run_config(nodes=[["a"]]), "nodes"),
@@ -335,6 +352,8 @@ TABLE = [
     ("run", "metrics of numbers", "metrics.jsonl", b"1\n", "line 1"),
     ("run", "types of metrics", "metrics.jsonl", b'{"seed": "a"}\n', "line 1"),
     ("table", "no text", "f.csv", b"\xff\xfe\0", "cannot be read as CSV"),
+    ("table", "a column twice", "f.csv", b"unit,category,label,score,score\n",
+     "it has the column 'score' twice"),
     ("table", "a cell of 1 MB", "f.csv", b"unit,category,label,score\n" + b"9" * 2**20,
      "cannot be read as CSV: field larger than"),
     ("table", "no finite score", "f.csv", b"unit,category,label,score\n1,c,a,1e999\n",
@@ -358,6 +377,10 @@ def test_damage_ends_in_one_line_of_ours(tmp_path, reader, file, content, words)
 def test_mutated_files_are_read_or_refused(name):
     ends = fuzz.fuzz(name, readers()[name], iter(range(200)), 0, None)
     assert ends["wrong"] == 0 and ends["refused"] > 50
+
+
+def test_every_reader_is_fuzzed():
+    assert set(fuzz.NAMES) == set(readers())
 
 
 def test_a_pickle_has_so_many_steps(tmp_path, monkeypatch):

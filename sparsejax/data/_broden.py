@@ -143,6 +143,8 @@ def _broden(root: Path, categories, split, batch_size: int, size: int | None) ->
     path = root / "category.csv"
     table = _tables.read_table(path, ["name"])
     every = [_tables.file_name(path, line, row["name"]) for line, row in table]
+    with _untrusted.reading(path):
+        _untrusted.check_once(every, "category")
     wanted = every if categories is None else checks.several(categories)
     unknown = [name for name in wanted if name not in every]
     if unknown or not wanted:

@@ -43,8 +43,9 @@ def read_table(path: Path, columns: list[str]) -> list[tuple[int, dict[str, str]
         with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             names = reader.fieldnames or []
+            _untrusted.check_once(names, "column")
             rows = [(reader.line_num, _plain(row)) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise ValueError(f"{path} cannot be read: {error}") from None
     missing = [name for name in columns if name not in names]
     if missing:

@@ -173,8 +173,10 @@ def read_table(path: str | os.PathLike[str]) -> Table:
         _untrusted.check_regular(path)
         try:
             with open(path, newline="", encoding="utf-8-sig") as file:
-                rows = list(csv.DictReader(file))
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
+                reader = csv.DictReader(file)
+                _untrusted.check_once(reader.fieldnames or (), "column")
+                rows = list(reader)
+        except (OSError, ValueError, csv.Error) as error:
             raise ValueError(f"{path} cannot be read as CSV: {error}") from None
         return _table(path, rows)
 

@@ -69,6 +69,7 @@ def is_pth(head: bytes) -> bool:
 
 
 def _from_zip(archive: zipfile.ZipFile, size: int) -> dict[str, np.ndarray]:
+    _untrusted.check_once(archive.namelist(), "record")
     records = {info.filename: info for info in archive.infolist()}
     # torch.save compresses nothing, so that the file's size bounds the memory.
     total = sum(info.file_size for info in records.values())

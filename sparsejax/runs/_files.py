@@ -220,6 +220,7 @@ def read_arrays(path: AnyPath, *, sealed: bool = False) -> dict[str, np.ndarray]
         with zipfile.ZipFile(path) as file:
             _check_seal(Path(path), file.comment, sealed)
             entries = file.infolist()
+            _untrusted.check_once((e.filename for e in entries), "array")
             total = sum(entry.file_size for entry in entries)
             _untrusted.check_size(total, os.path.getsize(path))
             return dict(_array(file, entry) for entry in entries)
