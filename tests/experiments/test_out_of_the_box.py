@@ -1,6 +1,8 @@
 """`sparsejax features --run=RUN` and `weights --run=RUN`: any lottery run will do."""
 
+import json
 import re
+import shutil
 
 import pytest
 
@@ -36,6 +38,25 @@ def test_any_lottery_run_will_do(command_line, request, name, run):
     page = re.fullmatch("open (.+/index.html).*", lines[-2])
     assert page and folder in runs.read(page[1].rpartition("/")[0]).folder.parents
     assert runs.is_complete(page[1].rpartition("/")[0])
+
+
+def test_the_network_of_an_analysis_is_the_default(lottery_run, tmp_path):
+    folder = shutil.copytree(lottery_run, tmp_path / lottery_run.name)
+    (inside,) = (folder / "flowgraph").iterdir()
+
+    def subject(**changes):
+        config = runs.read_json(inside / "config.json")
+        config["subject"] |= changes
+        (inside / "config.json").write_text(json.dumps(config))
+        return lottery.subject(inside)
+
+    network = subject(level=1, run_seed=1).network
+    assert (network.arm, network.level, network.seed) == ("rewind", 1, 1)
+    refusals = {"run_seed": (9, "has no seed 9;"), "level": (7, "has no level 7;"),
+                "arm": ("x", "has no arm .x.;")}  # fmt: skip
+    for field, (value, words) in refusals.items():
+        with pytest.raises(ValueError, match=words):
+            subject(**{"level": 1, "run_seed": 1, "arm": "rewind", field: value})
 
 
 def test_an_analysis_of_a_run_names_its_network(lottery_run, command_line, tmp_path):
