@@ -1,14 +1,18 @@
 """What a source claims, and in one word whether it is found again.
 
-A number is compared with the values of all networks (of one where there is one):
+A number is compared with the values of all networks (of one where there is one). Their
+spread is their range, and two standard deviations to each side of their mean:
 
-    agrees    the published value lies within their range, within two standard
-              deviations of their mean, or within a hundredth of itself from it
-    better    it does not, and ours is better where one side is (higher accuracy)
-    near      it does not, and the mean is within a tenth of the published value
-    differs   anything else
+    agrees      the mean is within a hundredth of the published value, or within a tenth
+                and the published value within the spread
+    compatible  the published value is within the spread, but the mean is further away:
+                networks vary too much to tell more
+    better      it is outside, and ours is better where one side is (higher accuracy)
+    near        it is outside, and the mean is within a tenth of the published value
+    differs     anything else
 
-A statement is asked of every network:
+A statement is asked of every network, and so is a bound, of the source or of ours where
+the source has words or a picture:
 
     holds     true of all; "fails" of none, "partly" of some
 
@@ -26,8 +30,8 @@ import numpy as np
 
 from sparsejax import runs
 
-WORDS = ("agrees", "better", "near", "differs", "holds", "partly", "fails", "shown",
-         "missing", "not run", "unknown", "not checked")  # fmt: skip
+WORDS = ("agrees", "holds", "compatible", "near", "better", "differs", "partly",
+         "fails", "shown", "missing", "not run", "unknown", "not checked")  # fmt: skip
 _NEAR, _SAME = 0.1, 0.01  # of the published value
 
 
@@ -72,15 +76,16 @@ class Claim(NamedTuple):
         published: as it is published.
         parts: what must have been run.
         values: ours, one for each network; booleans of a statement.
-        value: the published number, or the lowest and the highest that would do; None
-            of statements.
+        value: the published number, or the lowest and the highest that every network
+            may have; None of statements.
         shown: format of one of ours.
         said: on a difference, or on what ours is; one sentence.
         higher: whether higher is better.
         figures: files below the run's folder, by what they show.
         unchecked: why it cannot be checked.
-        aside: whether it is a control, a correction or a variant of ours, which says
-            nothing of how much of a source is found again.
+        aside: whether it is a control, a correction, a variant or a setting of ours,
+            which says nothing of how much of a source is found again.
+        printed: whether the source has the bounds; else they are ours.
     """
 
     name: str
@@ -96,6 +101,12 @@ class Claim(NamedTuple):
     figures: Mapping[str, str] = {}
     unchecked: str = ""
     aside: bool = False
+    printed: bool = False
+
+    @property
+    def bound_is_ours(self) -> bool:
+        """Whether it is judged by a bound that the source does not have."""
+        return isinstance(self.value, tuple) and not self.printed
 
 
 class Answer(NamedTuple):
@@ -138,55 +149,57 @@ def answer(claim: Claim, results: Results) -> Answer:
     if not ours or not all(map(math.isfinite, ours)):
         return Answer("unknown", (), "", claim.said, figures)
     if claim.value is None:
-        text = f"{sum(map(bool, ours))} of {len(ours)}"
-        return Answer(_truth(ours), ours, text, claim.said, figures)
+        true = list(map(bool, ours))
+        text = f"{sum(true)} of {len(true)}"
+        return Answer(_truth(true), ours, text, claim.said, figures)
+    if isinstance(claim.value, tuple):
+        low, high = claim.value
+        true = [low <= value <= high for value in ours]
+        text = told(ours, claim.shown, f"{sum(true)} of {len(true)}")
+        return Answer(_truth(true), ours, text, claim.said, figures)
     word = agreement(claim.value, ours, higher=claim.higher)
     return Answer(word, ours, told(ours, claim.shown), claim.said, figures)
 
 
 def agreement(
-    published: float | int | tuple[float, float],
-    ours: Sequence[float | int],
-    *,
-    higher: bool = False,
+    published: float | int, ours: Sequence[float | int], *, higher: bool = False
 ) -> str:
     """One word on a number, as the module's text defines it.
 
     Example:
+        >>> agreement(963, [955, 986]), agreement(0.1, [0.05, 0.09])
+        ('agrees', 'compatible')
         >>> agreement(0.905, [0.946, 0.954], higher=True), agreement(0.8, [0.54, 0.6])
         ('better', 'differs')
-        >>> agreement(963, [955, 986]), agreement((0.95, 1.0), [0.945])
-        ('agrees', 'agrees')
     """
-    low, high = published if isinstance(published, tuple) else (published, published)
     mean = float(np.mean(ours))
     away = 2 * float(np.std(ours, ddof=1)) if len(ours) > 1 else 0.0
-    bottom, top = min([*ours, mean - away]), max([*ours, mean + away])
-    if bottom <= high and top >= low:
+    possible = min([*ours, mean - away]) <= published <= max([*ours, mean + away])
+    gap = abs(mean - published)
+    near = gap <= _NEAR * abs(published)
+    if gap <= _SAME * abs(published) or (possible and near):
         return "agrees"
-    bound = low if mean < low else high
-    gap = abs(mean - bound)
-    if gap <= _SAME * abs(bound):
-        return "agrees"
-    if higher and mean > high:
+    if possible:
+        return "compatible"
+    if higher and mean > published:
         return "better"
-    return "near" if gap <= _NEAR * abs(bound) else "differs"
+    return "near" if near else "differs"
 
 
-def told(ours: Sequence[float | int], shown: str) -> str:
-    """Mean, deviation over networks and their number.
+def told(ours: Sequence[float | int], shown: str, number: str = "") -> str:
+    """Mean, deviation over networks and their number, or another `number`.
 
     Example:
         >>> told([0.5, 0.25], "{:.2f}"), told([3.0], "{:.0f}")
         ('0.38 ± 0.18 (2)', '3 (1)')
     """
-    mean = shown.format(float(np.mean(ours)))
+    mean, number = shown.format(float(np.mean(ours))), number or str(len(ours))
     if len(ours) < 2 or len(set(ours)) == 1:
-        return f"{mean} ({len(ours)})"
-    return f"{mean} ± {shown.format(float(np.std(ours, ddof=1)))} ({len(ours)})"
+        return f"{mean} ({number})"
+    return f"{mean} ± {shown.format(float(np.std(ours, ddof=1)))} ({number})"
 
 
-def _truth(ours: Sequence[float]) -> str:
+def _truth(ours: Sequence[bool]) -> str:
     if all(ours):
         return "holds"
     return "partly" if any(ours) else "fails"

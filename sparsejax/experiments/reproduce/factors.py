@@ -17,8 +17,9 @@ def measure(
     """A row for each convolution of ResNet-20 that reads more than three channels.
 
     `unit` and `group` are shares of the squared norm that three factors keep: of every
-    unit's own (mean over units), and of all units' together. `tail` is the share of the
-    weights, largest first, that hold 90% of the squared norm.
+    unit's own (mean over units), and of all units' together; `unit_shuffled` and
+    `group_shuffled` those of the same weights in random places. `tail` is the share of
+    the weights, largest first, that hold 90% of the squared norm.
 
     Args:
         folder: unused.
@@ -33,10 +34,12 @@ def measure(
 
 
 def _explained(kernel: np.ndarray) -> dict[str, float]:
+    shuffled = np.random.default_rng(0).permuted(kernel.ravel()).reshape(kernel.shape)
     kept = {
-        form: float(
-            1 - np.mean(np.square(weights.factor(kernel, NUM_FACTORS, form).error))
+        f"{form}{suffix}": float(
+            1 - np.mean(np.square(weights.factor(w, NUM_FACTORS, form).error))
         )
+        for suffix, w in (("", kernel), ("_shuffled", shuffled))
         for form in ("unit", "group")
     }
     squares = np.sort(np.square(kernel.ravel(), dtype=np.float64))[::-1]

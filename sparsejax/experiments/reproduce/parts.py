@@ -106,7 +106,7 @@ PARTS = {
         "weights", {"nodes": ("layer3_0",), "units": tuple(range(8))},
         {"units": (0, 1), "steps": 16, "places": 1}, of="scenes", cost=85,
     ),
-    "factors": Part("factors", data=True, cost=23),
+    "factors": Part("factors", data=True, cost=40),
     "spade": Part(
         "spade", {},
         {"seeds": (0,), "num_train_images": 4000, "epochs": 2, "num_pictures": 1,

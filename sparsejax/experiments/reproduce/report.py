@@ -16,15 +16,19 @@ from sparsejax.pages import Html
 
 Records = Sequence[Mapping[str, Any]]
 _HEADER = ("section", "what", "published", "ours: mean ± sd (networks)", "", "remark")
-_FOUND = ("agrees", "better", "near", "holds")
-_LOST = ("differs", "partly", "fails")
+_FOUND = ("agrees", "holds")
+_LOST = ("compatible", "near", "better", "differs", "partly", "fails")
 _RULE = (
-    "A number agrees where the published value lies within the range of our networks, "
-    "within two standard deviations of their mean, or within 1% of itself from it; is "
-    "better where it does not, and ours is the better; near where the mean is within "
-    "10%; else it differs. A statement holds of all networks, of some (partly), or of "
-    "none (fails); its numbers count those of which it is true. Rows in italics are "
-    "controls, corrections and variants of ours, and not counted."
+    "Found again is what agrees or holds. The spread of our networks is their range, "
+    "and two standard deviations to each side of their mean. A number agrees where "
+    "the mean is within 1% of it, or within 10% and the number in the spread. It is "
+    "compatible where it is in the spread and the mean further away: the networks "
+    "vary too much to tell more. It is better where it is outside and ours is the "
+    "better, near where it is outside and the mean within 10%; else it differs. A "
+    "statement or a bound holds of all networks, of some (partly), or of none "
+    "(fails), and its numbers count those of which it is true. A bound is ours where "
+    "the source has words or a picture. Rows in italics are controls, corrections, "
+    "variants and settings of ours, and not counted."
 )
 
 
@@ -65,7 +69,7 @@ def claims(results: Results) -> list[dict[str, Any]]:
                 "where": claim.where, "what": claim.what,
                 "published": claim.published, "ours": list(found.ours),
                 "text": found.text, "word": found.word, "said": found.said,
-                "aside": claim.aside,
+                "aside": claim.aside, "bound_is_ours": claim.bound_is_ours,
                 "figures": found.figures,
             })  # fmt: skip
     return records
@@ -102,13 +106,21 @@ def counts(records: Iterable[Mapping[str, Any]]) -> dict[str, int]:
 
 def finding(records: Iterable[Mapping[str, Any]]) -> str:
     """One sentence: how much is found again."""
+    records = list(records)
     number = counts(records)
+    bounds = sum(
+        r["bound_is_ours"] and r["word"] in _FOUND
+        for r in records if r["kind"] == "claim" and not r["aside"]
+    )  # fmt: skip
     found, lost = (sum(number.get(w, 0) for w in words) for words in (_FOUND, _LOST))
     rest = [f"{number[word]} {word}" for word in WORDS
             if word in number and word not in _FOUND + _LOST]  # fmt: skip
     text = f"{found} of {found + lost} published numbers and statements are found again"
     parts = [f"{number[word]} {word}" for word in _FOUND + _LOST if word in number]
-    return f"{text} ({', '.join(parts)})" + (f"; {', '.join(rest)}" if rest else "")
+    text = f"{text} ({', '.join(parts)})"
+    if bounds:
+        text += f", {bounds} of the {found} by a bound of ours"
+    return text + (f"; {', '.join(rest)}" if rest else "")
 
 
 def _wrapped(text: str) -> str:

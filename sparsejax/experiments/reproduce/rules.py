@@ -166,7 +166,7 @@ def _printed(rng: np.random.Generator) -> dict[str, list[bool]]:
 
     values, eps = np.array([1.0, 2.0, 3.0]), 1e-3
     soft = values.max() + eps * np.log(np.exp((values - values.max()) / eps).sum())
-    by_sums = x[:, None] * w / w.sum(axis=0) * above
+    by_sums = x[:, None] * w / w.sum(axis=1, keepdims=True) * above
     by_outputs = x[:, None] * w / b * above
     return {
         # a Q(a) = f(a) Q(b) is what is conserved
@@ -181,6 +181,7 @@ def _printed(rng: np.random.Generator) -> dict[str, list[bool]]:
             alike((new[1] - old[1]) / (new[0] - old[0]),
                   (old[1] - new[1]) / (old[0] - new[0]))
         ],
-        "softmax_printed": [alike(np.exp(values.sum()), values.max())],
+        # By its logarithm, since the number itself is beyond a float.
+        "softmax_printed": [alike(values.sum() / eps, np.log(values.max()))],
         "softmax_corrected": [bool(abs(soft - values.max()) < eps)],
     }  # fmt: skip

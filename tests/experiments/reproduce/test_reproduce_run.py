@@ -212,6 +212,20 @@ def test_rules_hold_as_corrected_and_fail_as_printed(circles):
     assert found["radial is slope"].word == "partly"
 
 
+class Ones(np.random.Generator):
+    """Random numbers that are all one."""
+
+    def normal(self, *, size):
+        return np.ones(size)
+
+
+def test_a_sum_is_over_outputs_as_printed():
+    formulas = rules._printed(Ones(np.random.PCG64()))
+    # Three outputs: 12 products of a third, not of the quarter of a sum over inputs.
+    assert formulas["matrix_printed"] == [False]
+    assert formulas["matrix_corrected"] == [True]
+
+
 def test_masks_are_the_sources():
     assert rules.mask_stream() == {"distinct": 952, "all_on": 5, "only_14": 3}
 

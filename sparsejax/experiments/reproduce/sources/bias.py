@@ -78,7 +78,7 @@ CLAIMS = [
         said="Of each of the table's four pairs.",
     ),
     Claim(
-        "scaling, others", "Scaling equivalence", "the other four pairs do not",
+        "scaling, others", "Consistency rules", "the other four pairs do not",
         "“You can't just pick any”", ("rules",),
         lambda results: [not x for x in _asked("scaling_others")(results)],
     ),
@@ -88,7 +88,7 @@ CLAIMS = [
     ),
     *_formula(
         "matrix", "Rephrasing matrix multiplication", "shares of a sum conserve",
-        "a w / Σ w", "The denominator must be the output b.",
+        "a_i w_ij / Σ_j w_ij", "The denominator must be the output b_j.",
     ),
     *_formula(
         "baseline", "Solution 2", "the baseline rule is symmetric in the two images",
@@ -96,7 +96,7 @@ CLAIMS = [
     ),
     *_formula(
         "softmax", "Solution 2", "the soft maximum nears the maximum",
-        "exp(1/ε Σ log exp x)", "It must be ε log Σ exp(x / ε).",
+        "exp(1/ε Σ log exp x_i)", "It must be ε log Σ exp(x_i / ε).",
     ),
     Claim(
         "conserves", _SIMPLER, "LRP conserves relevance, without biases", "text",
@@ -107,9 +107,10 @@ CLAIMS = [
         "text", ("rules",), _asked("slope_is_gradient"),
     ),
     Claim(
-        "slope is gradient, tanh", _SIMPLER, "and differ for others", "text",
+        "slope is gradient, tanh", _SIMPLER, "and differ for tanh", "",
         ("rules",),
         lambda results: [not x for x in _asked("slope_is_gradient_tanh")(results)],
+        said="A control of ours.", aside=True,
     ),
     Claim(
         "radial is slope", "Scaling equivalence",
@@ -119,8 +120,8 @@ CLAIMS = [
         "gives it all, radial a share.",
     ),
     Claim(
-        "nesting", "Scaling equivalence", "max(a, c) and max(a, c, c) split otherwise",
-        "text", ("rules",), _asked("nesting"),
+        "nesting", "Scaling equivalence", "max(a, c) and max(a, c, c) split credit "
+        "differently", "text", ("rules",), _asked("nesting"),
     ),
     Claim(
         "two maxima", "Solution 2", "soft maximum and a + relu(b - a) give different "
@@ -140,14 +141,17 @@ CLAIMS = [
     Claim(
         "biases included, MNIST", "Solution 1", "nor in MNIST networks", "text",
         tuple(f"{part}_{w}" for part in _RELEVANCE for w in ("dense", "pruned")),
-        _nothing_lost, said="To 1e-5 of all magnitudes, float32.",
+        _nothing_lost,
+        said="The same at full size; to 1e-5 of all magnitudes, float32.",
+        aside=True,
     ),
     Claim(
         "bias share, pruned", "What the actual problem was",
         "answers that are mostly biases: size of all biases' relevance over the "
         "logit's, 2% of the weights", "“sometimes almost entirely”",
         tuple(f"{part}_pruned" for part in _RELEVANCE), _share("pruned"), (0.5, 1.0),
-        "{:.0%}", "Half and more counts as mostly; median over 200 test images.",
+        shown="{:.0%}",
+        said="Half and more counts as mostly; median over 200 test images.",
         figures={"biases": "relevance_0_pruned/fig_biases.svg",
                  "maps": "relevance_0_pruned/fig_maps.svg"},
     ),
@@ -155,14 +159,15 @@ CLAIMS = [
         "bias share, dense", "What the actual problem was",
         "the same with all weights", "“sometimes almost entirely”",
         tuple(f"{part}_dense" for part in _RELEVANCE), _share("dense"), (0.5, 1.0),
-        "{:.0%}", "Of networks with all their weights biases explain little.",
+        shown="{:.0%}",
+        said="Of networks with all their weights biases explain little.",
         aside=True,
     ),
     Claim(
         "goodhart", "What I was hoping for", "a loss on where relevance lies is gamed",
-        "“rampantly goodharting”", ("right_reasons",), _gamed,
-        said="Its share outside falls below 10%, and with swapped backgrounds accuracy "
-        "is 10 points and more below that of training on shuffled ones.",
+        "“rampantly goodhearting”", ("right_reasons",), _gamed,
+        said="Its share outside falls below 10%, and with swapped backgrounds "
+        "accuracy is at least 10 points below that of training on shuffled ones.",
         figures={"scores": "right_reasons/fig_scores.svg",
                  "maps": "right_reasons/fig_maps.svg"},
     ),

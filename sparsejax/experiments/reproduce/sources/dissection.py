@@ -50,15 +50,16 @@ def _above_chance(level: int) -> Values:
 CLAIMS = [
     Claim(
         "accuracy, quarter", "Figure 1", "points of accuracy lost at 16.8% of the "
-        "weights", "0", ("dissect",), _lost(2), (-100.0, 1.0), "{:.1f}",
-        f"At 25%: {_OURS} Up to a point, or a gain, counts as none.",
+        "weights", "0", ("dissect",), _lost(2), (-100.0, 1.0),
+        shown="{:.1f}",
+        said=f"At 25%: {_OURS} Up to a point, or a gain, counts as none.",
         figures={"accuracy": "dissect/fig_accuracy.svg"},
     ),
     Claim(
         "accuracy, tenth", "Figure 1", "points of accuracy lost at 10% of the weights",
-        "1", ("dissect",), _lost(3), 1.0, "{:.1f}",
-        "At 12.5%, where ours are still above the dense network; they fall below it "
-        "one round later.",
+        "1", ("dissect",), _lost(3), 1.0, shown="{:.1f}",
+        said="At 12.5%, where ours are still above the dense network; they fall below "
+        "it one round later.",
     ),
     Claim(
         "accuracy, further", "Figure 1", "and then it falls steeply: more points lost",
@@ -70,26 +71,27 @@ CLAIMS = [
     ),
     Claim(
         "units", "Figure 2", "detectors, over those of the dense network, at 16.8%",
-        "1", ("dissect",), _over_dense("units", 2), 1.0, "{:.2f}",
-        "At 25%; the source's counts, of 2,048 units, are in a picture alone.",
-        higher=True,
+        "1", ("dissect",), _over_dense("units", 2), 1.0, shown="{:.2f}",
+        said="At 25%; the source's counts, of 2,048 units, are in a picture alone.",
         figures={"units": "dissect/fig_units.svg"},
     ),
     Claim(
         "concepts", "Figure 2", "concepts, over those of the dense network, at 16.8%",
-        "1", ("dissect",), _over_dense("concepts", 2), 1.0, "{:.2f}",
-        "At 25%, where ours stand for as many concepts or a few more.", higher=True,
+        "1", ("dissect",), _over_dense("concepts", 2), 1.0, shown="{:.2f}",
+        said="At 25%. Ours stand for so few that a single one makes the difference.",
     ),
     Claim(
         "units, tenth", "Figure 2", "detectors, over those of the dense network, at "
         "about 10%", "“barely suffers”", ("dissect",), _over_dense("units", 3),
-        (0.9, 1.1), "{:.2f}",
-        "At 12.5% ours have lost detectors while accuracy has not fallen.",
+        (0.9, 1.1), shown="{:.2f}",
+        said="At most a tenth counts as barely. At 12.5% ours have lost detectors "
+        "while accuracy has not fallen.",
     ),
     Claim(
         "units, corrected", "Figure 2", "the same at 25%, corrected for the sizes of "
         "concepts", "", ("dissect",), _over_dense("units_normalized", 2), (0.9, 1.1),
-        "{:.2f}", "A score of ours, which falls from the first rounds on.", aside=True,
+        shown="{:.2f}",
+        said="A score of ours, which falls from the first rounds on.", aside=True,
     ),
     Claim(
         "categories", "Figure 3", "concepts by category", "figure", ("dissect",),
@@ -98,13 +100,14 @@ CLAIMS = [
     Claim(
         "still", "Figure 4", "detectors of the dense network that still are, 89% "
         "pruned", "“nearly 80%”", ("dissect",), _field("still_detector", 3), 0.8,
-        "{:.0%}", f"{_EIGHTH} Our networks have fewer detectors left by then.",
+        shown="{:.0%}",
+        said=f"{_EIGHTH} Our networks have fewer detectors left by then.",
         figures={"consistency": "dissect/fig_consistency.svg"},
     ),
     Claim(
         "same", "Figure 4", "of these, those that stand for the same concept",
-        "“about 70%”", ("dissect",), _field("same_label", 3), 0.7, "{:.0%}",
-        f"{_EIGHTH} Drawn scenes have far fewer concepts than Broden.",
+        "“about 70%”", ("dissect",), _field("same_label", 3), 0.7, shown="{:.0%}",
+        said=f"{_EIGHTH} Drawn scenes have far fewer concepts than Broden.",
     ),
     Claim(
         "same, chance", "Figure 4", "which is more than by chance", "", ("dissect",),

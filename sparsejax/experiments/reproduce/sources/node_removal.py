@@ -10,20 +10,21 @@ TITLE = "Hobson, “Exploring toy neural nets under node removal” (Section 1)"
 _CODE, _TEXT = "circle", "circle_half"
 _FAR = 0.2  # a correlation below it counts as decayed
 _PDF, _FLIPS = "Probability density functions of loss", "How much does N flips matter"
+_LOG, _GRADIENTS = "Probability density functions of log loss", "Gradients of the loss"
 # Table, its name there, and what is published at 0.25, 0.5 and 0.75.
 _TABLES = (
     (_PDF, "mean loss", "mean_loss", (1.0277158, 0.87821335, 0.584365)),
-    ("Log loss", "mean of log loss", "mean_log_loss",
+    (_LOG, "mean of log loss", "mean_log_loss",
      (-0.08020699, -0.28468585, -0.7286095)),
-    ("Log loss", "sd of log loss", "sd_log_loss",
+    (_LOG, "sd of log loss", "sd_log_loss",
      (0.44782004, 0.5544732, 0.6133959)),
-    ("Gradients", "mean loss gradient", "mean_loss_gradient",
+    (_GRADIENTS, "mean loss gradient", "mean_loss_gradient",
      (-0.0693278, -0.04751453, -0.027095174)),
-    ("Gradients", "sd of loss gradient", "sd_loss_gradient",
+    (_GRADIENTS, "sd of loss gradient", "sd_loss_gradient",
      (0.36804602, 0.33512998, 0.26713666)),
-    ("Gradients", "mean log-loss gradient", "mean_log_loss_gradient",
+    (_GRADIENTS, "mean log-loss gradient", "mean_log_loss_gradient",
      (-0.0746937, -0.05837615, -0.046731997)),
-    ("Gradients", "sd of log-loss gradient", "sd_log_loss_gradient",
+    (_GRADIENTS, "sd of log-loss gradient", "sd_log_loss_gradient",
      (0.36064485, 0.38386792, 0.44563505)),
 )  # fmt: skip
 _STATES = (
@@ -103,6 +104,11 @@ def _between(results: Results) -> list[float]:
     return [a - b for a, b in zip(high, low, strict=True)]
 
 
+def _sanity(results: Results) -> list[float]:
+    gradients = _sampled(_CODE, "0.5", "mean_loss_gradient")(results)
+    return [10 * g / d for g, d in zip(gradients, _between(results), strict=True)]
+
+
 def _decayed(results: Results) -> list[float]:
     """Flips after which networks are hardly correlated any more."""
     paths = [np.asarray(r["path"]["exact"]) for r in results.records(_CODE)]
@@ -160,25 +166,26 @@ CLAIMS = [
     ),
     Claim(
         "distinct masks", _PDF, "distinct masks of 1,000 at 0.75", "952", ("rules",),
-        _mask("distinct"), 952, "{:.0f}",
-        "The source's masks are NumPy's stream of seed 17, here to the last bit.",
+        _mask("distinct"), 952, shown="{:.0f}",
+        said="The source's masks are NumPy's stream of seed 17, here to the last bit.",
     ),
     Claim(
         "full masks", _PDF, "masks of all nodes at 0.75", "5", ("rules",),
-        _mask("all_on"), 5, "{:.0f}",
+        _mask("all_on"), 5, shown="{:.0f}",
     ),
     Claim(
         "masks without node 14", _PDF, "masks without node 14 alone at 0.75", "3",
-        ("rules",), _mask("only_14"), 3, "{:.0f}",
+        ("rules",), _mask("only_14"), 3, shown="{:.0f}",
     ),
     Claim(
         "full masks expected", _PDF, "masks of all nodes to be expected", "3.17",
-        (), lambda results: [1000 * 0.75**20], 3.17, "{:.2f}",
+        (), lambda results: [1000 * 0.75**20], 3.17, shown="{:.2f}",
     ),
     Claim(
-        "node 14", _PDF, "rise of the loss without one node", "0.002",
-        (_CODE,), _least_missed, (-1.0, 0.005), "{:.4f}",
-        "The node that is missed least; at most 0.005 counts as barely noticeable.",
+        "node 14", _PDF, "one node is hardly missed: rise of the loss without it",
+        "0.002, “barely noticeable”", (_CODE,), _least_missed, (-1.0, 0.005),
+        said="Of the node that is missed least; at most 0.005 counts as barely "
+        "noticeable, and in most of our networks every node is missed more.",
     ),
     Claim(
         "order of losses", _PDF, "the more nodes are missing, the higher the loss",
@@ -187,33 +194,34 @@ CLAIMS = [
     ),
     Claim(
         "skew", _PDF, "losses are skewed to the right", "text", (_CODE,), _skewed,
+        said="Every network at each of the three shares of nodes.",
     ),
     Claim(
-        "log-normal", "Log loss", "losses are nearly log-normal: largest distance "
+        "log-normal", _LOG, "losses are nearly log-normal: largest distance "
         "(Kolmogorov-Smirnov)", "“reasonably good”", (_CODE,), _distance, (0.0, 0.1),
-        "{:.3f}", "At most 0.1 counts as good.",
+        shown="{:.3f}",
+        said="The largest of the three shares of nodes; at most 0.1 counts as good.",
         figures=_drawn(density="log_loss"),
     ),
     Claim(
-        "gradient figure", "Gradients", "densities of loss gradients", "figure",
+        "gradient figure", _GRADIENTS, "densities of loss gradients", "figure",
         (_CODE,), figures=_drawn(of_loss="loss_gradient",
                                  of_log_loss="log_loss_gradient"),
     ),
     Claim(
-        "ten gradients", "Gradients", "ten times the mean loss gradient at 0.5",
-        "-0.4751", (_CODE,),
-        lambda results: [10 * x for x in
-                         _sampled(_CODE, "0.5", "mean_loss_gradient")(results)],
-        -0.4751453,
+        "difference of means", _GRADIENTS, "mean loss at 0.75 less that at 0.25",
+        "-0.4434", (_CODE,), _between, -0.4433508,
+        said=_LOSES,
     ),
     Claim(
-        "difference of means", "Gradients", "mean loss at 0.75 less that at 0.25",
-        "-0.4434", (_CODE,), _between, -0.4433508,
+        "sanity check", _GRADIENTS, "ten times the mean loss gradient at 0.5, over "
+        "that difference", "-0.4751 / -0.4434 = 1.0717", (_CODE,), _sanity,
+        -0.4751453 / -0.4433508,
         said="That the two are near is luck: the mean's derivative is made of "
         "differences, not of gradients.",
     ),
     Claim(
-        "trough", "Gradients", "densities of log-loss gradients have a trough at 0",
+        "trough", _GRADIENTS, "densities of log-loss gradients have a trough at 0",
         "figure", (_CODE,), _trough,
         said="At the three shares of nodes, exact densities of the first network.",
     ),
@@ -223,7 +231,8 @@ CLAIMS = [
     ),
     Claim(
         "flips", _FLIPS, "flips until correlations decay", "“around 5 or 6”", (_CODE,),
-        _decayed, (5.0, 6.0), "{:.1f}", "Below 0.2 counts as decayed.",
+        _decayed, (5.0, 6.0), printed=True, shown="{:.1f}",
+        said="Below 0.2 counts as decayed.",
         figures=_drawn(paths="path", cube="cube"),
     ),
     Claim(
@@ -232,12 +241,12 @@ CLAIMS = [
     ),
     Claim(
         "reversal strength, text's circle", _FLIPS,
-        "correlation with the reverse, circle of the text", "“significant”",
+        "it is at least half as strong for the circle of the text", "“significant”",
         (_CODE, _TEXT),
         lambda results: [_whole(_TEXT)(results) / _whole(_CODE)(results)],
-        (0.5, 2.0), "{:.2f} of the code's",
-        "Much of the surprise is owed to the radius that the code has in place of the "
-        "text's.",
+        (0.5, 100.0), shown="{:.2f} of the code's",
+        said="Much of the surprise is owed to the radius that the code has in place "
+        "of the text's.",
         aside=True,
     ),
     Claim(

@@ -64,23 +64,25 @@ def _more(one: str, other: str) -> Values:
 CLAIMS = [
     Claim(
         "toy, dense", _TOY, "points that drive a unit lie in both of its regions",
-        "figure", ("spade",), _both, figures={"toy": "spade/fig_toy.svg"},
+        "figure", ("spade",), _both, said="At least a tenth of them in each.",
+        figures={"toy": "spade/fig_toy.svg"},
     ),
     Claim(
         "toy, large", _TOY, "pruned for a sample of the larger region: in that one",
         "figure, scenario 1", ("spade",), _inside("large", "large"), (0.95, 1.0),
-        "{:.0%}",
+        shown="{:.0%}", said="At least 95% of the points count.",
     ),
     Claim(
         "toy, small", _TOY, "pruned for a sample of the smaller region: in that one",
         "figure, scenario 2", ("spade",), _inside("small", "small"), (0.95, 1.0),
-        "{:.0%}",
+        shown="{:.0%}", said="At least 95% of the points count.",
     ),
     Claim(
         "saliency", _RESULTS, "saliency maps are better: points of AUC gained over the "
-        "dense network", "figure", ("spade",), _gained, (0.0, 100.0), "{:+.1f}",
-        "Against the place of a planted patch, ResNet-20 on CIFAR-10; the source's "
-        "ResNet-50 and ImageNet are not at hand.",
+        "dense network", "“more detail”", ("spade",), _gained, (0.0, 100.0),
+        shown="{:+.1f}",
+        said="Against the place of a planted patch, ResNet-20 on CIFAR-10; the "
+        "source's ResNet-50 and ImageNet are not at hand.",
         figures={"AUC": "spade/fig_auc.svg", "maps": "spade/fig_maps.svg"},
     ),
     Claim(
