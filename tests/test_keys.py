@@ -116,8 +116,8 @@ TABLE = {
             lambda params: X @ params["a"], {"a": P}, key, layers=["a"]
         )
     ),
+    "rl.agent.init": lambda key: dqn.init(CONFIG, key),
     "rl.cartpole.reset": lambda key: cartpole.reset(key),
-    "rl.dqn.init": lambda key: dqn.init(CONFIG, key),
     "rl.rollout.returns": lambda key: rollout.returns(CART, lambda seen: 1, key, 1),
     "rl.rollout.returns_within": lambda key: rollout.returns_within(
         CART, lambda seen: 1, key, 1, [1]

@@ -8,6 +8,7 @@ import html
 import importlib
 import io
 import re
+import shutil
 
 import jax
 import pytest
@@ -77,8 +78,7 @@ def _quiet(line):
 
 
 @pytest.fixture(scope="session")
-def lottery_run(tmp_path_factory):
-    """The folder of a small lottery run: an MLP on digits, two seeds, three levels."""
+def _lottery_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lottery") / "run"
     config = lottery.Config(
         widths=(8, 6), rounds=2, fraction=0.6, epochs=3, seeds=(0, 1), barrier=False,
@@ -89,8 +89,7 @@ def lottery_run(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def residual_run(tmp_path_factory):
-    """The folder of a small lottery run of a residual network on scenes."""
+def _residual_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("residual") / "run"
     config = lottery.Config(
         dataset="scenes", widths=(4, 4, 4), num_train_images=64, num_test_images=32,
@@ -99,3 +98,18 @@ def residual_run(tmp_path_factory):
     )  # fmt: skip
     lottery.run(config, folder, log=_quiet)
     return folder
+
+
+@pytest.fixture(scope="module")
+def lottery_run(_lottery_run, tmp_path_factory):
+    """The folder of a small lottery run: an MLP on digits, two seeds, three levels.
+
+    Every module has a copy: analyses are written into the run that they are of.
+    """
+    return shutil.copytree(_lottery_run, tmp_path_factory.mktemp("copy") / "run")
+
+
+@pytest.fixture(scope="module")
+def residual_run(_residual_run, tmp_path_factory):
+    """The folder of a small lottery run of a residual network on scenes, a copy."""
+    return shutil.copytree(_residual_run, tmp_path_factory.mktemp("copy") / "run")
