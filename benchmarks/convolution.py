@@ -1,14 +1,15 @@
 """A training step of the convnet (three 3x3 of 6 channels, batch 64) on a CPU, by form.
 
-XLA's convolution, a dot product over patches, and tiles, whose derivatives
-`models.convnet` uses there; a step at a time, inside a loop, and four networks under
-vmap inside a loop; PyTorch beside them. Then one convolution with both gradients inside
-a loop, by form and shape. Prints CPU milliseconds a step and network, medians of three
-by turns.
+XLA's convolution, three forms as products, and `models.convolve`, which chooses; a step
+at a time, inside a loop, and four networks under vmap inside a loop; PyTorch beside
+them. Then one convolution with both gradients inside a loop, by form and shape, and
+ResNet-20 by patches and as it is. Prints CPU milliseconds a step and network, medians
+of three by turns.
 
     python benchmarks/convolution.py
 """
 
+import functools
 import inspect
 import os
 import statistics
@@ -22,6 +23,7 @@ import torch  # pyright: ignore[reportMissingImports]
 
 import sparsejax as sj
 from sparsejax.models import _convolution as convolution
+from sparsejax.models import _resnets
 
 os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # one core for everyone
 BATCH, STEPS, REPEATS, NETWORKS = 64, 10, 3, 4
@@ -40,17 +42,12 @@ LAYERS = [
 ]
 
 
-def xla(x, kernel):
-    numbers = "NHWC", "HWIO", "NHWC"
-    return jax.lax.conv_general_dilated(
-        x, kernel, (1, 1), "VALID", dimension_numbers=numbers
-    )
-
-
 FORMS: dict[str, Any] = {
-    "lax convolution": xla,
+    "lax convolution": functools.partial(convolution._by_xla, stride=1),
     "patches": convolution._by_patches,
+    "rows": convolution._by_rows,
     "tiles": convolution._by_tiles,
+    "`models.convolve`": convolution.convolve,
 }
 
 
@@ -145,6 +142,40 @@ def torch_layer(size, channels, units, padding):
     return steps, 1
 
 
+def resnet(by_patches):
+    """ResNet-20: the logits, and a gradient alone and inside a loop."""
+    model = sj.models.resnet(20)
+    images = jnp.asarray(rng.random((BATCH, 32, 32, 3), np.float32))
+    params = model.init(jax.random.key(0), images[:1])
+
+    def loss(params):
+        return sj.train.cross_entropy(model.apply(params, images), y)
+
+    def loop(params):
+        def body(i, p):
+            return jax.tree.map(lambda p, g: p - 1e-6 * g, p, jax.grad(loss)(p))
+
+        return jax.lax.fori_loop(0, LAYER_STEPS, body, params)
+
+    runs = {
+        "logits": (jax.jit(lambda p: model.apply(p, images)), 1),
+        "gradient": (jax.jit(jax.grad(loss)), 1),
+        "gradient in a loop": (jax.jit(loop), LAYER_STEPS),
+    }
+    _resnets.convolve = patches if by_patches else convolution.convolve
+    for run, _ in runs.values():
+        jax.block_until_ready(run(params))  # tracing happens here
+
+    def call(run):
+        jax.block_until_ready(run(params))
+
+    return {way: (functools.partial(call, run), n) for way, (run, n) in runs.items()}
+
+
+def patches(x, kernel, stride=1, padding=0):
+    return convolution._by_patches(convolution.pad(x, padding), kernel, stride)
+
+
 def measure(runs, steps=STEPS):
     """Medians of all of them, by turns; they have run once."""
     spent = {name: [] for name in runs}
@@ -191,6 +222,11 @@ def main():
     rows = list(dict.fromkeys(name for name, _ in runs))
     times = measure(runs, LAYER_STEPS)
     table("CPU ms of a layer, forward and back", columns, rows, times)
+    print()
+    forms = {"patches": resnet(True), columns[-2]: resnet(False)}
+    runs = {(f, way): run for f, ways in forms.items() for way, run in ways.items()}
+    ways = list(dict.fromkeys(way for _, way in runs))
+    table("CPU ms, ResNet-20", ways, [*forms], measure(runs, 1))
 
 
 def as_flax(convolve):

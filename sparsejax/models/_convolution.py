@@ -1,13 +1,14 @@
 """Convolution, written so that it is fast where we train."""
 
+import functools
 import itertools as it
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-# On CPUs kernels of up to so many units are differentiated as products that make so
-# many columns at once: a product with 6 columns leaves most of a core idle.
+# A product with 6 columns leaves most of a core idle: few units are derived by products
+# that make those of several neighbors in a row at once.
 _FEW, _TILE = 8, 4
 
 
@@ -19,11 +20,10 @@ def convolve(
 ) -> Float[Array, "*batch rows columns units"]:
     """Correlation of images with a kernel, zeros around them on all sides.
 
-    On CPUs a dot product over patches: XLA's convolutions there are slow inside loops
-    and under `vmap`, that is, wherever we train (see `benchmarks/README.md`).
-    Derivatives of few units come from larger products, equal to rounding; where `x` is
-    infinite they, and the value beside them, are NaN at its neighbors too. Analyses of
-    a derivative, or of a value with one, see these products.
+    On CPUs its derivatives are those of products, equal to rounding: XLA's are slow
+    inside loops and under `vmap`, that is, wherever we train (see
+    `benchmarks/README.md`). Where `x` is infinite they, and values of few units beside
+    them, are NaN at its neighbors too. Analyses of a derivative see these products.
 
     Example:
         >>> x, kernel = jnp.array([1.0, 2.0, 4.0, 8.0]), jnp.array([-1.0, 1.0])
@@ -31,38 +31,79 @@ def convolve(
         [1.0, 2.0, 4.0]
     """
     x = pad(x, padding)
-    if jax.default_backend() != "cpu":
-        y = jax.lax.conv_general_dilated(
-            x.reshape(-1, *x.shape[-3:]), kernel, (stride, stride), "VALID",
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        )  # fmt: skip
-        return y.reshape(*x.shape[:-3], *y.shape[1:])
-    if stride == 1 and kernel.shape[-1] <= _FEW and 1 < kernel.shape[1] <= _TILE + 1:
-        return _narrow(x, kernel)
-    return _by_patches(x, kernel, stride)
+    on_cpu = jax.default_backend() == "cpu"
+    return (_on_cpus if on_cpu else _by_xla)(x, kernel, stride)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _on_cpus(x, kernel, stride):
+    """What analyses know, XLA's or patches, and other products where it is derived."""
+    if _is_narrow(kernel, stride):
+        return jnp.concatenate(_patches(x, kernel, stride), axis=-1) @ _flat(kernel)
+    return _by_xla(x, kernel, stride)
+
+
+@_on_cpus.defjvp
+def _on_cpus_jvp(stride, primals, tangents):
+    if _is_narrow(primals[1], stride):
+        return jax.jvp(_by_tiles, primals, tangents)  # known as a convolution, too
+    rows = stride == 1 and primals[1].shape[1] > 1
+    product = _by_rows if rows else functools.partial(_by_patches, stride=stride)
+    return _by_xla(*primals, stride), jax.jvp(product, primals, tangents)[1]
+
+
+def _is_narrow(kernel, stride: int) -> bool:
+    _, wide, channels, units = kernel.shape
+    few = units <= _FEW or units > 2 * channels
+    return few and stride == 1 and 1 < wide <= _TILE + 1
+
+
+def _by_xla(x, kernel, stride):
+    y = jax.lax.conv_general_dilated(
+        x.reshape(-1, *x.shape[-3:]), kernel, (stride, stride), "VALID",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )  # fmt: skip
+    return y.reshape(*x.shape[:-3], *y.shape[1:])
 
 
 def _by_patches(x, kernel, stride: int = 1):
     """One product of all patches with the kernel."""
-    tall, wide, channels, units = kernel.shape
+    return _times(_patches(x, kernel, stride), _flat(kernel))
+
+
+def _patches(x, kernel, stride: int):
+    """What each place of the kernel meets."""
+    tall, wide = kernel.shape[:2]
     down, across = x.shape[-3] - tall + 1, x.shape[-2] - wide + 1
-    patches = [
+    return [
         x[..., i : i + down : stride, j : j + across : stride, :]
         for i, j in it.product(range(tall), range(wide))
     ]
-    flat = kernel.reshape(tall * wide * channels, units)
-    return jnp.concatenate(patches, axis=-1) @ flat
 
 
-@jax.custom_jvp
-def _narrow(x, kernel):
-    """Few units: patches, which analyses know, and tiles wherever it is derived."""
-    return _by_patches(x, kernel)
+def _flat(kernel):
+    return kernel.reshape(-1, kernel.shape[-1])
 
 
-@_narrow.defjvp
-def _narrow_jvp(primals, tangents):
-    return jax.jvp(_by_tiles, primals, tangents)
+def _by_rows(x, kernel):
+    """One product of a row's patches with all rows of the kernel, then shifted sums.
+
+    A kernel's rows are columns of the matrix: of every image three copies are read and
+    as many are written, where patches are nine.
+    """
+    tall, wide, channels, units = kernel.shape
+    down, across = x.shape[-3] - tall + 1, x.shape[-2] - wide + 1
+    matrix = jnp.moveaxis(kernel, 0, 2).reshape(wide * channels, tall * units)
+    y = _times([x[..., j : j + across, :] for j in range(wide)], matrix)
+    rows = jax.lax.split(y, [units] * tall, axis=y.ndim - 1)  # its transpose is cheap
+    return sum(row[..., i : i + down, :, :] for i, row in enumerate(rows))
+
+
+def _times(parts, matrix):
+    """A product with parts side by side, as a matrix: its transpose copies nothing."""
+    side_by_side = jnp.concatenate(parts, axis=-1)
+    y = side_by_side.reshape(-1, len(matrix)) @ matrix
+    return y.reshape(*side_by_side.shape[:-1], y.shape[-1])
 
 
 def _by_tiles(x, kernel):
@@ -83,7 +124,7 @@ def _by_tiles(x, kernel):
     after = jnp.concatenate([tiles[..., 1:, :more], last], axis=-2)
     strips = jnp.concatenate([tiles, after], axis=-1)
     strips = [strips[..., i : i + down, :, :] for i in range(tall)]
-    y = jnp.concatenate(strips, axis=-1) @ _matrix(kernel)
+    y = _times(strips, _matrix(kernel))
     return y.reshape(*y.shape[:-2], count * _TILE, units)[..., :across, :]
 
 

@@ -1,4 +1,4 @@
-"""Convolutions as products of patches, against XLA's."""
+"""Derivatives of convolutions by products, against XLA's."""
 
 import jax
 import jax.numpy as jnp
@@ -26,31 +26,47 @@ def test_convolutions_are_xlas(size, stride, padding, rng):
 
 
 @pytest.mark.parametrize(
-    ("shape", "size"),
-    [((2, 9, 8, 3), (3, 3)), ((7, 11, 1), (3, 5)), ((2, 1, 4, 3, 2), (4, 2))],
-)
-def test_derivatives_of_few_units_are_those_of_patches(shape, size, rng):
-    def patches(x, kernel):
-        return _convolution._by_patches(x, kernel)
+    ("shape", "size", "units", "stride"),
+    [
+        ((2, 9, 8, 3), (3, 3), 6, 1), ((7, 11, 1), (3, 5), 12, 1),
+        ((2, 1, 4, 3, 2), (4, 2), 6, 1), ((2, 9, 8, 5), (3, 3), 9, 1),
+        ((7, 11, 6), (2, 7), 12, 1), ((2, 1, 4, 3, 6), (4, 2), 9, 1),
+        ((2, 9, 8, 3), (3, 3), 6, 2), ((2, 9, 8, 3), (1, 1), 4, 1),
+    ],
+)  # fmt: skip
+def test_derivatives_are_those_of_xla(shape, size, units, stride, rng):
+    def ours(x, kernel):
+        return convolve(x, kernel, stride)
 
-    x, kernel = rng.normal(size=shape), rng.normal(size=(*size, shape[-1], 6))
+    def xla(x, kernel):
+        return _convolution._by_xla(x, kernel, stride)
+
+    x, kernel = rng.normal(size=shape), rng.normal(size=(*size, shape[-1], units))
     pair = jnp.asarray(x, jnp.float32), jnp.asarray(kernel, jnp.float32)
     moves = jax.tree.map(jnp.cos, pair)
-    want, slope = jax.jvp(patches, pair, moves)
-    y, forward = jax.jvp(convolve, pair, moves)
-    y_back, back = jax.vjp(convolve, *pair)
+    want, slope = jax.jvp(xla, pair, moves)
+    y, forward = jax.jvp(ours, pair, moves)
+    y_back, back = jax.vjp(ours, *pair)
     close = {"rtol": 1e-4, "atol": 1e-4}
-    for value in (convolve(*pair), y, y_back):
+    for value in (ours(*pair), y, y_back):
         np.testing.assert_allclose(value, want, **close)
     np.testing.assert_allclose(forward, slope, **close)
-    for ours, theirs in zip(back(y), jax.vjp(patches, *pair)[1](y), strict=True):
-        np.testing.assert_allclose(ours, theirs, **close)
+    for found, theirs in zip(back(y), jax.vjp(xla, *pair)[1](y), strict=True):
+        np.testing.assert_allclose(found, theirs, **close)
 
 
-def test_few_units_are_derived_in_tiles(rng):
-    x, kernel = jnp.ones((1, 6, 10, 2)), jnp.ones((3, 3, 2, 6))
+@pytest.mark.parametrize(
+    ("channels", "units", "matrix"),
+    [
+        (2, 6, "36,24"),  # 3 rows of a window of 6; 4 places of 6 units
+        (3, 9, "54,36"),
+        (9, 10, "27,30"),  # 3 columns of 9 channels; 3 rows of 10 units
+    ],
+)
+def test_the_product_that_derives(channels, units, matrix):
+    x, kernel = jnp.ones((1, 6, 10, channels)), jnp.ones((3, 3, channels, units))
     program = jax.make_jaxpr(jax.jacfwd(convolve, argnums=1))(x, kernel)
-    assert "36,24" in str(program)  # 3 rows of a window of 6, 4 places of 6 units
+    assert f",{matrix}]" in str(program) or f"[{matrix}]" in str(program)
 
 
 def test_few_units_of_no_images(rng):
@@ -62,13 +78,13 @@ def test_few_units_of_no_images(rng):
     )
 
 
-@pytest.mark.parametrize("size", [6, 7])
-def test_tiles_are_known_as_convolutions(size, rng):
+@pytest.mark.parametrize(("size", "widths"), [(6, (6,)), (7, (6,)), (7, (10, 9))])
+def test_values_beside_derivatives_are_known_as_convolutions(size, widths, rng):
     """Of a value with a gradient; the bias too, whether tiles are whole or cut."""
-    model = models.convnet((6,), 3)
+    model = models.convnet(widths, 3)
     x = jnp.asarray(rng.random((size, size, 1)), jnp.float32)
     params = model.init(jax.random.key(0), x[None])
-    params["conv_0"]["bias"] = jnp.linspace(-0.2, 0.2, 6)
+    params["conv_0"]["bias"] = jnp.linspace(-0.2, 0.2, widths[0])
     rules = relevance.Rules(kinds={"conv": relevance.gamma()})
 
     def value(params, x):

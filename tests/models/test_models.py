@@ -89,7 +89,7 @@ def test_he_normal_kernels_and_zero_biases():
     assert abs(kernels[0].std() - np.sqrt(2 / 100)) < 5 * error
 
 
-def test_convolution_over_patches_equals_the_one_of_xla(monkeypatch, rng):
+def test_convolutions_and_their_derivatives_are_those_of_xla(monkeypatch, rng):
     example = rng.normal(size=(3, 6, 5, 2))
     noise = noisy(CONVNET, jnp.asarray(example, jnp.float32), rng)
 
@@ -113,9 +113,9 @@ def test_convolution_over_patches_equals_the_one_of_xla(monkeypatch, rng):
             pairs = zip(
                 both("cpu", dtype, run), both("another", dtype, run), strict=True
             )
-            for patches, xla in pairs:
-                assert patches.dtype == xla.dtype == dtype
-                np.testing.assert_allclose(patches, xla, rtol=close, atol=close)
+            for ours, xla in pairs:
+                assert ours.dtype == xla.dtype == dtype
+                np.testing.assert_allclose(ours, xla, rtol=close, atol=close)
 
 
 class Normalized(nn.Module):
