@@ -44,7 +44,7 @@ FRIENDS = {
     ("benchmarks", "sparsejax.flowgraph._export"),
     ("benchmarks", "sparsejax.flowgraph._layout"),
     ("benchmarks", "sparsejax.interpret._compiled"),
-    ("benchmarks", "sparsejax.models._convolution"),
+    ("benchmarks", "sparsejax.interpret._convolution"),
     ("benchmarks", "sparsejax.train._groups"),
     ("launch", "sparsejax._launch"),
     ("sparsejax", "sparsejax.experiments._study"),

@@ -137,7 +137,7 @@ def optimal(
     def search(values):
         def step(state, _):
             values, moments, best, lowest = state
-            loss, grads = jax.value_and_grad(loss_of)(values)
+            loss, grads = jax.value_and_grad(interpret.derivable(loss_of))(values)
             better = loss < lowest
             best = jax.tree.map(lambda a, b: jnp.where(better, a, b), values, best)
             with jax.numpy_dtype_promotion("standard"):

@@ -13,7 +13,7 @@ from sparsejax import checks, interpret, lift
 from sparsejax.circuits._losses import Losses, check_finite
 from sparsejax.circuits._nodes import layout
 from sparsejax.circuits._ranking import Ranking, by_scores, of_scores
-from sparsejax.interpret import Compiled
+from sparsejax.interpret import Compiled, derivable
 
 
 def attribution(
@@ -209,7 +209,8 @@ def integrated_inputs(
             return outer(edited(params, x))
 
         zero = {name: jnp.zeros_like(clean[name]) for name in names}
-        slopes = jax.lax.map(lambda t: jax.grad(shifted)(zero, t), points)
+        slope = jax.grad(derivable(shifted))
+        slopes = jax.lax.map(lambda t: slope(zero, t), points)
         return {
             name: _onto(slopes[name].mean(0) * (clean[name] - other[name]), nodes[name])
             for name in names

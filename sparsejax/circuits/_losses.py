@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 
 from sparsejax import checks
 from sparsejax.circuits._nodes import Layout, layout, members
-from sparsejax.interpret import Compiled
+from sparsejax.interpret import Compiled, derivable
 
 
 class Losses:
@@ -71,7 +71,7 @@ def of_vector(loss: Callable, plan: Layout) -> Callable:
             )
         return value
 
-    return fn
+    return derivable(fn)
 
 
 def check_finite(array: np.ndarray, what: str) -> None:

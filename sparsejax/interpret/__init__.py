@@ -12,12 +12,15 @@ again around what is changed or read at each of them. Other loops and branches (
 
 `Compiled` is `jax.jit` for a user's functions: what they close over are its arguments.
 `Batched` is the same of a function of one example, in parts of a size that suits CPUs.
-`whole` runs once what would be a hundred small programs as one.
+`whole` runs once what would be a hundred small programs as one. `derivable` and
+`canonical` are functions whose convolutions are fast in loops: whose gradient is taken,
+and that take gradients.
 """
 
 from sparsejax.interpret import primitives
 from sparsejax.interpret._batched import Batched, fitting
 from sparsejax.interpret._compiled import Compiled
+from sparsejax.interpret._convolution import canonical, convolution, derivable
 from sparsejax.interpret._evaluate import evaluate
 from sparsejax.interpret._flatten import flatten
 from sparsejax.interpret._flow import Flow
@@ -34,9 +37,9 @@ from sparsejax.interpret._whole import whole
 
 __all__ = [
     "Batched", "Compiled", "FlatStep", "FlatValue", "Flow", "Program",
-    "Site", "Step", "evaluate", "fitting", "flatten", "kernels", "layered",
-    "primitives", "replay", "sites", "sites_of_one_more", "trace", "unroll",
-    "unrolling", "walk", "whole",
+    "Site", "Step", "canonical", "convolution", "derivable", "evaluate", "fitting",
+    "flatten", "kernels", "layered", "primitives", "replay", "sites",
+    "sites_of_one_more", "trace", "unroll", "unrolling", "walk", "whole",
 ]  # fmt: skip
 
 

@@ -5,8 +5,10 @@ are outside, what it runs over (xs) and what it collects (ys) has one axis more 
 So nothing depends on how a version of JAX writes the parameters of a scan.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
+
+import jax
 
 from sparsejax.interpret import _names
 from sparsejax.interpret import _program as program_
@@ -44,6 +46,26 @@ def parts(equation) -> Scan:
     carried = _whole(equation.outvars, jaxpr.outvars)
     constants = _whole(equation.invars, jaxpr.invars) - carried
     return Scan(jaxpr, consts, constants, carried, equation.params["length"])
+
+
+def again(equation, run: Callable, arguments: Sequence) -> list:
+    """A scan made again, `run(*constants, *carry, *slices)` for its body."""
+    scan, params = parts(equation), equation.params
+    whole, start, slices = scan.split(arguments)
+
+    def step(carry, slices):
+        outs = run(*whole, *carry, *slices)
+        return outs[: scan.num_carry], outs[scan.num_carry :]
+
+    last, stacked = jax.lax.scan(
+        step,
+        start,
+        slices,
+        length=scan.length,
+        reverse=params["reverse"],
+        unroll=params["unroll"],
+    )
+    return [*last, *stacked]
 
 
 def _whole(outside: Sequence, inside: Sequence) -> int:

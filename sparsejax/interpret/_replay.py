@@ -64,24 +64,5 @@ def _opened(equation, arguments: Sequence, key: _Key, changes, opened) -> Sequen
         return _run(body, consts, arguments, key, changes, opened)
 
     if equation.primitive.name == "scan":
-        return _scan(equation, run, arguments)
+        return _loops.again(equation, run, arguments)
     return program_.rematerialized(equation, run)(*arguments)
-
-
-def _scan(equation, run: Callable, arguments: Sequence) -> list:
-    scan, params = _loops.parts(equation), equation.params
-    whole, start, slices = scan.split(arguments)
-
-    def step(carry, slices):
-        outs = run(*whole, *carry, *slices)
-        return outs[: scan.num_carry], outs[scan.num_carry :]
-
-    last, stacked = jax.lax.scan(
-        step,
-        start,
-        slices,
-        length=scan.length,
-        reverse=params["reverse"],
-        unroll=params["unroll"],
-    )
-    return [*last, *stacked]

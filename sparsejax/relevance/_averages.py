@@ -96,7 +96,7 @@ def integrated_gradients(
     fn, x = starts.begin(fn, params, x, at)
     start = jnp.zeros_like(x) if baseline is None else targets.baseline(x, baseline)
     times, weights = (jnp.asarray(v, x.dtype) for v in _PLACES[method](steps))
-    run = targets.number(fn, target)
+    run = targets.number(interpret.derivable(fn), target)
 
     def slope(t):
         return jax.grad(run, 1)(params, start + t * (x - start))
@@ -163,7 +163,7 @@ def expected_gradients(
     turn = jax.random.permutation(for_turn, rounds * count)[:samples] % count
     place = jax.random.uniform(for_place, (samples,), x.dtype)
     place = (jnp.arange(samples, dtype=x.dtype) + place) / samples
-    run = targets.number(fn, target)
+    run = targets.number(interpret.derivable(fn), target)
 
     def share(sample):
         i, t = sample
@@ -218,7 +218,7 @@ def smoothgrad(
     fn, x = starts.begin(fn, params, x, at)
     width = noise * (x.max() - x.min())
     places = x + width * jax.random.normal(key, (samples, *x.shape), x.dtype)
-    slope = jax.value_and_grad(targets.number(fn, target), 1)
+    slope = jax.value_and_grad(targets.number(interpret.derivable(fn), target), 1)
     values, slopes = batches.over(
         lambda place: slope(params, place), places, size=x.size, batch_size=batch_size
     )

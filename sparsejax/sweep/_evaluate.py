@@ -12,7 +12,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, PyTree
 
-from sparsejax import checks, meshes, runs, trees
+from sparsejax import checks, interpret, meshes, runs, trees
 from sparsejax._progress import tqdm
 from sparsejax.sweep import _checkpoint as checkpoint_
 from sparsejax.sweep import _many as many
@@ -95,7 +95,7 @@ def _evaluate(fn, masks, make, total, batch_size, folder, progress, batched) -> 
         mask = jax.eval_shape(make, masks, jnp.int32(0))
     shapes = result_shapes(fn, mask)
     results = jax.tree.map(lambda s: np.empty((total, *s.shape), s.dtype), shapes)
-    span = None
+    fn, span = interpret.canonical(fn), None  # of masks, within a loop over them
     if folder is not None:
         about = checkpoint_.described(masks, make, total, shapes)
         batch_size, span = checkpoint_.sizes(folder, about, batch_size)

@@ -145,9 +145,10 @@ def _steps(how, state, masks, block, stop):
 def _objective(how, masks, params, pair, key):
     """Loss of a batch, and the parameters with what a forward pass changed."""
     x, y = pair
+    apply = interpret.derivable(how.apply)
     if not how.stateful:
-        return how.loss(how.apply(params, masks, x), y), params
-    out, updated = how.apply(params, masks, x, key=key)
+        return how.loss(apply(params, masks, x), y), params
+    out, updated = apply(params, masks, x, key=key)
     return how.loss(out, y), updated
 
 

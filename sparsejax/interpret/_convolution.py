@@ -1,0 +1,266 @@
+"""Convolutions whose derivatives are fast inside loops on CPUs, too.
+
+XLA brings a convolution into the one form that its kernels for CPUs know in the entry
+of a program alone. Inside of loops, that is, wherever we train, values have that form
+as they are, but derivatives do not, and are computed number by number: a layer of
+ResNet-20 takes 480 ms there, and 22 with the products below (`benchmarks/README.md`).
+"""
+
+import functools
+import itertools as it
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from sparsejax.interpret import _loops
+from sparsejax.interpret import _program as program_
+from sparsejax.interpret._program import bind, trace, where_it_was
+from sparsejax.interpret.primitives import PLAIN_CALLS, REMATS
+
+# A product with 6 columns leaves most of a core idle: few units are derived by products
+# that make those of several neighbors in a row at once.
+_FEW, _TILE = 8, 4
+
+
+def convolution(
+    x: Float[Array, "batch height width channels"],
+    kernel: Float[Array, "tall wide channels units"],
+    stride: int = 1,
+) -> Float[Array, "batch rows columns units"]:
+    """Correlation of images with a kernel; on CPUs products are its derivatives.
+
+    Example:
+        >>> x, kernel = jnp.array([1.0, 2.0, 4.0, 8.0]), jnp.array([-1.0, 1.0])
+        >>> convolution(x.reshape(1, 1, 4, 1), kernel.reshape(1, 2, 1, 1)).ravel().tolist()
+        [1.0, 2.0, 4.0]
+    """  # noqa: E501
+    on_cpu = jax.default_backend() == "cpu"
+    return (_on_cpus if on_cpu else _by_xla)(x, kernel, stride)
+
+
+def derivable(fn: Callable) -> Callable:
+    """`fn` with `convolution` in place of XLA's: its gradients are fast in loops.
+
+    Calls and loops are opened around them; what has a derivative rule of its own, and
+    convolutions of other forms (groups, dilations, unequal strides), stay as they are.
+
+    Example:
+        >>> numbers = ("NHWC", "HWIO", "NHWC")
+        >>> def fn(x, kernel):
+        ...     return jax.lax.conv_general_dilated(
+        ...         x, kernel, (1, 1), "VALID", dimension_numbers=numbers)
+        >>> args = jnp.ones((1, 3, 3, 1)), jnp.ones((2, 2, 1, 1))
+        >>> float(derivable(fn)(*args).sum())
+        16.0
+        >>> "custom_jvp_call" in str(jax.make_jaxpr(derivable(fn))(*args))
+        True
+    """
+    return _with(_plain, fn)
+
+
+def canonical(fn: Callable) -> Callable:
+    """`fn` with all convolutions in XLA's form, for one that takes gradients in loops.
+
+    Example:
+        >>> fn = lambda x: convolution(x, jnp.ones((2, 2, 1, 3))).sum()
+        >>> canonical(jax.grad(fn))(jnp.ones((1, 3, 3, 1)))[0, ..., 0].tolist()
+        [[3.0, 6.0, 3.0], [6.0, 12.0, 6.0], [3.0, 6.0, 3.0]]
+    """
+    return _with(_transposed, fn)
+
+
+def _with(change: Callable, fn: Callable) -> Callable:
+    """`fn` with `change(equation)`, where it is not None, for equations, on CPUs."""
+
+    @functools.wraps(fn)
+    def run(*args, **kwargs):
+        if jax.default_backend() != "cpu":
+            return fn(*args, **kwargs)
+        program = trace(fn, *args, **kwargs)
+        closed = program.closed
+        outs = _run(change, closed.jaxpr, closed.consts, *program.inputs)
+        return jax.tree.unflatten(program.out_tree, outs)
+
+    return run
+
+
+def _holds(change, jaxpr) -> bool:
+    """Whether there is a convolution that changes."""
+    return any(change(e) or _opens(change, e) for e in jaxpr.eqns)
+
+
+def _opens(change, equation) -> bool:
+    is_opened = equation.primitive.name in (*PLAIN_CALLS, *REMATS, "scan")
+    return is_opened and _holds(change, program_.body(equation)[0])
+
+
+def _run(change, jaxpr, consts, *inputs) -> list:
+    values, read = program_.reader(jaxpr, consts, inputs)
+    for equation in jaxpr.eqns:
+        arguments = [read(atom) for atom in equation.invars]
+        if convolve := change(equation):
+            with where_it_was(equation):
+                outs = [convolve(*arguments)]
+        elif _opens(change, equation):
+            run = functools.partial(_run, change, *program_.body(equation))
+            with where_it_was(equation):
+                if equation.primitive.name == "scan":
+                    outs = _loops.again(equation, run, arguments)
+                else:
+                    outs = program_.rematerialized(equation, run)(*arguments)
+        else:
+            outs = bind(equation, arguments)
+        values.update(zip(equation.outvars, outs, strict=True))
+    return [read(atom) for atom in jaxpr.outvars]
+
+
+_CANONICAL = (0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2)  # NHWC, HWIO, NHWC
+
+
+def _plain(equation) -> Callable | None:
+    """What `convolution` computes, with zeros around it."""
+    if equation.primitive.name != "conv_general_dilated":
+        return None
+    p = equation.params
+    (stride, *others), around = p["window_strides"], [(0, 0), *p["padding"], (0, 0)]
+    dtypes = {v.aval.dtype for v in (*equation.invars, *equation.outvars)}
+    is_plain = (
+        tuple(p["dimension_numbers"]) == _CANONICAL
+        and others == [stride]
+        and {1} == {*p["lhs_dilation"], *p["rhs_dilation"]} | _groups(p)
+        and min(side for sides in around for side in sides) >= 0
+        and p["precision"] is None
+        and len(dtypes) == 1
+        and jnp.issubdtype(*dtypes, jnp.floating)
+    )
+    if not is_plain:
+        return None
+    return lambda x, kernel: convolution(jnp.pad(x, around), kernel, stride)
+
+
+def _transposed(equation) -> Callable | None:
+    """The same between transposes, where the axes are others, as in derivatives."""
+    if equation.primitive.name != "conv_general_dilated":
+        return None
+    numbers = tuple(equation.params["dimension_numbers"])
+    if numbers == _CANONICAL or len(numbers[0]) != 4 or _groups(equation.params) != {1}:
+        return None
+    of_x, of_kernel, of_y = numbers
+
+    def run(x, kernel):
+        x = jnp.moveaxis(x, of_x, _CANONICAL[0])
+        kernel = jnp.moveaxis(kernel, of_kernel, _CANONICAL[1])
+        spec = jax.lax.ConvDimensionNumbers(*_CANONICAL)
+        (y,) = bind(equation, (x, kernel), dimension_numbers=spec)
+        return jnp.moveaxis(y, _CANONICAL[2], of_y)
+
+    return run
+
+
+def _groups(params) -> set[int]:
+    return {params["feature_group_count"], params["batch_group_count"]}
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _on_cpus(x, kernel, stride):
+    """What analyses know, XLA's or patches, and other products where it is derived."""
+    if _is_narrow(kernel, stride):
+        return jnp.concatenate(_patches(x, kernel, stride), axis=-1) @ _flat(kernel)
+    return _by_xla(x, kernel, stride)
+
+
+@_on_cpus.defjvp
+def _on_cpus_jvp(stride, primals, tangents):
+    if _is_narrow(primals[1], stride):
+        return jax.jvp(_by_tiles, primals, tangents)  # known as a convolution, too
+    rows = stride == 1 and primals[1].shape[1] > 1
+    product = _by_rows if rows else functools.partial(_by_patches, stride=stride)
+    return _by_xla(*primals, stride), jax.jvp(product, primals, tangents)[1]
+
+
+def _is_narrow(kernel, stride: int) -> bool:
+    _, wide, channels, units = kernel.shape
+    few = units <= _FEW or units > 2 * channels
+    return few and stride == 1 and 1 < wide <= _TILE + 1
+
+
+def _by_xla(x, kernel, stride):
+    return jax.lax.conv_general_dilated(
+        x, kernel, (stride, stride), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+def _by_patches(x, kernel, stride: int = 1):
+    """One product of all patches with the kernel."""
+    return _times(_patches(x, kernel, stride), _flat(kernel))
+
+
+def _patches(x, kernel, stride: int):
+    """What each place of the kernel meets."""
+    tall, wide = kernel.shape[:2]
+    down, across = x.shape[-3] - tall + 1, x.shape[-2] - wide + 1
+    return [
+        x[..., i : i + down : stride, j : j + across : stride, :]
+        for i, j in it.product(range(tall), range(wide))
+    ]
+
+
+def _flat(kernel):
+    return kernel.reshape(-1, kernel.shape[-1])
+
+
+def _by_rows(x, kernel):
+    """One product of a row's patches with all rows of the kernel, then shifted sums.
+
+    A kernel's rows are columns of the matrix: of every image three copies are read and
+    as many are written, where patches are nine.
+    """
+    tall, wide, channels, units = kernel.shape
+    down, across = x.shape[-3] - tall + 1, x.shape[-2] - wide + 1
+    matrix = jnp.moveaxis(kernel, 0, 2).reshape(wide * channels, tall * units)
+    y = _times([x[..., j : j + across, :] for j in range(wide)], matrix)
+    rows = jax.lax.split(y, [units] * tall, axis=y.ndim - 1)  # its transpose is cheap
+    return sum(row[..., i : i + down, :, :] for i, row in enumerate(rows))
+
+
+def _times(parts, matrix):
+    """A product with parts side by side, as a matrix: its transpose copies nothing."""
+    side_by_side = jnp.concatenate(parts, axis=-1)
+    y = side_by_side.reshape(-1, len(matrix)) @ matrix
+    return y.reshape(*side_by_side.shape[:-1], y.shape[-1])
+
+
+def _by_tiles(x, kernel):
+    """One product that makes the units of several neighbors in a row at once.
+
+    The kernel becomes a matrix with zeros: more is multiplied, in half the patches and
+    by a product that is as wide as a core likes it.
+    """
+    tall, wide, channels, units = kernel.shape
+    down, across = x.shape[-3] - tall + 1, x.shape[-2] - wide + 1
+    count, more = -(-across // _TILE), (wide - 1) * channels
+    around = [(0, 0)] * (x.ndim - 2) + [(0, count * _TILE - across), (0, 0)]
+    *lead, width, _ = x.shape
+    width += count * _TILE - across
+    rows = jnp.pad(x, around).reshape(*lead, width * channels)
+    tiles = rows[..., :-more].reshape(*lead, count, _TILE * channels)
+    last = rows[..., -more:].reshape(*lead, 1, more)
+    after = jnp.concatenate([tiles[..., 1:, :more], last], axis=-2)
+    strips = jnp.concatenate([tiles, after], axis=-1)
+    strips = [strips[..., i : i + down, :, :] for i in range(tall)]
+    y = _times(strips, _matrix(kernel))
+    return y.reshape(*y.shape[:-2], count * _TILE, units)[..., :across, :]
+
+
+def _matrix(kernel):
+    """The kernel at every place of a tile, `(tall window channels, tile units)`."""
+    tall, wide, channels, units = kernel.shape
+    window = _TILE + wide - 1
+    places = [
+        jnp.pad(kernel, [(0, 0), (j, _TILE - 1 - j), (0, 0), (0, 0)])
+        for j in range(_TILE)
+    ]
+    matrix = jnp.stack(places, axis=-2)
+    return matrix.reshape(tall * window * channels, _TILE * units)
