@@ -24,7 +24,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 HERE = Path(__file__).parent
-SCRIPTS = ["training_step", "convolution", "mask_update", "lottery_run"]
+SCRIPTS = ["training_step", "convolution", "own_convnet", "mask_update", "lottery_run"]
 SCRIPTS += ["flowgraph_layout", "flowgraph_source", "hypercube_circle"]
 SCRIPTS += ["hypercube_indices", "subsets", "cartpole_dqn", "relevance", "features"]
 SCRIPTS += ["expanded_weights", "spade", "closures", "open_models", "compact"]

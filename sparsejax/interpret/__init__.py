@@ -12,15 +12,16 @@ again around what is changed or read at each of them. Other loops and branches (
 
 `Compiled` is `jax.jit` for a user's functions: what they close over are its arguments.
 `Batched` is the same of a function of one example, in parts of a size that suits CPUs.
-`whole` runs once what would be a hundred small programs as one. `derivable` and
-`canonical` are functions whose convolutions are fast in loops: whose gradient is taken,
-and that take gradients.
+`whole` runs once what would be a hundred small programs as one. `derivable` is a
+function with gradients that are fast in loops on CPUs, `canonical` one that takes such
+gradients.
 """
 
 from sparsejax.interpret import primitives
 from sparsejax.interpret._batched import Batched, fitting
 from sparsejax.interpret._compiled import Compiled
-from sparsejax.interpret._convolution import canonical, convolution, derivable
+from sparsejax.interpret._convolution import convolution
+from sparsejax.interpret._derivable import canonical, derivable
 from sparsejax.interpret._evaluate import evaluate
 from sparsejax.interpret._flatten import flatten
 from sparsejax.interpret._flow import Flow

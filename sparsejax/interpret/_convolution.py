@@ -8,16 +8,10 @@ ResNet-20 takes 480 ms there, and 22 with the products below (`benchmarks/README
 
 import functools
 import itertools as it
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
-
-from sparsejax.interpret import _loops
-from sparsejax.interpret import _program as program_
-from sparsejax.interpret._program import bind, trace, where_it_was
-from sparsejax.interpret.primitives import PLAIN_CALLS, REMATS
 
 # A product with 6 columns leaves most of a core idle: few units are derived by products
 # that make those of several neighbors in a row at once.
@@ -38,129 +32,6 @@ def convolution(
     """  # noqa: E501
     on_cpu = jax.default_backend() == "cpu"
     return (_on_cpus if on_cpu else _by_xla)(x, kernel, stride)
-
-
-def derivable(fn: Callable) -> Callable:
-    """`fn` with `convolution` in place of XLA's: its gradients are fast in loops.
-
-    Calls and loops are opened around them; what has a derivative rule of its own, and
-    convolutions of other forms (groups, dilations, unequal strides), stay as they are.
-
-    Example:
-        >>> numbers = ("NHWC", "HWIO", "NHWC")
-        >>> def fn(x, kernel):
-        ...     return jax.lax.conv_general_dilated(
-        ...         x, kernel, (1, 1), "VALID", dimension_numbers=numbers)
-        >>> args = jnp.ones((1, 3, 3, 1)), jnp.ones((2, 2, 1, 1))
-        >>> float(derivable(fn)(*args).sum())
-        16.0
-        >>> "custom_jvp_call" in str(jax.make_jaxpr(derivable(fn))(*args))
-        True
-    """
-    return _with(_plain, fn)
-
-
-def canonical(fn: Callable) -> Callable:
-    """`fn` with all convolutions in XLA's form, for one that takes gradients in loops.
-
-    Example:
-        >>> fn = lambda x: convolution(x, jnp.ones((2, 2, 1, 3))).sum()
-        >>> canonical(jax.grad(fn))(jnp.ones((1, 3, 3, 1)))[0, ..., 0].tolist()
-        [[3.0, 6.0, 3.0], [6.0, 12.0, 6.0], [3.0, 6.0, 3.0]]
-    """
-    return _with(_transposed, fn)
-
-
-def _with(change: Callable, fn: Callable) -> Callable:
-    """`fn` with `change(equation)`, where it is not None, for equations, on CPUs."""
-
-    @functools.wraps(fn)
-    def run(*args, **kwargs):
-        if jax.default_backend() != "cpu":
-            return fn(*args, **kwargs)
-        program = trace(fn, *args, **kwargs)
-        closed = program.closed
-        outs = _run(change, closed.jaxpr, closed.consts, *program.inputs)
-        return jax.tree.unflatten(program.out_tree, outs)
-
-    return run
-
-
-def _holds(change, jaxpr) -> bool:
-    """Whether there is a convolution that changes."""
-    return any(change(e) or _opens(change, e) for e in jaxpr.eqns)
-
-
-def _opens(change, equation) -> bool:
-    is_opened = equation.primitive.name in (*PLAIN_CALLS, *REMATS, "scan")
-    return is_opened and _holds(change, program_.body(equation)[0])
-
-
-def _run(change, jaxpr, consts, *inputs) -> list:
-    values, read = program_.reader(jaxpr, consts, inputs)
-    for equation in jaxpr.eqns:
-        arguments = [read(atom) for atom in equation.invars]
-        if convolve := change(equation):
-            with where_it_was(equation):
-                outs = [convolve(*arguments)]
-        elif _opens(change, equation):
-            run = functools.partial(_run, change, *program_.body(equation))
-            with where_it_was(equation):
-                if equation.primitive.name == "scan":
-                    outs = _loops.again(equation, run, arguments)
-                else:
-                    outs = program_.rematerialized(equation, run)(*arguments)
-        else:
-            outs = bind(equation, arguments)
-        values.update(zip(equation.outvars, outs, strict=True))
-    return [read(atom) for atom in jaxpr.outvars]
-
-
-_CANONICAL = (0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2)  # NHWC, HWIO, NHWC
-
-
-def _plain(equation) -> Callable | None:
-    """What `convolution` computes, with zeros around it."""
-    if equation.primitive.name != "conv_general_dilated":
-        return None
-    p = equation.params
-    (stride, *others), around = p["window_strides"], [(0, 0), *p["padding"], (0, 0)]
-    dtypes = {v.aval.dtype for v in (*equation.invars, *equation.outvars)}
-    is_plain = (
-        tuple(p["dimension_numbers"]) == _CANONICAL
-        and others == [stride]
-        and {1} == {*p["lhs_dilation"], *p["rhs_dilation"]} | _groups(p)
-        and min(side for sides in around for side in sides) >= 0
-        and p["precision"] is None
-        and len(dtypes) == 1
-        and jnp.issubdtype(*dtypes, jnp.floating)
-    )
-    if not is_plain:
-        return None
-    return lambda x, kernel: convolution(jnp.pad(x, around), kernel, stride)
-
-
-def _transposed(equation) -> Callable | None:
-    """The same between transposes, where the axes are others, as in derivatives."""
-    if equation.primitive.name != "conv_general_dilated":
-        return None
-    numbers = tuple(equation.params["dimension_numbers"])
-    if numbers == _CANONICAL or len(numbers[0]) != 4 or _groups(equation.params) != {1}:
-        return None
-    of_x, of_kernel, of_y = numbers
-
-    def run(x, kernel):
-        x = jnp.moveaxis(x, of_x, _CANONICAL[0])
-        kernel = jnp.moveaxis(kernel, of_kernel, _CANONICAL[1])
-        spec = jax.lax.ConvDimensionNumbers(*_CANONICAL)
-        (y,) = bind(equation, (x, kernel), dimension_numbers=spec)
-        return jnp.moveaxis(y, _CANONICAL[2], of_y)
-
-    return run
-
-
-def _groups(params) -> set[int]:
-    return {params["feature_group_count"], params["batch_group_count"]}
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(2,))

@@ -96,10 +96,11 @@ def integrated_gradients(
     fn, x = starts.begin(fn, params, x, at)
     start = jnp.zeros_like(x) if baseline is None else targets.baseline(x, baseline)
     times, weights = (jnp.asarray(v, x.dtype) for v in _PLACES[method](steps))
-    run = targets.number(interpret.derivable(fn), target)
+    run = targets.number(fn, target)
+    gradient = interpret.canonical(jax.grad(run, 1))
 
     def slope(t):
-        return jax.grad(run, 1)(params, start + t * (x - start))
+        return gradient(params, start + t * (x - start))
 
     def attribution(x, start, slopes):
         shares = (x - start) * jnp.tensordot(weights, slopes, 1)
@@ -163,12 +164,13 @@ def expected_gradients(
     turn = jax.random.permutation(for_turn, rounds * count)[:samples] % count
     place = jax.random.uniform(for_place, (samples,), x.dtype)
     place = (jnp.arange(samples, dtype=x.dtype) + place) / samples
-    run = targets.number(interpret.derivable(fn), target)
+    run = targets.number(fn, target)
+    gradient = interpret.canonical(jax.grad(run, 1))
 
     def share(sample):
         i, t = sample
         step = x - baselines[i]
-        return step * jax.grad(run, 1)(params, baselines[i] + t * step)
+        return step * gradient(params, baselines[i] + t * step)
 
     options = {"size": x.size, "batch_size": batch_size}
     shares = batches.over(share, (turn, place), **options).mean(0)
@@ -218,7 +220,7 @@ def smoothgrad(
     fn, x = starts.begin(fn, params, x, at)
     width = noise * (x.max() - x.min())
     places = x + width * jax.random.normal(key, (samples, *x.shape), x.dtype)
-    slope = jax.value_and_grad(targets.number(interpret.derivable(fn), target), 1)
+    slope = interpret.canonical(jax.value_and_grad(targets.number(fn, target), 1))
     values, slopes = batches.over(
         lambda place: slope(params, place), places, size=x.size, batch_size=batch_size
     )

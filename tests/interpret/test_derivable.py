@@ -1,4 +1,4 @@
-"""Derivatives of convolutions by products, against XLA's."""
+"""Derivatives of convolutions and maxima that are fast on CPUs, against XLA's."""
 
 import functools
 import re
@@ -13,7 +13,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 import sparsejax as sj
 from sparsejax import circuits, interpret, models, relevance, sweep, train
-from sparsejax.interpret import _convolution
+from sparsejax.interpret import _convolution, _derivable
 from sparsejax.models import convolve
 
 NUMBERS = "NHWC", "HWIO", "NHWC"
@@ -189,26 +189,54 @@ def total(fn, *args):
     return sum(jnp.sin(leaf).sum() for leaf in jax.tree.leaves(fn(*args)))
 
 
-@pytest.mark.parametrize("name", [*CHANGED, *KEPT])
+@pytest.mark.parametrize("name", CHANGED)
 def test_functions_and_gradients_stay_what_they_are(name, pair):
-    fn = (CHANGED | KEPT)[name]
-    changed = interpret.derivable(fn)
-    assert jax.eval_shape(changed, *pair) == jax.eval_shape(fn, *pair)
-    found, wanted = (
-        jax.tree.leaves(jax.value_and_grad(functools.partial(total, f), (0, 1))(*pair))
-        for f in (changed, fn)
-    )
-    for ours, want in zip(found, wanted, strict=True):
-        np.testing.assert_allclose(ours, want, rtol=1e-4, atol=1e-4)
-    program = str(jax.make_jaxpr(changed)(*pair))
-    assert ("_on_cpus" in program) == (name in CHANGED)
+    def slopes(fn):
+        return jax.jit(jax.value_and_grad(functools.partial(total, fn), (0, 1)))(*pair)
+
+    changed = interpret.derivable(CHANGED[name])
+    assert jax.eval_shape(changed, *pair) == jax.eval_shape(CHANGED[name], *pair)
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-4)
+    jax.tree.map(close, slopes(changed), slopes(CHANGED[name]))
+    assert "_on_cpus" in str(jax.make_jaxpr(changed)(*pair))
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_other_steps_stay(name, pair):
+    want, found = map(jax.make_jaxpr, (KEPT[name], interpret.derivable(KEPT[name])))
+    primitives = [[e.primitive for e in f(*pair).jaxpr.eqns] for f in (want, found)]
+    assert primitives[0] == primitives[1] and "_on_cpus" not in str(found(*pair))
+
+
+@pytest.mark.parametrize(
+    ("size", "strides", "padding", "is_small"),
+    [
+        ((2, 2), (2, 2), "VALID", True), ((3, 2), (2, 1), "SAME", True),
+        ((3, 3), (1, 2), [(2, 0), (1, 1)], True), ((5, 4), (1, 1), "VALID", False),
+    ],
+)  # fmt: skip
+def test_slopes_of_maxima_are_those_of_xla(size, strides, padding, is_small, pair):
+    def fn(x, kernel):
+        tied = jax.nn.relu(jnp.round(4 * x))  # many windows have several maxima
+        x = x + jax.lax.stop_gradient(tied - x)
+        return nn.max_pool(x, size, strides, padding) * kernel.sum()
+
+    slope = jax.grad(functools.partial(total, fn), (0, 1))
+    derived = jax.grad(functools.partial(total, interpret.derivable(fn)), (0, 1))
+    programs = [str(jax.make_jaxpr(f)(*pair)) for f in (derived, jax.jacfwd(fn))]
+    assert ("select_and_" in programs[0]) != is_small and "select_and_" in programs[1]
+    for found in (derived, interpret.canonical(slope)):
+        for ours, want in zip(jax.jit(found)(*pair), slope(*pair), strict=True):
+            np.testing.assert_allclose(ours, want, rtol=1e-5, atol=1e-5)
+    forward = [jax.jvp(f, pair, pair) for f in (fn, interpret.derivable(fn))]
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5), *forward)
 
 
 @pytest.mark.parametrize("name", [*CHANGED, "channels first", "none"])
 def test_gradients_have_their_axes_as_xla_likes_them(name, pair):
     slope = jax.grad(functools.partial(total, (CHANGED | KEPT)[name]), (0, 1))
     changed = interpret.canonical(slope)
-    for ours, want in zip(changed(*pair), slope(*pair), strict=True):
+    for ours, want in zip(jax.jit(changed)(*pair), jax.jit(slope)(*pair), strict=True):
         np.testing.assert_allclose(ours, want, rtol=1e-4, atol=1e-4)
     for fn, count in (slope, 1), (changed, 0):
         text = str(jax.make_jaxpr(fn)(*pair))
@@ -286,8 +314,8 @@ def test_gradients_in_loops_have_fast_convolutions(name, monkeypatch):
         made.extend([equation] * (found is not None))
         return found
 
-    swapped = _convolution._transposed
+    swapped = _derivable._transposed
     monkeypatch.setattr(_convolution, "_by_tiles", product)
-    monkeypatch.setattr(_convolution, "_transposed", transposed)
+    monkeypatch.setattr(_derivable, "_transposed", transposed)
     in_loops()[name]()
     assert made
