@@ -66,7 +66,7 @@ def _with(change: Callable, fn: Callable) -> Callable:
 
 
 def _holds(change, jaxpr) -> bool:
-    """Whether there is a convolution that changes."""
+    """Whether there is a step that changes."""
     return any(change(e) or _opens(change, e) for e in jaxpr.eqns)
 
 
@@ -79,9 +79,9 @@ def _run(change, jaxpr, consts, *inputs) -> list:
     values, read = program_.reader(jaxpr, consts, inputs)
     for equation in jaxpr.eqns:
         arguments = [read(atom) for atom in equation.invars]
-        if convolve := change(equation):
+        if step := change(equation):
             with where_it_was(equation):
-                outs = [convolve(*arguments)]
+                outs = [step(*arguments)]
         elif _opens(change, equation):
             run = functools.partial(_run, change, *program_.body(equation))
             with where_it_was(equation):
