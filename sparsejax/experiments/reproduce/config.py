@@ -1,6 +1,6 @@
 """Every number of the five source documents that can be made: published, and ours.
 
-In less than twenty minutes on two cores, with the data in DIR:
+In less than ten minutes on two cores, with the data in DIR:
     sparsejax reproduce --quick --data_dir=DIR
 
 With as many networks and epochs as in results/, hours:
