@@ -32,7 +32,7 @@ EXPERIMENTS = {
     "features": ("Draws what units respond to.", "10 minutes"),
     "weights": ("Shows weights in context, expanded and factorized.", "7 minutes"),
     "reproduce": ("Makes every number of the source documents again.",
-                  "20 minutes (--quick) to hours"),
+                  "8 minutes (--quick) to hours"),
 }  # fmt: skip
 __all__ = [
     "cartpole",
