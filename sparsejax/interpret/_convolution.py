@@ -122,7 +122,8 @@ def _by_tiles(x, kernel):
     strips = jnp.concatenate([tiles, after], axis=-1)
     strips = [strips[..., i : i + down, :, :] for i in range(tall)]
     y = _times(strips, _matrix(kernel))
-    return y.reshape(*y.shape[:-2], count * _TILE, units)[..., :across, :]
+    y = y.reshape(*y.shape[:-1], _TILE, units)  # by itself, for explicit meshes
+    return y.reshape(*y.shape[:-3], count * _TILE, units)[..., :across, :]
 
 
 def _matrix(kernel):

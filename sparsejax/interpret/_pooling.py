@@ -48,7 +48,7 @@ def _jvp(size, strides, padding, primals, tangents):
             ]
             yield jax.lax.slice(array, first, last, strides)
 
-    moves, is_found = jnp.zeros_like(y), jnp.zeros(y.shape, bool)
+    moves, is_found = jnp.zeros_like(y), jnp.zeros_like(y, bool)
     for value, move in zip(seen(x, -jnp.inf), seen(slope, 0), strict=True):
         moves += jnp.where((value == y) & ~is_found, move, 0)
         is_found |= value == y

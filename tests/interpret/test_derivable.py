@@ -10,6 +10,8 @@ import numpy as np
 import optax
 import pytest
 from jax.ad_checkpoint import checkpoint_name
+from jax.sharding import AxisType
+from jax.sharding import PartitionSpec as P
 
 import sparsejax as sj
 from sparsejax import circuits, interpret, models, relevance, sweep, train
@@ -78,6 +80,23 @@ def test_the_product_that_derives(channels, units, matrix):
     x, kernel = jnp.ones((1, 6, 10, channels)), jnp.ones((3, 3, channels, units))
     program = jax.make_jaxpr(jax.jacfwd(convolve, argnums=1))(x, kernel)
     assert f",{matrix}]" in str(program) or f"[{matrix}]" in str(program)
+
+
+@pytest.mark.parametrize(("channels", "units"), [(3, 6), (10, 9)])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_images_on_explicit_meshes(channels, units, stride):
+    mesh = jax.make_mesh((1,), ("images",), axis_types=(AxisType.Explicit,))
+    x, kernel = jnp.ones((2, 6, 7, channels)), jnp.ones((3, 3, channels, units))
+
+    def total(x, kernel):
+        return nn.max_pool(plain(x, kernel, stride), (2, 2)).sum()
+
+    slopes = jax.grad(interpret.derivable(total), (0, 1))
+    want = slopes(x, kernel)
+    with jax.set_mesh(mesh):
+        found = slopes(jax.device_put(x, P("images")), jax.device_put(kernel, P()))
+    assert [g.sharding.spec[0] for g in found] == ["images", None]
+    jax.tree.map(np.testing.assert_array_equal, found, want)
 
 
 def test_few_units_of_no_images(rng):
