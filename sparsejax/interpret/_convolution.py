@@ -46,9 +46,15 @@ def _on_cpus(x, kernel, stride):
 def _on_cpus_jvp(stride, primals, tangents):
     if _is_narrow(primals[1], stride):
         return jax.jvp(_by_tiles, primals, tangents)  # known as a convolution, too
-    rows = stride == 1 and primals[1].shape[1] > 1
-    product = _by_rows if rows else functools.partial(_by_patches, stride=stride)
-    return _by_xla(*primals, stride), jax.jvp(product, primals, tangents)[1]
+    (x, kernel), (along_x, along_kernel) = primals, tangents
+    y, wide = _by_xla(x, kernel, stride), kernel.shape[1]
+    if (
+        stride > 1 and wide > 1
+    ):  # what is transposed has the axes that XLA's kernels know
+        slope = _by_xla(along_x, kernel.swapaxes(2, 3), stride, "HWOI")
+        return y, slope + _by_patches(x, along_kernel, stride)
+    product = _by_rows if wide > 1 else functools.partial(_by_patches, stride=stride)
+    return y, jax.jvp(product, primals, tangents)[1]
 
 
 def _is_narrow(kernel, stride: int) -> bool:
@@ -57,9 +63,9 @@ def _is_narrow(kernel, stride: int) -> bool:
     return few and stride == 1 and 1 < wide <= _TILE + 1
 
 
-def _by_xla(x, kernel, stride):
+def _by_xla(x, kernel, stride, axes="HWIO"):
     return jax.lax.conv_general_dilated(
-        x, kernel, (stride, stride), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        x, kernel, (stride, stride), "VALID", dimension_numbers=("NHWC", axes, "NHWC")
     )
 
 
