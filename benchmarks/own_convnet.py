@@ -11,6 +11,7 @@ milliseconds, the best of three by turns, on one core.
 
 import os
 import time
+from typing import Any
 
 os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # one core for everyone
 
@@ -38,6 +39,9 @@ class Net(nn.Module):
         return nn.Dense(10)(x.reshape(len(x), -1))
 
 
+NETWORK: Any = Net().apply  # of either kind of result, says Flax
+
+
 def torch_steps(x, y):
     layers, channels = [], 1
     for width in WIDTHS:
@@ -60,10 +64,10 @@ def torch_steps(x, y):
 def training(x, y):
     """Steps through all images, once."""
     params = Net().init(KEY, x[:1])
-    apply, ones = sj.masked(Net().apply), sj.masks.ones(Net().apply, params, x[:1])
+    apply, ones = sj.masked(NETWORK), sj.masks.ones(NETWORK, params, x[:1])
 
     def loss(params, x, y):
-        return sj.train.cross_entropy(Net().apply(params, x), y)
+        return sj.train.cross_entropy(NETWORK(params, x), y)
 
     def step(params, batch):
         grads = jax.grad(loss)(params, *batch)
@@ -98,12 +102,12 @@ def attributions(x, y):
     params = Net().init(KEY, x[:1])
 
     def score(params, x):
-        return Net().apply(params, x)[:, 0].sum()
+        return NETWORK(params, x)[:, 0].sum()
 
     slope, images = jax.jit(jax.grad(score, 1)), x[:32]
     fn = jax.jit(
         lambda x: sj.relevance.integrated_gradients(
-            Net().apply, params, x, target=lambda y: y[:, 0].sum(), steps=PLACES
+            NETWORK, params, x, target=lambda y: y[:, 0].sum(), steps=PLACES
         )
     )
 
@@ -118,7 +122,7 @@ def attributions(x, y):
 
 def sweeps(x, y):
     params = Net().init(KEY, x[:1])
-    apply, ones = sj.masked(Net().apply), sj.masks.ones(Net().apply, params, x[:1])
+    apply, ones = sj.masked(NETWORK), sj.masks.ones(NETWORK, params, x[:1])
     nodes = jax.device_get(sj.masks.bernoulli(KEY, ones.nodes, 0.5, (MASKS,)))
 
     def loss(nodes):

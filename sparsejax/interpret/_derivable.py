@@ -131,7 +131,7 @@ def _plain(equation) -> Callable | None:
         and min(side for sides in around for side in sides) >= 0
         and p["precision"] is None
         and len(dtypes) == 1
-        and jnp.issubdtype(*dtypes, jnp.floating)
+        and jnp.issubdtype(dtypes.pop(), jnp.floating)
     )
     if not is_plain:
         return None
