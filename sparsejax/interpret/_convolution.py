@@ -30,8 +30,9 @@ def convolution(
         >>> convolution(x.reshape(1, 1, 4, 1), kernel.reshape(1, 2, 1, 1)).ravel().tolist()
         [1.0, 2.0, 4.0]
     """  # noqa: E501
-    on_cpu = jax.default_backend() == "cpu"
-    return (_on_cpus if on_cpu else _by_xla)(x, kernel, stride)
+    fits = all(n >= k for n, k in zip(x.shape[1:3], kernel.shape[:2], strict=True))
+    by_products = fits and jax.default_backend() == "cpu"  # else nothing comes out
+    return (_on_cpus if by_products else _by_xla)(x, kernel, stride)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(2,))

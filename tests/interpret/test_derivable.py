@@ -99,6 +99,21 @@ def test_images_on_explicit_meshes(channels, units, stride):
     jax.tree.map(np.testing.assert_array_equal, found, want)
 
 
+def test_images_smaller_than_the_kernel_have_no_results():
+    pair = jnp.ones((1, 2, 4, 2)), jnp.ones((3, 3, 2, 10))
+    derived = interpret.derivable(lambda *pair: plain(*pair, padding="VALID"))
+    assert derived(*pair).shape == (1, 0, 2, 10)
+    for slope in jax.grad(lambda *pair: derived(*pair).sum(), (0, 1))(*pair):
+        assert not slope.any()
+
+
+def test_a_nan_takes_the_slope_of_its_window():
+    x = jnp.array([[1.0, jnp.nan, 2.0, 3.0], [4.0, 0.0, 1.0, 3.0]])[None, ..., None]
+    pool = interpret.derivable(lambda x: nn.max_pool(x, (2, 2), (2, 2)))
+    slope = jax.grad(lambda x: pool(x).sum())(x)[0, ..., 0]
+    assert slope.tolist() == [[0, 1, 0, 1], [0, 0, 0, 0]]
+
+
 def test_few_units_of_no_images(rng):
     x, kernel = jnp.ones((0, 5, 5, 2)), jnp.ones((3, 2, 2, 6))
     _, back = jax.vjp(convolve, x, kernel)
